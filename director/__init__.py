@@ -1,0 +1,1 @@
+"""What is missing, and in which jobs it is queued."""

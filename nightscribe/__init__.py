@@ -1,0 +1,1 @@
+"""The front door: the one command and its subcommands."""

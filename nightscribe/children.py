@@ -1,0 +1,36 @@
+"""Child processes that never outlive their parent."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import IO
+
+PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
+
+
+def start_child(command: Sequence[str], *, environment: dict[str, str], output: IO[bytes]) -> "subprocess.Popen[bytes]":
+    """Start a process that gets SIGTERM when its parent dies, however that dies (on Linux).
+
+    In a session of its own, so that Ctrl-C reaches only the parent, which stops its children in the right order.
+    """
+    parent = os.getpid()
+    set_death_signal = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    def before_exec() -> None:
+        if set_death_signal:
+            set_death_signal(PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:  # it died before we asked
+                os._exit(1)
+
+    return subprocess.Popen(
+        list(command),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=before_exec,  # noqa: PLW1509  no other thread of ours holds a lock that this needs
+    )

@@ -1,0 +1,268 @@
+"""The command line: what each command is called, takes and explains."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import click
+import structlog
+from rich.console import Console
+
+from director.director import Director
+from nightscribe import preflight
+from nightscribe import run as local
+from nightscribe.summary import before, failures
+from nightscribe.tally import Tally
+from nightscribe.words import count
+from director.estimate import LengthEstimate
+from shared.errors import NightscribeError
+from shared.jobs import Options
+from shared.log import configure_logging
+from shared.queue import JobQueue, connect
+from shared.records import Records
+from shared.settings import ENV_PREFIX, Settings, load_settings
+from shared.sources import FolderSource
+from shared.store import FolderStore
+from worker import engines
+from worker.transcriber import Models
+from worker.weights.resolver import resolve
+from worker.worker import Worker
+
+log = structlog.get_logger()
+
+STOP_WITHIN_S = 8  # then the process ends in the middle of a window; what it was doing is done again elsewhere
+
+
+class _Commands(click.Group):
+    """Ends with a sentence and exit code 2 where the user can set things right."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NightscribeError as error:
+            failure = click.ClickException(str(error))
+            failure.exit_code = 2
+            raise failure from error
+
+
+def _setting(name: str, option: str | None = None) -> Callable[[Any], Any]:
+    """The command-line option of a setting; its help, default and variable come from `Settings`."""
+    field = Settings.model_fields[name]
+    default = field.default if field.default_factory is None else field.get_default(call_default_factory=True)
+    shown = ",".join(default) if isinstance(default, tuple) else default
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
+    return click.option(
+        option or "--" + name.replace("_", "-"),
+        name,
+        type=click.Choice(choices) if choices else str,
+        metavar=None if choices else name.rpartition("_")[2].upper(),
+        help=f"{field.description}  [{ENV_PREFIX}{name.upper()}; default: {shown}]",
+    )
+
+
+def _settings(*names: str) -> Callable[[Any], Any]:
+    def decorate(command: Any) -> Any:
+        for name in reversed(names):
+            command = _setting(name)(command)
+        return command
+
+    return decorate
+
+
+def _folders(*, required: bool) -> Callable[[Any], Any]:
+    """SOURCE and DEST, as arguments or as variables."""
+
+    def decorate(command: Any) -> Any:
+        for name in ("dest", "source"):
+            command = click.argument(
+                name, type=click.Path(path_type=Path), envvar=f"{ENV_PREFIX}{name.upper()}", required=required
+            )(command)
+        return command
+
+    return decorate
+
+
+_RESULT = ("model", "engine", "language", "task")
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="nightscribe")
+def cli() -> None:
+    """Turn a folder of recordings into a folder of transcripts, overnight.
+
+    \b
+    Everything on this machine:
+      nightscribe run ~/recordings ~/transcripts
+
+    \b
+    With a queue of your own and as many workers as you like:
+      nightscribe director ~/recordings ~/transcripts
+      nightscribe worker ~/recordings ~/transcripts
+
+    Interrupt it at any time and run it again: it goes on where it stopped.
+    """
+
+
+@cli.command()
+@_folders(required=True)
+@_settings(*_RESULT, "formats", "workers")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done, and how long it will roughly take.")
+@click.option("--redo", is_flag=True, help="Transcribe finished recordings again.")
+@click.option("--retry-failed", is_flag=True, help="Try recordings again that failed in an earlier run.")
+def run(source: Path, dest: Path, dry_run: bool, redo: bool, retry_failed: bool, **given: Any) -> None:
+    """Transcribe everything in SOURCE into DEST on this machine, and end when it is done.
+
+    \b
+    Examples:
+      nightscribe run ~/recordings ~/transcripts
+      nightscribe run ~/recordings ~/transcripts --dry-run
+      nightscribe run ~/interviews ~/interviews --model small --language en
+      nightscribe run calls text --formats txt,json --retry-failed
+
+    Folders below SOURCE are mirrored in DEST, which may lie in SOURCE or be SOURCE itself. What has its transcript
+    already is left alone. Exit code: 0 all done, 1 some recordings failed, 2 wrong use, 130 interrupted.
+    """
+    do = local.dry_run if dry_run else local.run
+    raise SystemExit(do(source, dest, load_settings(**given), redo=redo, retry_failed=retry_failed))
+
+
+@cli.command()
+@_folders(required=True)
+@_settings(*_RESULT, "formats", "queue_name", "window", "log_level")
+@click.option("--redo", is_flag=True, help="Queue finished recordings too.")
+@click.option("--retry-failed", is_flag=True, help="Queue recordings again that failed in an earlier run.")
+def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: Any) -> None:
+    """Compare SOURCE with DEST once and queue what is missing, for workers elsewhere to do.
+
+    \b
+    Examples (any SQS server; the AWS_* variables are boto3's own):
+      AWS_ENDPOINT_URL_SQS=http://localhost:4566 nightscribe director ~/recordings ~/transcripts
+      AWS_PROFILE=me nightscribe director /mnt/recordings /mnt/transcripts --model small
+
+    The queue and its dead-letter queue are created if missing. Only `window` jobs are kept on the queue at a time, so
+    the director stays until the last one is queued. Exit code: 0, or 1 if recordings failed in an earlier run.
+    """
+    settings = load_settings(**given)
+    preflight.check_source(source)
+    preflight.check_dest(dest, create=True)
+    preflight.check_options(settings)
+    configure_logging(settings.log_level)
+    records = Records(FolderStore(dest))
+    made = Director(
+        queue=_queue(settings),
+        records=records,
+        options=Options(engine=settings.engine, model=settings.model, task=settings.task, language=settings.language),
+        formats=settings.formats,
+        window=settings.window,
+        max_receives=settings.max_receives,
+        redo=redo,
+        retry_failed=retry_failed,
+    )
+    made.record_dead_letters()
+    recordings = FolderSource(source, leave_out=dest)
+    scanner = local.make_scanner(recordings, records, settings, redo=redo, retry_failed=retry_failed)
+    scan = local.scan_visibly(scanner, Console(stderr=True))
+    for _ in made.direct(scan.missing, follow=False):
+        pass
+    click.echo(f"Queued {count(len(scan.missing), 'recording')} on {settings.queue_name}.")
+    failed = list(failures(Tally(scan, LengthEstimate()), dest))
+    for line in [*before(scan), *failed]:
+        click.echo(line)
+    raise SystemExit(1 if failed else 0)
+
+
+@cli.command()
+@_folders(required=True)
+@_settings("model", "engine", "threads", "queue_name", "models_dir", "log_level")
+@click.option("--until-empty", is_flag=True, help="End when nothing is left on the queue; otherwise wait for more.")
+def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
+    """Do one job from the queue after the other: recordings from SOURCE, transcripts to DEST.
+
+    \b
+    Examples:
+      AWS_ENDPOINT_URL_SQS=http://localhost:4566 nightscribe worker ~/recordings ~/transcripts --until-empty
+      NIGHTSCRIBE_SOURCE=/source NIGHTSCRIBE_DEST=/dest nightscribe worker --model small
+
+    SOURCE and DEST are the director's, under whatever paths this machine sees them. How a recording is transcribed
+    stands in its job; --model only says which weights to load at the start. SIGTERM and Ctrl-C give the job in hand
+    back to the queue and end within ten seconds.
+    """
+    settings = load_settings(**given)
+    preflight.check_source(source)
+    preflight.check_dest(dest, create=True)
+    preflight.check_engine(settings)
+    configure_logging(settings.log_level)
+    queue = _queue(settings)
+    # The model is loaded only now: it takes seconds and memory, in vain if there is no queue.
+    models = Models(settings.models_dir, threads=settings.threads)
+    models.transcriber(Options(engine=settings.engine, model=settings.model))
+    made = Worker(
+        name=f"{socket.gethostname()}-{os.getpid()}",
+        queue=queue,
+        source=FolderSource(source, leave_out=dest),
+        records=Records(FolderStore(dest)),
+        transcriber_for=models.transcriber,
+        settings=settings,
+    )
+    _stop_on_signals(made)
+    log.info("worker.started", worker=made.name, queue=settings.queue_name)
+    made.run(until_empty=until_empty)
+    log.info("worker.stopped", worker=made.name)
+
+
+def _queue(settings: Settings) -> JobQueue:
+    queue = connect(
+        settings.queue_name, visibility_timeout_s=settings.visibility_timeout_s, max_receives=settings.max_receives
+    )
+    queue.ensure()
+    return queue
+
+
+def _stop_on_signals(made: Worker) -> None:
+    """Ask the worker to stop; if it is still busy after `STOP_WITHIN_S`, give its job back and end the process."""
+
+    def end() -> None:
+        made.abandon()
+        log.info("worker.stopped", worker=made.name, why="busy for too long after a signal")
+        os._exit(0)
+
+    def stop(_number: int, _frame: object) -> None:
+        if not made.stop.is_set():
+            made.stop.set()
+            timer = threading.Timer(STOP_WITHIN_S, end)
+            timer.daemon = True
+            timer.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+@cli.group()
+def models() -> None:
+    """Weights of speech models on this machine."""
+
+
+@models.command()
+@click.argument("name")
+@_settings("engine", "models_dir")
+def pull(name: str, **given: Any) -> None:
+    """Fetch the weights of the model NAME ahead of time, for instance while an image is built.
+
+    \b
+    Examples:
+      nightscribe models pull base
+      nightscribe models pull tiny.en --engine openai-whisper
+    """
+    settings = load_settings(model=name, **given)
+    engine = preflight.check_engine(settings)
+    found = resolve(name, engines.layout(engine), settings.models_dir)
+    click.echo(f"{name} for {engine}: {found.path} (from: {found.route})")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli(prog_name="nightscribe")

@@ -1,0 +1,95 @@
+"""The worker processes of one machine: started, restarted when one dies, stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from nightscribe.children import start_child
+from shared.errors import SetupError
+
+log = structlog.get_logger()
+
+STOP_TIMEOUT_S = 10
+MAX_DEATHS_IN_A_ROW = 5  # of one worker, with nothing settled in between: a machine on which no job can run
+
+
+@dataclass
+class _Place:
+    """One of the workers, through its deaths."""
+
+    log_file: Path
+    process: "subprocess.Popen[bytes] | None" = None
+    deaths: int = 0
+
+
+@dataclass
+class WorkerPool:
+    """`n` workers with the given command-line arguments."""
+
+    n: int
+    arguments: Sequence[str]
+    environment: dict[str, str]
+    log_folder: Path
+    _places: list[_Place] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        for number in range(1, self.n + 1):
+            place = _Place(self.log_folder / f"worker-{number}.log")
+            place.log_file.unlink(missing_ok=True)
+            self._places.append(place)
+            self._start(place)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        running = [place.process for place in self._places if place.process and place.process.poll() is None]
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + STOP_TIMEOUT_S
+        for process in running:
+            try:
+                process.wait(timeout=max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def look_after(self, *, progressed: bool) -> None:
+        """Start workers again that died, as one does that is killed for memory.
+
+        Raises: SetupError: with a worker's own words if it cannot start, or if it dies again and again.
+        """
+        for place in self._places:
+            if progressed:
+                place.deaths = 0
+            if place.process is None or (status := place.process.poll()) is None:
+                continue
+            place.deaths += 1
+            log.warning("worker.died", status=status, log=str(place.log_file))
+            if status == 2:
+                raise SetupError(_last_line(place.log_file))
+            if place.deaths >= MAX_DEATHS_IN_A_ROW:
+                raise SetupError(
+                    f"A worker died {place.deaths} times without finishing anything (last exit status {status}); "
+                    f"see {place.log_file}. Killed for memory (-9)? Try --workers 1 or a smaller --model."
+                )
+            self._start(place)
+
+    def _start(self, place: _Place) -> None:
+        command = [sys.executable, "-P", "-m", "nightscribe", "worker", *self.arguments]
+        with place.log_file.open("ab") as output:
+            place.process = start_child(command, environment=dict(os.environ) | self.environment, output=output)
+
+
+def _last_line(log_file: Path) -> str:
+    lines = log_file.read_text(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("Error: ") if lines else f"A worker could not start; see {log_file}."

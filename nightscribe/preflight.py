@@ -1,0 +1,70 @@
+"""What can be known before any work is wasted."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from shared.errors import SetupError
+from shared.media import ffmpeg_path
+from shared.settings import Settings
+from worker import engines
+from worker.weights.catalogue import check_model, is_english_only
+
+MIN_FREE_BYTES = 64 * 2**20  # transcripts are small; a disk with less will be full before morning
+
+
+def check_source(source: Path) -> None:
+    """Raises: SetupError: unless it is a folder that can be read."""
+    if source.is_file():
+        raise SetupError(f"SOURCE {str(source)!r} is a file; give the folder that holds it.")
+    if not source.is_dir():
+        raise SetupError(f"SOURCE {str(source)!r} does not exist; give the folder that holds your recordings.")
+    if not os.access(source, os.R_OK | os.X_OK):
+        raise SetupError(f"SOURCE {str(source)!r} may not be read by this user; change its permissions.")
+
+
+def check_dest(dest: Path, *, create: bool) -> None:
+    """Raises: SetupError: unless transcripts can be written there (or the folder made)."""
+    if dest.exists() and not dest.is_dir():
+        raise SetupError(f"DEST {str(dest)!r} is a file; give a folder.")
+    if not create:
+        return
+    try:
+        dest.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=dest):
+            pass
+        free = shutil.disk_usage(dest).free
+    except OSError as error:
+        raise SetupError(
+            f"DEST {str(dest)!r} cannot be written ({error.strerror}); choose another folder or change its permissions."
+        ) from None
+    if free < MIN_FREE_BYTES:
+        raise SetupError(
+            f"DEST {str(dest)!r} has only {free // 2**20} MB free; make room (64 MB at least) or choose another."
+        )
+
+
+def check_options(settings: Settings) -> None:
+    """Raises: SetupError: if the model, the language and the task do not go together."""
+    check_model(settings.model, None)
+    if not is_english_only(settings.model):
+        return
+    if settings.language not in ("auto", "en"):
+        raise SetupError(
+            f"The model {settings.model} knows only English, and the language is {settings.language}. "
+            f"Take --model {settings.model.removesuffix('.en')}."
+        )
+    if settings.task == "translate":
+        raise SetupError(
+            f"The model {settings.model} knows only English and cannot translate. "
+            f"Take --model {settings.model.removesuffix('.en')}."
+        )
+
+
+def check_engine(settings: Settings) -> str:
+    """The engine that will be used. Raises: SetupError: if it or ffmpeg is missing, or it cannot run the model."""
+    engine = engines.choose(settings.engine)
+    check_model(settings.model, engines.layout(engine))
+    ffmpeg_path()
+    return engine

@@ -1,0 +1,115 @@
+"""What a run shows while it works: a live view on a terminal, a line every half minute anywhere else."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nightscribe.tally import Tally
+from nightscribe.words import count, duration
+
+LINE_EVERY_S = 30
+FAILURES_SHOWN = 5
+BAR_WIDTH = 24
+
+
+class View(Protocol):
+    """Something that shows how far a run is."""
+
+    def show(self, tally: Tally) -> None:
+        """Bring it up to date."""
+        ...
+
+
+@contextmanager
+def view(console: Console, heading: str) -> Iterator[View]:
+    """The view that suits where the output goes."""
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            yield _LiveView(live, heading)
+    else:
+        console.print(heading, soft_wrap=True, highlight=False, markup=False)
+        yield _LineView(console)
+
+
+class _LiveView:
+    def __init__(self, live: Live, heading: str) -> None:
+        self._live = live
+        self._heading = heading
+
+    def show(self, tally: Tally) -> None:
+        self._live.update(render(tally, self._heading, time.monotonic()), refresh=True)
+
+
+class _LineView:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown_at = time.monotonic()
+        self._n_failed = 0
+
+    def show(self, tally: Tally) -> None:
+        for failure in tally.failed[self._n_failed :]:
+            self._print(f"failed: {failure.recording}: {failure.reason}")
+        self._n_failed = len(tally.failed)
+        now = time.monotonic()
+        if now - self._shown_at >= LINE_EVERY_S:
+            self._shown_at = now
+            self._print(state(tally, now))
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def state(tally: Tally, now: float) -> str:
+    """How far a run is, in a line."""
+    total_s, speed, left_s = tally.total_s, tally.speed(now), tally.left_s(now)
+    said = [f"{tally.n_settled:,} of {count(tally.n_total, 'recording')}"]
+    said.append(f"{duration(tally.heard_s)} of about {duration(total_s)} of sound" if total_s else "")
+    said.append(f"{speed:.1f} × real time" if speed else "models are loading")
+    said.append(f"about {duration(left_s)} left" if left_s is not None else "")
+    said.append(f"{len(tally.failed):,} failed" if tally.failed else "")
+    return " · ".join(part for part in said if part)
+
+
+def render(tally: Tally, heading: str, now: float) -> RenderableType:
+    """The live view."""
+    total_s = tally.total_s
+    share = tally.heard_s / total_s if total_s else 0.0
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), f"{share:4.0%}", state(tally, now))
+    return Group(Text(heading, style="bold"), bar, _workers(tally), _failures(tally))
+
+
+def _workers(tally: Tally) -> RenderableType:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=BAR_WIDTH)
+    table.add_column(justify="right", width=4)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for activity in tally.activities:
+        length_s = tally.length_s(activity.recording)
+        share = min(1.0, activity.done_s / length_s) if length_s else 0.0
+        again = f" (try {activity.receive_count})" if activity.receive_count > 1 else ""
+        table.add_row(
+            ProgressBar(total=1.0, completed=share, width=BAR_WIDTH, style="bar.back", complete_style="cyan"),
+            f"{share:.0%}",
+            Text(activity.recording + again),
+        )
+    return table
+
+
+def _failures(tally: Tally) -> RenderableType:
+    hidden = len(tally.failed) - FAILURES_SHOWN
+    lines = [Text(f"… and {hidden:,} failures before", style="dim")] if hidden > 0 else []
+    for failure in tally.failed[-FAILURES_SHOWN:]:
+        lines.append(
+            Text.assemble(
+                ("failed ", "red"), failure.recording, ": ", failure.reason, overflow="ellipsis", no_wrap=True
+            )
+        )
+    return Group(*lines)

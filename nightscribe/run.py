@@ -1,0 +1,269 @@
+"""`nightscribe run`: everything on this machine until all is done."""
+
+import fcntl
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from director.director import Director
+from director.estimate import LengthEstimate, sample, typical_speed
+from director.plan import longest_first
+from director.scan import Missing, Scan, Scanner
+from nightscribe import preflight
+from nightscribe.local_queue import local_queue
+from nightscribe.pool import WorkerPool
+from nightscribe.progress import view
+from nightscribe.summary import all_done, before, failures, summary
+from nightscribe.tally import Tally
+from nightscribe.words import count, duration
+from shared.errors import NightscribeError, SetupError
+from shared.jobs import RECORDS_FOLDER, Options
+from shared.log import configure_logging
+from shared.media import probe
+from shared.queue import connect
+from shared.records import Records
+from shared.settings import Settings, to_environment
+from shared.sources import FolderSource
+from shared.store import FolderStore
+from shared.transcript import Provenance
+from worker import engines
+from worker.weights.resolver import resolve
+
+SAMPLE_WHILE_WORKING = 32  # looking into a file takes time from the workers
+SAMPLE_FOR_DRY_RUN = 400
+LISTED = 10
+
+
+def run(source: Path, dest: Path, settings: Settings, *, redo: bool, retry_failed: bool) -> int:
+    """Do all that is missing in DEST, and say on standard output what came of it. Gives the exit code."""
+    began = time.monotonic()
+    engine = _check(source, dest, settings, create=True)
+    records_folder = dest / RECORDS_FOLDER
+    logs = records_folder / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    recordings, records = FolderSource(source, leave_out=dest), Records(FolderStore(dest))
+    tally, interrupted = None, False
+    with _alone(records_folder / "run.lock"), (logs / "run.log").open("w") as log_file, _interruptible():
+        # What is for people goes to the terminal; the events of the night go to a file.
+        configure_logging(settings.log_level, log_file)
+        errors = Console(stderr=True)
+        try:
+            scanner = make_scanner(recordings, records, settings, redo=redo, retry_failed=retry_failed)
+            scan = scan_visibly(scanner, errors)
+            tally = Tally(scan, LengthEstimate())
+            if scan.missing:
+                _fetch_weights(settings, engine, errors)
+                with local_queue(logs / "queue.log"):
+                    _work(tally, source, dest, settings, engine, logs, errors, redo=redo, retry_failed=retry_failed)
+        except KeyboardInterrupt:
+            interrupted = True
+    if tally is None:
+        print("Interrupted before any work was begun.")
+        return 130
+    for line in summary(
+        tally, elapsed_s=time.monotonic() - began, dest=dest, formats=settings.formats, interrupted=interrupted
+    ):
+        print(line)
+    if interrupted:
+        return 130
+    return 0 if all_done(tally) else 1
+
+
+def dry_run(source: Path, dest: Path, settings: Settings, *, redo: bool, retry_failed: bool) -> int:
+    """Say what `run` would do, and change nothing. Gives the exit code."""
+    engine = _check(source, dest, settings, create=False)
+    errors = Console(stderr=True)
+    recordings, records = FolderSource(source, leave_out=dest), Records(FolderStore(dest))
+    scanner = make_scanner(recordings, records, settings, redo=redo, retry_failed=retry_failed, dry_run=True)
+    scan = scan_visibly(scanner, errors)
+    tally = Tally(scan, LengthEstimate())
+    ordered = longest_first(scan.missing)
+    chosen = sample(ordered, SAMPLE_FOR_DRY_RUN)
+    with errors.status("") as status:
+        for number, missing in enumerate(chosen, 1):
+            status.update(f"Looking into {number:,} of {count(len(chosen), 'recording')} …")
+            if (seconds := _length_s(recordings, missing)) is not None:
+                tally.lengths.learn(missing.recording.path, missing.recording.size, seconds)
+    if scan.missing:
+        total_s = tally.total_s or 0.0
+        speed = _expected_speed(scan, settings, engine)
+        print(
+            f"Would transcribe {count(tally.n_total, 'recording')}, about {duration(total_s)} of sound, in roughly "
+            f"{duration(total_s / speed)} ({settings.model}, {engine}, {count(settings.workers, 'worker')})."
+        )
+        for missing in ordered[:LISTED]:
+            length_s = tally.length_s(missing.recording.path)
+            print(f"  {missing.recording.path}" + (f" (about {duration(length_s)})" if length_s else ""))
+        if len(ordered) > LISTED:
+            print(f"  … and {len(ordered) - LISTED:,} more")
+    else:
+        print("Nothing to transcribe.")
+    for line in [*before(scan, dry_run=True), *failures(tally, dest)]:
+        print(line)
+    return 0
+
+
+def make_scanner(
+    source: FolderSource, records: Records, settings: Settings, *, redo: bool, retry_failed: bool, dry_run: bool = False
+) -> Scanner:
+    """What looks for the recordings that are missing."""
+
+    def is_current(done: Provenance) -> bool:
+        asked = (settings.model, settings.task, settings.language)
+        return (done.options.model, done.options.task, done.options.language) == asked
+
+    return Scanner(
+        source=source,
+        records=records,
+        formats=settings.formats,
+        settle_s=settings.settle_s,
+        redo=redo,
+        retry_failed=retry_failed,
+        dry_run=dry_run,
+        is_current=is_current,
+    )
+
+
+def scan_visibly(scanner: Scanner, console: Console) -> Scan:
+    """Look for what is missing, and show how many files were seen so far."""
+    with console.status("Looking for recordings …") as status:
+        return scanner.scan(lambda n: status.update(f"Looking for recordings … {count(n, 'file')} seen"))
+
+
+def _check(source: Path, dest: Path, settings: Settings, *, create: bool) -> str:
+    preflight.check_source(source)
+    preflight.check_options(settings)
+    engine = preflight.check_engine(settings)
+    preflight.check_dest(dest, create=create)
+    return engine
+
+
+def _fetch_weights(settings: Settings, engine: str, console: Console) -> None:
+    """Once, before the workers start, or each of them would fetch the same."""
+    with console.status(f"Getting the weights of {settings.model} …"):
+        resolve(settings.model, engines.layout(engine), settings.models_dir)
+
+
+def _work(
+    tally: Tally,
+    source: Path,
+    dest: Path,
+    settings: Settings,
+    engine: str,
+    logs: Path,
+    console: Console,
+    *,
+    redo: bool,
+    retry_failed: bool,
+) -> None:
+    recordings, records = FolderSource(source, leave_out=dest), Records(FolderStore(dest))
+    queue = connect(
+        settings.queue_name, visibility_timeout_s=settings.visibility_timeout_s, max_receives=settings.max_receives
+    )
+    queue.ensure()
+    director = Director(
+        queue=queue,
+        records=records,
+        options=Options(engine=engine, model=settings.model, task=settings.task, language=settings.language),
+        formats=settings.formats,
+        window=settings.window,
+        max_receives=settings.max_receives,
+        redo=redo,
+        retry_failed=retry_failed,
+    )
+    n_workers = min(settings.workers, tally.n_total)
+    heading = f"nightscribe: {settings.model} on {engine}, {count(n_workers, 'worker')}, {source} → {dest}"
+    environment = to_environment(settings) | {"OMP_NUM_THREADS": str(settings.threads)}
+    with (
+        WorkerPool(n_workers, [str(source), str(dest)], environment, logs) as pool,
+        _sampled_lengths(recordings, tally) as learn,
+        view(console, heading) as shown,
+    ):
+        progressed = False
+        for settled in director.direct(tally.scan.missing, follow=True):
+            if settled is not None:
+                tally.settle(settled)
+                progressed = True
+                continue
+            pool.look_after(progressed=progressed)
+            progressed = False
+            learn()
+            tally.observe(records.activities(), time.monotonic())
+            shown.show(tally)
+
+
+@contextmanager
+def _sampled_lengths(source: FolderSource, tally: Tally) -> Iterator[Callable[[], None]]:
+    """Look into some recordings beside the work, so that the time left can be told; gives what takes the results in."""
+    pool = ThreadPoolExecutor(1)
+    pending: dict[Future[float | None], Missing] = {
+        pool.submit(_length_s, source, missing): missing
+        for missing in sample(longest_first(tally.scan.missing), SAMPLE_WHILE_WORKING)
+    }
+
+    def learn() -> None:
+        for future in [future for future in pending if future.done()]:
+            recording = pending.pop(future).recording
+            if (seconds := future.result()) is not None:
+                tally.lengths.learn(recording.path, recording.size, seconds)
+
+    try:
+        yield learn
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _length_s(source: FolderSource, missing: Missing) -> float | None:
+    with suppress(NightscribeError, OSError), source.local(missing.recording.path) as path:
+        return probe(path).duration_s
+    return None
+
+
+def _expected_speed(scan: Scan, settings: Settings, engine: str) -> float:
+    """Seconds of sound a second, all workers together: as in earlier runs into this destination, or else typically."""
+    if scan.finished_processing_s:
+        return settings.workers * scan.finished_audio_s / scan.finished_processing_s
+    return settings.workers * typical_speed(engine, settings.model)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Keep a second run on this machine from working into the same destination: each has a queue of its own."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SetupError(
+                f"Another nightscribe run is at work on {str(lock.parent.parent)!r}. Wait for it or stop it; "
+                "to work with several at once, use `director` and `worker` with one queue (README)."
+            ) from None
+        except OSError:  # a share that knows no locks
+            pass
+        yield
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C, a kill or a closed terminal end the run once, in order; a second Ctrl-C does not cut that short."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # A signal that was being ignored (nohup) goes on being ignored.
+    before = {number: handler for number in signals if (handler := signal.getsignal(number)) != signal.SIG_IGN}
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,88 @@
+"""What is said at the end: readable in ten seconds, and true."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from director.scan import Scan
+from nightscribe.tally import Tally
+from nightscribe.words import count, duration
+from shared.names import FAILURES, TRANSCRIPTS
+
+SHOWN = 20
+
+
+def summary(
+    tally: Tally, *, elapsed_s: float, dest: Path, formats: tuple[str, ...], interrupted: bool
+) -> Iterator[str]:
+    """Lines for a person, from the most important on."""
+    if tally.done:
+        # The loading of models is part of what a night takes, so it is in this speed, unlike in the live one.
+        speed = tally.done_audio_s / elapsed_s
+        yield (
+            f"Done: {count(tally.done, 'recording')}, {duration(tally.done_audio_s)} of sound "
+            f"in {duration(elapsed_s)} ({speed:.1f} × real time)."
+        )
+    elif not tally.scan.n_recordings:
+        yield "No recordings were found: no audio or video file that ffmpeg reads."
+        return
+    elif not tally.n_total:
+        yield "Nothing to do: every recording has its transcript." if all_done(tally) else "Nothing new to do."
+    yield from before(tally.scan)
+    if interrupted:
+        left = tally.n_total - tally.n_settled
+        yield f"Interrupted: {count(left, 'recording')} left. Run the same command again to go on."
+    yield from failures(tally, dest)
+    if tally.flagged:
+        yield f"Worth a look: {count(len(tally.flagged), 'transcript')}."
+        lines = [f"  {path}: {', '.join(flags)}" for path, flags in tally.flagged]
+        yield from _shortened(lines, dest / TRANSCRIPTS)
+    yield f"Transcripts: {dest} ({', '.join(formats)})"
+
+
+def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
+    """What was done already, and what was or would be done without transcribing."""
+    done = [f"{count(scan.n_finished, 'recording')} already done"] if scan.n_finished else []
+    if scan.other_options:
+        done.append(f"{scan.other_options:,} of them with other options than now (--redo does them again)")
+    if scan.n_foreign:
+        done.append(f"{count(scan.n_foreign, 'recording')} with text files of another tool, left alone")
+    if scan.renamed:
+        verb = "would follow" if dry_run else "followed"
+        done.append(f"{count(len(scan.renamed), 'transcript')} {verb} a renamed recording")
+    if scan.rewritten:
+        verb = "would be written" if dry_run else "written"
+        done.append(f"{count(len(scan.rewritten), 'missing text file')} {verb} again")
+    if done:
+        yield f"Before: {'; '.join(done)}."
+    if scan.being_written:
+        yield f"Left for the next run, still being written: {count(len(scan.being_written), 'recording')}."
+        yield from _shortened([f"  {path}" for path in scan.being_written], None)
+
+
+def failures(tally: Tally, dest: Path) -> Iterator[str]:
+    """Every recording without a transcript, with its reason."""
+    failed = _failures(tally)
+    if not failed:
+        return
+    yield f"Failed: {count(len(failed), 'recording')}."
+    yield from _shortened([f"  {path}: {reason}" for path, reason in failed], dest / FAILURES)
+    if n_before := len(tally.scan.failed_before):
+        yield f"  ({n_before:,} of these failed in an earlier run and were left alone; --retry-failed tries them again.)"
+
+
+def all_done(tally: Tally) -> bool:
+    """Whether every recording has its transcript."""
+    return not _failures(tally)
+
+
+def _failures(tally: Tally) -> list[tuple[str, str]]:
+    return [
+        *((failure.recording, failure.reason) for failure in [*tally.failed, *tally.scan.failed_before]),
+        *((item.path, item.reason) for item in tally.scan.unreadable),
+    ]
+
+
+def _shortened(lines: Sequence[str], rest: Path | None) -> Iterator[str]:
+    yield from lines[:SHOWN]
+    if len(lines) > SHOWN:
+        yield f"  … and {len(lines) - SHOWN:,} more" + (f", in {rest}" if rest else "")

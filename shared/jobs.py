@@ -1,0 +1,111 @@
+"""What one message on the queue holds. Nothing here is known to one machine only."""
+
+import hashlib
+import json
+from pathlib import PurePosixPath
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import JobError
+
+JOB_VERSION = 1
+MAX_MESSAGE_BYTES = 200 * 1024  # older queues stop at 256 KiB
+RECORDS_FOLDER = ".nightscribe"  # in the destination
+
+
+def _inside(path: str) -> str:
+    """A path below the source or the destination, and not among our own records."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path or parts[0] == RECORDS_FOLDER:
+        raise ValueError(f"{path!r} is not a path below the source")
+    return path
+
+
+RelativePath = Annotated[str, AfterValidator(_inside)]
+
+
+class Frozen(BaseModel):
+    """A value: cannot be changed, and unknown fields are a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Options(Frozen):
+    """Everything that changes the words of a transcript."""
+
+    engine: str
+    model: str
+    task: Literal["transcribe", "translate"] = "transcribe"
+    language: str = "auto"
+
+
+class Slice(Frozen):
+    """A stretch of one recording, `start_s` to `end_s` (None: to its end), the `index`-th of `count`."""
+
+    recording: RelativePath
+    fingerprint: str
+    size: int = Field(ge=0)
+    stem: RelativePath = Field(description="Where its text files go: path in the destination, without extension.")
+    index: int = Field(default=0, ge=0)
+    count: int = Field(default=1, ge=1)
+    start_s: float = Field(default=0.0, ge=0)
+    end_s: float | None = None
+
+
+class Job(Frozen):
+    """One or more slices and how to transcribe them."""
+
+    version: Literal[1] = JOB_VERSION
+    slices: tuple[Slice, ...] = Field(min_length=1)
+    options: Options
+    formats: tuple[str, ...]
+    redo: str | None = Field(
+        default=None, description="Run that asked for finished recordings to be done again; None does what is missing."
+    )
+
+    @property
+    def id(self) -> str:
+        """Identity: the same slices with the same options are the same job, whoever queues it. 32 hex digits."""
+        return _digest(
+            {"slices": [s.model_dump() for s in self.slices], "options": self.options.model_dump(), "redo": self.redo}
+        )
+
+    def part_id(self, part: Slice) -> str:
+        """Identity of the recording's set of parts: results for other sound or other options never mix."""
+        return _digest(
+            {
+                "recording": part.recording,
+                "fingerprint": part.fingerprint,
+                "count": part.count,
+                "options": self.options.model_dump(),
+                "redo": self.redo,
+            }
+        )
+
+    def deduplication_id(self, run: str) -> str:
+        """The same within one `run` of a director, so that a deliberate redo is never swallowed."""
+        return _digest({"job": self.id, "run": run})
+
+    def to_message(self) -> str:
+        """ASCII JSON. Raises: JobError: if it is too large for every queue."""
+        body = json.dumps(self.model_dump(mode="json"), ensure_ascii=True, separators=(",", ":"))
+        if len(body) > MAX_MESSAGE_BYTES:
+            raise JobError(f"The job of {self.slices[0].recording!r} is too large for a message ({len(body)} bytes).")
+        return body
+
+    @classmethod
+    def from_message(cls, body: str) -> Self:
+        """Raises: JobError: if the message is not a job of a version this program understands."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(step) for step in first["loc"]) or "message"
+            raise JobError(
+                f"The message is not a job of this version of nightscribe ({where}: {first['msg']})."
+            ) from None
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:32]

@@ -1,0 +1,167 @@
+"""ffmpeg: where it is, and what it says a file holds."""
+
+import codecs
+import contextlib
+import re
+import shutil
+import struct
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import ffmpeg
+
+from shared.errors import AudioError, RetryableError, SetupError
+
+# What ffmpeg reads, by the names such files go by. Anything else is looked into before it is taken for a recording.
+MEDIA_SUFFIXES = frozenset(
+    """
+    3g2 3ga 3gp 8svx aa aac aax ac3 adts aif aifc aiff alac amr ape asf au avi awb caf divx dsf dss dts dv eac3 f4v
+    flac flv gsm m2a m2ts m4a m4b m4r m4v mka mkv mod mov mp1 mp2 mp3 mp4 mpa mpc mpeg mpg mts mxf oga ogg ogm ogv
+    ogx opus qcp qt ra ram rm rmvb snd spx tak tta ts vob voc w64 wav wave weba webm wma wmv wv
+    """.split()  # noqa: SIM905  a list of one word a line would fill two screens
+)
+# What lies beside recordings and is none; not worth starting ffmpeg for.
+OTHER_SUFFIXES = frozenset(
+    """
+    7z ass bak bmp bz2 cfg conf crdownload css csv cue db doc docx epub exe gif gz heic htm html ini iso jpeg jpg js
+    json jsonl lnk log lrc m3u m3u8 md nfo numbers odt ods pages part pdf php pl png pls ppt pptx ps1 py rar rb rtf
+    sh sha256 sql sqlite srt sub svg tar tex text tif tiff tmp toml torrent tsv txt url vtt webp xls xlsx xml xz yaml
+    yml zip
+    """.split()  # noqa: SIM905
+)
+
+PROBE_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a container says of itself."""
+
+    duration_s: float | None
+    has_audio: bool
+
+
+@cache
+def ffmpeg_path() -> str:
+    """The system's ffmpeg, or else the one that comes in the imageio-ffmpeg package.
+
+    Raises: SetupError: if there is neither.
+    """
+    if found := shutil.which("ffmpeg"):
+        return found
+    import imageio_ffmpeg
+
+    try:
+        packaged: str = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:
+        raise SetupError("No ffmpeg is found. Install it (on Debian or Ubuntu: apt-get install ffmpeg).") from None
+    return packaged
+
+
+def probe(path: Path) -> MediaInfo:
+    """What the container says, without decoding it and without ffprobe.
+
+    Raises: AudioError: with ffmpeg's reason, if it cannot be opened. RetryableError: if the disk does not answer.
+    """
+    # ffmpeg without an output prints what it found and gives up; that is all that is wanted of it.
+    command = [ffmpeg_path(), "-hide_banner", "-nostdin", *input_arguments(path)]
+    try:
+        said = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False).stderr.decode(
+            errors="replace"
+        )
+    except subprocess.TimeoutExpired:
+        raise RetryableError(f"ffmpeg could not look into the file within {PROBE_TIMEOUT_S} s.") from None
+    info = parse_banner(said)
+    if info is None:
+        raise AudioError(why_not(path, said))
+    return MediaInfo(declared_wav_s(path) or info.duration_s, info.has_audio)
+
+
+def input_arguments(path: Path) -> list[str]:
+    """ffmpeg's arguments to open a local file: `file:` keeps any name from meaning a protocol.
+
+    The whitelist keeps a playlist named like a recording from reaching into the network.
+    """
+    arguments: list[str] = ffmpeg.input(f"file:{path}", protocol_whitelist="file").output("-").get_args()
+    return arguments[: arguments.index("-i") + 2]
+
+
+def parse_banner(said: str) -> MediaInfo | None:
+    """What ffmpeg printed about its input, or None if it could not open it."""
+    if not re.search(r"^Input #0", said, re.MULTILINE):
+        return None
+    found = re.search(r"^\s*Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", said, re.MULTILINE)
+    duration_s = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
+    return MediaInfo(duration_s, bool(re.search(r"^\s*Stream #0:\d+.*: Audio: (?!none)", said, re.MULTILINE)))
+
+
+def why_not(path: Path, said: str) -> str:
+    """Why a file is no recording, in one sentence: what it holds where that can be seen, else ffmpeg's complaint."""
+    if held := content(_head(path)):
+        return held
+    complaint = re.sub(r"^\[[^]]*\]\s*", "", said.strip().splitlines()[-1]) if said.strip() else ""
+    complaint = re.sub(r"^(Error opening input.*?: |file:.*: )", "", complaint).rstrip(".")
+    if complaint in ("", "Invalid argument", "Invalid data found when processing input"):  # which say nothing
+        return "It is no recording: ffmpeg finds no audio or video in it that it knows."
+    return f"It is no recording that ffmpeg can read ({complaint})."
+
+
+def why_silent(path: Path) -> str:
+    """Why a file that ffmpeg reads gives no sound, in one sentence."""
+    return content(_head(path)) or "It holds pictures but no sound: there is no audio track in it."
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(512)
+
+
+def content(head: bytes) -> str | None:
+    """What a file is by its first bytes, of the things that get a recording's name by mistake, as a sentence."""
+    signatures = {
+        b"\xff\xd8\xff": "a JPEG picture",
+        b"\x89PNG": "a PNG picture",
+        b"GIF8": "a GIF picture",
+        b"%PDF": "a PDF document",
+        b"PK\x03\x04": "a ZIP archive",
+        b"\x1f\x8b": "a gzip archive",
+    }
+    if not head:
+        return "It is empty (0 bytes)."
+    if not head.strip(b"\0"):
+        return "It holds nothing but zero bytes."
+    for signature, held in signatures.items():
+        if head.startswith(signature):
+            return f"It holds {held}, not sound."
+    with contextlib.suppress(UnicodeDecodeError):
+        # The last character may be cut in two.
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+        if all(c.isprintable() or c.isspace() for c in text):
+            return "It holds text, not sound."
+    return None
+
+
+def declared_wav_s(path: Path) -> float | None:
+    """Seconds of sound the header of a WAV file promises; ffmpeg only says how much is there.
+
+    None for anything else, and where the header leaves it open, as recorders that stream do.
+    """
+    with path.open("rb") as file:
+        riff = file.read(12)
+        if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
+            return None
+        bytes_per_s = 0
+        for _ in range(64):  # chunks in front of the sound; more is no WAV worth reading
+            head = file.read(8)
+            if len(head) < 8:
+                return None
+            name, size = struct.unpack("<4sI", head)
+            if name == b"data":
+                return size / bytes_per_s if bytes_per_s and 0 < size < 0xFFFF_0000 else None
+            body = file.read(min(size + size % 2, 4096))
+            if name == b"fmt " and len(body) >= 12:
+                bytes_per_s = struct.unpack_from("<I", body, 8)[0]
+            file.seek(size + size % 2 - len(body), 1)
+    return None

@@ -1,0 +1,302 @@
+"""The queue: SQS through boto3, whichever server speaks it."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import islice
+from typing import Any
+
+import boto3
+import structlog
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError as BotoConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+
+from shared.errors import LeaseLost, QueueError, RetryableError
+from shared.jobs import Job
+
+log = structlog.get_logger()
+
+REASON = "Reason"  # message attribute of what was set aside
+BATCH = 10  # what SQS takes in one call
+PATIENCE_S = 60.0  # how long a call is tried again before its error is raised
+
+# Each means that the message is no longer ours; servers differ in which they say.
+_GONE = {"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidIdFormat"}
+_NO_QUEUE = {"QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
+_REFUSED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+}
+
+
+class QueueMissing(RetryableError):
+    """The queue itself is gone, as after a restart of a server that forgets: create it and compare again."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A received message with the right to work on it."""
+
+    message_id: str
+    body: str
+    receipt_handle: str
+    receive_count: int
+    reason: str | None = None
+    """Why it was set aside, if it was set aside by a worker."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many messages there are, roughly: SQS counts lag by a second or more, and zero is a hint, not a proof."""
+
+    queued: int
+    in_flight: int
+
+
+class JobQueue:
+    """One FIFO queue of jobs and its dead-letter queue. Safe to use from several threads."""
+
+    def __init__(self, client: Any, name: str, *, visibility_timeout_s: float, max_receives: int) -> None:
+        self._client = client
+        self.name = name
+        self.dead_letter_name = name.removesuffix(".fifo") + "-dead.fifo"
+        self._visibility_timeout_s = visibility_timeout_s
+        self._max_receives = max_receives
+        self._url = ""
+        self._dead_url = ""
+
+    # Setting up
+
+    def ensure(self) -> None:
+        """Find both queues, or create them as `infra/create_queue.json` says.
+
+        Raises: QueueError: if a queue of that name cannot serve. RetryableError: if no server answers.
+        """
+        template: dict[str, str] = json.loads((files("infra") / "create_queue.json").read_text())["Attributes"]
+        template["VisibilityTimeout"] = str(round(self._visibility_timeout_s))
+        self._dead_url = self._ensure_one(self.dead_letter_name, template)
+        dead_arn = self._attributes(self._dead_url)["QueueArn"]
+        redrive = {"deadLetterTargetArn": dead_arn, "maxReceiveCount": str(self._max_receives)}
+        self._url = self._ensure_one(self.name, template | {"RedrivePolicy": json.dumps(redrive)})
+
+    def _ensure_one(self, name: str, wanted: dict[str, str]) -> str:
+        try:
+            url: str = self._call("get_queue_url", QueueName=name)["QueueUrl"]
+        except QueueMissing:
+            created: str = self._call("create_queue", QueueName=name, Attributes=wanted)["QueueUrl"]
+            log.info("queue.created", queue=name)
+            return created
+        found = self._attributes(url)
+        differing = {
+            key: (found.get(key), value)
+            for key, value in wanted.items()
+            if key != "RedrivePolicy" and found.get(key, "").lower() != value.lower()
+        }
+        if "FifoQueue" in differing:
+            raise QueueError(
+                f"The queue {name!r} exists but is a standard queue, and nightscribe needs a FIFO queue. "
+                "Delete it, or choose another name with NIGHTSCRIBE_QUEUE_NAME."
+            )
+        if "RedrivePolicy" in wanted and "RedrivePolicy" not in found:
+            raise QueueError(
+                f"The queue {name!r} exists but has no redrive policy, so a job that kills its workers would come "
+                f"back for ever. Give it one that points to {self.dead_letter_name!r} (README, 'Your own queue'), "
+                "or choose another name with NIGHTSCRIBE_QUEUE_NAME."
+            )
+        for key, (is_, should_be) in differing.items():
+            log.warning("queue.attribute_differed", queue=name, attribute=key, found=is_, expected=should_be)
+        return url
+
+    def _attributes(self, url: str) -> dict[str, str]:
+        answer = self._call("get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
+        attributes: dict[str, str] = answer.get("Attributes", {})
+        return attributes
+
+    # Director's side
+
+    def send(self, jobs: Sequence[Job], run: str) -> None:
+        """Queue jobs. Sending one again within the same `run` queues nothing new (for five minutes at least).
+
+        Raises: RetryableError: if the server did not take every one of them.
+        """
+        entries = [(job.to_message(), job.id, job.deduplication_id(run)) for job in jobs]
+        self._send(self._url, entries)
+
+    def _send(self, url: str, entries: Iterable[tuple[str, str, str]], reason: str | None = None) -> None:
+        attributes = {REASON: {"DataType": "String", "StringValue": reason}} if reason else {}
+        remaining = iter(entries)
+        while batch := list(islice(remaining, BATCH)):
+            answer = self._call(
+                "send_message_batch",
+                QueueUrl=url,
+                Entries=[
+                    {
+                        "Id": str(n),
+                        "MessageBody": body,
+                        "MessageGroupId": group,
+                        "MessageDeduplicationId": deduplication,
+                        "MessageAttributes": attributes,
+                    }
+                    for n, (body, group, deduplication) in enumerate(batch)
+                ],
+            )
+            if refused := answer.get("Failed"):
+                first = refused[0]
+                raise RetryableError(
+                    f"The queue refused {len(refused)} jobs ({first['Code']}: {first.get('Message', '')})."
+                )
+
+    def counts(self) -> Counts:
+        """Messages that wait (those returned with a delay among the ones in flight) and that are worked on."""
+        found = self._attributes(self._url)
+        return Counts(
+            queued=int(found.get("ApproximateNumberOfMessages", 0))
+            + int(found.get("ApproximateNumberOfMessagesDelayed", 0)),
+            in_flight=int(found.get("ApproximateNumberOfMessagesNotVisible", 0)),
+        )
+
+    def dead_letters(self) -> Iterator[Delivery]:
+        """What was set aside, each hidden from others for half a minute: remove it with `bury` once it is recorded."""
+        while True:
+            received = list(self._receive(self._dead_url, wait_s=0, timeout_s=30, most=BATCH))
+            if not received:
+                return
+            yield from received
+
+    def bury(self, letter: Delivery) -> None:
+        """Remove a dead letter."""
+        self._call("delete_message", QueueUrl=self._dead_url, ReceiptHandle=letter.receipt_handle)
+
+    # Worker's side
+
+    def receive(self, wait_s: float) -> Delivery | None:
+        """One job, hidden from others for the visibility timeout, or None if none came within `wait_s` (at most 20)."""
+        timeout_s = round(self._visibility_timeout_s)
+        return next(self._receive(self._url, wait_s=wait_s, timeout_s=timeout_s, most=1), None)
+
+    def _receive(self, url: str, *, wait_s: float, timeout_s: int, most: int) -> Iterator[Delivery]:
+        answer = self._call(
+            "receive_message",
+            QueueUrl=url,
+            MaxNumberOfMessages=most,
+            WaitTimeSeconds=min(20, round(wait_s)),
+            VisibilityTimeout=timeout_s,
+            AttributeNames=["ApproximateReceiveCount"],
+            MessageAttributeNames=[REASON],
+        )
+        for message in answer.get("Messages", []):
+            yield Delivery(
+                message_id=message["MessageId"],
+                body=message["Body"],
+                receipt_handle=message["ReceiptHandle"],
+                receive_count=int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+                reason=message.get("MessageAttributes", {}).get(REASON, {}).get("StringValue"),
+            )
+
+    def change_visibility(self, delivery: Delivery, timeout_s: float, *, patience_s: float = PATIENCE_S) -> None:
+        """Hide the message for `timeout_s` from now; 0 gives it back at once.
+
+        Raises: LeaseLost: if it is no longer ours. RetryableError: if the server did not answer within `patience_s`.
+        """
+        self._call(
+            "change_message_visibility",
+            patience_s=patience_s,
+            QueueUrl=self._url,
+            ReceiptHandle=delivery.receipt_handle,
+            VisibilityTimeout=round(timeout_s),
+        )
+
+    def delete(self, delivery: Delivery) -> None:
+        """Remove a job that is done. Raises: LeaseLost: if it is no longer ours."""
+        self._call("delete_message", QueueUrl=self._url, ReceiptHandle=delivery.receipt_handle)
+
+    def set_aside(self, delivery: Delivery, body: str, reason: str) -> None:
+        """Put what cannot be done (`body`) on the dead-letter queue; only then is the message deleted."""
+        self._send(self._dead_url, [(body, delivery.message_id, delivery.message_id)], reason)
+        self.delete(delivery)
+
+    # The wire
+
+    def _call(self, operation: str, *, patience_s: float = PATIENCE_S, **arguments: Any) -> dict[str, Any]:
+        retrying = Retrying(
+            stop=stop_after_delay(patience_s),
+            wait=wait_exponential_jitter(initial=0.2, max=10),
+            retry=retry_if_exception(lambda e: isinstance(e, RetryableError) and not isinstance(e, QueueMissing)),
+            reraise=True,
+        )
+        answer: dict[str, Any] = retrying(self._call_once, operation, arguments)
+        return answer
+
+    def _call_once(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = getattr(self._client, operation)(**arguments)
+            return answer
+        except ClientError as error:
+            raise self._translated(error, operation, has_handle="ReceiptHandle" in arguments) from error
+        except (NoCredentialsError, PartialCredentialsError, NoRegionError) as error:
+            raise QueueError(
+                f"The queue cannot be reached: {str(error).rstrip('.')}. Set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
+                "and AWS_DEFAULT_REGION, or AWS_PROFILE; for a local server any values do."
+            ) from error
+        except (BotoConnectionError, HTTPClientError) as error:
+            raise RetryableError(f"The queue server does not answer ({error}).") from error
+        except BotoCoreError as error:
+            raise QueueError(f"The queue cannot be used: {error}") from error
+
+    def _translated(self, error: ClientError, operation: str, *, has_handle: bool) -> Exception:
+        code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+        if code in _NO_QUEUE:
+            return QueueMissing(f"There is no queue {self.name!r}.")
+        if has_handle and (code in _GONE or code.endswith("InvalidParameterValue")):
+            return LeaseLost(f"The message is no longer ours ({code}).")
+        if code in _REFUSED:
+            return QueueError(
+                f"The queue {self.name!r} refuses {operation} ({code}: {message}). Check the AWS credentials."
+            )
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500 or "Throttl" in code:
+            return RetryableError(f"The queue server has trouble ({code}: {message}).")
+        return QueueError(f"The queue server refuses {operation} ({code}: {message}).")
+
+
+def connect(name: str, *, visibility_timeout_s: float, max_receives: int) -> JobQueue:
+    """The queue on the server that the environment names; nothing is sent yet.
+
+    `AWS_ENDPOINT_URL_SQS` and the other `AWS_*` variables are boto3's own; where LOCALSTACK_ENDPOINT or
+    LOCALSTACK_HOST is set instead, LocalStack is found through localstack-client; otherwise it is AWS.
+    """
+    # Retries are ours (`_call`), so that they know a lease's deadline. A long poll lasts up to 20 s.
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30)
+    try:
+        client = _session().client("sqs", config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise QueueError(
+            f"The queue's address is not complete: {str(error).rstrip('.')}. Set AWS_DEFAULT_REGION (and "
+            "AWS_ENDPOINT_URL_SQS for a server other than AWS)."
+        ) from error
+    return JobQueue(client, name, visibility_timeout_s=visibility_timeout_s, max_receives=max_receives)
+
+
+def _session() -> Any:
+    named = "AWS_ENDPOINT_URL_SQS" in os.environ or "AWS_ENDPOINT_URL" in os.environ
+    if not named and ("LOCALSTACK_ENDPOINT" in os.environ or "LOCALSTACK_HOST" in os.environ):
+        import localstack_client.session
+
+        return localstack_client.session.Session()
+    return boto3.session.Session()

@@ -1,0 +1,147 @@
+"""Typed records over a store: transcripts, parts, failures, and who is doing what."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from shared.errors import RetryableError
+from shared.formats import FORMATS, render
+from shared.jobs import Frozen, Job, Slice
+from shared.names import JOBS, failure_key, output_key, parts_folder, transcript_key
+from shared.store import TranscriptStore
+from shared.transcript import Activity, Failure, Part, Provenance, Transcript
+
+log = structlog.get_logger()
+
+_Record = TypeVar("_Record", bound=BaseModel)
+
+
+class _Header(Provenance, extra="ignore"):
+    """A transcript read without its segments: a million of them are compared at each run."""
+
+
+class Records:
+    """What is known about recordings in one destination. A damaged record counts as absent, and is logged."""
+
+    def __init__(self, store: TranscriptStore) -> None:
+        self.store = store
+
+    def _load(self, model: type[_Record], key: str) -> _Record | None:
+        content = self.store.get(key)
+        if content is None:
+            return None
+        try:
+            return model.model_validate_json(content)
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            log.warning("record.unreadable", key=key, why=problem["msg"])
+            return None
+
+    def _save(self, key: str, record: Frozen, *, durable: bool = True) -> None:
+        self.store.put(key, record.model_dump_json().encode(), durable=durable)
+
+    # Finished recordings
+
+    def provenance(self, recording: str) -> Provenance | None:
+        """How a finished recording was made, without its text."""
+        return self._load(_Header, transcript_key(recording))
+
+    def transcript(self, recording: str) -> Transcript | None:
+        """The canonical transcript of a finished recording."""
+        return self._load(Transcript, transcript_key(recording))
+
+    def finish(self, transcript: Transcript, formats: tuple[str, ...]) -> None:
+        """Write the text files, and last the canonical transcript: once it is there, the recording is finished."""
+        self.write_texts(transcript, formats)
+        self._save(transcript_key(transcript.recording), transcript)
+
+    def write_texts(self, transcript: Transcript, formats: Iterable[str]) -> None:
+        """Write text files of a transcript."""
+        for fmt in formats:
+            self.store.put(output_key(transcript.stem, fmt), render(transcript, fmt))
+
+    def orphan(self, key: str) -> Transcript | None:
+        """The transcript under a key whose recording is no longer in the source."""
+        return self._load(Transcript, key)
+
+    def rename(
+        self, old: Transcript, recording: str, mtime_ns: int | None, stem: str, formats: tuple[str, ...]
+    ) -> None:
+        """Move a transcript to its recording's new name; text files that someone has edited stay where they are too."""
+        self.finish(old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem}), formats)
+        for fmt in FORMATS:
+            key = output_key(old.stem, fmt)
+            if old.stem != stem and self.store.get(key) == render(old, fmt):
+                self.store.delete(key)
+        self.store.delete(transcript_key(old.recording))
+
+    # Parts
+
+    def put_part(self, job: Job, of: Slice, part: Part) -> None:
+        """Keep the result of a slice until the whole recording is done."""
+        self._save(self._part_key(job, of), part)
+
+    def part(self, job: Job, of: Slice) -> Part | None:
+        """The kept result of a slice."""
+        return self._load(Part, self._part_key(job, of))
+
+    def parts(self, job: Job, of: Slice) -> list[Part] | None:
+        """The results of all slices of the recording in their order, or None while one is missing."""
+        found = []
+        for index in range(of.count):
+            part = self.part(job, of.model_copy(update={"index": index}))
+            if part is None:
+                return None
+            found.append(part)
+        return found
+
+    def has_parts(self, recording: str) -> bool:
+        """Whether work on the recording has begun and not ended: its text files, if any, are ours."""
+        return bool(self.store.names(parts_folder(recording)))
+
+    def drop_parts(self, recording: str) -> None:
+        """Remove the parts of a finished recording, and any left from earlier options."""
+        folder = parts_folder(recording)
+        for name in self.store.names(folder):
+            self.store.delete(folder + name)
+
+    @staticmethod
+    def _part_key(job: Job, of: Slice) -> str:
+        return f"{parts_folder(of.recording)}{job.part_id(of)}-{of.index}.json"
+
+    # Failures
+
+    def fail(self, failure: Failure) -> None:
+        """Record why a recording has no transcript."""
+        self._save(failure_key(failure.recording), failure)
+
+    def failure(self, recording: str) -> Failure | None:
+        """Why a recording has no transcript, if it was tried."""
+        return self._load(Failure, failure_key(recording))
+
+    def forgive(self, recording: str) -> None:
+        """Remove a failure record."""
+        self.store.delete(failure_key(recording))
+
+    # Activity
+
+    def report(self, activity: Activity) -> None:
+        """Say what a worker is doing; nothing depends on it, so it may fail."""
+        try:
+            self._save(f"{JOBS}{activity.worker}.json", activity, durable=False)
+        except RetryableError as error:
+            log.debug("activity.unwritten", why=str(error))
+
+    def activities(self) -> Iterator[Activity]:
+        """What every worker says it is doing."""
+        for name in sorted(self.store.names(JOBS)):
+            if name.endswith(".json") and (activity := self._load(Activity, JOBS + name)):
+                yield activity
+
+    def leave(self, worker: str) -> None:
+        """Remove what a worker said it was doing; it may fail as well."""
+        with contextlib.suppress(RetryableError):
+            self.store.delete(f"{JOBS}{worker}.json")

@@ -1,0 +1,117 @@
+"""Every setting with its default: read from `NIGHTSCRIBE_*` variables, overridden by the command line.
+
+The command line takes its help texts and defaults from here, so that each is written once.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.errors import SetupError
+from shared.formats import FORMATS, check_formats
+from shared.languages import language_code
+
+ENV_PREFIX = "NIGHTSCRIBE_"
+EngineName = Literal["auto", "faster-whisper", "openai-whisper"]
+Task = Literal["transcribe", "translate"]
+
+
+def _default_models_dir() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "nightscribe" / "models"
+
+
+class Settings(BaseSettings):
+    """Settings of one process. Durations are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+
+    # What the transcripts look like
+    model: str = Field(default="base", description="Whisper model: a name such as tiny.en, base, small, or a path.")
+    engine: EngineName = Field(
+        default="auto", description="Speech engine; auto takes faster-whisper when it is installed."
+    )
+    language: Annotated[str, AfterValidator(language_code)] = Field(
+        default="auto", description="Spoken language, a code such as en, or auto to detect it in each recording."
+    )
+    task: Task = Field(default="transcribe", description="Write down what is said, or translate it into English.")
+    formats: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("txt", "vtt", "srt"), description=f"Files to write, of {', '.join(FORMATS)}."
+    )
+
+    # Where and how it runs
+    workers: int = Field(
+        default_factory=lambda: (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        ),
+        ge=1,
+        description="Worker processes of this machine; by default one for each core.",
+    )
+    threads: int = Field(default=1, ge=1, description="Threads of each worker; one is fastest for the whole batch.")
+    models_dir: Path = Field(default_factory=_default_models_dir, description="Folder where model weights are kept.")
+    settle_s: float = Field(
+        default=3.0, ge=0, description="A recording changed in the last so many seconds is still being written."
+    )
+
+    # The queue
+    queue_name: str = Field(
+        default="nightscribe.fifo", pattern=r"^[A-Za-z0-9_-]{1,70}\.fifo$", description="Name of the FIFO queue."
+    )
+    window: int = Field(default=5_000, ge=1, description="Jobs the director keeps on the queue at a time.")
+    visibility_timeout_s: float = Field(
+        default=120, ge=1, le=43_200, description="How long a job stays hidden unless its worker asks for more."
+    )
+    heartbeat_s: float = Field(default=30, gt=0, description="How often a worker asks for more.")
+    max_receives: int = Field(default=3, ge=1, description="How often a job is tried before it is set aside.")
+    retry_delay_s: float = Field(
+        default=10, ge=0, description="Wait before a job that failed is tried again; four times longer each time."
+    )
+
+    # What is said about it
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe event logged."
+    )
+
+    @field_validator("formats", mode="before")
+    @classmethod
+    def _split_formats(cls, value: object) -> object:
+        return check_formats(value) if isinstance(value, str) else value
+
+    @field_validator("heartbeat_s")
+    @classmethod
+    def _heartbeat_in_time(cls, value: float, info: object) -> float:
+        timeout_s = getattr(info, "data", {}).get("visibility_timeout_s")
+        if timeout_s is not None and value > timeout_s / 2:
+            raise ValueError(
+                f"must be at most half of the visibility timeout ({timeout_s:g} s), or one lost call ends a lease"
+            )
+        return value
+
+
+def load_settings(**given: object) -> Settings:
+    """Settings from the environment, with the values that are `given` and not None in their place.
+
+    Raises: SetupError: naming each setting that is wrong, and how it was given.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except SetupError:
+        raise
+    except ValidationError as error:
+        wrong = []
+        for problem in error.errors():
+            name = str(problem["loc"][0]) if problem["loc"] else "settings"
+            origin = "--" + name.replace("_", "-") if given.get(name) is not None else ENV_PREFIX + name.upper()
+            wrong.append(f"{origin} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}")
+        raise SetupError("; ".join(wrong)) from None
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """The variables by which another process gets the same settings."""
+    return {
+        ENV_PREFIX + name.upper(): ",".join(value) if isinstance(value, tuple) else str(value)
+        for name, value in settings.model_dump().items()
+    }

@@ -1,0 +1,154 @@
+"""Where transcripts and records are kept: whole files under keys with forward slashes."""
+
+import contextlib
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from shared.errors import RetryableError
+
+TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-\d+\.tmp$")
+STALE_AFTER_S = 3600
+
+
+class TranscriptStore(Protocol):
+    """A destination. Every method raises RetryableError with a sentence when the place does not answer."""
+
+    def get(self, key: str) -> bytes | None:
+        """The whole file, or None if there is none."""
+        ...
+
+    def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        """Store the whole file or nothing; with `durable`, it survives a power cut once this returns."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the file; one that is not there is no error."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files directly in a folder ("" or ending in "/")."""
+        ...
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """Keys of every file in a folder ("" or ending in "/") and below."""
+        ...
+
+
+class FolderStore:
+    """A folder; every file is written beside its place under a temporary name, flushed, and renamed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        # A host's name may hold anything; the sweep below must be able to read it back.
+        self._host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:64]
+        self._serial = count()
+
+    def get(self, key: str) -> bytes | None:
+        """See `TranscriptStore.get`."""
+        try:
+            return (self.root / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._failed("read", key, error) from error
+
+    def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        """See `TranscriptStore.put`."""
+        target = self.root / key
+        temporary = target.parent / f".nightscribe-{self._host}-{os.getpid()}-{next(self._serial)}.tmp"
+        try:
+            if not self.root.is_dir():  # never make a new tree where a share is merely not mounted
+                raise FileNotFoundError(f"the destination {str(self.root)!r} is gone")
+            with _made(temporary) as file:
+                try:
+                    file.write(content)
+                    if durable:
+                        file.flush()
+                        os.fsync(file.fileno())
+                    temporary.replace(target)
+                except BaseException:
+                    temporary.unlink(missing_ok=True)
+                    raise
+        except OSError as error:
+            raise self._failed("write", key, error) from error
+
+    def delete(self, key: str) -> None:
+        """See `TranscriptStore.delete`; folders it leaves empty go too, so that none of ours pile up."""
+        path = self.root / key
+        try:
+            path.unlink(missing_ok=True)
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            raise self._failed("delete", key, error) from error
+        if not key.startswith(".nightscribe/"):
+            return
+        for folder in path.parents:
+            if folder.parent in (self.root, self.root.parent):
+                return
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or already gone
+                return
+
+    def names(self, folder: str) -> list[str]:
+        """See `TranscriptStore.names`; temporary files of dead writers are removed on the way."""
+        found = []
+        try:
+            with os.scandir(self.root / folder) as entries:
+                for entry in entries:
+                    if match := TEMPORARY.match(entry.name):
+                        self._sweep(entry, match)
+                    elif not entry.is_dir():
+                        found.append(entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise self._failed("list", folder, error) from error
+        return found
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """See `TranscriptStore.walk`."""
+        top = self.root / folder
+        for path, folders, files in os.walk(top):
+            folders.sort()
+            for name in sorted(files):
+                if not TEMPORARY.match(name):
+                    yield (Path(path) / name).relative_to(self.root).as_posix()
+
+    def _sweep(self, entry: "os.DirEntry[str]", match: re.Match[str]) -> None:
+        """Remove a temporary file whose writer cannot come back; on another host only its age tells."""
+        try:
+            mine = match["host"] == self._host
+            if (mine and not _alive(int(match["pid"]))) or time.time() - entry.stat().st_mtime > STALE_AFTER_S:
+                Path(entry.path).unlink(missing_ok=True)
+        except OSError:  # someone else removes it at this moment, or may
+            return
+
+    def _failed(self, what: str, key: str, error: OSError) -> RetryableError:
+        return RetryableError(f"Cannot {what} {key!r} in {str(self.root)!r}: {error.strerror or error}.")
+
+
+def _made(path: Path) -> BinaryIO:
+    """The new file, in a folder made where needed; another process may remove that folder while it is empty."""
+    for _ in range(10):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return path.open("xb")
+    return path.open("xb")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

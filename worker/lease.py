@@ -1,0 +1,109 @@
+"""The right to work on a delivery while its message is invisible to others."""
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from shared.errors import Interrupted, LeaseLost, NightscribeError
+from shared.queue import Delivery, JobQueue
+
+log = structlog.get_logger()
+
+# A clock that goes on while a laptop sleeps, where the system has one: its leases run out meanwhile.
+_CLOCK_ID = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def lease_clock() -> float:
+    """Seconds since some moment, sleep included."""
+    return time.clock_gettime(_CLOCK_ID)
+
+
+class Lease:
+    """Extends a delivery's visibility timeout from its own thread for as long as the context lasts.
+
+    The worker's own clock decides: a lease that was not renewed in time is lost, whatever the server would say,
+    since some servers accept a stale receipt handle and take the message from its new owner.
+    """
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        delivery: Delivery,
+        *,
+        received_at: float,
+        visibility_timeout_s: float,
+        heartbeat_s: float,
+        stop: threading.Event,
+        clock: Callable[[], float] = lease_clock,
+    ) -> None:
+        """`received_at`: the clock before the receive call, so that the lease is never thought longer than it is."""
+        self._queue = queue
+        self._delivery = delivery
+        self._timeout_s = visibility_timeout_s
+        self._heartbeat_s = heartbeat_s
+        self._stop = stop
+        self._clock = clock
+        self._deadline = received_at + visibility_timeout_s
+        self._over = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Stop extending. An extension under way is waited for, or it could hide a message just given back."""
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def held(self) -> bool:
+        """Whether the message is certainly still ours."""
+        return not self._lost.is_set() and self._clock() < self._deadline
+
+    def check(self) -> None:
+        """Raises: LeaseLost: if the message may be another's. Interrupted: if the worker is to stop."""
+        if not self.held:
+            raise LeaseLost("The lease has run out; another worker may have the job.")
+        if self._stop.is_set():
+            raise Interrupted("The worker was asked to stop.")
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._heartbeat_s):
+            asked_at = self._clock()
+            remaining_s = self._deadline - asked_at
+            if remaining_s <= 0:
+                self._lose("not renewed in time")
+                return
+            try:
+                self._queue.change_visibility(
+                    self._delivery, self._timeout_s, patience_s=min(remaining_s, self._heartbeat_s)
+                )
+            except LeaseLost as error:
+                self._lose(str(error))
+                return
+            except NightscribeError as error:
+                log.warning(
+                    "lease.extension_failed", why=str(error), remaining_s=round(self._deadline - self._clock(), 1)
+                )
+            else:
+                # An answer that comes after the lease ran out revives nothing: the message may have a new owner.
+                if self._clock() >= self._deadline:
+                    self._lose("the answer came too late")
+                    return
+                self._deadline = asked_at + self._timeout_s
+                log.debug("lease.extended", for_s=self._timeout_s)
+
+    def _lose(self, why: str) -> None:
+        self._lost.set()
+        log.warning("lease.lost", why=why)

@@ -1,0 +1,86 @@
+"""The models Whisper users know, and which engine can run which."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from shared.errors import WeightsError
+
+Layout = Literal["ctranslate2", "openai"]
+"""How weights lie on the disk: a folder for faster-whisper, or a checkpoint file for openai-whisper."""
+
+ENGINES: Mapping[Layout, str] = {"ctranslate2": "faster-whisper", "openai": "openai-whisper"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """Where a model's CTranslate2 form is published, and in which layouts it exists at all."""
+
+    repo_id: str
+    layouts: tuple[Layout, ...]
+
+
+_BOTH: tuple[Layout, ...] = ("ctranslate2", "openai")
+
+# Source: faster_whisper.utils._MODELS and whisper._MODELS.
+MODELS: Mapping[str, Model] = {
+    "tiny": Model("Systran/faster-whisper-tiny", _BOTH),
+    "tiny.en": Model("Systran/faster-whisper-tiny.en", _BOTH),
+    "base": Model("Systran/faster-whisper-base", _BOTH),
+    "base.en": Model("Systran/faster-whisper-base.en", _BOTH),
+    "small": Model("Systran/faster-whisper-small", _BOTH),
+    "small.en": Model("Systran/faster-whisper-small.en", _BOTH),
+    "medium": Model("Systran/faster-whisper-medium", _BOTH),
+    "medium.en": Model("Systran/faster-whisper-medium.en", _BOTH),
+    "large-v1": Model("Systran/faster-whisper-large-v1", _BOTH),
+    "large-v2": Model("Systran/faster-whisper-large-v2", _BOTH),
+    "large-v3": Model("Systran/faster-whisper-large-v3", _BOTH),
+    "large": Model("Systran/faster-whisper-large-v3", _BOTH),
+    "large-v3-turbo": Model("mobiuslabsgmbh/faster-whisper-large-v3-turbo", _BOTH),
+    "turbo": Model("mobiuslabsgmbh/faster-whisper-large-v3-turbo", _BOTH),
+    "distil-small.en": Model("Systran/faster-distil-whisper-small.en", ("ctranslate2",)),
+    "distil-medium.en": Model("Systran/faster-distil-whisper-medium.en", ("ctranslate2",)),
+    "distil-large-v2": Model("Systran/faster-distil-whisper-large-v2", ("ctranslate2",)),
+    "distil-large-v3": Model("Systran/faster-distil-whisper-large-v3", ("ctranslate2",)),
+    "distil-large-v3.5": Model("distil-whisper/distil-large-v3.5-ct2", ("ctranslate2",)),
+}
+
+
+def names(layout: Layout | None = None) -> list[str]:
+    """The models that exist in this layout, or in any."""
+    return [name for name, model in MODELS.items() if layout is None or layout in model.layouts]
+
+
+def check_model(model: str, layout: Layout | None) -> None:
+    """Accept the name of a known model that exists in the layout, or a path at which there is something.
+
+    Raises: WeightsError: for anything else, with the names that come near.
+    """
+    if model in MODELS:
+        if layout is not None and layout not in MODELS[model].layouts:
+            others = " and ".join(ENGINES[other] for other in MODELS[model].layouts)
+            raise WeightsError(
+                f"The model {model} does not exist for {ENGINES[layout]}, only for {others}. Choose that engine, "
+                f"or one of the models {ENGINES[layout]} has: {', '.join(names(layout))}."
+            )
+        return
+    if model and Path(model).expanduser().exists():
+        return
+    if "/" in model or model.endswith((".pt", ".bin")):
+        raise WeightsError(f"There is no file or folder {model}. Check the path of the model, or give a model's name.")
+    near = difflib.get_close_matches(model.lower(), names(layout))
+    guess = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise WeightsError(
+        f"There is no model named {model!r}.{guess} The models are {', '.join(names(layout))}; "
+        "the path of a checkpoint file or a model folder is accepted too."
+    )
+
+
+def is_english_only(model: str) -> bool:
+    """Whether a model understands no other language, going by its name, or by the last part of its path."""
+    # A folder in the Hugging Face cache is named by a revision; the model's name is two levels above it.
+    parts = [Path(model).name, *(part for part in Path(model).parts if part.startswith("models--"))]
+    return any(re.search(r"\.en(?![a-z0-9])", part) for part in parts)

@@ -1,0 +1,210 @@
+"""OpenAI's checkpoint out of a CTranslate2 model: the same numbers under other names, so one download serves both."""
+
+import math
+import mmap
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import WeightsError
+from worker.weights.building import publish, workshop
+
+Array = NDArray[Any]
+
+FORMAT_VERSION = 6
+TYPES = {0: np.dtype("<f4"), 1: np.dtype("i1"), 2: np.dtype("<i2"), 3: np.dtype("<i4"), 4: np.dtype("<f2")}
+HEAD_STATES = 64  # in every Whisper model
+
+
+class _NotAModel(Exception):
+    """Why the bytes are not the model expected; the caller knows the file's name."""
+
+
+def convert(model_bin: Path, checkpoint: Path) -> None:
+    """Write the weights of a CTranslate2 Whisper model as a checkpoint that `whisper.load_model` reads.
+
+    Raises: WeightsError: if `model_bin` is no float Whisper model or is cut short. OSError: if the disk refuses.
+    """
+    variables = read_variables(model_bin)
+    try:
+        dims, state = _dims(variables), _state(variables)
+    except _NotAModel as error:
+        raise WeightsError(f"{model_bin} cannot be made a checkpoint for openai-whisper: {error}.") from None
+    import torch
+
+    content = {
+        "dims": dims,
+        # Copies: torch wants memory that is aligned and its own, and a part of the file is neither.
+        "model_state_dict": {name: torch.from_numpy(np.array(array)) for name, array in state.items()},
+    }
+    with workshop(checkpoint) as scratch:
+        built = scratch / checkpoint.name
+        with built.open("wb") as file:
+            torch.save(content, file)
+        publish(built, checkpoint)
+
+
+def read_variables(model_bin: Path) -> dict[str, Array]:
+    """The variables of a CTranslate2 model, and its aliases, by name; the arrays are views of the mapped file.
+
+    Raises: WeightsError: if it is another kind of file, or cut short.
+    Source: CTranslate2 python/ctranslate2/specs/model_spec.py, `_serialize`.
+    """
+    try:
+        with model_bin.open("rb") as file:
+            # The map lives as long as an array that is a view of it.
+            return _parse(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+    except OSError as error:
+        raise WeightsError(f"{model_bin} cannot be read: {error.strerror}.") from error
+    except (_NotAModel, ValueError) as error:  # mmap refuses an empty file with a ValueError
+        raise WeightsError(f"{model_bin} is not a whole CTranslate2 model: {error}. Fetch it again.") from None
+
+
+class _Reader:
+    """Takes little-endian fields one after the other, and never more than there is."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, size: int) -> memoryview:
+        end = self._at + size
+        if end > len(self._data):
+            raise _NotAModel("it ends too early")
+        taken = self._data[self._at : end]
+        self._at = end
+        return taken
+
+    def numbers(self, form: str) -> tuple[int, ...]:
+        return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))
+
+    def number(self, form: str) -> int:
+        return self.numbers(form)[0]
+
+    def string(self) -> str:
+        raw = bytes(self.take(self.number("H")))
+        if not raw.endswith(b"\0"):
+            raise _NotAModel("a name in it has no end")
+        return raw[:-1].decode(errors="replace")
+
+
+def _parse(data: memoryview) -> dict[str, Array]:
+    reader = _Reader(data)
+    version = reader.number("I")
+    if version != FORMAT_VERSION:
+        raise _NotAModel(f"its format version is {version}, and only {FORMAT_VERSION} is understood")
+    spec = reader.string()
+    reader.number("I")  # revision of the specification
+    if spec != "WhisperSpec":
+        raise _NotAModel(f"it says it is a {spec}, not a WhisperSpec")
+    variables: dict[str, Array] = {}
+    for _ in range(reader.number("I")):
+        name = reader.string()
+        shape = reader.numbers(f"{reader.number('B')}I")
+        kind = TYPES.get(reader.number("B"))
+        size = reader.number("I")
+        raw = reader.take(size)
+        if kind is None:
+            continue  # bfloat16, which numpy has not; asked for, it is reported as missing
+        if size != math.prod(shape) * kind.itemsize:
+            raise _NotAModel(f"{name} has {size} bytes for a shape of {shape}")
+        variables[name] = np.frombuffer(raw, kind).reshape(shape)
+    for _ in range(reader.number("I")):
+        alias, name = reader.string(), reader.string()
+        if name in variables:
+            variables[alias] = variables[name]
+    return variables
+
+
+def _floats(variables: dict[str, Array], name: str) -> Array:
+    if name not in variables:
+        raise _NotAModel(f"it has no {name} in float16 or float32")
+    if variables[name].dtype.kind != "f":
+        raise _NotAModel(f"{name} is quantised; only float16 and float32 models can be converted")
+    return variables[name]
+
+
+def _parts(variables: dict[str, Array], name: str, count: int) -> list[Array]:
+    """Undo the stacking on axis 0."""
+    stacked = _floats(variables, name)
+    if len(stacked) % count:
+        raise _NotAModel(f"{name} is not {count} stacked matrices")
+    return np.split(stacked, count)
+
+
+def _layers(variables: dict[str, Array], side: str) -> int:
+    return len({name.split("/")[1] for name in variables if name.startswith(f"{side}/layer_") and name.count("/") > 2})
+
+
+def _dims(variables: dict[str, Array]) -> dict[str, int]:
+    """The fields of whisper.model.ModelDimensions."""
+    shape = {
+        name: _floats(variables, name).shape
+        for name in (
+            "encoder/conv1/weight",
+            "encoder/position_encodings/encodings",
+            "decoder/position_encodings/encodings",
+            "decoder/embeddings/weight",
+        )
+    }
+    n_audio_ctx, n_audio_state = shape["encoder/position_encodings/encodings"]
+    n_text_ctx, n_text_state = shape["decoder/position_encodings/encodings"]
+    return {
+        "n_mels": shape["encoder/conv1/weight"][1],
+        "n_vocab": shape["decoder/embeddings/weight"][0],
+        "n_audio_ctx": n_audio_ctx,
+        "n_audio_state": n_audio_state,
+        "n_audio_head": n_audio_state // HEAD_STATES,
+        "n_audio_layer": _layers(variables, "encoder"),
+        "n_text_ctx": n_text_ctx,
+        "n_text_state": n_text_state,
+        "n_text_head": n_text_state // HEAD_STATES,
+        "n_text_layer": _layers(variables, "decoder"),
+    }
+
+
+def _state(variables: dict[str, Array]) -> dict[str, Array]:
+    """OpenAI's names for the arrays. Source: CTranslate2 converters/transformers.py and openai/whisper model.py."""
+    state: dict[str, Array] = {}
+
+    def same(openai: str, ours: str) -> None:
+        for kind in ("weight", "bias"):
+            state[f"{openai}.{kind}"] = _floats(variables, f"{ours}/{kind}")
+
+    def norm(openai: str, ours: str) -> None:
+        state[f"{openai}.weight"] = _floats(variables, f"{ours}/gamma")
+        state[f"{openai}.bias"] = _floats(variables, f"{ours}/beta")
+
+    def split(openai: str, names: tuple[str, ...], ours: str) -> None:
+        weights, biases = (_parts(variables, f"{ours}/{kind}", len(names)) for kind in ("weight", "bias"))
+        for name, weight, bias in zip(names, weights, biases, strict=True):
+            state[f"{openai}.{name}.weight"] = weight
+            if name != "key":
+                state[f"{openai}.{name}.bias"] = bias
+            elif bias.any():
+                raise _NotAModel(f"{ours} gives the key a bias, which OpenAI's model has no place for")
+
+    for convolution in ("conv1", "conv2"):
+        same(f"encoder.{convolution}", f"encoder/{convolution}")
+    norm("encoder.ln_post", "encoder/layer_norm")
+    norm("decoder.ln", "decoder/layer_norm")
+    state["decoder.token_embedding.weight"] = _floats(variables, "decoder/embeddings/weight")
+    for side in ("encoder", "decoder"):
+        state[f"{side}.positional_embedding"] = _floats(variables, f"{side}/position_encodings/encodings")
+        for number in range(_layers(variables, side)):
+            block, layer = f"{side}.blocks.{number}", f"{side}/layer_{number}"
+            norm(f"{block}.attn_ln", f"{layer}/self_attention/layer_norm")
+            split(f"{block}.attn", ("query", "key", "value"), f"{layer}/self_attention/linear_0")
+            same(f"{block}.attn.out", f"{layer}/self_attention/linear_1")
+            if side == "decoder":
+                norm(f"{block}.cross_attn_ln", f"{layer}/attention/layer_norm")
+                same(f"{block}.cross_attn.query", f"{layer}/attention/linear_0")
+                split(f"{block}.cross_attn", ("key", "value"), f"{layer}/attention/linear_1")
+                same(f"{block}.cross_attn.out", f"{layer}/attention/linear_2")
+            norm(f"{block}.mlp_ln", f"{layer}/ffn/layer_norm")
+            same(f"{block}.mlp.0", f"{layer}/ffn/linear_0")
+            same(f"{block}.mlp.2", f"{layer}/ffn/linear_1")
+    return state

@@ -1,0 +1,165 @@
+"""The publishers' own places and the caches that the engines' libraries keep for them."""
+
+import hashlib
+import os
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from shared.errors import WeightsError
+from worker.weights.building import publish, workshop
+
+ANSWER_S = 5.0  # a hub that says nothing for so long counts as out of reach
+STALL_S = 30.0  # and a download in which nothing comes for so long as broken off
+CHUNK_BYTES = 1 << 20
+
+# What faster_whisper.utils.download_model asks for.
+PATTERNS = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
+# Without its tokenizer.json faster-whisper would go to the network for another.
+NEEDED = ("config.json", "model.bin", "tokenizer.json")
+
+
+def offline_switch() -> str | None:
+    """The variable that forbids all network, if one is set. Source: huggingface_hub/constants.py."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}:
+            return name
+    return None
+
+
+def cached_ctranslate2(repo_id: str) -> Path | None:
+    """The model's folder in the Hugging Face cache, if it is whole."""
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(huggingface_hub.snapshot_download(repo_id, allow_patterns=PATTERNS, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    return folder if all((folder / name).is_file() for name in NEEDED) else None
+
+
+def fetch_ctranslate2(repo_id: str) -> Path:
+    """Bring the model into the Hugging Face cache, and return its folder there.
+
+    Raises: WeightsError: if the hub does not answer within seconds, has no such model, or sends a damaged one.
+    """
+    import huggingface_hub
+
+    host = urlsplit(huggingface_hub.constants.ENDPOINT).netloc
+    # snapshot_download waits for its first answer without limit.
+    _ask(host, lambda: huggingface_hub.HfApi().model_info(repo_id, timeout=ANSWER_S))
+    try:
+        folder = Path(huggingface_hub.snapshot_download(repo_id, allow_patterns=PATTERNS))
+    except Exception as error:
+        raise WeightsError(f"the download of {repo_id} from {host} failed: {_reason(error)}") from error
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if missing:
+        raise WeightsError(f"{repo_id} at {host} has no {' and no '.join(missing)}")
+    # The cache names a large file by the SHA-256 the hub announced, and compares only its size.
+    blob = (folder / "model.bin").resolve()
+    if re.fullmatch(r"[0-9a-f]{64}", blob.name) and _sha256(blob) != blob.name:
+        (folder / "model.bin").unlink()
+        blob.unlink()
+        raise WeightsError(f"model.bin of {repo_id} from {host} has not the SHA-256 announced, so it was thrown away")
+    return folder
+
+
+def cached_openai(model: str) -> Path | None:
+    """The checkpoint in openai-whisper's own cache, if it is there and has the right SHA-256."""
+    folder = _whisper_cache()
+    if not any(folder.glob("*.pt")):
+        return None  # and so no need to import whisper, which takes seconds
+    url, sha256 = _published(model)
+    checkpoint = folder / Path(url).name
+    return checkpoint if checkpoint.is_file() and _sha256(checkpoint) == sha256 else None
+
+
+def fetch_openai(model: str) -> Path:
+    """Bring the checkpoint into openai-whisper's own cache, under the name it has there.
+
+    What whisper does itself, but with a limit on the waiting, and without a half-fetched file under the final name.
+
+    Raises: WeightsError: if the server does not answer within seconds or sends another file. OSError: from the disk.
+    """
+    url, sha256 = _published(model)
+    host = urlsplit(url).netloc
+    _ask(host, lambda: _open(url, ANSWER_S, method="HEAD").close())
+    target = _whisper_cache() / Path(url).name
+    with workshop(target) as scratch:
+        if target.is_file() and _sha256(target) == sha256:
+            return target
+        built = scratch / target.name
+        try:
+            with _open(url, STALL_S) as source, built.open("wb") as file:
+                while chunk := source.read(CHUNK_BYTES):
+                    file.write(chunk)
+        except OSError as error:
+            raise WeightsError(f"the download of {url} failed: {_reason(error)}") from error
+        if _sha256(built) != sha256:
+            raise WeightsError(f"{target.name} from {host} is broken or another file, so it was thrown away")
+        publish(built, target)
+    return target
+
+
+def _published(model: str) -> tuple[str, str]:
+    """The checkpoint's address and SHA-256, which is a part of it."""
+    import whisper
+
+    url: str = whisper._MODELS[model]  # noqa: SLF001  the library tells its addresses in no other way
+    return url, url.split("/")[-2]
+
+
+def _whisper_cache() -> Path:
+    """Source: openai/whisper __init__.py, `load_model`."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
+
+
+def _open(url: str, timeout_s: float, method: str = "GET") -> Any:
+    """The response; urllib, like whisper, goes through the proxies that the environment names."""
+    return urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=timeout_s)  # noqa: S310  whisper's
+
+
+def _ask(host: str, question: Callable[[], object]) -> None:
+    """Put the question, and go on without an answer rather than wait.
+
+    A thread, since looking up a name has no limit of its own: with a name server that is gone it takes half a minute.
+
+    Raises: WeightsError: if it fails or takes too long.
+    """
+    failures: list[Exception] = []
+
+    def put() -> None:
+        try:
+            question()
+        except Exception as error:  # noqa: BLE001  whatever it was is told to the user
+            failures.append(error)
+
+    asking = threading.Thread(target=put, daemon=True)
+    asking.start()
+    asking.join(ANSWER_S + 1)
+    if asking.is_alive():
+        raise WeightsError(f"{host} did not answer within {ANSWER_S:g} s")
+    if failures:
+        raise WeightsError(f"{host} cannot be used: {_reason(failures[0])}") from failures[0]
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what an error says."""
+    inner = (
+        error.reason
+        if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
+        else error
+    )
+    lines = str(inner).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

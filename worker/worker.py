@@ -1,0 +1,252 @@
+"""The worker's loop: receive one job, do its slices, store, delete."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from shared.errors import Interrupted, JobError, LeaseLost, NightscribeError, PermanentError, RetryableError, SetupError
+from shared.jobs import Job, Options, Slice
+from shared.queue import Delivery, JobQueue, QueueMissing
+from shared.records import Records
+from shared.settings import Settings
+from shared.sources import RecordingSource
+from shared.transcript import Activity, Failure, Part, merge, utc_now
+from worker.lease import Lease, lease_clock
+from worker.transcriber import Transcriber
+
+log = structlog.get_logger()
+
+POLL_S = 2  # a worker that is told to stop while it waits for work must not wait for long
+REPORT_EVERY_S = 1.0
+MAX_RETRY_DELAY_S = 900
+
+
+@dataclass
+class Worker:
+    """One process that does one job at a time."""
+
+    name: str
+    queue: JobQueue
+    source: RecordingSource
+    records: Records
+    transcriber_for: Callable[[Options], Transcriber]
+    settings: Settings
+    stop: threading.Event = field(default_factory=threading.Event)
+    clock: Callable[[], float] = lease_clock
+
+    def __post_init__(self) -> None:
+        self._current: tuple[Delivery, Lease] | None = None
+        self._storing = threading.Lock()
+        self._reported_at = 0.0
+
+    def run(self, *, until_empty: bool) -> None:
+        """Work until told to stop, or with `until_empty` until there is nothing left."""
+        times_empty = 0
+        while not self.stop.is_set():
+            received_at = self.clock()
+            try:
+                delivery = self.queue.receive(wait_s=1 if until_empty else POLL_S)
+                if delivery is not None:
+                    times_empty = 0
+                    self._handle(delivery, received_at)
+                elif until_empty:
+                    counts = self.queue.counts()
+                    # Counts lag behind; twice nothing, a poll apart, is nothing.
+                    times_empty = times_empty + 1 if counts.queued + counts.in_flight == 0 else 0
+                    if times_empty == 2:
+                        log.info("queue.emptied")
+                        return
+            except QueueMissing:
+                log.warning("queue.lost", queue=self.queue.name)
+                self.queue.ensure()
+            except RetryableError as error:
+                # The calls have been tried again for a minute; a night is longer than an outage.
+                log.warning("worker.paused", why=str(error))
+                self.stop.wait(POLL_S)
+
+    def abandon(self) -> None:
+        """Give back the job in hand from another thread, because the process must end now."""
+        with self._storing:
+            if self._current is None:
+                return
+            delivery, lease = self._current
+            lease.end()
+            self._give_back(delivery, lease, 0)
+
+    def _handle(self, delivery: Delivery, received_at: float) -> None:
+        with (
+            structlog.contextvars.bound_contextvars(
+                worker=self.name, message=delivery.message_id[:8], receive_count=delivery.receive_count
+            ),
+            Lease(
+                self.queue,
+                delivery,
+                received_at=received_at,
+                visibility_timeout_s=self.settings.visibility_timeout_s,
+                heartbeat_s=self.settings.heartbeat_s,
+                stop=self.stop,
+                clock=self.clock,
+            ) as lease,
+        ):
+            self._current = (delivery, lease)
+            try:
+                self._do(delivery, lease)
+            except LeaseLost as error:
+                log.warning("job.abandoned", why=str(error))
+            except Interrupted:
+                lease.end()
+                self._give_back(delivery, lease, 0)
+                log.info("job.returned")
+            except SetupError:
+                # This machine cannot do it (an engine, weights or rights are missing): another one may.
+                lease.end()
+                self._give_back(delivery, lease, 0)
+                raise
+            finally:
+                self._current = None
+                self.records.leave(self.name)
+
+    def _do(self, delivery: Delivery, lease: Lease) -> None:
+        try:
+            job = Job.from_message(delivery.body)
+        except JobError as error:
+            log.error("message.refused", why=str(error))
+            self._set_aside(delivery, lease, delivery.body, str(error))
+            return
+        failed: list[Slice] = []
+        reason = ""
+        unfinished = list(job.slices)
+        try:
+            while unfinished:
+                try:
+                    self._do_slice(job, unfinished[0], delivery, lease)
+                except PermanentError as error:
+                    reason = str(error)
+                    self._fail(unfinished[0], reason, delivery, lease)
+                    failed.append(unfinished[0])
+                unfinished.pop(0)
+        except (LeaseLost, Interrupted, SetupError):
+            raise
+        except Exception as error:  # noqa: BLE001  a mistake of ours must not end the night: tried again, then set aside
+            if not isinstance(error, NightscribeError):
+                log.exception("job.crashed")
+            self._retry_later(delivery, lease, job, unfinished, error)
+            return
+        if failed:
+            self._set_aside(delivery, lease, _only(job, failed), reason)
+        else:
+            self._while_held(lease, lambda: self.queue.delete(delivery))
+
+    def _do_slice(self, job: Job, part_of: Slice, delivery: Delivery, lease: Lease) -> None:
+        lease.check()
+        path = part_of.recording
+        done = self.records.provenance(path)
+        if done and done.fingerprint == part_of.fingerprint and done.redo == job.redo:
+            log.info("slice.skipped", recording=path, why="already finished")
+            return
+        before = self.source.stat(path)
+        if self.source.fingerprint(before) != part_of.fingerprint:
+            raise PermanentError("It was changed after it was queued; the next run takes it as it is then.")
+        if self.records.part(job, part_of) is None:
+            part = self._transcribe(job, part_of, delivery, lease)
+            if self.source.stat(path) != before:
+                raise PermanentError("It was changed while it was transcribed; the next run takes it as it is then.")
+            self._while_held(lease, lambda: self.records.put_part(job, part_of, part))
+        parts = self.records.parts(job, part_of)
+        if parts is None:
+            return
+        transcript = merge(job, part_of, parts, mtime_ns=before.mtime_ns, finished_at=utc_now())
+        self._while_held(lease, lambda: self.records.finish(transcript, job.formats))
+        self.records.drop_parts(path)
+        self.records.forgive(path)
+        log.info(
+            "recording.completed",
+            recording=path,
+            audio_s=transcript.decoded_s,
+            speed=round(transcript.decoded_s / max(0.001, transcript.processing_s), 1),
+            flags=list(transcript.flags),
+        )
+
+    def _transcribe(self, job: Job, part_of: Slice, delivery: Delivery, lease: Lease) -> Part:
+        def progress(done_s: float, *, always: bool = False) -> None:
+            now = time.monotonic()
+            if always or now - self._reported_at >= REPORT_EVERY_S:
+                self._reported_at = now
+                self.records.report(
+                    Activity(
+                        worker=self.name,
+                        recording=part_of.recording,
+                        done_s=round(done_s, 1),
+                        receive_count=delivery.receive_count,
+                        updated_at=utc_now(),
+                    )
+                )
+
+        progress(0, always=True)
+        transcriber = self.transcriber_for(job.options)
+        with self.source.local(part_of.recording) as path:
+            return transcriber.transcribe(path, part_of, job.options, check=lease.check, progress=progress)
+
+    # What becomes of the message
+
+    def _while_held(self, lease: Lease, store: Callable[[], None]) -> None:
+        """Store or delete, if the job is certainly still ours; `abandon` waits for it, so nothing is half done."""
+        with self._storing:
+            if not lease.held:
+                raise LeaseLost("The lease ran out before the result could be stored.")
+            store()
+
+    def _give_back(self, delivery: Delivery, lease: Lease, delay_s: float) -> None:
+        if not lease.held:
+            return
+        try:
+            self.queue.change_visibility(delivery, delay_s, patience_s=5)
+        except NightscribeError as error:
+            log.warning("job.not_returned", why=str(error))  # it comes back by itself when its lease runs out
+
+    def _retry_later(
+        self, delivery: Delivery, lease: Lease, job: Job, unfinished: list[Slice], error: Exception
+    ) -> None:
+        reason = str(error) if isinstance(error, NightscribeError) else f"Unexpected {type(error).__name__}: {error}"
+        if delivery.receive_count >= self.settings.max_receives:
+            for part_of in unfinished:
+                self._fail(part_of, f"{reason} Tried {delivery.receive_count} times.", delivery, lease)
+            self._set_aside(delivery, lease, _only(job, unfinished), reason)
+            return
+        delay_s = retry_delay_s(self.settings.retry_delay_s, delivery.receive_count)
+        lease.end()
+        self._give_back(delivery, lease, delay_s)
+        log.warning("job.retried_later", recording=unfinished[0].recording, why=reason, delay_s=delay_s)
+
+    def _set_aside(self, delivery: Delivery, lease: Lease, body: str, reason: str) -> None:
+        self._while_held(lease, lambda: self.queue.set_aside(delivery, body, reason))
+
+    def _fail(self, part_of: Slice, reason: str, delivery: Delivery, lease: Lease) -> None:
+        try:
+            mtime_ns = self.source.stat(part_of.recording).mtime_ns
+        except NightscribeError:
+            mtime_ns = None
+        failure = Failure(
+            recording=part_of.recording,
+            fingerprint=part_of.fingerprint,
+            size=part_of.size,
+            mtime_ns=mtime_ns,
+            reason=reason,
+            attempts=delivery.receive_count,
+            worker=self.name,
+            failed_at=utc_now(),
+        )
+        self._while_held(lease, lambda: self.records.fail(failure))
+        log.error("recording.failed", recording=part_of.recording, why=reason)
+
+
+def retry_delay_s(first_s: float, receive_count: int) -> float:
+    """Wait before the next try after `receive_count` of them: four times longer each time."""
+    return min(MAX_RETRY_DELAY_S, first_s * 4.0 ** (receive_count - 1))
+
+
+def _only(job: Job, slices: list[Slice]) -> str:
+    return job.model_copy(update={"slices": tuple(slices)}).to_message()
