@@ -7,7 +7,7 @@ from shared.jobs import Job, Options, Slice
 
 
 def longest_first(missing: Iterable[Missing]) -> list[Missing]:
-    """Largest first, so that the night does not end with one worker busy; equals by name, so that plans are repeatable."""
+    """Largest first, so that the night does not end with one worker busy; equals by name, so that plans repeat."""
     return sorted(missing, key=lambda m: (-m.recording.size, m.recording.path))
 
 

@@ -51,7 +51,7 @@ class Scan:
     def n_recordings(self) -> int:
         """Everything in the source that may be a recording."""
         others = self.being_written, self.failed_before, self.unreadable
-        return len(self.missing) + self.n_finished + self.n_foreign + sum(map(len, others))
+        return len(self.missing) + self.n_finished + self.n_foreign + sum(len(other) for other in others)
 
 
 @dataclass

@@ -12,13 +12,12 @@ import click
 import structlog
 from rich.console import Console
 
-from director.director import Director
+from director.estimate import LengthEstimate
 from nightscribe import preflight
 from nightscribe import run as local
 from nightscribe.summary import before, failures
 from nightscribe.tally import Tally
 from nightscribe.words import count
-from director.estimate import LengthEstimate
 from shared.errors import NightscribeError
 from shared.jobs import Options
 from shared.log import configure_logging
@@ -44,9 +43,11 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except NightscribeError as error:
-            failure = click.ClickException(str(error))
-            failure.exit_code = 2
-            raise failure from error
+            raise _CannotWork(str(error)) from error
+
+
+class _CannotWork(click.ClickException):
+    exit_code = 2
 
 
 def _setting(name: str, option: str | None = None) -> Callable[[Any], Any]:
@@ -126,8 +127,8 @@ def run(source: Path, dest: Path, dry_run: bool, redo: bool, retry_failed: bool,
     Folders below SOURCE are mirrored in DEST, which may lie in SOURCE or be SOURCE itself. What has its transcript
     already is left alone. Exit code: 0 all done, 1 some recordings failed, 2 wrong use, 130 interrupted.
     """
-    do = local.dry_run if dry_run else local.run
-    raise SystemExit(do(source, dest, load_settings(**given), redo=redo, retry_failed=retry_failed))
+    request = local.Request(source, dest, load_settings(**given), redo=redo, retry_failed=retry_failed)
+    raise SystemExit(local.dry_run(request) if dry_run else local.run(request))
 
 
 @cli.command()
@@ -151,21 +152,10 @@ def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: 
     preflight.check_dest(dest, create=True)
     preflight.check_options(settings)
     configure_logging(settings.log_level)
-    records = Records(FolderStore(dest))
-    made = Director(
-        queue=_queue(settings),
-        records=records,
-        options=Options(engine=settings.engine, model=settings.model, task=settings.task, language=settings.language),
-        formats=settings.formats,
-        window=settings.window,
-        max_receives=settings.max_receives,
-        redo=redo,
-        retry_failed=retry_failed,
-    )
+    request = local.Request(source, dest, settings, redo=redo, retry_failed=retry_failed)
+    made = request.director(_queue(settings), settings.engine)
     made.record_dead_letters()
-    recordings = FolderSource(source, leave_out=dest)
-    scanner = local.make_scanner(recordings, records, settings, redo=redo, retry_failed=retry_failed)
-    scan = local.scan_visibly(scanner, Console(stderr=True))
+    scan = request.scan(Console(stderr=True))
     for _ in made.direct(scan.missing, follow=False):
         pass
     click.echo(f"Queued {count(len(scan.missing), 'recording')} on {settings.queue_name}.")

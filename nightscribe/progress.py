@@ -106,10 +106,8 @@ def _workers(tally: Tally) -> RenderableType:
 def _failures(tally: Tally) -> RenderableType:
     hidden = len(tally.failed) - FAILURES_SHOWN
     lines = [Text(f"… and {hidden:,} failures before", style="dim")] if hidden > 0 else []
-    for failure in tally.failed[-FAILURES_SHOWN:]:
-        lines.append(
-            Text.assemble(
-                ("failed ", "red"), failure.recording, ": ", failure.reason, overflow="ellipsis", no_wrap=True
-            )
-        )
+    lines.extend(
+        Text.assemble(("failed ", "red"), failure.recording, ": ", failure.reason, overflow="ellipsis", no_wrap=True)
+        for failure in tally.failed[-FAILURES_SHOWN:]
+    )
     return Group(*lines)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 
@@ -26,7 +28,7 @@ from shared.errors import NightscribeError, SetupError
 from shared.jobs import RECORDS_FOLDER, Options
 from shared.log import configure_logging
 from shared.media import probe
-from shared.queue import connect
+from shared.queue import JobQueue, connect
 from shared.records import Records
 from shared.settings import Settings, to_environment
 from shared.sources import FolderSource
@@ -40,27 +42,79 @@ SAMPLE_FOR_DRY_RUN = 400
 LISTED = 10
 
 
-def run(source: Path, dest: Path, settings: Settings, *, redo: bool, retry_failed: bool) -> int:
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    source: Path
+    dest: Path
+    settings: Settings
+    redo: bool = False
+    retry_failed: bool = False
+
+    @cached_property
+    def recordings(self) -> FolderSource:
+        """The source, without the destination if that lies in it."""
+        return FolderSource(self.source, leave_out=self.dest)
+
+    @cached_property
+    def records(self) -> Records:
+        """What the destination knows."""
+        return Records(FolderStore(self.dest))
+
+    def scan(self, console: Console, *, dry_run: bool = False) -> Scan:
+        """Look for what is missing, and show how many files were seen so far."""
+        scanner = Scanner(
+            source=self.recordings,
+            records=self.records,
+            formats=self.settings.formats,
+            settle_s=self.settings.settle_s,
+            redo=self.redo,
+            retry_failed=self.retry_failed,
+            dry_run=dry_run,
+            is_current=self._is_current,
+        )
+        with console.status("Looking for recordings …") as status:
+            return scanner.scan(lambda n: status.update(f"Looking for recordings … {count(n, 'file')} seen"))
+
+    def director(self, queue: JobQueue, engine: str) -> Director:
+        """What queues it."""
+        settings = self.settings
+        return Director(
+            queue=queue,
+            records=self.records,
+            options=Options(engine=engine, model=settings.model, task=settings.task, language=settings.language),
+            formats=settings.formats,
+            window=settings.window,
+            max_receives=settings.max_receives,
+            redo=self.redo,
+            retry_failed=self.retry_failed,
+        )
+
+    def _is_current(self, done: Provenance) -> bool:
+        asked = (self.settings.model, self.settings.task, self.settings.language)
+        return (done.options.model, done.options.task, done.options.language) == asked
+
+
+def run(request: Request) -> int:
     """Do all that is missing in DEST, and say on standard output what came of it. Gives the exit code."""
     began = time.monotonic()
-    engine = _check(source, dest, settings, create=True)
+    settings, dest = request.settings, request.dest
+    engine = _check(request, create=True)
     records_folder = dest / RECORDS_FOLDER
     logs = records_folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    recordings, records = FolderSource(source, leave_out=dest), Records(FolderStore(dest))
     tally, interrupted = None, False
     with _alone(records_folder / "run.lock"), (logs / "run.log").open("w") as log_file, _interruptible():
         # What is for people goes to the terminal; the events of the night go to a file.
         configure_logging(settings.log_level, log_file)
         errors = Console(stderr=True)
         try:
-            scanner = make_scanner(recordings, records, settings, redo=redo, retry_failed=retry_failed)
-            scan = scan_visibly(scanner, errors)
-            tally = Tally(scan, LengthEstimate())
-            if scan.missing:
+            tally = Tally(request.scan(errors), LengthEstimate())
+            if tally.n_total:
                 _fetch_weights(settings, engine, errors)
                 with local_queue(logs / "queue.log"):
-                    _work(tally, source, dest, settings, engine, logs, errors, redo=redo, retry_failed=retry_failed)
+                    _work(request, tally, engine, logs, errors)
         except KeyboardInterrupt:
             interrupted = True
     if tally is None:
@@ -75,20 +129,19 @@ def run(source: Path, dest: Path, settings: Settings, *, redo: bool, retry_faile
     return 0 if all_done(tally) else 1
 
 
-def dry_run(source: Path, dest: Path, settings: Settings, *, redo: bool, retry_failed: bool) -> int:
+def dry_run(request: Request) -> int:
     """Say what `run` would do, and change nothing. Gives the exit code."""
-    engine = _check(source, dest, settings, create=False)
+    settings = request.settings
+    engine = _check(request, create=False)
     errors = Console(stderr=True)
-    recordings, records = FolderSource(source, leave_out=dest), Records(FolderStore(dest))
-    scanner = make_scanner(recordings, records, settings, redo=redo, retry_failed=retry_failed, dry_run=True)
-    scan = scan_visibly(scanner, errors)
+    scan = request.scan(errors, dry_run=True)
     tally = Tally(scan, LengthEstimate())
     ordered = longest_first(scan.missing)
     chosen = sample(ordered, SAMPLE_FOR_DRY_RUN)
     with errors.status("") as status:
         for number, missing in enumerate(chosen, 1):
             status.update(f"Looking into {number:,} of {count(len(chosen), 'recording')} …")
-            if (seconds := _length_s(recordings, missing)) is not None:
+            if (seconds := _length_s(request.recordings, missing)) is not None:
                 tally.lengths.learn(missing.recording.path, missing.recording.size, seconds)
     if scan.missing:
         total_s = tally.total_s or 0.0
@@ -104,43 +157,16 @@ def dry_run(source: Path, dest: Path, settings: Settings, *, redo: bool, retry_f
             print(f"  … and {len(ordered) - LISTED:,} more")
     else:
         print("Nothing to transcribe.")
-    for line in [*before(scan, dry_run=True), *failures(tally, dest)]:
+    for line in [*before(scan, dry_run=True), *failures(tally, request.dest)]:
         print(line)
     return 0
 
 
-def make_scanner(
-    source: FolderSource, records: Records, settings: Settings, *, redo: bool, retry_failed: bool, dry_run: bool = False
-) -> Scanner:
-    """What looks for the recordings that are missing."""
-
-    def is_current(done: Provenance) -> bool:
-        asked = (settings.model, settings.task, settings.language)
-        return (done.options.model, done.options.task, done.options.language) == asked
-
-    return Scanner(
-        source=source,
-        records=records,
-        formats=settings.formats,
-        settle_s=settings.settle_s,
-        redo=redo,
-        retry_failed=retry_failed,
-        dry_run=dry_run,
-        is_current=is_current,
-    )
-
-
-def scan_visibly(scanner: Scanner, console: Console) -> Scan:
-    """Look for what is missing, and show how many files were seen so far."""
-    with console.status("Looking for recordings …") as status:
-        return scanner.scan(lambda n: status.update(f"Looking for recordings … {count(n, 'file')} seen"))
-
-
-def _check(source: Path, dest: Path, settings: Settings, *, create: bool) -> str:
-    preflight.check_source(source)
-    preflight.check_options(settings)
-    engine = preflight.check_engine(settings)
-    preflight.check_dest(dest, create=create)
+def _check(request: Request, *, create: bool) -> str:
+    preflight.check_source(request.source)
+    preflight.check_options(request.settings)
+    engine = preflight.check_engine(request.settings)
+    preflight.check_dest(request.dest, create=create)
     return engine
 
 
@@ -150,43 +176,22 @@ def _fetch_weights(settings: Settings, engine: str, console: Console) -> None:
         resolve(settings.model, engines.layout(engine), settings.models_dir)
 
 
-def _work(
-    tally: Tally,
-    source: Path,
-    dest: Path,
-    settings: Settings,
-    engine: str,
-    logs: Path,
-    console: Console,
-    *,
-    redo: bool,
-    retry_failed: bool,
-) -> None:
-    recordings, records = FolderSource(source, leave_out=dest), Records(FolderStore(dest))
+def _work(request: Request, tally: Tally, engine: str, logs: Path, console: Console) -> None:
+    settings, source, dest = request.settings, request.source, request.dest
     queue = connect(
         settings.queue_name, visibility_timeout_s=settings.visibility_timeout_s, max_receives=settings.max_receives
     )
     queue.ensure()
-    director = Director(
-        queue=queue,
-        records=records,
-        options=Options(engine=engine, model=settings.model, task=settings.task, language=settings.language),
-        formats=settings.formats,
-        window=settings.window,
-        max_receives=settings.max_receives,
-        redo=redo,
-        retry_failed=retry_failed,
-    )
     n_workers = min(settings.workers, tally.n_total)
     heading = f"nightscribe: {settings.model} on {engine}, {count(n_workers, 'worker')}, {source} → {dest}"
     environment = to_environment(settings) | {"OMP_NUM_THREADS": str(settings.threads)}
     with (
         WorkerPool(n_workers, [str(source), str(dest)], environment, logs) as pool,
-        _sampled_lengths(recordings, tally) as learn,
+        _sampled_lengths(request.recordings, tally) as learn,
         view(console, heading) as shown,
     ):
         progressed = False
-        for settled in director.direct(tally.scan.missing, follow=True):
+        for settled in request.director(queue, engine).direct(tally.scan.missing, follow=True):
             if settled is not None:
                 tally.settle(settled)
                 progressed = True
@@ -194,7 +199,7 @@ def _work(
             pool.look_after(progressed=progressed)
             progressed = False
             learn()
-            tally.observe(records.activities(), time.monotonic())
+            tally.observe(request.records.activities(), time.monotonic())
             shown.show(tally)
 
 

@@ -67,7 +67,7 @@ def failures(tally: Tally, dest: Path) -> Iterator[str]:
     yield f"Failed: {count(len(failed), 'recording')}."
     yield from _shortened([f"  {path}: {reason}" for path, reason in failed], dest / FAILURES)
     if n_before := len(tally.scan.failed_before):
-        yield f"  ({n_before:,} of these failed in an earlier run and were left alone; --retry-failed tries them again.)"
+        yield f"  ({n_before:,} of these failed in an earlier run and were left alone; --retry-failed tries again.)"
 
 
 def all_done(tally: Tally) -> bool:

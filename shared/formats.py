@@ -58,11 +58,11 @@ def to_txt(transcript: Transcript) -> str:
 
 def to_srt(transcript: Transcript) -> str:
     """SubRip."""
-    return "".join(
-        # An arrow in the text would be read as a time line by some players.
-        f"{number}\n{timestamp(cue.start_ms, ',')} --> {timestamp(cue.end_ms, ',')}\n{cue.text.replace('-->', '->')}\n\n"
-        for number, cue in enumerate(cues(transcript.segments), 1)
-    )
+    blocks = []
+    for number, cue in enumerate(cues(transcript.segments), 1):
+        text = cue.text.replace("-->", "->")  # some players would read the arrow as a time line
+        blocks.append(f"{number}\n{timestamp(cue.start_ms, ',')} --> {timestamp(cue.end_ms, ',')}\n{text}\n\n")
+    return "".join(blocks)
 
 
 def to_vtt(transcript: Transcript) -> str:

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from shared.errors import JobError
 
-JOB_VERSION = 1
 MAX_MESSAGE_BYTES = 200 * 1024  # older queues stop at 256 KiB
 RECORDS_FOLDER = ".nightscribe"  # in the destination
 
@@ -56,7 +55,7 @@ class Slice(Frozen):
 class Job(Frozen):
     """One or more slices and how to transcribe them."""
 
-    version: Literal[1] = JOB_VERSION
+    version: Literal[1] = 1
     slices: tuple[Slice, ...] = Field(min_length=1)
     options: Options
     formats: tuple[str, ...]

@@ -75,7 +75,7 @@ class Decoder:
             rest = whole[len(whole) // 2 * 2 :]
             samples = np.frombuffer(whole[: len(whole) // 2 * 2], np.int16)
             self.decoded_s += len(samples) / RATE
-            yield samples.astype(np.float32) / 32768
+            yield samples.astype(np.float32) / np.float32(32768)
 
     def _judge(self, said: str) -> None:
         info = parse_banner(said)

@@ -1,7 +1,7 @@
 """One slice: from a file to its part."""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class Transcriber:
 
     def _language(self, waveform: Waveform) -> tuple[str, float]:
         """The likeliest language over a few stretches of the waveform in which somebody speaks."""
-        total: Counter[str] = Counter()
+        total: dict[str, float] = defaultdict(float)
         n_heard = 0
         size = SAMPLE_S * RATE
         step = max(size, len(waveform) // LANGUAGE_SAMPLES)
@@ -83,10 +83,11 @@ class Transcriber:
             sample = waveform[at : at + size]
             if n_heard and self._speech.first_speech_s(sample) is None:
                 continue
-            total.update(self._engine.detect_language(sample))  # type: ignore[arg-type]  a Counter adds floats too
+            for language, probability in self._engine.detect_language(sample).items():
+                total[language] += probability
             n_heard += 1
-        language, weight = total.most_common(1)[0]
-        return language, weight / n_heard
+        likeliest = max(total, key=lambda language: total[language])
+        return likeliest, total[likeliest] / n_heard
 
 
 def _shifted(segment: Segment, by_s: float) -> Segment:

@@ -130,7 +130,7 @@ class Worker:
                 unfinished.pop(0)
         except (LeaseLost, Interrupted, SetupError):
             raise
-        except Exception as error:  # noqa: BLE001  a mistake of ours must not end the night: tried again, then set aside
+        except Exception as error:
             if not isinstance(error, NightscribeError):
                 log.exception("job.crashed")
             self._retry_later(delivery, lease, job, unfinished, error)

@@ -15,11 +15,17 @@ from worker.weights.building import publish, workshop
 Array = NDArray[Any]
 
 FORMAT_VERSION = 6
-TYPES = {0: np.dtype("<f4"), 1: np.dtype("i1"), 2: np.dtype("<i2"), 3: np.dtype("<i4"), 4: np.dtype("<f2")}
+TYPES: dict[int, np.dtype[Any]] = {
+    0: np.dtype("<f4"),
+    1: np.dtype("i1"),
+    2: np.dtype("<i2"),
+    3: np.dtype("<i4"),
+    4: np.dtype("<f2"),
+}
 HEAD_STATES = 64  # in every Whisper model
 
 
-class _NotAModel(Exception):
+class _FormatError(Exception):
     """Why the bytes are not the model expected; the caller knows the file's name."""
 
 
@@ -31,7 +37,7 @@ def convert(model_bin: Path, checkpoint: Path) -> None:
     variables = read_variables(model_bin)
     try:
         dims, state = _dims(variables), _state(variables)
-    except _NotAModel as error:
+    except _FormatError as error:
         raise WeightsError(f"{model_bin} cannot be made a checkpoint for openai-whisper: {error}.") from None
     import torch
 
@@ -59,7 +65,7 @@ def read_variables(model_bin: Path) -> dict[str, Array]:
             return _parse(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
     except OSError as error:
         raise WeightsError(f"{model_bin} cannot be read: {error.strerror}.") from error
-    except (_NotAModel, ValueError) as error:  # mmap refuses an empty file with a ValueError
+    except (_FormatError, ValueError) as error:  # mmap refuses an empty file with a ValueError
         raise WeightsError(f"{model_bin} is not a whole CTranslate2 model: {error}. Fetch it again.") from None
 
 
@@ -73,7 +79,7 @@ class _Reader:
     def take(self, size: int) -> memoryview:
         end = self._at + size
         if end > len(self._data):
-            raise _NotAModel("it ends too early")
+            raise _FormatError("it ends too early")
         taken = self._data[self._at : end]
         self._at = end
         return taken
@@ -87,7 +93,7 @@ class _Reader:
     def string(self) -> str:
         raw = bytes(self.take(self.number("H")))
         if not raw.endswith(b"\0"):
-            raise _NotAModel("a name in it has no end")
+            raise _FormatError("a name in it has no end")
         return raw[:-1].decode(errors="replace")
 
 
@@ -95,11 +101,11 @@ def _parse(data: memoryview) -> dict[str, Array]:
     reader = _Reader(data)
     version = reader.number("I")
     if version != FORMAT_VERSION:
-        raise _NotAModel(f"its format version is {version}, and only {FORMAT_VERSION} is understood")
+        raise _FormatError(f"its format version is {version}, and only {FORMAT_VERSION} is understood")
     spec = reader.string()
     reader.number("I")  # revision of the specification
     if spec != "WhisperSpec":
-        raise _NotAModel(f"it says it is a {spec}, not a WhisperSpec")
+        raise _FormatError(f"it says it is a {spec}, not a WhisperSpec")
     variables: dict[str, Array] = {}
     for _ in range(reader.number("I")):
         name = reader.string()
@@ -110,7 +116,7 @@ def _parse(data: memoryview) -> dict[str, Array]:
         if kind is None:
             continue  # bfloat16, which numpy has not; asked for, it is reported as missing
         if size != math.prod(shape) * kind.itemsize:
-            raise _NotAModel(f"{name} has {size} bytes for a shape of {shape}")
+            raise _FormatError(f"{name} has {size} bytes for a shape of {shape}")
         variables[name] = np.frombuffer(raw, kind).reshape(shape)
     for _ in range(reader.number("I")):
         alias, name = reader.string(), reader.string()
@@ -119,19 +125,21 @@ def _parse(data: memoryview) -> dict[str, Array]:
     return variables
 
 
-def _floats(variables: dict[str, Array], name: str) -> Array:
+def _floats(variables: dict[str, Array], name: str, rank: int) -> Array:
     if name not in variables:
-        raise _NotAModel(f"it has no {name} in float16 or float32")
+        raise _FormatError(f"it has no {name} in float16 or float32")
     if variables[name].dtype.kind != "f":
-        raise _NotAModel(f"{name} is quantised; only float16 and float32 models can be converted")
+        raise _FormatError(f"{name} is quantised; only float16 and float32 models can be converted")
+    if variables[name].ndim != rank:
+        raise _FormatError(f"{name} has {variables[name].ndim} dimensions instead of {rank}")
     return variables[name]
 
 
 def _parts(variables: dict[str, Array], name: str, count: int) -> list[Array]:
     """Undo the stacking on axis 0."""
-    stacked = _floats(variables, name)
+    stacked = _floats(variables, name, 2 if name.endswith("/weight") else 1)
     if len(stacked) % count:
-        raise _NotAModel(f"{name} is not {count} stacked matrices")
+        raise _FormatError(f"{name} is not {count} stacked matrices")
     return np.split(stacked, count)
 
 
@@ -141,20 +149,13 @@ def _layers(variables: dict[str, Array], side: str) -> int:
 
 def _dims(variables: dict[str, Array]) -> dict[str, int]:
     """The fields of whisper.model.ModelDimensions."""
-    shape = {
-        name: _floats(variables, name).shape
-        for name in (
-            "encoder/conv1/weight",
-            "encoder/position_encodings/encodings",
-            "decoder/position_encodings/encodings",
-            "decoder/embeddings/weight",
-        )
-    }
-    n_audio_ctx, n_audio_state = shape["encoder/position_encodings/encodings"]
-    n_text_ctx, n_text_state = shape["decoder/position_encodings/encodings"]
+    n_vocab, n_text_state = _floats(variables, "decoder/embeddings/weight", 2).shape
+    n_text_ctx, _ = _floats(variables, "decoder/position_encodings/encodings", 2).shape
+    n_audio_ctx, _ = _floats(variables, "encoder/position_encodings/encodings", 2).shape
+    n_audio_state, n_mels, _ = _floats(variables, "encoder/conv1/weight", 3).shape
     return {
-        "n_mels": shape["encoder/conv1/weight"][1],
-        "n_vocab": shape["decoder/embeddings/weight"][0],
+        "n_mels": n_mels,
+        "n_vocab": n_vocab,
         "n_audio_ctx": n_audio_ctx,
         "n_audio_state": n_audio_state,
         "n_audio_head": n_audio_state // HEAD_STATES,
@@ -170,13 +171,13 @@ def _state(variables: dict[str, Array]) -> dict[str, Array]:
     """OpenAI's names for the arrays. Source: CTranslate2 converters/transformers.py and openai/whisper model.py."""
     state: dict[str, Array] = {}
 
-    def same(openai: str, ours: str) -> None:
-        for kind in ("weight", "bias"):
-            state[f"{openai}.{kind}"] = _floats(variables, f"{ours}/{kind}")
+    def same(openai: str, ours: str, rank: int = 2) -> None:
+        state[f"{openai}.weight"] = _floats(variables, f"{ours}/weight", rank)
+        state[f"{openai}.bias"] = _floats(variables, f"{ours}/bias", 1)
 
     def norm(openai: str, ours: str) -> None:
-        state[f"{openai}.weight"] = _floats(variables, f"{ours}/gamma")
-        state[f"{openai}.bias"] = _floats(variables, f"{ours}/beta")
+        state[f"{openai}.weight"] = _floats(variables, f"{ours}/gamma", 1)
+        state[f"{openai}.bias"] = _floats(variables, f"{ours}/beta", 1)
 
     def split(openai: str, names: tuple[str, ...], ours: str) -> None:
         weights, biases = (_parts(variables, f"{ours}/{kind}", len(names)) for kind in ("weight", "bias"))
@@ -185,15 +186,15 @@ def _state(variables: dict[str, Array]) -> dict[str, Array]:
             if name != "key":
                 state[f"{openai}.{name}.bias"] = bias
             elif bias.any():
-                raise _NotAModel(f"{ours} gives the key a bias, which OpenAI's model has no place for")
+                raise _FormatError(f"{ours} gives the key a bias, which OpenAI's model has no place for")
 
     for convolution in ("conv1", "conv2"):
-        same(f"encoder.{convolution}", f"encoder/{convolution}")
+        same(f"encoder.{convolution}", f"encoder/{convolution}", rank=3)
     norm("encoder.ln_post", "encoder/layer_norm")
     norm("decoder.ln", "decoder/layer_norm")
-    state["decoder.token_embedding.weight"] = _floats(variables, "decoder/embeddings/weight")
+    state["decoder.token_embedding.weight"] = _floats(variables, "decoder/embeddings/weight", 2)
     for side in ("encoder", "decoder"):
-        state[f"{side}.positional_embedding"] = _floats(variables, f"{side}/position_encodings/encodings")
+        state[f"{side}.positional_embedding"] = _floats(variables, f"{side}/position_encodings/encodings", 2)
         for number in range(_layers(variables, side)):
             block, layer = f"{side}.blocks.{number}", f"{side}/layer_{number}"
             norm(f"{block}.attn_ln", f"{layer}/self_attention/layer_norm")

