@@ -34,6 +34,10 @@ find_python() {
   die "No Python 3.11 or newer was found. Install it (Debian, Ubuntu: apt-get install python3 python3-venv), or name it: PYTHON=/path/to/python3.11 ./build.sh …"
 }
 
+answers() {
+  "$VENV/bin/python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=10)' "$1" 2>/dev/null
+}
+
 # setup EXTRAS: a virtual environment with the project and these extras, made again only when they change.
 setup() {
   local extras=$1 stamp wanted python torch_index=()
@@ -51,9 +55,13 @@ setup() {
   echo "Installing nightscribe and its speech engines (once, some minutes) …" >&2
   # Plain torch for Linux brings gigabytes of GPU libraries with it.
   if [ -z "${NIGHTSCRIBE_GPU:-}" ] && [ "$(uname)" = Linux ]; then
-    torch_index=(--extra-index-url "$TORCH_CPU_INDEX")
+    if answers "$TORCH_CPU_INDEX/torch/"; then
+      torch_index=(--extra-index-url "$TORCH_CPU_INDEX")
+    else
+      echo "The index of CPU builds of torch does not answer; taking torch from pip's own index." >&2
+    fi
   fi
-  local pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet --retries 2 -c "$ROOT/constraints.txt")
+  local pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet -c "$ROOT/constraints.txt")
   "${pip[@]}" "${torch_index[@]}" "$TORCH" || die "torch could not be installed; what pip says above is the reason."
   "${pip[@]}" -e "$ROOT[$extras]" || die "nightscribe could not be installed; what pip says above is the reason."
   echo "$wanted" >"$stamp"

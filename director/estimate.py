@@ -20,6 +20,7 @@ class LengthEstimate:
         self._known_bytes: Counter[str] = Counter()
         self._known_s: dict[str, float] = defaultdict(float)
         self._pending_bytes: Counter[str] = Counter()
+        self._pending_s: dict[str, float] = {}
 
     def expect(self, path: str, size: int) -> None:
         """Count a recording as still to be done."""
@@ -27,23 +28,30 @@ class LengthEstimate:
 
     def settle(self, path: str, size: int) -> None:
         """Count it as done."""
+        if self._pending_s.pop(path, None) is None:
+            self._pending_bytes[_kind(path)] -= size
+
+    def foresee(self, path: str, size: int, seconds: float) -> None:
+        """Learn the length of a recording that is still to be done."""
         self._pending_bytes[_kind(path)] -= size
+        self._pending_s[path] = seconds
+        self.learn(path, size, seconds)
 
     def learn(self, path: str, size: int, seconds: float) -> None:
-        """Learn from a recording of known length."""
+        """Learn from any recording of known length."""
         for kind in (_kind(path), _ANY):
             self._known_bytes[kind] += size
             self._known_s[kind] += seconds
 
     def seconds(self, path: str, size: int) -> float | None:
         """The likely length of a recording; None while nothing is known."""
-        return self._of_kind(_kind(path), size)
+        return self._pending_s.get(path) or self._of_kind(_kind(path), size)
 
     @property
     def pending_s(self) -> float | None:
         """The likely length of all that is still to be done; None while nothing is known."""
-        each = [self._of_kind(kind, size) for kind, size in self._pending_bytes.items()]
-        return None if None in each else sum(s for s in each if s is not None)
+        each = [self._of_kind(kind, size) for kind, size in self._pending_bytes.items() if size]
+        return None if None in each else sum(self._pending_s.values()) + sum(s for s in each if s is not None)
 
     def _of_kind(self, kind: str, size: int) -> float | None:
         for known in (kind, _ANY):

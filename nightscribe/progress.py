@@ -82,8 +82,9 @@ def render(tally: Tally, heading: str, now: float) -> RenderableType:
     total_s = tally.total_s
     share = tally.heard_s / total_s if total_s else 0.0
     bar = Table.grid(padding=(0, 1))
-    bar.add_row(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), f"{share:4.0%}", state(tally, now))
-    return Group(Text(heading, style="bold"), bar, _workers(tally), _failures(tally))
+    bar.add_row(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), f"{share:4.0%}", "of all")
+    lines = Text(heading, style="bold", no_wrap=True, overflow="ellipsis"), Text(state(tally, now))
+    return Group(*lines, bar, _workers(tally), _failures(tally))
 
 
 def _workers(tally: Tally) -> RenderableType:

@@ -142,13 +142,13 @@ def dry_run(request: Request) -> int:
         for number, missing in enumerate(chosen, 1):
             status.update(f"Looking into {number:,} of {count(len(chosen), 'recording')} …")
             if (seconds := _length_s(request.recordings, missing)) is not None:
-                tally.lengths.learn(missing.recording.path, missing.recording.size, seconds)
+                tally.foresee(missing.recording, seconds)
     if scan.missing:
         total_s = tally.total_s or 0.0
         speed = _expected_speed(scan, settings, engine)
         print(
-            f"Would transcribe {count(tally.n_total, 'recording')}, about {duration(total_s)} of sound, in roughly "
-            f"{duration(total_s / speed)} ({settings.model}, {engine}, {count(settings.workers, 'worker')})."
+            f"Would transcribe {count(tally.n_total, 'recording')}, about {duration(total_s)} of sound, in "
+            f"{_roughly(total_s / speed)} ({settings.model}, {engine}, {count(settings.workers, 'worker')})."
         )
         for missing in ordered[:LISTED]:
             length_s = tally.length_s(missing.recording.path)
@@ -214,9 +214,9 @@ def _sampled_lengths(source: FolderSource, tally: Tally) -> Iterator[Callable[[]
 
     def learn() -> None:
         for future in [future for future in pending if future.done()]:
-            recording = pending.pop(future).recording
+            missing = pending.pop(future)
             if (seconds := future.result()) is not None:
-                tally.lengths.learn(recording.path, recording.size, seconds)
+                tally.foresee(missing.recording, seconds)
 
     try:
         yield learn
@@ -235,6 +235,11 @@ def _expected_speed(scan: Scan, settings: Settings, engine: str) -> float:
     if scan.finished_processing_s:
         return settings.workers * scan.finished_audio_s / scan.finished_processing_s
     return settings.workers * typical_speed(engine, settings.model)
+
+
+def _roughly(seconds: float) -> str:
+    """A forecast, no more exact than it can be: loading a model takes some seconds as well."""
+    return "less than a minute" if seconds < 45 else f"roughly {duration(60 * max(1, round(seconds / 60)))}"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from director.director import Settled
 from director.estimate import LengthEstimate
 from director.scan import Scan
+from shared.sources import Recording
 from shared.transcript import Activity, Failure, Flag
 
 
@@ -47,6 +48,11 @@ class Tally:
         self.activities = [a for a in activities if a.recording in self._sizes and a.recording not in self._settled]
         if self.working_since is None and (self.activities or self._settled):
             self.working_since = now
+
+    def foresee(self, recording: Recording, length_s: float) -> None:
+        """Take in how long a recording is that was looked into."""
+        if recording.path not in self._settled:
+            self.lengths.foresee(recording.path, recording.size, length_s)
 
     @property
     def n_total(self) -> int:
