@@ -106,6 +106,7 @@ def cli() -> None:
 
     Interrupt it at any time and run it again: it goes on where it stopped.
     """
+    configure_logging("warning")
 
 
 @cli.command()

@@ -28,6 +28,7 @@ class Transcriber:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._speech = SpeechDetector()
+        self.engine_name = engine.name
 
     def transcribe(
         self, path: Path, of: Slice, options: Options, *, check: Callable[[], None], progress: Callable[[float], None]
@@ -55,7 +56,7 @@ class Transcriber:
             progress(start_s + len(waveform) / RATE)
         return Part(
             segments=tuple(segments),
-            engine=self._engine.name,
+            engine=self.engine_name,
             language=language if segments else None,
             container_s=decoder.container_s,
             decoded_s=decoder.decoded_s,

