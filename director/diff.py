@@ -8,6 +8,10 @@ from shared.sources import Recording
 from shared.transcript import Failure, Provenance
 
 
+# A text beside a recording may be anybody's notes; with subtitles of the same name, a tool has transcribed it.
+TIMED_FORMATS = frozenset({"vtt", "srt", "tsv", "json"})
+
+
 def same_at_a_glance(recording: Recording, record: Provenance | Failure) -> bool | None:
     """Whether a record is of the recording as it is now; None where only its fingerprint can tell."""
     if recording.size != record.size:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from director.diff import missing_formats, same_at_a_glance, stems
+from director.diff import TIMED_FORMATS, missing_formats, same_at_a_glance, stems
 from shared.errors import NightscribeError
 from shared.media import MEDIA_SUFFIXES, OTHER_SUFFIXES, probe
 from shared.names import FAILURES, TRANSCRIPTS, failure_key, output_key, transcript_key
@@ -176,7 +176,7 @@ class Scanner:
             lacking = missing_formats(candidate, self.formats, existing)
             if len(lacking) == len(self.formats) or self.records.has_parts(path):
                 return candidate
-            if not lacking:
+            if not lacking and set(self.formats) & TIMED_FORMATS:
                 return None
         return path
 
