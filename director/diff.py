@@ -7,7 +7,6 @@ from shared.names import output_key
 from shared.sources import Recording
 from shared.transcript import Failure, Provenance
 
-
 # A text beside a recording may be anybody's notes; with subtitles of the same name, a tool has transcribed it.
 TIMED_FORMATS = frozenset({"vtt", "srt", "tsv", "json"})
 

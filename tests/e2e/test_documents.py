@@ -49,7 +49,7 @@ def test_every_option_the_readme_uses_exists() -> None:
 
 
 def test_the_published_schema_is_that_of_the_transcript() -> None:
-    """Made by: python -c 'import json; from shared.transcript import Transcript as T; print(json.dumps(T.model_json_schema(), indent=2))'."""
+    """Made by printing json.dumps(Transcript.model_json_schema(), indent=2)."""
     assert json.loads((ROOT / "docs/transcript.schema.json").read_text()) == Transcript.model_json_schema()
 
 
@@ -60,9 +60,8 @@ def test_the_compose_file_and_the_code_name_the_same_queue_server() -> None:
 
 def test_the_packages_belong_to_this_distribution() -> None:
     owners = packages_distributions()
-    assert {name: set(owners[name]) for name in ("nightscribe", "director", "worker", "shared")} == dict.fromkeys(
-        ("nightscribe", "director", "worker", "shared"), {"nightscribe"}
-    )
+    for package in ("nightscribe", "director", "worker", "shared"):
+        assert set(owners[package]) == {"nightscribe"}
 
 
 def test_the_wheel_holds_the_packages_and_the_attributes_of_the_queue(tmp_path: Path) -> None:
