@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ from worker.worker import Worker
 
 log = structlog.get_logger()
 
+GIVE_BACK_WITHIN_S = 1.5
 STOP_WITHIN_S = 8  # then the process ends in the middle of a window; what it was doing is done again elsewhere
 
 
@@ -188,6 +190,7 @@ def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     preflight.check_engine(settings)
     configure_logging(settings.log_level)
     queue = _queue(settings)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # there is nothing to give back yet
     # The model is loaded only now: it takes seconds and memory, in vain if there is no queue.
     models = Models(settings.models_dir, threads=settings.threads)
     models.transcriber(Options(engine=settings.engine, model=settings.model))
@@ -217,7 +220,9 @@ def _stop_on_signals(made: Worker) -> None:
     """Ask the worker to stop; if it is still busy after `STOP_WITHIN_S`, give its job back and end the process."""
 
     def end() -> None:
-        made.abandon()
+        giving_back = threading.Thread(target=made.abandon, daemon=True)
+        giving_back.start()
+        giving_back.join(GIVE_BACK_WITHIN_S)
         log.info("worker.stopped", worker=made.name, why="busy for too long after a signal")
         os._exit(0)
 

@@ -113,8 +113,10 @@ def language_code(language: str) -> str:
     Raises: SetupError: if Whisper does not know it.
     """
     wanted = language.strip().lower()
-    if wanted == "auto" or wanted in LANGUAGES:
+    if wanted == "auto":
         return wanted
+    if (code := wanted.replace("_", "-").partition("-")[0]) in LANGUAGES:  # of en-GB, Whisper knows the en
+        return code
     for code, name in LANGUAGES.items():
         if name == wanted:
             return code

@@ -101,6 +101,8 @@ def why_not(path: Path, said: str) -> str:
     """Why a file is no recording, in one sentence: what it holds where that can be seen, else ffmpeg's complaint."""
     if held := content(_head(path)):
         return held
+    if "moov atom not found" in said:
+        return "It was cut off: the index at the end of the file is missing, as after an interrupted copy or recording."
     complaint = re.sub(r"^\[[^]]*\]\s*", "", said.strip().splitlines()[-1]) if said.strip() else ""
     complaint = re.sub(r"^(Error opening input.*?: |file:.*: )", "", complaint).rstrip(".")
     if complaint in ("", "Invalid argument", "Invalid data found when processing input"):  # which say nothing

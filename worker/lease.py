@@ -13,6 +13,8 @@ from shared.queue import Delivery, JobQueue
 
 log = structlog.get_logger()
 
+END_WITHIN_S = 5  # a server that does not answer must not keep a worker from ending
+
 # A clock that goes on while a laptop sleeps, where the system has one: its leases run out meanwhile.
 _CLOCK_ID = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -62,9 +64,9 @@ class Lease:
         self.end()
 
     def end(self) -> None:
-        """Stop extending. An extension under way is waited for, or it could hide a message just given back."""
+        """Stop extending. An extension under way is waited for a little, or it could hide a message just given back."""
         self._over.set()
-        self._thread.join()
+        self._thread.join(timeout=END_WITHIN_S)
 
     @property
     def held(self) -> bool:

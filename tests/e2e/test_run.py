@@ -85,7 +85,8 @@ def test_bad_recordings_are_named_and_cost_the_others_nothing(
     assert (dest / "silence.txt").read_text() == ""
     assert (dest / "silence.vtt").read_text() == "WEBVTT\n\n"
     assert "silence.mp3: no speech" in done.stdout
-    assert "truncated.wav: truncated" in done.stdout
+    assert "truncated.wav: no speech, truncated" in done.stdout  # it is a tone
+    assert "cut.m4a: It was cut off" in done.stdout
     assert not (dest / "notes.srt").exists()
     assert "6 of these failed in an earlier run" in nightscribe("run", source, dest).stdout
 
