@@ -186,7 +186,7 @@ def _work(request: Request, tally: Tally, engine: str, logs: Path, console: Cons
     heading = f"nightscribe: {settings.model} on {engine}, {count(n_workers, 'worker')}, {source} → {dest}"
     environment = to_environment(settings) | {"OMP_NUM_THREADS": str(settings.threads)}
     with (
-        WorkerPool(n_workers, [str(source), str(dest)], environment, logs) as pool,
+        WorkerPool(n_workers, [str(source.absolute()), str(dest.absolute())], environment, logs) as pool,
         _sampled_lengths(request.recordings, tally) as learn,
         view(console, heading) as shown,
     ):

