@@ -121,8 +121,9 @@ class FolderSource:
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:
-        """See `RecordingSource.local`."""
-        yield self.root / path
+        """See `RecordingSource.local`; what goes wrong while the file is read is translated as well."""
+        with self._errors(path):
+            yield self.root / path
 
     @contextmanager
     def _errors(self, path: str) -> Iterator[None]:
