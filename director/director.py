@@ -107,7 +107,7 @@ class Director:
     def _result(self, each: Missing, job: Job) -> Provenance | Failure | None:
         path = each.recording.path
         done = self.records.provenance(path)
-        if done and done.fingerprint == each.fingerprint and done.redo == job.redo:
+        if done and done.settles(job, job.slices[0]):
             return done
         failure = self.records.failure(path) or self._unsaved.get(path)
         return failure if failure and failure.fingerprint == each.fingerprint else None
@@ -130,9 +130,7 @@ class Director:
     def _record_dead(self, job: Job, part_of: Slice, reason: str | None) -> bool:
         path, fingerprint = part_of.recording, part_of.fingerprint
         done, failed = self.records.provenance(path), self.records.failure(path)
-        if (done and done.fingerprint == fingerprint and done.redo == job.redo) or (
-            failed and failed.fingerprint == fingerprint
-        ):
+        if (done and done.settles(job, part_of)) or (failed and failed.fingerprint == fingerprint):
             return True
         failure = Failure(
             recording=path,

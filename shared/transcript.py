@@ -67,6 +67,10 @@ class Provenance(Frozen):
     flags: tuple[Flag, ...] = ()
     finished_at: datetime
 
+    def settles(self, job: Job, part_of: Slice) -> bool:
+        """Whether it is what the job wants of that slice's recording: the same sound, and of the same redo if any."""
+        return self.fingerprint == part_of.fingerprint and self.redo == job.redo
+
 
 class Transcript(Provenance):
     """The canonical record of a finished recording; every text file is made from it."""

@@ -144,7 +144,7 @@ class Worker:
         lease.check()
         path = part_of.recording
         done = self.records.provenance(path)
-        if done and done.fingerprint == part_of.fingerprint and done.redo == job.redo:
+        if done and done.settles(job, part_of):
             log.info("slice.skipped", recording=path, why="already finished")
             return
         before = self.source.stat(path)
