@@ -3,16 +3,16 @@
 import contextlib
 import os
 import re
+import secrets
 import socket
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from shared.errors import RetryableError
 
-TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-\d+\.tmp$")
+TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]+\.tmp$")
 STALE_AFTER_S = 3600
 
 
@@ -47,7 +47,6 @@ class FolderStore:
         self.root = root
         # A host's name may hold anything; the sweep below must be able to read it back.
         self._host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:64]
-        self._serial = count()
 
     def get(self, key: str) -> bytes | None:
         """See `TranscriptStore.get`."""
@@ -61,7 +60,7 @@ class FolderStore:
     def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
         """See `TranscriptStore.put`."""
         target = self.root / key
-        temporary = target.parent / f".nightscribe-{self._host}-{os.getpid()}-{next(self._serial)}.tmp"
+        temporary = target.parent / f".nightscribe-{self._host}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
         try:
             if not self.root.is_dir():  # never make a new tree where a share is merely not mounted
                 raise FileNotFoundError(f"the destination {str(self.root)!r} is gone")

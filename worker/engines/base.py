@@ -6,8 +6,6 @@ from typing import Protocol
 from shared.transcript import Segment
 from worker.audio import Waveform
 
-BEAM_SIZE = 1  # five beams take longer for no fewer errors worth it (docs/performance.md)
-
 
 class Engine(Protocol):
     """A model in memory."""

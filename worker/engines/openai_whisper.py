@@ -9,7 +9,8 @@ import whisper
 
 from shared.transcript import Segment
 from worker.audio import Waveform
-from worker.engines.base import BEAM_SIZE
+
+BEAM_SIZE = None  # greedy: five beams take more than twice as long, for no fewer errors (docs/performance.md)
 
 
 class OpenAIWhisper:
