@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
+from shared.jobs import Format
 from shared.names import output_key
 from shared.sources import Recording
 from shared.transcript import Failure, Provenance
@@ -38,6 +39,6 @@ def stems(paths: Iterable[str]) -> dict[str, str]:
         chosen.update({path: path for path in colliding})
 
 
-def missing_formats(stem: str, formats: Iterable[str], existing: Collection[str]) -> tuple[str, ...]:
+def missing_formats(stem: str, formats: Iterable[Format], existing: Collection[str]) -> tuple[Format, ...]:
     """The formats of which no file is among the names `existing` in the folder."""
     return tuple(fmt for fmt in formats if PurePosixPath(output_key(stem, fmt)).name not in existing)

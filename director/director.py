@@ -10,7 +10,7 @@ import structlog
 from director.plan import jobs, longest_first
 from director.scan import Missing
 from shared.errors import JobError, RetryableError
-from shared.jobs import Job, Options, Slice
+from shared.jobs import Format, Job, Options, Slice
 from shared.queue import BATCH, JobQueue, QueueMissing
 from shared.records import Records
 from shared.transcript import Failure, Provenance, utc_now
@@ -37,7 +37,7 @@ class Director:
     queue: JobQueue
     records: Records
     options: Options
-    formats: tuple[str, ...]
+    formats: tuple[Format, ...]
     window: int
     max_receives: int
     redo: bool = False

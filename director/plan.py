@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from director.scan import Missing
-from shared.jobs import Job, Options, Slice
+from shared.jobs import Format, Job, Options, Slice
 
 
 def longest_first(missing: Iterable[Missing]) -> list[Missing]:
@@ -12,7 +12,7 @@ def longest_first(missing: Iterable[Missing]) -> list[Missing]:
 
 
 def jobs(
-    missing: Iterable[Missing], options: Options, formats: tuple[str, ...], *, redo: str | None
+    missing: Iterable[Missing], options: Options, formats: tuple[Format, ...], *, redo: str | None
 ) -> Iterator[tuple[Missing, Job]]:
     """One job for each recording, holding it whole."""
     for each in missing:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import PurePosixPath
 
@@ -10,6 +11,7 @@ import structlog
 
 from director.diff import TIMED_FORMATS, missing_formats, same_at_a_glance, stems
 from shared.errors import NightscribeError
+from shared.jobs import Format
 from shared.media import MEDIA_SUFFIXES, OTHER_SUFFIXES, probe
 from shared.names import FAILURES, TRANSCRIPTS, failure_key, output_key, transcript_key
 from shared.records import Records
@@ -60,7 +62,7 @@ class Scanner:
 
     source: RecordingSource
     records: Records
-    formats: tuple[str, ...]
+    formats: tuple[Format, ...]
     settle_s: float
     redo: bool = False
     retry_failed: bool = False
@@ -114,6 +116,7 @@ class Scanner:
         failed = {FAILURES + folder + name for name in names(FAILURES + folder)}
         existing = set(names(folder))
         recordings = [r for r in files if transcript_key(r.path) in finished or self._is_recording(r)]
+        free_stem = partial(self._free_stem, existing=existing, finished=finished)
         where = stems(r.path for r in recordings)
         for recording in recordings:
             self._seen.add(transcript_key(recording.path))
@@ -125,14 +128,12 @@ class Scanner:
                     if not self.redo:
                         self._finished(provenance, existing)
                         continue
-                elif provenance is None:
+                else:
                     failure = self.records.failure(recording.path) if failure_key(recording.path) in failed else None
                     if failure and not self.retry_failed and self._same(recording, failure):
                         self._scan.failed_before.append(failure)
                         continue
-                stem = (
-                    provenance.stem if provenance else self._free_stem(recording.path, where[recording.path], existing)
-                )
+                stem = provenance.stem if provenance else free_stem(recording.path, where[recording.path])
                 if stem is None:
                     self._scan.n_foreign += 1
                     continue
@@ -170,15 +171,21 @@ class Scanner:
             if not self.dry_run and (transcript := self.records.transcript(provenance.recording)):
                 self.records.write_texts(transcript, lacking)
 
-    def _free_stem(self, path: str, stem: str, existing: set[str]) -> str | None:
-        """Where the text files may go without touching a stranger's; None if a stranger has made all of them."""
+    def _free_stem(self, path: str, stem: str, *, existing: set[str], finished: set[str]) -> str | None:
+        """Where the text files may go without touching any other; None if another tool has made all of them."""
         for candidate in dict.fromkeys((stem, path)):
             lacking = missing_formats(candidate, self.formats, existing)
             if len(lacking) == len(self.formats) or self.records.has_parts(path):
                 return candidate
+            if self._is_taken(candidate, finished):
+                continue
             if not lacking and set(self.formats) & TIMED_FORMATS:
                 return None
         return path
+
+    def _is_taken(self, stem: str, finished: set[str]) -> bool:
+        """Whether text files are ours, of another recording; perhaps of one that is gone and left only them."""
+        return any(other.stem == stem for key in finished if (other := self.records.provenance_at(key)))
 
     def _follow_renames(self) -> None:
         """Give a recording that was moved or renamed the transcript it had under its old name."""
@@ -193,9 +200,11 @@ class Scanner:
             if new is None or new.recording.path in moved:
                 continue
             moved.add(new.recording.path)
+            usual = str(PurePosixPath(new.recording.path).with_suffix(""))
+            stem = orphan.stem if orphan.stem == usual else new.stem  # only its extension was changed
             self._scan.renamed.append((orphan.recording, new.recording.path))
             if not self.dry_run:
-                self.records.rename(orphan, new.recording.path, new.recording.mtime_ns, new.stem, self.formats)
+                self.records.rename(orphan, new.recording.path, new.recording.mtime_ns, stem, self.formats)
                 log.info("recording.renamed", recording=new.recording.path, before=orphan.recording)
         self._scan.n_finished += len(moved)
         self._scan.missing = [m for m in self._scan.missing if m.recording.path not in moved]

@@ -24,7 +24,7 @@ from shared.jobs import Options
 from shared.log import configure_logging
 from shared.queue import JobQueue, connect
 from shared.records import Records
-from shared.settings import ENV_PREFIX, Settings, load_settings
+from shared.settings import ENV_PREFIX, Settings, load_settings, shown_default
 from shared.sources import FolderSource
 from shared.store import FolderStore
 from worker import engines
@@ -55,15 +55,13 @@ class _CannotWork(click.ClickException):
 def _setting(name: str, option: str | None = None) -> Callable[[Any], Any]:
     """The command-line option of a setting; its help, default and variable come from `Settings`."""
     field = Settings.model_fields[name]
-    default = field.default if field.default_factory is None else field.get_default(call_default_factory=True)
-    shown = ",".join(default) if isinstance(default, tuple) else default
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
     return click.option(
         option or "--" + name.replace("_", "-"),
         name,
         type=click.Choice(choices) if choices else str,
         metavar=None if choices else name.rpartition("_")[2].upper(),
-        help=f"{field.description}  [{ENV_PREFIX}{name.upper()}; default: {shown}]",
+        help=f"{field.description}  [{ENV_PREFIX}{name.upper()}; default: {shown_default(name)}]",
     )
 
 

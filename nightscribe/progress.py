@@ -88,10 +88,10 @@ def render(tally: Tally, heading: str, now: float) -> RenderableType:
 
 
 def _workers(tally: Tally) -> RenderableType:
-    table = Table.grid(padding=(0, 1))
+    table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(width=BAR_WIDTH)
     table.add_column(justify="right", width=4)
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)  # the only one that may shrink
     for activity in tally.activities:
         length_s = tally.length_s(activity.recording)
         share = min(1.0, activity.done_s / length_s) if length_s else 0.0

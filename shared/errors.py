@@ -9,6 +9,10 @@ class SetupError(NightscribeError):
     """The user must change something before any work can start (exit code 2)."""
 
 
+class ValueRefused(SetupError, ValueError):
+    """A value that was given makes no sense; where it was given, the user is told which one."""
+
+
 class WeightsError(SetupError):
     """The weights of a model could not be found, fetched or trusted."""
 

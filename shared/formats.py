@@ -1,9 +1,13 @@
 """The text formats: pure functions of the canonical transcript."""
 
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
-from shared.errors import SetupError
+from shared.errors import ValueRefused
+from shared.jobs import Format
 from shared.transcript import Segment, Transcript
 
 MIN_CUE_MS = 100  # players drop a cue of no length
@@ -38,8 +42,9 @@ def cues(segments: Sequence[Segment]) -> list[Cue]:
 
 def one_line(text: str) -> str:
     """Text without line breaks, control characters or what UTF-8 cannot hold: a blank line would end a cue."""
-    printable = "".join(c if c.isprintable() or c.isspace() or c in "\u200c\u200d" else " " for c in text)
-    return " ".join(printable.split()).encode("utf-8", "replace").decode()
+    # Joiners and direction marks belong to scripts that need them; a byte order mark belongs nowhere in a text.
+    plain = "".join(" " if unicodedata.category(c) in {"Cc", "Cs"} or c == "\ufeff" else c for c in text)
+    return " ".join(plain.split())
 
 
 def timestamp(ms: int, point: str) -> str:
@@ -60,7 +65,7 @@ def to_srt(transcript: Transcript) -> str:
     """SubRip."""
     blocks = []
     for number, cue in enumerate(cues(transcript.segments), 1):
-        text = cue.text.replace("-->", "->")  # some players would read the arrow as a time line
+        text = re.sub(r"-+->", "->", cue.text)  # some players would read the arrow as a time line
         blocks.append(f"{number}\n{timestamp(cue.start_ms, ',')} --> {timestamp(cue.end_ms, ',')}\n{text}\n\n")
     return "".join(blocks)
 
@@ -88,7 +93,7 @@ def to_json(transcript: Transcript) -> str:
     return transcript.model_dump_json(indent=2) + "\n"
 
 
-FORMATS: dict[str, Callable[[Transcript], str]] = {
+FORMATS: dict[Format, Callable[[Transcript], str]] = {
     "txt": to_txt,
     "vtt": to_vtt,
     "srt": to_srt,
@@ -97,16 +102,16 @@ FORMATS: dict[str, Callable[[Transcript], str]] = {
 }
 
 
-def check_formats(text: str) -> tuple[str, ...]:
-    """The formats of a list such as `txt,srt`, each once. Raises: SetupError: if one is unknown or none is given."""
+def check_formats(text: str) -> tuple[Format, ...]:
+    """The formats of a list such as `txt,srt`, each once. Raises: ValueRefused: if one is unknown or none is given."""
     names = tuple(dict.fromkeys(name.strip().lower().removeprefix(".") for name in text.split(",") if name.strip()))
     if unknown := [name for name in names if name not in FORMATS]:
-        raise SetupError(f"Unknown format {unknown[0]!r}. There are: {', '.join(FORMATS)}.")
+        raise ValueRefused(f"Unknown format {unknown[0]!r}. There are: {', '.join(FORMATS)}.")
     if not names:
-        raise SetupError(f"No format is asked for. Give some of: {', '.join(FORMATS)}.")
-    return names
+        raise ValueRefused(f"No format is asked for. Give some of: {', '.join(FORMATS)}.")
+    return cast("tuple[Format, ...]", names)
 
 
-def render(transcript: Transcript, fmt: str) -> bytes:
+def render(transcript: Transcript, fmt: Format) -> bytes:
     """One text file of a transcript, UTF-8."""
     return FORMATS[fmt](transcript).encode()

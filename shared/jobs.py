@@ -5,9 +5,10 @@ import json
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import JobError
+from shared.languages import language_code
 
 MAX_MESSAGE_BYTES = 200 * 1024  # older queues stop at 256 KiB
 RECORDS_FOLDER = ".nightscribe"  # in the destination
@@ -16,7 +17,7 @@ RECORDS_FOLDER = ".nightscribe"  # in the destination
 def _inside(path: str) -> str:
     """A path below the source or the destination, and not among our own records."""
     parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\0" in path or parts[0] == RECORDS_FOLDER:
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path or parts[0].casefold() == RECORDS_FOLDER:
         raise ValueError(f"{path!r} is not a path below the source")
     return path
 
@@ -24,10 +25,13 @@ def _inside(path: str) -> str:
 RelativePath = Annotated[str, AfterValidator(_inside)]
 
 
+Format = Literal["txt", "vtt", "srt", "json", "tsv"]
+
+
 class Frozen(BaseModel):
     """A value: cannot be changed, and unknown fields are a mistake."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Options(Frozen):
@@ -36,7 +40,7 @@ class Options(Frozen):
     engine: str
     model: str
     task: Literal["transcribe", "translate"] = "transcribe"
-    language: str = "auto"
+    language: Annotated[str, AfterValidator(language_code)] = "auto"
 
 
 class Slice(Frozen):
@@ -51,6 +55,12 @@ class Slice(Frozen):
     start_s: float = Field(default=0.0, ge=0)
     end_s: float | None = None
 
+    @model_validator(mode="after")
+    def _is_a_stretch(self) -> Self:
+        if self.index >= self.count or (self.end_s is not None and self.end_s <= self.start_s):
+            raise ValueError("it is no stretch of a recording")
+        return self
+
 
 class Job(Frozen):
     """One or more slices and how to transcribe them."""
@@ -58,7 +68,7 @@ class Job(Frozen):
     version: Literal[1] = 1
     slices: tuple[Slice, ...] = Field(min_length=1)
     options: Options
-    formats: tuple[str, ...]
+    formats: tuple[Format, ...]
     redo: str | None = Field(
         default=None, description="Run that asked for finished recordings to be done again; None does what is missing."
     )

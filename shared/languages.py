@@ -1,6 +1,6 @@
 """The languages Whisper knows, so that a wrong one is refused before a model is loaded."""
 
-from shared.errors import SetupError
+from shared.errors import ValueRefused
 
 # Source: openai/whisper tokenizer.py, LANGUAGES (a test compares the two).
 LANGUAGES = {
@@ -110,7 +110,7 @@ LANGUAGES = {
 def language_code(language: str) -> str:
     """The code of a language given by code or English name ("en", "English"), or "auto".
 
-    Raises: SetupError: if Whisper does not know it.
+    Raises: ValueRefused: if Whisper does not know it.
     """
     wanted = language.strip().lower()
     if wanted == "auto":
@@ -120,7 +120,7 @@ def language_code(language: str) -> str:
     for code, name in LANGUAGES.items():
         if name == wanted:
             return code
-    raise SetupError(
+    raise ValueRefused(
         f"Unknown language {language!r}. Give a code such as en, fr or vi, an English name such as Vietnamese, "
         f"or auto. Whisper knows: {', '.join(sorted(LANGUAGES))}."
     )

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.errors import RetryableError
 from shared.formats import FORMATS, render
-from shared.jobs import Frozen, Job, Slice
+from shared.jobs import Format, Frozen, Job, Slice
 from shared.names import JOBS, failure_key, output_key, parts_folder, transcript_key
 from shared.store import TranscriptStore
 from shared.transcript import Activity, Failure, Part, Provenance, Transcript
@@ -47,18 +47,22 @@ class Records:
 
     def provenance(self, recording: str) -> Provenance | None:
         """How a finished recording was made, without its text."""
-        return self._load(_Header, transcript_key(recording))
+        return self.provenance_at(transcript_key(recording))
+
+    def provenance_at(self, key: str) -> Provenance | None:
+        """How the transcript under a key was made."""
+        return self._load(_Header, key)
 
     def transcript(self, recording: str) -> Transcript | None:
         """The canonical transcript of a finished recording."""
         return self._load(Transcript, transcript_key(recording))
 
-    def finish(self, transcript: Transcript, formats: tuple[str, ...]) -> None:
+    def finish(self, transcript: Transcript, formats: tuple[Format, ...]) -> None:
         """Write the text files, and last the canonical transcript: once it is there, the recording is finished."""
         self.write_texts(transcript, formats)
         self._save(transcript_key(transcript.recording), transcript)
 
-    def write_texts(self, transcript: Transcript, formats: Iterable[str]) -> None:
+    def write_texts(self, transcript: Transcript, formats: Iterable[Format]) -> None:
         """Write text files of a transcript."""
         for fmt in formats:
             self.store.put(output_key(transcript.stem, fmt), render(transcript, fmt))
@@ -68,14 +72,15 @@ class Records:
         return self._load(Transcript, key)
 
     def rename(
-        self, old: Transcript, recording: str, mtime_ns: int | None, stem: str, formats: tuple[str, ...]
+        self, old: Transcript, recording: str, mtime_ns: int | None, stem: str, formats: tuple[Format, ...]
     ) -> None:
         """Move a transcript to its recording's new name; text files that someone has edited stay where they are too."""
-        self.finish(old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem}), formats)
-        for fmt in FORMATS:
-            key = output_key(old.stem, fmt)
-            if old.stem != stem and self.store.get(key) == render(old, fmt):
-                self.store.delete(key)
+        there = {fmt: self.store.get(output_key(old.stem, fmt)) for fmt in FORMATS}
+        wanted = tuple(fmt for fmt, content in there.items() if content is not None or fmt in formats)
+        self.finish(old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem}), wanted)
+        for fmt, content in there.items():
+            if old.stem != stem and content == render(old, fmt):
+                self.store.delete(output_key(old.stem, fmt))
         self.store.delete(transcript_key(old.recording))
 
     # Parts

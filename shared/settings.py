@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SetupError
 from shared.formats import FORMATS, check_formats
+from shared.jobs import Format
 from shared.languages import language_code
 
 ENV_PREFIX = "NIGHTSCRIBE_"
@@ -38,7 +39,7 @@ class Settings(BaseSettings):
         default="auto", description="Spoken language, a code such as en, or auto to detect it in each recording."
     )
     task: Task = Field(default="transcribe", description="Write down what is said, or translate it into English.")
-    formats: Annotated[tuple[str, ...], NoDecode] = Field(
+    formats: Annotated[tuple[Format, ...], NoDecode] = Field(
         default=("txt", "vtt", "srt"), description=f"Files to write, of {', '.join(FORMATS)}."
     )
 
@@ -48,10 +49,15 @@ class Settings(BaseSettings):
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         ),
         ge=1,
-        description="Worker processes of this machine; by default one for each core.",
+        description="Worker processes of this machine.",
+        json_schema_extra={"shown": "one for each core"},
     )
     threads: int = Field(default=1, ge=1, description="Threads of each worker; one is fastest for the whole batch.")
-    models_dir: Path = Field(default_factory=_default_models_dir, description="Folder where model weights are kept.")
+    models_dir: Path = Field(
+        default_factory=_default_models_dir,
+        description="Folder where model weights are kept.",
+        json_schema_extra={"shown": "~/.cache/nightscribe/models"},
+    )
     settle_s: float = Field(
         default=3.0, ge=0, description="A recording changed in the last so many seconds is still being written."
     )
@@ -98,8 +104,6 @@ def load_settings(**given: object) -> Settings:
     """
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    except SetupError:
-        raise
     except ValidationError as error:
         wrong = []
         for problem in error.errors():
@@ -107,6 +111,14 @@ def load_settings(**given: object) -> Settings:
             origin = "--" + name.replace("_", "-") if given.get(name) is not None else ENV_PREFIX + name.upper()
             wrong.append(f"{origin} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}")
         raise SetupError("; ".join(wrong)) from None
+
+
+def shown_default(name: str) -> str:
+    """The default of a setting as help texts show it, without looking at this machine."""
+    field = Settings.model_fields[name]
+    if isinstance(field.json_schema_extra, dict):
+        return str(field.json_schema_extra["shown"])
+    return ",".join(field.default) if isinstance(field.default, tuple) else str(field.default).removesuffix(".0")
 
 
 def to_environment(settings: Settings) -> dict[str, str]:

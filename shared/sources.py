@@ -132,6 +132,8 @@ class FolderSource:
         except FileNotFoundError:
             if not self.root.is_dir():  # a share that is not mounted says nothing about its recordings
                 raise RetryableError(f"The source {str(self.root)!r} is not there now.") from None
+            if (self.root / path).exists():  # something else is missing
+                raise
             raise PermanentError(f"{path!r} is no longer in the source.") from None
         except PermissionError:
             raise PermanentError(f"{path!r} may not be read by this user; change its permissions.") from None

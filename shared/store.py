@@ -104,7 +104,7 @@ class FolderStore:
                 for entry in entries:
                     if match := TEMPORARY.match(entry.name):
                         self._sweep(entry, match)
-                    elif not entry.is_dir():
+                    elif not _is_folder(entry):
                         found.append(entry.name)
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -137,10 +137,17 @@ class FolderStore:
 def _made(path: Path) -> BinaryIO:
     """The new file, in a folder made where needed; another process may remove that folder while it is empty."""
     for _ in range(10):
-        path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
+            path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("xb")
     return path.open("xb")
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere, or to itself
+        return False
 
 
 def _alive(pid: int) -> bool:

@@ -1,0 +1,245 @@
+"""Every command explains itself, and wrong use ends with a sentence and exit code 2."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+
+from nightscribe.cli import cli
+from shared.settings import ENV_PREFIX, Settings
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Every command configures logging for its process."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+def commands(command: click.Command = cli, name: str = "nightscribe") -> dict[str, click.Command]:
+    """Every command by the words that call it."""
+    found = {name: command}
+    if isinstance(command, click.Group):
+        for word, below in command.commands.items():
+            found |= commands(below, f"{name} {word}")
+    return found
+
+
+COMMANDS = commands()
+LEAVES = {name: command for name, command in COMMANDS.items() if not isinstance(command, click.Group)}
+
+
+def call(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="nightscribe", env=env)
+
+
+def refused(result: Result) -> str:
+    """The sentence with which it was refused."""
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result.stderr.strip().splitlines()[-1]
+
+
+# Help
+
+
+def test_all_commands_are_walked() -> None:
+    assert {"nightscribe run", "nightscribe director", "nightscribe worker", "nightscribe models pull"} <= set(LEAVES)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_has_help(name: str, option: str) -> None:
+    result = call(*name.split()[1:], option)
+    assert result.exit_code == 0
+    assert result.output.startswith(f"Usage: {name} ")
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_shows_how_it_is_called(name: str) -> None:
+    examples = re.findall(rf"^\s+(?:\w+=\S+ )*{name} .+$", call(*name.split()[1:], "--help").output, re.MULTILINE)
+    assert examples
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_the_examples_are_right(name: str) -> None:
+    """Their options are options of the command and their values are taken."""
+    examples = re.findall(rf"^\s+(?:\w+=\S+ )*{name} (.+)$", call(*name.split()[1:], "--help").output, re.MULTILINE)
+    for example in examples:
+        environment = {"NIGHTSCRIBE_SOURCE": "in", "NIGHTSCRIBE_DEST": "out"}
+        with pytest.MonkeyPatch.context() as patched:
+            for variable, value in environment.items():
+                patched.setenv(variable, value)
+            LEAVES[name].make_context(name, example.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_and_command_is_explained(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.help
+    assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_setting_is_shown_with_its_variable_and_default(name: str) -> None:
+    options = [o for o in LEAVES[name].params if isinstance(o, click.Option) and o.name in Settings.model_fields]
+    shown = " ".join(call(*name.split()[1:], "--help").output.split())
+    for option in options:
+        assert option.name
+        assert f"[{ENV_PREFIX}{option.name.upper()}; default: " in shown
+        assert Settings.model_fields[option.name].description
+    assert options
+
+
+def test_every_setting_a_user_may_need_is_an_option_of_some_command() -> None:
+    """The others are for tests and deployments, and have their variables."""
+    options = {option.name for command in LEAVES.values() for option in command.params}
+    variables_only = {"settle_s", "visibility_timeout_s", "heartbeat_s", "max_receives", "retry_delay_s"}
+    assert set(Settings.model_fields) - options == variables_only
+
+
+def test_the_version_is_told() -> None:
+    result = call("--version")
+    assert result.exit_code == 0
+    assert re.search(r"\d+\.\d+", result.output)
+
+
+def test_help_is_given_where_a_user_has_no_home() -> None:
+    """As in a container that runs under a number."""
+    program = """
+import pwd
+def nobody(uid):
+    raise KeyError(uid)
+pwd.getpwuid = nobody
+from nightscribe.cli import main
+main()
+"""
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--help"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# Wrong use
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder with nothing in it."""
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
+
+
+WITH_FOLDERS = ["run", "director", "worker"]
+
+
+@pytest.mark.parametrize("command", WITH_FOLDERS)
+def test_a_source_that_is_not_there_is_refused(tmp_path: Path, command: str) -> None:
+    said = refused(call(command, tmp_path / "nowhere", tmp_path / "out"))
+    assert (
+        said
+        == f"Error: SOURCE {str(tmp_path / 'nowhere')!r} does not exist; give the folder that holds your recordings."
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", WITH_FOLDERS)
+def test_a_source_that_is_a_file_is_refused(tmp_path: Path, command: str) -> None:
+    (tmp_path / "talk.mp3").write_bytes(b"sound")
+    assert refused(call(command, tmp_path / "talk.mp3", tmp_path / "out")).endswith(
+        "is a file; give the folder that holds it."
+    )
+
+
+@pytest.mark.parametrize("command", WITH_FOLDERS)
+def test_a_destination_that_is_a_file_is_refused(source: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "out").write_bytes(b"")
+    assert refused(call(command, source, tmp_path / "out")).endswith("is a file; give a folder.")
+
+
+@pytest.mark.parametrize("command", WITH_FOLDERS)
+def test_without_folders_the_first_one_is_asked_for(command: str) -> None:
+    assert "SOURCE" in refused(call(command))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "bas"], "There is no model named 'bas'. Did you mean base"),
+        (["--model", "./nowhere.pt"], "There is no file or folder ./nowhere.pt"),
+        (["--language", "klingon"], "Unknown language 'klingon'"),
+        (["--model", "tiny.en", "--language", "fr"], "knows only English, and the language is fr. Take --model tiny."),
+        (["--model", "tiny.en", "--task", "translate"], "cannot translate. Take --model tiny."),
+        (["--formats", "docx"], "Unknown format 'docx'. There are: txt, vtt, srt, json, tsv."),
+        (["--formats", ","], "No format is asked for"),
+        (["--workers", "zero"], "--workers is 'zero': "),
+        (["--workers", "0"], "--workers is '0': "),
+        (["--engine", "siri"], "'siri' is not one of 'auto'"),
+        (["--task", "sing"], "'sing' is not one of 'transcribe'"),
+        (["--wrokers", "2"], "No such option"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_is_made(
+    source: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    assert said in refused(call("run", source, tmp_path / "out", *arguments))
+    assert not (tmp_path / "out" / ".nightscribe").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("NIGHTSCRIBE_WORKERS", "zero", "NIGHTSCRIBE_WORKERS is 'zero': "),
+        ("NIGHTSCRIBE_MODEL", "bas", "There is no model named 'bas'"),
+        ("NIGHTSCRIBE_QUEUE_NAME", "not fifo", "NIGHTSCRIBE_QUEUE_NAME is 'not fifo': "),
+    ],
+)
+@pytest.mark.parametrize("command", WITH_FOLDERS)
+def test_a_wrong_variable_is_refused(
+    source: Path, tmp_path: Path, command: str, variable: str, value: str, said: str
+) -> None:
+    assert said in refused(call(command, source, tmp_path / "out", env={variable: value}))
+
+
+def test_a_model_that_is_not_there_cannot_be_pulled() -> None:
+    assert "There is no model named 'hug'" in refused(call("models", "pull", "hug"))
+
+
+def test_an_unknown_command_is_refused() -> None:
+    assert "No such command 'rum'" in refused(call("rum"))
+
+
+# Nothing to do, which needs neither queue nor model
+
+
+def test_an_empty_source_is_a_run_well_done(source: Path, tmp_path: Path) -> None:
+    result = call("run", source, tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "No recordings were found: no audio or video file that ffmpeg reads.\n",
+    )
+
+
+def test_a_dry_run_makes_no_destination(source: Path, tmp_path: Path) -> None:
+    (source / "talk.mp3").write_bytes(b"sound")
+    os.utime(source / "talk.mp3", (1_000_000_000, 1_000_000_000))
+    result = call("run", source, tmp_path / "out", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("Would transcribe 1 recording, ")
+    assert "  talk.mp3" in result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_may_be_given_by_variables(source: Path, tmp_path: Path) -> None:
+    folders = {"NIGHTSCRIBE_SOURCE": str(source), "NIGHTSCRIBE_DEST": str(tmp_path / "out")}
+    assert call("run", env=folders).exit_code == 0

@@ -1,0 +1,271 @@
+"""The text files, read back by libraries that others read them with."""
+
+import json
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+import srt
+import webvtt
+from hypothesis import example, given
+from hypothesis import strategies as st
+from making import segment, transcript
+from pydantic import ValidationError
+
+from shared.errors import SetupError
+from shared.formats import (
+    FORMATS,
+    MIN_CUE_MS,
+    check_formats,
+    cues,
+    one_line,
+    render,
+    timestamp,
+    to_json,
+    to_srt,
+    to_tsv,
+    to_txt,
+    to_vtt,
+)
+from shared.transcript import Segment, Transcript
+
+# fmt: off
+NASTY = st.sampled_from([
+    "-->", "--->", "<i>", "&amp;", "&lt;", "WEBVTT", "NOTE", "STYLE", "1", "{b}", "🎤", "مرحبا", "\n\n", "\r\n", "\x00",
+    "\x1b[31m", "\u2028", "\x85", "\ufeff", "\t", "\x1c", "\u200d", "e\u0301", "  ", "00:00:01.000 --> 00:00:02.000",
+])
+# fmt: on
+TEXT = st.lists(st.one_of(NASTY, st.text()), max_size=5).map("".join)
+TIME_S = st.floats(0, 500_000) | st.floats(0, 3)
+SEGMENTS = st.lists(st.builds(segment, TIME_S, TIME_S, TEXT), max_size=8)
+
+
+def spoken(segments: list[Segment]) -> list[str]:
+    """The text of the segments in order of time, normalised as documented; those without any left out."""
+    ordered = sorted(segments, key=lambda s: (s.start_s, s.end_s))
+    return [text for text in (one_line(s.text) for s in ordered) if text]
+
+
+# Cues
+
+
+@given(SEGMENTS)
+def test_each_cue_ends_before_the_next_begins_and_is_long_enough_to_be_shown(segments: list[Segment]) -> None:
+    made = cues(segments)
+    assert all(cue.end_ms - cue.start_ms >= MIN_CUE_MS for cue in made)
+    assert all(cue.end_ms <= following.start_ms for cue, following in pairwise(made))
+
+
+@given(SEGMENTS)
+def test_there_is_one_cue_for_each_segment_with_text_in_order_of_time(segments: list[Segment]) -> None:
+    assert [cue.text for cue in cues(segments)] == spoken(segments)
+
+
+def test_segments_that_do_not_overlap_keep_their_times() -> None:
+    made = cues([segment(1.5, 2.25, "Two."), segment(0.0, 1.5, "One.")])
+    assert [(cue.start_ms, cue.end_ms, cue.text) for cue in made] == [(0, 1500, "One."), (1500, 2250, "Two.")]
+
+
+def test_an_overlap_is_taken_from_the_earlier_cue() -> None:
+    made = cues([segment(0.0, 3.0, "One."), segment(2.0, 4.0, "Two.")])
+    assert [(cue.start_ms, cue.end_ms) for cue in made] == [(0, 2000), (2000, 4000)]
+
+
+def test_segments_that_begin_together_follow_each_other() -> None:
+    made = cues([segment(1.0, 3.0, "Longer."), segment(1.0, 2.0, "Shorter.")])
+    assert [(cue.start_ms, cue.end_ms, cue.text) for cue in made] == [(1000, 2000, "Shorter."), (2000, 3000, "Longer.")]
+
+
+@pytest.mark.parametrize("end_s", [5.0, 4.0], ids=["zero", "negative"])
+def test_a_segment_without_length_becomes_the_shortest_cue(end_s: float) -> None:
+    [cue] = cues([segment(5.0, end_s)])
+    assert (cue.start_ms, cue.end_ms) == (5000, 5000 + MIN_CUE_MS)
+
+
+@pytest.mark.parametrize("when", [{"start_s": -0.1}, {"end_s": -0.1}, {"start_s": float("nan")}])
+def test_a_time_before_the_beginning_is_no_segment(when: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        segment(**when)
+
+
+# One line
+
+
+@given(st.text(st.characters()))
+def test_one_line_is_one_line_of_utf_8(text: str) -> None:
+    """Lone surrogates, as a file name or a broken tokenizer gives them, included."""
+    line = one_line(text)
+    assert len(line.splitlines()) <= 1
+    assert line == line.strip()
+    assert line.encode().decode() == line
+    assert one_line(line) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (" Hello,\n\n world. ", "Hello, world."),
+        ("a\0b\x1b[31mc", "a b [31mc"),
+        ("tab\there", "tab here"),
+        ("\ud800", ""),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("👩\u200d🔬", "👩\u200d🔬"),
+        ("naïve — “quoted” … 日本語", "naïve — “quoted” … 日本語"),
+    ],
+)
+def test_one_line_drops_what_ends_a_line_and_keeps_what_is_read(text: str, line: str) -> None:
+    assert one_line(text) == line
+
+
+# SubRip
+
+
+@given(SEGMENTS)
+@example([segment(text="--->")])
+@example([segment(text="a ----> b")])
+def test_srt_is_read_back_as_it_was_meant(segments: list[Segment]) -> None:
+    made = cues(segments)
+    found = list(srt.parse(to_srt(transcript(*segments)).encode().decode()))
+    assert [cue.index for cue in found] == list(range(1, len(made) + 1))
+    assert [cue.start for cue in found] == [timedelta(milliseconds=cue.start_ms) for cue in made]
+    assert [cue.end for cue in found] == [timedelta(milliseconds=cue.end_ms) for cue in made]
+    if not any("-->" in cue.text for cue in made):
+        assert [cue.content for cue in found] == [cue.text for cue in made]
+
+
+@given(SEGMENTS)
+@example([segment(text="--->")])
+@example([segment(text="a -----> b")])
+def test_no_text_of_an_srt_holds_the_arrow_of_a_time_line(segments: list[Segment]) -> None:
+    lines = to_srt(transcript(*segments)).splitlines()
+    assert sum("-->" in line for line in lines) == len(cues(segments))
+
+
+def test_an_arrow_in_the_text_of_an_srt_is_shortened() -> None:
+    assert "\nfrom A -> B\n" in to_srt(transcript(segment(text="from A --> B")))
+
+
+def test_an_srt_looks_as_players_expect() -> None:
+    made = to_srt(transcript(segment(0, 1.5, "One."), segment(3661.001, 3662, "Two.")))
+    assert made == "1\n00:00:00,000 --> 00:00:01,500\nOne.\n\n2\n01:01:01,001 --> 01:01:02,000\nTwo.\n\n"
+
+
+def test_times_beyond_99_hours_are_read_back_from_srt() -> None:
+    [cue] = srt.parse(to_srt(transcript(segment(100 * 3600 + 61.5, 100 * 3600 + 62))))
+    assert cue.start == timedelta(hours=100, minutes=1, seconds=1, milliseconds=500)
+
+
+# WebVTT
+
+
+@given(SEGMENTS)
+def test_vtt_is_read_back_as_it_was_meant(segments: list[Segment]) -> None:
+    made = cues(segments)
+    found = webvtt.from_string(to_vtt(transcript(*segments)).encode().decode())
+    assert [(cue.start, cue.end) for cue in found] == [
+        (timestamp(cue.start_ms, "."), timestamp(cue.end_ms, ".")) for cue in made
+    ]
+    texts = [cue.raw_text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") for cue in found]
+    assert texts == [cue.text for cue in made]
+
+
+def test_a_vtt_escapes_what_it_gives_a_meaning() -> None:
+    assert "\n&lt;b&gt; R&amp;D &amp;lt; --&gt;\n" in to_vtt(transcript(segment(text="<b> R&D &lt; -->")))
+
+
+def test_a_vtt_looks_as_browsers_expect() -> None:
+    made = to_vtt(transcript(segment(0, 1.5, "One."), segment(3661.001, 3662, "Two.")))
+    assert made == "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nOne.\n\n01:01:01.001 --> 01:01:02.000\nTwo.\n\n"
+
+
+def test_times_beyond_99_hours_are_read_back_from_vtt() -> None:
+    [cue] = webvtt.from_string(to_vtt(transcript(segment(100 * 3600 + 61.5, 100 * 3600 + 62))))
+    assert cue.start == "100:01:01.500"
+
+
+# The others
+
+
+@given(SEGMENTS)
+def test_txt_has_one_segment_a_line_as_they_stand(segments: list[Segment]) -> None:
+    expected = [text for text in (one_line(s.text) for s in segments) if text]
+    made = to_txt(transcript(*segments))
+    assert made.splitlines() == expected
+    assert not made or made.endswith("\n")
+
+
+@given(SEGMENTS)
+def test_every_row_of_a_tsv_has_three_columns(segments: list[Segment]) -> None:
+    heading, *rows = (line.split("\t") for line in to_tsv(transcript(*segments)).splitlines())
+    assert heading == ["start", "end", "text"]
+    assert [(int(start), int(end), text) for start, end, text in rows] == [
+        (cue.start_ms, cue.end_ms, cue.text) for cue in cues(segments)
+    ]
+
+
+@given(SEGMENTS)
+def test_json_is_the_canonical_transcript(segments: list[Segment]) -> None:
+    whole = transcript(*segments)
+    assert Transcript.model_validate_json(to_json(whole)) == whole
+    assert json.loads(to_json(whole)) == whole.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_that_is_no_number_is_refused_or_kept(score: float) -> None:
+    """Or the record is written, cannot be read, and the recording is done again every night."""
+    try:
+        whole = transcript(segment(average_log_probability=score))
+    except ValidationError:
+        return
+    assert Transcript.model_validate_json(to_json(whole)).segments[0].text == "Hello."
+
+
+def test_a_time_without_end_is_no_segment() -> None:
+    with pytest.raises(ValidationError):
+        segment(end_s=float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("fmt", "made"), [("txt", b""), ("srt", b""), ("vtt", b"WEBVTT\n\n"), ("tsv", b"start\tend\ttext\n")]
+)
+def test_a_recording_in_which_nobody_speaks_has_empty_text_files(fmt: str, made: bytes) -> None:
+    assert render(transcript(), fmt) == made
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@given(segments=SEGMENTS)
+def test_every_format_is_utf_8_and_the_same_each_time(fmt: str, segments: list[Segment]) -> None:
+    whole = transcript(*segments)
+    assert render(whole, fmt).decode() == FORMATS[fmt](whole)
+    assert render(whole, fmt) == render(Transcript.model_validate_json(whole.model_dump_json()), fmt)
+
+
+@pytest.mark.parametrize(
+    ("ms", "said"),
+    [(0, "00:00:00.000"), (999, "00:00:00.999"), (59_999, "00:00:59.999"), (60_000, "00:01:00.000"),
+     (3_600_000, "01:00:00.000"), (359_999_999, "99:59:59.999"), (360_000_000, "100:00:00.000")],
+)  # fmt: skip
+def test_a_timestamp_carries_over(ms: int, said: str) -> None:
+    assert timestamp(ms, ".") == said
+
+
+# The list of formats
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("txt", ("txt",)), ("txt,srt", ("txt", "srt")), (" TXT , .srt,", ("txt", "srt")), ("srt,txt,srt", ("srt", "txt"))],
+)
+def test_formats_are_read_kindly_and_kept_in_order(text: str, names: tuple[str, ...]) -> None:
+    assert check_formats(text) == names
+
+
+def test_an_unknown_format_is_refused_with_those_there_are() -> None:
+    with pytest.raises(SetupError, match=r"'docx'.*txt, vtt, srt, json, tsv"):
+        check_formats("txt,docx")
+
+
+@pytest.mark.parametrize("text", ["", " ", ",", " , "])
+def test_no_format_at_all_is_refused(text: str) -> None:
+    with pytest.raises(SetupError, match="No format"):
+        check_formats(text)

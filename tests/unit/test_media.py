@@ -1,0 +1,269 @@
+"""What ffmpeg and our own eyes say of a file, from real files."""
+
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from support import recordings
+
+from shared.errors import AudioError
+from shared.media import (
+    MEDIA_SUFFIXES,
+    OTHER_SUFFIXES,
+    MediaInfo,
+    content,
+    declared_wav_s,
+    ffmpeg_path,
+    input_arguments,
+    parse_banner,
+    probe,
+    why_not,
+    why_silent,
+)
+
+
+def said_of(path: Path) -> str:
+    """What ffmpeg prints about a file."""
+    command = [ffmpeg_path(), "-hide_banner", "-nostdin", *input_arguments(path)]
+    return subprocess.run(command, capture_output=True, check=False).stderr.decode(errors="replace")
+
+
+# The banner
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "m4a", "mkv"])
+def test_length_and_sound_are_read_from_what_ffmpeg_says(tmp_path: Path, suffix: str) -> None:
+    try:
+        path = recordings.tone(tmp_path / f"tone.{suffix}", 1.5)
+    except AssertionError as error:
+        pytest.skip(f"this ffmpeg has no encoder for it: {error}")
+    info = parse_banner(said_of(path))
+    assert info is not None
+    assert info.has_audio
+    assert info.duration_s == pytest.approx(1.5, abs=0.1)
+
+
+def test_a_film_without_sound_has_none(tmp_path: Path) -> None:
+    info = parse_banner(said_of(recordings.video_without_sound(tmp_path / "film.mkv")))
+    assert info is not None
+    assert (info.has_audio, info.duration_s) == (False, pytest.approx(2.0, abs=0.2))
+
+
+def test_of_what_ffmpeg_cannot_open_there_is_no_banner(tmp_path: Path) -> None:
+    assert parse_banner(said_of(recordings.text_named_mp3(tmp_path / "a.mp3"))) is None
+    assert parse_banner("") is None
+
+
+def test_a_stream_without_a_length_has_none() -> None:
+    said = (
+        "Input #0, aac, from 'file:a':\n  Duration: N/A, bitrate: 65 kb/s\n  Stream #0:0: Audio: aac (LC), 44100 Hz\n"
+    )
+    assert parse_banner(said) == MediaInfo(None, has_audio=True)
+
+
+def test_long_recordings_and_hundreds_of_hours_are_read() -> None:
+    said = "Input #0, wav, from 'file:a':\n  Duration: 123:04:05.67, bitrate\n    Stream #0:1(eng): Audio: mp3\n"
+    assert parse_banner(said) == MediaInfo(123 * 3600 + 4 * 60 + 5.67, has_audio=True)
+
+
+def test_a_title_that_looks_like_a_stream_is_a_title(tmp_path: Path) -> None:
+    film = recordings.video_without_sound(tmp_path / "film.mkv")
+    titled = tmp_path / "titled.mkv"
+    title = "Stream #0:9: Audio: mp3\nStream #0:9: Audio: mp3\n  Duration: 99:00:00.00"
+    command = [
+        ffmpeg_path(),
+        "-loglevel",
+        "error",
+        "-i",
+        str(film),
+        "-c",
+        "copy",
+        "-metadata",
+        f"title={title}",
+        str(titled),
+    ]
+    subprocess.run(command, check=True)
+    info = parse_banner(said_of(titled))
+    assert info is not None
+    assert (info.has_audio, info.duration_s) == (False, pytest.approx(2.0, abs=0.2))
+
+
+def test_an_audio_stream_that_cannot_be_decoded_is_no_sound() -> None:
+    assert parse_banner("Input #0, mov\n  Stream #0:0(und): Audio: none (mp4a / 0x6134706D)\n") == MediaInfo(
+        None, False
+    )
+
+
+# Probing
+
+
+def test_probing_prefers_what_a_wav_promises_to_what_is_there(tmp_path: Path) -> None:
+    assert probe(recordings.truncated_wav(tmp_path / "cut.wav")).duration_s == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (recordings.text_named_mp3, "It holds text, not sound."),
+        (lambda path: path.write_bytes(b""), "It is empty (0 bytes)."),
+        (lambda path: path.write_bytes(bytes(9999)), "It holds nothing but zero bytes."),
+    ],
+    ids=["text", "empty", "zeros"],
+)
+def test_what_is_no_recording_is_said_to_be_what_it_is(tmp_path: Path, make: object, reason: str) -> None:
+    path = tmp_path / "a.mp3"
+    make(path)  # type: ignore[operator]
+    with pytest.raises(AudioError) as refused:
+        probe(path)
+    assert str(refused.value) == reason
+
+
+def test_a_film_that_was_cut_off_is_said_to_be_so(tmp_path: Path) -> None:
+    whole = recordings.tone(tmp_path / "whole.m4a", 2.0).read_bytes()
+    (tmp_path / "cut.m4a").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(AudioError, match=r"^It was cut off: "):
+        probe(tmp_path / "cut.m4a")
+
+
+def test_a_playlist_under_the_name_of_a_recording_does_not_reach_into_the_network(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nhttp://127.0.0.1:9/secret.ts\n#EXT-X-ENDLIST\n")
+    with pytest.raises(AudioError):
+        probe(path)
+    assert "-protocol_whitelist" in input_arguments(path)
+
+
+# Reasons
+
+
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        (b"", "It is empty (0 bytes)."),
+        (bytes(512), "It holds nothing but zero bytes."),
+        (b"\xff\xd8\xff\xe0rest", "It holds a JPEG picture, not sound."),
+        (b"\x89PNG\r\n", "It holds a PNG picture, not sound."),
+        (b"GIF89a", "It holds a GIF picture, not sound."),
+        (b"%PDF-1.7", "It holds a PDF document, not sound."),
+        (b"PK\x03\x04", "It holds a ZIP archive, not sound."),
+        (b"\x1f\x8b\x08", "It holds a gzip archive, not sound."),
+        (b"Dear diary,\n", "It holds text, not sound."),
+        ("日本語".encode()[:-1], "It holds text, not sound."),
+        (b"ID3\x03\x00", None),
+        (b"\xff\xfb\x90\x00", None),
+        (b"RIFF\x24\x00\x00\x00WAVE", None),
+        (b"caf\xe9 \x01", None),
+    ],
+)
+def test_the_first_bytes_tell_what_got_a_recordings_name_by_mistake(head: bytes, sentence: str | None) -> None:
+    assert content(head) == sentence
+
+
+def test_why_not_says_what_a_file_holds_before_what_ffmpeg_complains_of(tmp_path: Path) -> None:
+    assert why_not(recordings.text_named_mp3(tmp_path / "a"), "[mp3 @ 0x1] Something") == "It holds text, not sound."
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("", "It is no recording: ffmpeg finds no audio or video in it that it knows."),
+        ("\n", "It is no recording: ffmpeg finds no audio or video in it that it knows."),
+        (
+            "Error opening input file file:/a: Invalid data found when processing input\n",
+            "It is no recording: ffmpeg finds no audio or video in it that it knows.",
+        ),
+        ("file:/a/b: Invalid argument\n", "It is no recording: ffmpeg finds no audio or video in it that it knows."),
+        (
+            "Error opening input file file:/a: Protocol not on whitelist.\n",
+            "It is no recording that ffmpeg can read (Protocol not on whitelist).",
+        ),
+    ],
+)
+def test_why_not_gives_ffmpegs_complaint_only_where_it_says_something(tmp_path: Path, said: str, reason: str) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(b"\xff\xfb\x01\x02")
+    assert why_not(path, said) == reason
+
+
+def test_a_picture_is_said_to_be_one_and_a_film_to_have_no_sound(tmp_path: Path) -> None:
+    assert why_silent(recordings.jpeg_named_mp3(tmp_path / "a.mp3")) == "It holds a JPEG picture, not sound."
+    silent = recordings.video_without_sound(tmp_path / "film.mkv")
+    assert why_silent(silent) == "It holds pictures but no sound: there is no audio track in it."
+
+
+# What a WAV promises
+
+FMT = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
+
+
+def wav(tmp_path: Path, *chunks: bytes) -> Path:
+    body = b"WAVE" + b"".join(chunks)
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    return path
+
+
+def data(size: int, present: bytes = b"") -> bytes:
+    return b"data" + struct.pack("<I", size) + present
+
+
+@pytest.mark.parametrize("present", [b"", bytes(100), bytes(64_000)])
+def test_a_wav_promises_its_length_however_much_of_it_is_there(tmp_path: Path, present: bytes) -> None:
+    assert declared_wav_s(wav(tmp_path, FMT, data(64_000, present))) == 2.0
+
+
+def test_other_chunks_before_the_sound_are_passed_over(tmp_path: Path) -> None:
+    """One of odd length is followed by a byte that it does not count; one is longer than a page."""
+    note = b"LIST" + struct.pack("<I", 5) + b"notes\0"
+    broadcast = b"bext" + struct.pack("<I", 10_001) + bytes(10_002)
+    assert declared_wav_s(wav(tmp_path, note, FMT, broadcast, data(32_000))) == 1.0
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFF_FFFF, 0xFFFF_0000])
+def test_a_recorder_that_streams_promises_nothing(tmp_path: Path, size: int) -> None:
+    assert declared_wav_s(wav(tmp_path, FMT, data(size, bytes(32_000)))) is None
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [(), (FMT,), (FMT[:10],), (data(32_000),), (b"fmt " + struct.pack("<I", 4) + bytes(4), data(32_000)), (FMT, b"da")],
+    ids=["nothing", "no sound", "cut in the header", "no format", "short format", "cut in a name"],
+)
+def test_a_wav_without_what_is_needed_promises_nothing(tmp_path: Path, chunks: tuple[bytes, ...]) -> None:
+    assert declared_wav_s(wav(tmp_path, *chunks)) is None
+
+
+def test_a_header_that_goes_round_in_circles_is_given_up(tmp_path: Path) -> None:
+    assert declared_wav_s(wav(tmp_path, *[b"junk" + bytes(4)] * 1000, FMT, data(32_000))) is None
+
+
+@pytest.mark.parametrize(
+    "held", [b"", b"RIFF", b"RIFF\0\0\0\0AVI LIST", b"ID3" + bytes(100), b"RF64\xff\xff\xff\xffWAVE"]
+)
+def test_what_is_no_wav_promises_nothing(tmp_path: Path, held: bytes) -> None:
+    (tmp_path / "a.wav").write_bytes(held)
+    assert declared_wav_s(tmp_path / "a.wav") is None
+
+
+def test_the_promise_of_a_real_wav_is_its_length(tmp_path: Path) -> None:
+    assert declared_wav_s(recordings.tone(tmp_path / "a.wav", 1.25)) == pytest.approx(1.25)
+
+
+# Names
+
+
+def test_no_extension_is_taken_for_a_recording_and_for_something_else() -> None:
+    assert not MEDIA_SUFFIXES & OTHER_SUFFIXES
+    assert all(suffix == suffix.lower().strip(".") for suffix in MEDIA_SUFFIXES | OTHER_SUFFIXES)
+
+
+def test_what_we_write_ourselves_is_never_taken_for_a_recording() -> None:
+    assert {"txt", "vtt", "srt", "json", "tsv"} <= OTHER_SUFFIXES
+
+
+@pytest.mark.parametrize("name", ["-i", "http://example.org/a", "a|b", "%d", "line\nbreak"])
+def test_no_name_is_an_option_or_a_protocol_to_ffmpeg(name: str) -> None:
+    arguments = input_arguments(Path(name))
+    assert arguments[-2] == "-i"
+    assert arguments[-1] == f"file:{Path(name)}"

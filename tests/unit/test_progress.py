@@ -1,0 +1,146 @@
+"""What a run shows while it works."""
+
+import io
+import re
+
+import pytest
+from making import activity, failure, recording, transcript
+from rich.console import Console
+
+from director.director import Settled
+from director.estimate import LengthEstimate
+from director.scan import Missing, Scan
+from nightscribe.progress import FAILURES_SHOWN, render, state, view
+from nightscribe.tally import Tally
+
+HEADING = "nightscribe: base on faster-whisper, 4 workers, /home/me/recordings of many years → /home/me/transcripts"
+ODD = ["[bold]x[/bold].mp3", "🎤 räksmörgås 日本語" * 8 + ".mp3", "$(x) 'y' \"z\".mp3", "a" * 200 + ".mp3", "[/].mp3"]
+
+
+def tally_of(n_missing: int = 1500, *, n_done: int = 0, n_failed: int = 0, working: int = 0) -> Tally:
+    missing = [Missing(recording(f"2012/{n}.mp3", 100), "f", str(n)) for n in range(n_missing)]
+    missing += [Missing(recording(path, 100), "f", path) for path in ODD]
+    tally = Tally(Scan(missing=missing), LengthEstimate())
+    tally.observe([activity(missing[0].recording.path)], now=0)
+    for each in missing[:n_done]:
+        tally.settle(Settled(each, transcript(recording=each.recording.path, decoded_s=90)))
+    for each in missing[n_done : n_done + n_failed]:
+        tally.settle(Settled(each, failure(each.recording.path, reason="It is broken [in the middle]. " * 5)))
+    paths = [*ODD, *(m.recording.path for m in missing[n_done + n_failed : n_missing])]
+    tally.observe([activity(path, 40, receive_count=1 + n % 2) for n, path in enumerate(paths[:working])], now=10)
+    return tally
+
+
+TALLIES = {
+    "nothing": tally_of(0),
+    "beginning": tally_of(),
+    "loading": tally_of(working=0),
+    "working": tally_of(n_done=1234, n_failed=1, working=8),
+    "failing": tally_of(n_done=3, n_failed=1200, working=2),
+    "over": tally_of(10, n_done=15),
+}
+
+
+def shown(tally: Tally, width: int, now: float = 3700.0) -> list[str]:
+    """The lines of the live view on a terminal of that width."""
+    console = Console(record=True, width=width, height=60, file=io.StringIO(), force_terminal=True)
+    console.print(render(tally, HEADING, now))
+    return console.export_text().splitlines()
+
+
+@pytest.mark.parametrize("width", [200, 80, 40])
+@pytest.mark.parametrize("name", TALLIES)
+def test_the_live_view_fits_its_terminal(name: str, width: int) -> None:
+    from rich.cells import cell_len
+
+    assert all(cell_len(line.rstrip()) <= width for line in shown(TALLIES[name], width))
+
+
+@pytest.mark.parametrize("width", [200, 80, 40])
+@pytest.mark.parametrize("name", TALLIES)
+def test_no_number_is_broken_over_two_lines(name: str, width: int) -> None:
+    """Every number of the state is found whole in one of the lines."""
+    tally = TALLIES[name]
+    said = state(tally, 3700.0)
+    lines = shown(tally, width)
+    numbers = re.findall(r"[\d,.]*\d", said)
+    words = " ".join(lines[1:]).split()
+    assert all(any(number == word.strip("·") for word in words) for number in numbers)
+    assert said.split() == words[: len(said.split())]
+
+
+@pytest.mark.parametrize("width", [200, 80])
+def test_every_worker_has_one_line_with_its_recording(width: int) -> None:
+    lines = shown(TALLIES["working"], width)
+    assert sum("%" in line for line in lines) == 1 + 8
+    assert any("[bold]x[/bold].mp3" in line for line in lines)
+    assert any("(try 2)" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [200, 80])
+def test_the_last_failures_are_shown_one_a_line_and_the_others_counted(width: int) -> None:
+    lines = shown(TALLIES["failing"], width)
+    assert sum(line.startswith("failed ") for line in lines) == FAILURES_SHOWN
+    assert "… and 1,195 failures before" in [line.strip() for line in lines]
+
+
+def test_on_a_wide_terminal_everything_is_said() -> None:
+    lines = shown(TALLIES["working"], 200)
+    assert lines[0].strip() == HEADING
+    assert lines[1].strip() == state(TALLIES["working"], 3700.0)
+
+
+# The line
+
+
+def test_before_anything_is_known_the_line_says_that_models_are_loading() -> None:
+    missing = [Missing(recording("a.mp3"), "f", "a")]
+    assert state(Tally(Scan(missing=missing), LengthEstimate()), 0) == "0 of 1 recording · models are loading"
+
+
+def test_the_line_says_how_far_how_fast_and_how_long_yet() -> None:
+    tally = Tally(Scan(missing=[Missing(recording(f"{n}.mp3", 100), "f", str(n)) for n in "abcd"]), LengthEstimate())
+    tally.observe([activity("a.mp3")], now=0)
+    tally.settle(Settled(tally.scan.missing[0], transcript(decoded_s=3600)))
+    tally.settle(Settled(tally.scan.missing[1], failure("b.mp3")))
+    tally.observe([], now=100)
+    assert state(tally, 360.0) == (
+        "2 of 4 recordings · 1 h 00 min of about 3 h 00 min of sound · 10.0 × real time · about 12 min left · 1 failed"
+    )
+
+
+# Away from a terminal
+
+
+def test_away_from_a_terminal_the_heading_and_each_failure_are_a_line_once() -> None:
+    file = io.StringIO()
+    tally = tally_of(3, n_failed=1)
+    with view(Console(file=file, width=80), HEADING) as shown_by:
+        for _ in range(3):
+            shown_by.show(tally)
+    reason = "It is broken [in the middle]. " * 5
+    assert [line.rstrip() for line in file.getvalue().splitlines()] == [
+        HEADING,
+        f"failed: 2012/0.mp3: {reason}".rstrip(),
+    ]
+
+
+def test_away_from_a_terminal_a_line_every_half_minute_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("nightscribe.progress.time.monotonic", lambda: now[0])
+    file = io.StringIO()
+    tally = tally_of(3)
+    with view(Console(file=file, width=80), HEADING) as shown_by:
+        for _ in range(91):
+            shown_by.show(tally)
+            now[0] += 1
+    assert len(file.getvalue().splitlines()) == 1 + 3
+
+
+def test_on_a_terminal_the_view_is_gone_when_the_work_is_over() -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=80, force_terminal=True)
+    with view(console, HEADING) as shown_by:
+        shown_by.show(TALLIES["working"])
+    assert "real time" in file.getvalue()
+    assert file.getvalue().endswith("\x1b[2K")

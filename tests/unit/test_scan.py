@@ -1,0 +1,563 @@
+"""A source compared with a destination, both real folders. Nothing is decoded, so the recordings need not be any."""
+
+import os
+import shutil
+import time
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import HOUR_S, OPTIONS, WHEN, failure, file, job, part, segment, slice_of, transcript
+
+from director.scan import Missing, Scan, Scanner
+from shared.formats import render
+from shared.names import transcript_key
+from shared.records import Records
+from shared.sources import FolderSource
+from shared.store import FolderStore
+from shared.transcript import Provenance, Transcript
+
+FORMATS = ("txt", "vtt", "srt")
+
+
+def no_sleep(seconds: float) -> None:
+    raise AssertionError(f"slept {seconds} s for nothing")
+
+
+class Place:
+    """A source and a destination."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source = folder / "in"
+        self.dest = folder / "out"
+        self.source.mkdir()
+        self.dest.mkdir()
+        self.records = Records(FolderStore(self.dest))
+
+    def scan(self, **changes: Any) -> Scan:
+        values: dict[str, Any] = {"formats": FORMATS, "settle_s": 3.0, "sleep": no_sleep}
+        source = FolderSource(self.source, leave_out=self.dest)
+        return Scanner(source=source, records=self.records, **(values | changes)).scan()
+
+    def recording(self, path: str, content: bytes | None = None, *, age_s: float = HOUR_S) -> Path:
+        return file(self.source / path, path.encode() if content is None else content, age_s=age_s)
+
+    def finish(self, path: str, stem: str | None = None, **changes: Any) -> Transcript:
+        """Transcribe it, as it is now."""
+        source = FolderSource(self.source)
+        seen = source.stat(path)
+        made = transcript(
+            segment(text=f"Words of {path}."),
+            **{
+                "recording": path,
+                "fingerprint": source.fingerprint(seen),
+                "size": seen.size,
+                "mtime_ns": seen.mtime_ns,
+                "stem": stem or path.rpartition(".")[0] or path,
+            }
+            | changes,
+        )
+        self.records.finish(made, FORMATS)
+        return made
+
+    def fail(self, path: str, **changes: Any) -> None:
+        """Let it fail, as it is now."""
+        source = FolderSource(self.source)
+        seen = source.stat(path)
+        values = {"fingerprint": source.fingerprint(seen), "size": seen.size, "mtime_ns": seen.mtime_ns}
+        self.records.fail(failure(path, **(values | changes)))
+
+    def texts(self) -> dict[str, bytes]:
+        """What a user sees in the destination."""
+        found = (path.relative_to(self.dest) for path in self.dest.rglob("*") if path.is_file())
+        return {p.as_posix(): (self.dest / p).read_bytes() for p in found if p.parts[0] != ".nightscribe"}
+
+    def everything(self) -> dict[str, tuple[bytes, int]]:
+        """Every byte and time in the destination."""
+        found = [path for path in self.dest.rglob("*") if path.is_file()]
+        return {p.relative_to(self.dest).as_posix(): (p.read_bytes(), p.stat().st_mtime_ns) for p in found}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """An empty source and an empty destination."""
+    return Place(tmp_path)
+
+
+def names(missing: list[Missing]) -> dict[str, str]:
+    """Path and stem of each."""
+    return {m.recording.path: m.stem for m in missing}
+
+
+# New recordings
+
+
+def test_a_new_recording_is_missing(place: Place) -> None:
+    place.recording("2012/talk.mp3", b"sound")
+    place.recording("other.wav")
+    found = place.scan()
+    assert names(found.missing) == {"other.wav": "other", "2012/talk.mp3": "2012/talk"}
+    assert found.n_recordings == 2
+    [talk] = [m for m in found.missing if m.stem == "2012/talk"]
+    source = FolderSource(place.source)
+    assert talk.recording == source.stat("2012/talk.mp3")
+    assert talk.fingerprint == source.fingerprint(talk.recording)
+
+
+def test_progress_counts_what_was_seen(place: Place) -> None:
+    for name in ("a.mp3", "b/c.mp3", "b/notes.txt"):
+        place.recording(name)
+    counted: list[int] = []
+    source = FolderSource(place.source)
+    Scanner(source, place.records, FORMATS, settle_s=3.0, sleep=no_sleep).scan(counted.append)
+    assert counted == [1, 3]
+
+
+def test_of_two_recordings_that_differ_only_in_extension_each_gets_its_full_name(place: Place) -> None:
+    for name in ("a.mp3", "a.wav", "b/a.mp3"):
+        place.recording(name)
+    assert names(place.scan().missing) == {"a.mp3": "a.mp3", "a.wav": "a.wav", "b/a.mp3": "b/a"}
+
+
+def test_a_neighbour_that_is_no_recording_takes_no_name_away(place: Place) -> None:
+    for name in ("a.mp3", "a.txt", "a.jpg", "a.json"):
+        place.recording(name)
+    assert names(place.scan().missing) == {"a.mp3": "a"}
+
+
+def test_an_empty_recording_is_one_and_its_worker_will_say_what_it_lacks(place: Place) -> None:
+    place.recording("a.mp3", b"")
+    assert names(place.scan().missing) == {"a.mp3": "a"}
+
+
+def test_a_source_that_is_its_own_destination_finds_its_recordings_and_no_texts(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.dest = place.source
+    place.records = Records(FolderStore(place.source))
+    place.recording("a.mp3")
+    place.recording("b.mp3")
+    place.finish("a.mp3")
+    found = place.scan()
+    assert names(found.missing) == {"b.mp3": "b"}
+    assert found.n_finished == 1
+
+
+# Finished recordings
+
+
+def test_a_finished_recording_is_left_alone(place: Place) -> None:
+    place.recording("2012/talk.mp3")
+    place.finish("2012/talk.mp3", decoded_s=60.0, processing_s=4.0)
+    before = place.everything()
+    found = place.scan()
+    assert (found.missing, found.n_finished, found.n_recordings) == ([], 1, 1)
+    assert (found.finished_audio_s, found.finished_processing_s, found.other_options) == (60.0, 4.0, 0)
+    assert place.everything() == before
+
+
+def test_a_finished_recording_of_the_same_size_and_time_is_not_even_read(place: Place) -> None:
+    """A million recordings on a share are compared in this way."""
+    recording = place.recording("talk.mp3", b"sound")
+    place.finish("talk.mp3")
+    times = recording.stat().st_atime_ns, recording.stat().st_mtime_ns
+    recording.write_bytes(b"noise")
+    os.utime(recording, ns=times)
+    assert place.scan().n_finished == 1
+
+
+def test_a_finished_recording_of_another_time_is_still_the_same_if_its_content_is(place: Place) -> None:
+    """As after a copy to a new disk."""
+    recording = place.recording("talk.mp3")
+    place.finish("talk.mp3")
+    os.utime(recording, (1_000_000_000, 1_000_000_000))
+    found = place.scan()
+    assert (found.missing, found.n_finished) == ([], 1)
+
+
+@pytest.mark.parametrize("content", [b"other", b"longer sound"], ids=["same size", "other size"])
+def test_a_changed_recording_is_missing_and_keeps_the_place_of_its_texts(place: Place, content: bytes) -> None:
+    place.recording("talk.mp3", b"sound")
+    place.finish("talk.mp3", stem="talk.mp3")
+    place.recording("talk.mp3", content, age_s=60)
+    found = place.scan()
+    assert names(found.missing) == {"talk.mp3": "talk.mp3"}
+    assert found.n_finished == 0
+
+
+def test_a_damaged_record_makes_its_recording_missing(place: Place) -> None:
+    place.recording("talk.mp3")
+    place.finish("talk.mp3")
+    (place.dest / transcript_key("talk.mp3")).write_bytes(b"{")
+    found = place.scan()
+    assert found.n_finished == 0
+    assert found.n_recordings == 1
+
+
+def test_a_deleted_text_file_is_written_again_without_transcribing(place: Place) -> None:
+    place.recording("2012/talk.mp3")
+    done = place.finish("2012/talk.mp3")
+    (place.dest / "2012" / "talk.vtt").unlink()
+    found = place.scan()
+    assert (found.missing, found.rewritten) == ([], ["2012/talk.vtt"])
+    assert place.texts()["2012/talk.vtt"] == render(done, "vtt")
+
+
+def test_a_format_asked_for_later_is_written_without_transcribing(place: Place) -> None:
+    place.recording("talk.mp3")
+    done = place.finish("talk.mp3")
+    found = place.scan(formats=("txt", "tsv"))
+    assert (found.missing, found.rewritten) == ([], ["talk.tsv"])
+    assert place.texts()["talk.tsv"] == render(done, "tsv")
+
+
+def test_an_edited_text_file_is_never_overwritten(place: Place) -> None:
+    place.recording("talk.mp3")
+    place.finish("talk.mp3")
+    (place.dest / "talk.txt").write_text("with corrections")
+    (place.dest / "talk.srt").unlink()
+    place.scan()
+    assert place.texts()["talk.txt"] == b"with corrections"
+
+
+def test_a_transcript_with_other_options_is_finished_but_counted(place: Place) -> None:
+    for name in ("a.mp3", "b.mp3"):
+        place.recording(name)
+    place.finish("a.mp3", decoded_s=60.0, processing_s=4.0)
+    place.finish("b.mp3", options=OPTIONS.model_copy(update={"model": "base"}), decoded_s=60.0, processing_s=9.0)
+    found = place.scan(is_current=lambda done: done.options == OPTIONS)
+    assert (found.n_finished, found.other_options, found.missing) == (2, 1, [])
+    assert found.finished_processing_s == 4.0
+
+
+def test_redo_makes_finished_recordings_missing_where_their_texts_are(place: Place) -> None:
+    for name in ("a.mp3", "b.mp3"):
+        place.recording(name)
+    place.finish("a.mp3", stem="a.mp3")
+    before = place.everything()
+    found = place.scan(redo=True)
+    assert names(found.missing) == {"a.mp3": "a.mp3", "b.mp3": "b"}
+    assert found.n_finished == 0
+    assert place.everything() == before
+
+
+# Text files that are not ours
+
+
+def test_texts_of_another_tool_are_left_alone_and_their_recording_is_finished(place: Place) -> None:
+    place.recording("talk.mp3")
+    for name in ("talk.txt", "talk.vtt", "talk.srt"):
+        file(place.dest / name, b"somebody else's")
+    before = place.everything()
+    found = place.scan()
+    assert (found.missing, found.n_foreign, found.n_finished, found.n_recordings) == ([], 1, 0, 1)
+    assert place.everything() == before
+
+
+def test_beside_some_texts_of_another_tool_ours_get_the_full_name(place: Place) -> None:
+    place.recording("talk.mp3")
+    file(place.dest / "talk.vtt", b"somebody else's")
+    assert names(place.scan().missing) == {"talk.mp3": "talk.mp3"}
+
+
+def test_a_lone_text_is_nobodys_transcript(place: Place) -> None:
+    """Notes beside a recording: it is transcribed, and they are not touched."""
+    place.recording("talk.mp3")
+    file(place.dest / "talk.txt", b"notes")
+    found = place.scan(formats=("txt",))
+    assert names(found.missing) == {"talk.mp3": "talk.mp3"}
+    assert found.n_foreign == 0
+
+
+def test_texts_of_another_tool_under_the_full_name_count_as_well(place: Place) -> None:
+    place.recording("talk.mp3")
+    for name in ("talk.txt", "talk.mp3.txt", "talk.mp3.vtt", "talk.mp3.srt"):
+        file(place.dest / name)
+    assert place.scan().n_foreign == 1
+
+
+def test_texts_that_a_crash_left_without_a_record_are_ours_and_are_replaced(place: Place) -> None:
+    """The parts that led to them are still there."""
+    place.recording("talk.mp3")
+    file(place.dest / "talk.txt", b"ours")
+    place.records.put_part(job(), slice_of("talk.mp3"), part())
+    assert names(place.scan().missing) == {"talk.mp3": "talk"}
+    for name in ("talk.vtt", "talk.srt"):
+        file(place.dest / name, b"ours")
+    found = place.scan()
+    assert names(found.missing) == {"talk.mp3": "talk"}
+    assert found.n_foreign == 0
+
+
+# Failures
+
+
+def test_what_failed_before_is_left_alone(place: Place) -> None:
+    place.recording("talk.mp3")
+    place.fail("talk.mp3")
+    found = place.scan()
+    assert found.missing == []
+    assert [f.recording for f in found.failed_before] == ["talk.mp3"]
+    assert found.n_recordings == 1
+
+
+def test_what_failed_before_is_tried_again_when_asked_for(place: Place) -> None:
+    place.recording("talk.mp3")
+    place.fail("talk.mp3")
+    found = place.scan(retry_failed=True)
+    assert names(found.missing) == {"talk.mp3": "talk"}
+    assert found.failed_before == []
+
+
+def test_what_failed_before_is_tried_again_when_it_has_changed(place: Place) -> None:
+    place.recording("talk.mp3", b"sound")
+    place.fail("talk.mp3")
+    place.recording("talk.mp3", b"whole sound")
+    assert names(place.scan().missing) == {"talk.mp3": "talk"}
+
+
+def test_what_failed_without_a_known_time_is_recognised_by_its_content(place: Place) -> None:
+    place.recording("talk.mp3", b"sound")
+    place.fail("talk.mp3", mtime_ns=None)
+    assert len(place.scan().failed_before) == 1
+
+
+def test_a_recording_that_was_finished_and_then_replaced_by_a_broken_one_is_left_alone_as_well(place: Place) -> None:
+    """Its old transcript is still there; without a look at the failure, it would fail again every night."""
+    place.recording("talk.mp3", b"sound")
+    place.finish("talk.mp3")
+    place.recording("talk.mp3", b"broken sound")
+    place.fail("talk.mp3")
+    found = place.scan()
+    assert found.missing == []
+    assert [f.recording for f in found.failed_before] == ["talk.mp3"]
+
+
+# Renames
+
+
+def test_a_renamed_recording_keeps_its_transcript(place: Place) -> None:
+    recording = place.recording("talk.mp3")
+    place.recording("other.mp3")
+    done = place.finish("talk.mp3")
+    (place.source / "2012").mkdir()
+    recording.rename(place.source / "2012" / "speech.mp3")
+    found = place.scan()
+    assert names(found.missing) == {"other.mp3": "other"}
+    assert (found.renamed, found.n_finished) == ([("talk.mp3", "2012/speech.mp3")], 1)
+    assert place.texts() == {f"2012/speech.{fmt}": render(done, fmt) for fmt in FORMATS}
+    again = place.scan()
+    assert (again.renamed, again.n_finished, again.rewritten) == ([], 1, [])
+
+
+def test_a_copy_is_transcribed_for_itself_while_its_original_is_there(place: Place) -> None:
+    place.recording("talk.mp3", b"sound")
+    place.finish("talk.mp3")
+    place.recording("copy.mp3", b"sound")
+    found = place.scan()
+    assert (names(found.missing), found.renamed, found.n_finished) == ({"copy.mp3": "copy"}, [], 1)
+
+
+def test_the_transcript_of_a_deleted_recording_stays(place: Place) -> None:
+    place.recording("talk.mp3")
+    place.finish("talk.mp3")
+    (place.source / "talk.mp3").unlink()
+    place.recording("other.mp3")
+    before = place.texts()
+    place.scan()
+    assert place.texts() == before
+
+
+def test_two_that_swap_names_swap_transcripts_or_are_done_again(place: Place) -> None:
+    """Whatever is done, no recording may be left with the words of the other."""
+    place.recording("a.mp3", b"sound of a")
+    place.recording("b.mp3", b"sound of b", age_s=HOUR_S + 5)
+    for name in ("a.mp3", "b.mp3"):
+        place.finish(name)
+    (place.source / "a.mp3").rename(place.source / "c.mp3")
+    (place.source / "b.mp3").rename(place.source / "a.mp3")
+    (place.source / "c.mp3").rename(place.source / "b.mp3")
+    found = place.scan()
+    assert set(names(found.missing)) | {new for _, new in found.renamed} == {"a.mp3", "b.mp3"}
+
+
+# Being written
+
+
+def recent_scan(place: Place, during_sleep: Callable[[], object]) -> tuple[Scan, list[float]]:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        during_sleep()
+
+    return place.scan(sleep=sleep), slept
+
+
+def test_a_recording_changed_a_moment_ago_is_looked_at_twice(place: Place) -> None:
+    place.recording("old.mp3")
+    place.recording("new.mp3", age_s=1)
+    found, slept = recent_scan(place, lambda: None)
+    assert set(names(found.missing)) == {"old.mp3", "new.mp3"}
+    assert len(slept) == 1
+    assert 1.5 < slept[0] <= 2.1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.write_bytes(path.read_bytes() + b"more"),
+        os.utime,
+        lambda path: path.unlink(),
+    ],
+    ids=["grows", "is touched", "vanishes"],
+)
+def test_a_recording_that_is_still_being_written_is_left_for_the_next_run(
+    place: Place, change: Callable[[Path], object]
+) -> None:
+    copied = place.recording("new.mp3", age_s=1)
+    place.recording("quiet.mp3", age_s=1)
+    found, _ = recent_scan(place, lambda: change(copied))
+    assert set(names(found.missing)) == {"quiet.mp3"}
+    assert (found.being_written, found.n_recordings) == (["new.mp3"], 2)
+
+
+def test_a_time_in_the_future_is_a_wrong_clock(place: Place) -> None:
+    place.recording("talk.mp3", age_s=-HOUR_S)
+    assert names(place.scan().missing) == {"talk.mp3": "talk"}
+
+
+def test_nothing_is_waited_for_when_everything_is_old_or_finished(place: Place) -> None:
+    """`no_sleep` would fail."""
+    place.recording("old.mp3", age_s=3.5)
+    place.recording("new.mp3", age_s=0)
+    place.finish("new.mp3")
+    assert names(place.scan().missing) == {"old.mp3": "old"}
+
+
+def test_the_clock_is_the_one_that_was_passed_in(place: Place) -> None:
+    place.recording("talk.mp3")
+    changed_s = (place.source / "talk.mp3").stat().st_mtime
+    slept: list[float] = []
+    place.scan(now=lambda: changed_s + 2.0, sleep=slept.append)
+    assert slept == [pytest.approx(1.05)]
+    place.scan(now=lambda: changed_s + 3.0)
+
+
+# Names that do not tell
+
+
+def sound(path: Path) -> Path:
+    with wave.open(str(path), "wb") as made:
+        made.setnchannels(1)
+        made.setsampwidth(2)
+        made.setframerate(16_000)
+        made.writeframes(bytes(3200))
+    changed = time.time() - HOUR_S
+    os.utime(path, (changed, changed))
+    return path
+
+
+def test_a_file_whose_name_does_not_tell_is_looked_into(place: Place) -> None:
+    sound(place.source / "recording")
+    sound(place.source / "call.2012-01-05")
+    place.recording("letter", b"Dear diary, today I recorded nothing.\n")
+    place.recording("data.xyz", bytes(range(256)) * 10)
+    place.recording("empty", b"")
+    found = place.scan()
+    assert set(names(found.missing)) == {"recording", "call.2012-01-05"}
+    assert (found.n_recordings, found.unreadable) == (2, [])
+
+
+def test_a_file_with_the_name_of_something_else_is_not_looked_into(place: Place) -> None:
+    sound(place.source / "sound.txt")
+    assert place.scan().n_recordings == 0
+
+
+@pytest.mark.parametrize("name", ["A.MP3", "b.M4a", "c.oPuS", "film.mkv"])
+def test_an_extension_counts_in_any_case(place: Place, name: str) -> None:
+    place.recording(name)
+    assert set(names(place.scan().missing)) == {name}
+
+
+# What cannot be read
+
+
+def test_a_recording_that_vanishes_during_the_scan_is_said_to_be_gone(place: Place) -> None:
+    place.recording("a.mp3")
+    place.recording("b.mp3")
+
+    class Vanishing(FolderSource):
+        def fingerprint(self, recording: Any) -> str:
+            (self.root / "a.mp3").unlink(missing_ok=True)
+            return super().fingerprint(recording)
+
+    found = Scanner(Vanishing(place.source), place.records, FORMATS, settle_s=3.0, sleep=no_sleep).scan()
+    assert names(found.missing) == {"b.mp3": "b"}
+    assert [(u.path, u.reason) for u in found.unreadable] == [("a.mp3", "'a.mp3' is no longer in the source.")]
+
+
+def test_a_name_that_is_no_text_is_counted_and_said(place: Place) -> None:
+    place.recording(os.fsdecode(b"caf\xe9.mp3"), b"sound")
+    place.recording("a.mp3")
+    found = place.scan()
+    assert names(found.missing) == {"a.mp3": "a"}
+    assert [u.path for u in found.unreadable] == ["caf\\xe9.mp3"]
+    assert found.n_recordings == 2
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".mp3", "日" * 83 + ".mp3", "line\nbreak.mp3", "-rf.mp3", "$(x) 'y'.mp3"])
+def test_a_recording_of_any_name_is_found_finished_when_it_is(place: Place, name: str) -> None:
+    place.recording(name, b"sound")
+    assert set(names(place.scan().missing)) == {name}
+    place.finish(name)
+    assert place.scan().n_finished == 1
+
+
+# Only looking
+
+
+def test_a_dry_run_finds_the_same_and_changes_nothing(place: Place) -> None:
+    for name in ("done.mp3", "old name.mp3", "new.mp3", "failed.mp3"):
+        place.recording(name)
+    place.finish("done.mp3")
+    place.finish("old name.mp3")
+    place.fail("failed.mp3")
+    (place.dest / "done.txt").unlink()
+    (place.source / "old name.mp3").rename(place.source / "new name.mp3")
+    before = place.everything()
+    looked = place.scan(dry_run=True)
+    assert place.everything() == before
+    done = place.scan()
+    assert place.everything() != before
+    for scan in (looked, done):
+        assert names(scan.missing) == {"new.mp3": "new"}
+        assert (scan.n_finished, len(scan.failed_before)) == (2, 1)
+        assert scan.rewritten == ["done.txt"]
+        assert scan.renamed == [("old name.mp3", "new name.mp3")]
+
+
+def test_a_dry_run_into_a_folder_that_is_not_there_makes_none(place: Place) -> None:
+    place.recording("a.mp3")
+    shutil.rmtree(place.dest)
+    assert names(place.scan(dry_run=True).missing) == {"a.mp3": "a"}
+    assert not place.dest.exists()
+
+
+def test_what_a_scan_has_seen_adds_up(place: Place) -> None:
+    for name in ("done.mp3", "new.mp3", "failed.mp3", "foreign.mp3"):
+        place.recording(name)
+    place.finish("done.mp3")
+    place.fail("failed.mp3")
+    for fmt in FORMATS:
+        file(place.dest / f"foreign.{fmt}")
+    assert place.scan().n_recordings == 4
+
+
+def test_is_current_is_asked_with_what_is_recorded(place: Place) -> None:
+    place.recording("talk.mp3")
+    place.finish("talk.mp3")
+    asked: list[Provenance] = []
+    place.scan(is_current=lambda done: bool(asked.append(done)) or True)
+    assert [(p.recording, p.finished_at) for p in asked] == [("talk.mp3", WHEN)]

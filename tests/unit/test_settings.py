@@ -1,0 +1,128 @@
+"""Settings from the environment and the command line, and what is said when they are wrong."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.errors import SetupError
+from shared.settings import ENV_PREFIX, Settings, load_settings, to_environment
+
+NOT_DEFAULT = {
+    "model": "small",
+    "engine": "openai-whisper",
+    "language": "vi",
+    "task": "translate",
+    "formats": ("json", "txt"),
+    "workers": 7,
+    "threads": 2,
+    "models_dir": Path("/models with spaces"),
+    "settle_s": 0.25,
+    "queue_name": "other.fifo",
+    "window": 12,
+    "visibility_timeout_s": 61.5,
+    "heartbeat_s": 2.5,
+    "max_receives": 5,
+    "retry_delay_s": 0.5,
+    "log_level": "debug",
+}
+
+
+def test_without_any_variable_the_defaults_are_what_the_documents_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/me")
+    made = load_settings()
+    assert (made.model, made.engine, made.language, made.task) == ("base", "auto", "auto", "transcribe")
+    assert made.formats == ("txt", "vtt", "srt")
+    assert (made.visibility_timeout_s, made.heartbeat_s, made.max_receives, made.window) == (120, 30, 3, 5000)
+    assert made.models_dir == Path("/home/me/.cache/nightscribe/models")
+
+
+def test_there_is_a_worker_for_each_core_this_process_may_use() -> None:
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("this system does not tell")
+    assert load_settings().workers == len(os.sched_getaffinity(0))
+
+
+def test_every_setting_is_tried_here() -> None:
+    assert set(NOT_DEFAULT) == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("name", NOT_DEFAULT)
+def test_a_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    value = NOT_DEFAULT[name]
+    assert getattr(load_settings(), name) != value
+    monkeypatch.setenv(ENV_PREFIX + name.upper(), ",".join(value) if isinstance(value, tuple) else str(value))
+    assert getattr(load_settings(), name) == value
+
+
+@pytest.mark.parametrize("name", NOT_DEFAULT)
+def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for variable, value in to_environment(load_settings()).items():
+        monkeypatch.setenv(variable, value)
+    value = NOT_DEFAULT[name]
+    assert getattr(load_settings(**{name: ",".join(value) if isinstance(value, tuple) else str(value)}), name) == value
+
+
+def test_what_the_command_line_leaves_open_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSCRIBE_MODEL", "small")
+    assert load_settings(model=None, language="fr").model == "small"
+
+
+def test_another_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = load_settings(**NOT_DEFAULT)
+    for variable, value in to_environment(given).items():
+        monkeypatch.setenv(variable, value)
+    assert load_settings() == given
+    assert given.model_dump() == NOT_DEFAULT
+
+
+def test_a_language_may_be_given_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSCRIBE_LANGUAGE", "Vietnamese")
+    assert load_settings().language == "vi"
+
+
+WRONG = [
+    ("workers", "zero"), ("workers", "0"), ("workers", ""), ("threads", "-1"), ("engine", "siri"), ("task", "sing"),
+    ("queue_name", "not a queue"), ("queue_name", "standard-queue"), ("window", "0"), ("visibility_timeout_s", "0"),
+    ("visibility_timeout_s", "43201"), ("heartbeat_s", "0"), ("heartbeat_s", "61"), ("max_receives", "0"),
+    ("retry_delay_s", "-1"), ("settle_s", "-0.1"), ("log_level", "loud"), ("language", "klingon"), ("formats", "docx"),
+    ("formats", ","),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(ENV_PREFIX + name.upper(), value)
+    with pytest.raises(SetupError, match=ENV_PREFIX + name.upper()) as refused:
+        load_settings()
+    assert value.strip(",") in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_option_is_named(name: str, value: str) -> None:
+    with pytest.raises(SetupError, match="--" + name.replace("_", "-")) as refused:
+        load_settings(**{name: value})
+    assert ENV_PREFIX not in str(refused.value)
+
+
+def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSCRIBE_WINDOW", "none")
+    with pytest.raises(SetupError, match=r"--workers is 'zero': .+; NIGHTSCRIBE_WINDOW is 'none': .+"):
+        load_settings(workers="zero")
+
+
+def test_a_heartbeat_too_slow_for_a_short_timeout_is_refused_with_the_reason() -> None:
+    """The heartbeat is the default here: only the timeout was changed."""
+    with pytest.raises(SetupError, match=r"HEARTBEAT_S.* at most half of the visibility timeout \(10 s\)"):
+        load_settings(visibility_timeout_s=10)
+
+
+def test_a_heartbeat_of_half_the_timeout_is_taken() -> None:
+    assert load_settings(visibility_timeout_s=10, heartbeat_s=5).heartbeat_s == 5
+
+
+def test_models_are_kept_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert load_settings().models_dir == tmp_path / "nightscribe" / "models"

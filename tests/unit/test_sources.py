@@ -1,0 +1,296 @@
+"""A folder of recordings as people leave it: links, odd names, things that cannot be read."""
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from making import file
+
+from shared.errors import PermanentError, RetryableError
+from shared.media import probe
+from shared.sources import FINGERPRINT_BYTES, FolderSource, Recording, Unreadable
+
+NOBODY = 65_534
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without the rights of root, for whom nothing is unreadable."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that nobody can reach: those of pytest are for their owner alone."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def paths(root: Path, leave_out: Path | None = None) -> list[str]:
+    """What is found, all of which must be readable."""
+    found = list(FolderSource(root, leave_out=leave_out).list())
+    assert all(isinstance(item, Recording) for item in found), found
+    return [item.path for item in found]
+
+
+def fingerprint(path: Path) -> str:
+    source = FolderSource(path.parent)
+    return source.fingerprint(source.stat(path.name))
+
+
+# What is found
+
+
+def test_files_are_found_with_size_and_time_folder_by_folder(tmp_path: Path) -> None:
+    for name in ("b/2.mp3", "b/c/3.mp3", "a/1.mp3", "z.mp3", "b/1.mp3"):
+        file(tmp_path / name)
+    assert paths(tmp_path) == ["z.mp3", "a/1.mp3", "b/1.mp3", "b/2.mp3", "b/c/3.mp3"]
+    seen = next(FolderSource(tmp_path).list())
+    stat = (tmp_path / "z.mp3").stat()
+    assert seen == Recording("z.mp3", stat.st_size, stat.st_mtime_ns)
+
+
+def test_a_file_is_the_same_whether_listed_or_asked_for(tmp_path: Path) -> None:
+    file(tmp_path / "a" / "1.mp3")
+    source = FolderSource(tmp_path)
+    assert [source.stat("a/1.mp3")] == list(source.list())
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
+    for name in (".hidden.mp3", ".nightscribe/parts/a.mp3", ".trash/b.mp3", "._a.mp3", "a.mp3"):
+        file(tmp_path / name)
+    assert paths(tmp_path) == ["a.mp3"]
+
+
+def test_an_empty_source_has_nothing(tmp_path: Path) -> None:
+    assert paths(tmp_path) == []
+
+
+def test_a_destination_in_the_source_is_not_entered(tmp_path: Path) -> None:
+    file(tmp_path / "a.mp3")
+    file(tmp_path / "out" / "a.txt")
+    assert paths(tmp_path, leave_out=tmp_path / "out") == ["a.mp3"]
+
+
+def test_a_destination_in_the_source_is_not_entered_by_a_link_either(tmp_path: Path) -> None:
+    source, dest = tmp_path / "in", tmp_path / "out"
+    file(source / "a.mp3")
+    file(dest / "a.txt")
+    (source / "texts").symlink_to(dest)
+    (tmp_path / "other name of out").symlink_to(dest)
+    assert paths(source, leave_out=tmp_path / "other name of out") == ["a.mp3"]
+
+
+def test_a_destination_that_is_the_source_is_looked_through(tmp_path: Path) -> None:
+    file(tmp_path / "a.mp3")
+    file(tmp_path / ".nightscribe" / "transcripts" / "a.mp3.json")
+    assert paths(tmp_path, leave_out=tmp_path) == ["a.mp3"]
+
+
+def test_a_linked_folder_and_a_linked_file_are_followed(tmp_path: Path) -> None:
+    file(tmp_path / "elsewhere" / "1.mp3")
+    file(tmp_path / "2.mp3", b"longer than the link")
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "folder").symlink_to(tmp_path / "elsewhere")
+    (source / "file.mp3").symlink_to(tmp_path / "2.mp3")
+    assert paths(source) == ["file.mp3", "folder/1.mp3"]
+    assert next(FolderSource(source).list()).size == len(b"longer than the link")
+
+
+def test_a_source_that_is_a_link_is_the_folder_it_leads_to(tmp_path: Path) -> None:
+    file(tmp_path / "real" / "a.mp3")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert paths(tmp_path / "link") == ["a.mp3"]
+
+
+def test_a_loop_of_links_is_walked_once(tmp_path: Path) -> None:
+    file(tmp_path / "a" / "1.mp3")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    found = paths(tmp_path)
+    assert len(found) == 1
+    assert found[0].endswith("/1.mp3")
+
+
+def test_a_link_that_leads_nowhere_ends_nothing(tmp_path: Path) -> None:
+    file(tmp_path / "a.mp3")
+    (tmp_path / "dangling.mp3").symlink_to(tmp_path / "nowhere.mp3")
+    assert "a.mp3" in [item.path for item in FolderSource(tmp_path).list()]
+
+
+def test_a_link_to_itself_ends_nothing(tmp_path: Path) -> None:
+    file(tmp_path / "a.mp3")
+    (tmp_path / "loop.mp3").symlink_to(tmp_path / "loop.mp3")
+    found = {item.path: item for item in FolderSource(tmp_path).list()}
+    assert isinstance(found["a.mp3"], Recording)
+    assert not isinstance(found.get("loop.mp3"), Recording)
+
+
+def test_pipes_and_sockets_are_no_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening one would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.mp3")
+    monkeypatch.chdir(tmp_path)  # the path of a socket may not be long
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket.mp3")
+        assert paths(tmp_path) == []
+
+
+# fmt: off
+ODD_NAMES = [
+    "two words.mp3", " leading and trailing .mp3", "it's.mp3", 'say "hi".mp3', "$(reboot).mp3", "`ls`.mp3",
+    "a;b&c|d.mp3", "🎤 räksmörgås 日本.mp3", "-rf.mp3", "--help.mp3", "100%20sure.mp3", "%d.mp3",
+    "line\nbreak.mp3", "b\\s.mp3",
+    "a" * 246 + ".mp3", "日" * 83 + ".mp3", "e\u0301.mp3", "é.mp3", "http:%2f%2fx.mp3", "concat:a|b.mp3", "*?[a].mp3",
+    "no extension", "CON.mp3", "a..mp3", "~.mp3", "#1.mp3",
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=range(len(ODD_NAMES)))
+def test_a_file_of_any_name_is_found_read_and_opened_by_ffmpeg(tmp_path: Path, speechless: Path, name: str) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(speechless, folder / name)
+    source = FolderSource(folder)
+    [found] = source.list()
+    assert isinstance(found, Recording)
+    assert found.path == name
+    assert source.fingerprint(found) == fingerprint(speechless)
+    with source.local(found.path) as path:
+        assert probe(path).duration_s == pytest.approx(0.1)
+
+
+@pytest.fixture(scope="session")
+def speechless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tenth of a second of silence."""
+    path = tmp_path_factory.mktemp("silence") / "silence.wav"
+    with wave.open(str(path), "wb") as made:
+        made.setnchannels(1)
+        made.setsampwidth(2)
+        made.setframerate(16_000)
+        made.writeframes(bytes(3200))
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are no text")
+def test_a_name_that_is_not_utf_8_is_shown_and_said_to_be_renamed(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.mp3", b"fol\xffder/a.mp3"):
+        file(tmp_path / os.fsdecode(name))
+    file(tmp_path / "good.mp3")
+    found = list(FolderSource(tmp_path).list())
+    assert [item.path for item in found] == ["caf\\xe9.mp3", "good.mp3", "fol\\xffder/a.mp3"]
+    bad = [item for item in found if isinstance(item, Unreadable)]
+    assert [item.reason for item in bad] == ["Its name is not valid UTF-8; rename it."] * 2
+    assert all(item.path.isascii() for item in bad)
+
+
+# What cannot be read
+
+
+def test_a_folder_that_may_not_be_read_is_said_to_be_so_and_the_rest_goes_on(open_folder: Path) -> None:
+    file(open_folder / "locked" / "a.mp3")
+    file(open_folder / "open" / "b.mp3")
+    (open_folder / "locked").chmod(0)
+    with as_nobody():
+        found = {item.path: item for item in FolderSource(open_folder).list()}
+    assert set(found) == {"locked", "open/b.mp3"}
+    locked = found["locked"]
+    assert isinstance(locked, Unreadable)
+    assert locked.reason == "It cannot be read (Permission denied); give this user the right to read it."
+
+
+def test_a_file_that_may_not_be_read_will_not_be_readable_later(open_folder: Path) -> None:
+    file(open_folder / "a.mp3").chmod(0)
+    source = FolderSource(open_folder)
+    with as_nobody():
+        [found] = source.list()
+        assert isinstance(found, Recording)
+        with pytest.raises(PermanentError, match=r"'a\.mp3' may not be read by this user"):
+            source.fingerprint(found)
+
+
+def test_a_recording_that_is_gone_is_gone(tmp_path: Path) -> None:
+    source = FolderSource(tmp_path)
+    with pytest.raises(PermanentError, match=r"'a\.mp3' is no longer in the source"):
+        source.stat("a.mp3")
+    with pytest.raises(PermanentError, match=r"'a\.mp3' is no longer in the source"):
+        source.fingerprint(Recording("a.mp3", 1, 1))
+
+
+def test_a_source_that_is_not_mounted_says_nothing_about_its_recordings(tmp_path: Path) -> None:
+    """Else a share that drops out for a minute would make every recording of the night a failure."""
+    file(tmp_path / "in" / "a.mp3")
+    source = FolderSource(tmp_path / "in")
+    shutil.rmtree(tmp_path / "in")
+    for ask in (lambda: source.stat("a.mp3"), lambda: source.fingerprint(Recording("a.mp3", 1, 1))):
+        with pytest.raises(RetryableError, match="is not there now"):
+            ask()
+
+
+def test_a_recording_that_vanishes_while_it_is_worked_on_is_said_to_be_gone(tmp_path: Path) -> None:
+    source = FolderSource(file(tmp_path / "a.mp3").parent)
+    with pytest.raises(PermanentError, match="no longer in the source"), source.local("a.mp3") as path:
+        path.unlink()
+        path.read_bytes()
+
+
+# Fingerprints
+
+LONG = bytes(range(256)) * (FINGERPRINT_BYTES // 64)  # 256 KiB
+
+
+@pytest.mark.parametrize("content", [b"", b"short", bytes(FINGERPRINT_BYTES), bytes(FINGERPRINT_BYTES + 1), LONG])
+def test_a_copy_under_another_name_has_the_same_fingerprint(tmp_path: Path, content: bytes) -> None:
+    original = file(tmp_path / "a.mp3", content)
+    copy = file(tmp_path / "elsewhere" / "b.wav", content, age_s=5)
+    assert fingerprint(original) == fingerprint(copy)
+    before = fingerprint(original)
+    assert fingerprint(original.rename(tmp_path / "c.mp3")) == before
+
+
+@pytest.mark.parametrize("at", [0, 1, FINGERPRINT_BYTES - 1, -FINGERPRINT_BYTES, -1])
+def test_a_change_at_the_beginning_or_the_end_shows(tmp_path: Path, at: int) -> None:
+    changed = bytearray(LONG)
+    changed[at] ^= 1
+    assert fingerprint(file(tmp_path / "a", LONG)) != fingerprint(file(tmp_path / "b", bytes(changed)))
+
+
+@pytest.mark.parametrize("size", [1, 100, FINGERPRINT_BYTES, FINGERPRINT_BYTES + 1, 2 * FINGERPRINT_BYTES])
+def test_every_byte_of_a_short_file_counts(tmp_path: Path, size: int) -> None:
+    before = fingerprint(file(tmp_path / "a", bytes(size)))
+    for at in {0, size // 2, size - 1}:
+        changed = bytearray(size)
+        changed[at] = 1
+        assert fingerprint(file(tmp_path / "a", bytes(changed))) != before
+
+
+def test_another_size_shows_where_the_bytes_looked_at_are_the_same(tmp_path: Path) -> None:
+    assert fingerprint(file(tmp_path / "a", bytes(200_000))) != fingerprint(file(tmp_path / "b", bytes(200_001)))
+    assert fingerprint(file(tmp_path / "a", bytes(200_000))).startswith("200000-")
+
+
+def test_a_fingerprint_is_the_same_in_every_release() -> None:
+    """Else every recording of the archive would be transcribed again."""
+    with tempfile.TemporaryDirectory() as folder:
+        assert fingerprint(file(Path(folder) / "a", LONG)) == "262144-59f410ae5e17962412e2aed4f815918f"

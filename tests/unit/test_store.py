@@ -1,0 +1,297 @@
+"""A destination in which a file is whole or not there, whatever happens in the middle of a write."""
+
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.errors import RetryableError
+from shared.store import STALE_AFTER_S, TEMPORARY, FolderStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    """An empty destination."""
+    return FolderStore(tmp_path)
+
+
+def all_files(root: Path) -> set[str]:
+    """Every file, hidden ones included."""
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def temporary_name(pid: int, host: str | None = None) -> str:
+    """As a writer of that process would call its file."""
+    name = f".nightscribe-{host or FolderStore(Path())._host}-{pid}-0.tmp"
+    assert TEMPORARY.match(name)
+    return name
+
+
+def dead_pid() -> int:
+    """The id of a process that has ended."""
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    return done.pid
+
+
+# Whole files
+
+
+def test_what_was_put_is_got(store: FolderStore) -> None:
+    store.put("2012/a.txt", b"words\n")
+    assert store.get("2012/a.txt") == b"words\n"
+    store.put("2012/a.txt", b"other words\n", durable=False)
+    assert store.get("2012/a.txt") == b"other words\n"
+
+
+@pytest.mark.parametrize("key", ["a.txt", "folder/a.txt", "2012/a.txt/b.txt"])
+def test_what_is_not_there_is_none(store: FolderStore, key: str) -> None:
+    """Nor is anything below something that is a file."""
+    store.put("2012/a.txt", b"")
+    assert store.get(key) is None
+
+
+def test_a_put_leaves_nothing_else_behind(store: FolderStore) -> None:
+    for _ in range(3):
+        store.put("2012/a.txt", b"words\n")
+    assert all_files(store.root) == {"2012/a.txt"}
+
+
+def test_a_reader_sees_only_whole_versions(store: FolderStore) -> None:
+    versions = [bytes([number]) * 50_000 for number in range(200)]
+    store.put("a.txt", versions[0])
+    seen: set[bytes | None] = set()
+    n_reads = 0
+    writing = threading.Event()
+    writing.set()
+
+    def read() -> None:
+        nonlocal n_reads
+        while writing.is_set():
+            seen.add((store.root / "a.txt").read_bytes())
+            n_reads += 1
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for version in versions:
+            store.put("a.txt", version, durable=False)
+    finally:
+        writing.clear()
+        reader.join()
+    assert seen <= set(versions)
+    assert n_reads > 20
+
+
+def test_writers_in_many_threads_do_not_get_into_each_others_way(store: FolderStore) -> None:
+    errors: list[Exception] = []
+
+    def write(number: int) -> None:
+        try:
+            for _ in range(50):
+                store.put("a.txt", bytes([number]) * 1000, durable=False)
+                store.put(f".nightscribe/parts/{number}/0.json", b"{}", durable=False)
+                store.delete(f".nightscribe/parts/{number}/0.json")
+        except RetryableError as error:
+            errors.append(error)
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert errors == []
+    assert all_files(store.root) == {"a.txt"}
+
+
+FAILING_WRITER = """
+import resource, signal, sys
+from pathlib import Path
+from shared.errors import RetryableError
+from shared.store import FolderStore
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    FolderStore(Path(sys.argv[1])).put(sys.argv[2], b"n" * 100_000)
+except RetryableError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("key", ["a.txt", "new/b.txt"])
+def test_a_write_that_fails_half_way_changes_nothing(store: FolderStore, key: str) -> None:
+    """A limit on the size of files stands for a full disk: both fail after some of the bytes."""
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] in (resource.RLIM_INFINITY, -1)
+    assert signal.SIGXFSZ
+    store.put("a.txt", b"old")
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING_WRITER, str(store.root), key], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"Cannot write {key!r} in {str(store.root)!r}: File too large.\n"
+    assert all_files(store.root) == {"a.txt"}
+    assert store.get("a.txt") == b"old"
+
+
+KILLED_WRITER = """
+import os, signal, sys
+from pathlib import Path
+from shared.store import FolderStore
+
+Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+FolderStore(Path(sys.argv[1])).put("a.txt", b"new")
+"""
+
+
+def test_a_writer_killed_before_the_rename_changes_nothing_and_is_cleaned_up_after(store: FolderStore) -> None:
+    store.put("a.txt", b"old")
+    done = subprocess.run([sys.executable, "-c", KILLED_WRITER, str(store.root)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(all_files(store.root)) == 2
+    assert store.names("") == ["a.txt"]
+    assert store.get("a.txt") == b"old"
+    assert all_files(store.root) == {"a.txt"}
+
+
+# Left by others
+
+
+def test_temporary_files_of_the_living_are_left_alone_and_not_shown(store: FolderStore) -> None:
+    name = temporary_name(os.getppid())
+    (store.root / name).write_bytes(b"half")
+    assert store.names("") == []
+    assert all_files(store.root) == {name}
+
+
+def test_temporary_files_of_the_dead_are_swept(store: FolderStore) -> None:
+    (store.root / temporary_name(dead_pid())).write_bytes(b"half")
+    assert store.names("") == []
+    assert all_files(store.root) == set()
+
+
+def test_of_another_host_only_what_is_old_is_swept(store: FolderStore) -> None:
+    """Whether its writer lives cannot be known here; its id may even be somebody's here."""
+    for folder, age_s in (("fresh", 60), ("old", STALE_AFTER_S + 60)):
+        path = store.root / folder / temporary_name(dead_pid(), "another.host-1")
+        path.parent.mkdir()
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age_s,) * 2)
+        store.names(folder + "/")
+    assert len(all_files(store.root)) == 1
+    assert "fresh/" in all_files(store.root).pop()
+
+
+def test_a_host_may_be_called_anything(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "a/b-7-8.tmp\n" + "x" * 300)
+    other = FolderStore(store.root)
+    other.put("a.txt", b"words")
+    (store.root / temporary_name(dead_pid(), other._host)).write_bytes(b"half")
+    assert other.names("") == ["a.txt"]
+    assert all_files(store.root) == {"a.txt"}
+
+
+def test_a_file_left_by_a_dead_writer_with_our_process_id_is_no_obstacle(store: FolderStore) -> None:
+    """In a container every worker has the same id, and may have the same host name."""
+    (store.root / temporary_name(os.getpid())).write_bytes(b"half")
+    store.put("a.txt", b"words")
+    assert store.get("a.txt") == b"words"
+
+
+def test_files_of_others_are_not_swept(store: FolderStore) -> None:
+    others = {".nightscribe-notes.tmp", "nightscribe-host-1-0.tmp", ".DS_Store", "a.tmp"}
+    for name in others:
+        (store.root / name).write_bytes(b"")
+        os.utime(store.root / name, (0, 0))
+    assert set(store.names("")) == others
+    assert all_files(store.root) == others
+
+
+# Listing and deleting
+
+
+def test_names_are_those_of_files_directly_in_the_folder(store: FolderStore) -> None:
+    for key in ("a.txt", "2012/b.txt", "2012/more/c.txt"):
+        store.put(key, b"")
+    assert store.names("") == ["a.txt"]
+    assert store.names("2012/") == ["b.txt"]
+    assert store.names("2013/") == []
+    assert store.names("a.txt/") == []
+
+
+def test_a_link_to_itself_does_not_keep_a_folder_from_being_listed(store: FolderStore) -> None:
+    """The destination may be the source, where anything may lie."""
+    store.put("a.txt", b"")
+    (store.root / "loop").symlink_to(store.root / "loop")
+    assert "a.txt" in store.names("")
+
+
+def test_a_walk_meets_every_file_below_in_order(store: FolderStore) -> None:
+    keys = ["2012/b.txt", "2012/more/c.txt", "2013/a.txt"]
+    for key in ["z.txt", *reversed(keys)]:
+        store.put(key, b"")
+    (store.root / "2012" / temporary_name(os.getppid())).write_bytes(b"")
+    assert list(store.walk("")) == ["z.txt", *keys]
+    assert list(store.walk("2012/")) == keys[:2]
+    assert list(store.walk("nowhere/")) == []
+
+
+def test_deleting_removes_the_file_and_again_is_no_error(store: FolderStore) -> None:
+    store.put("a.txt", b"")
+    for _ in range(2):
+        store.delete("a.txt")
+    store.put("a.txt", b"")
+    store.delete("a.txt/b.txt")
+    assert store.names("") == ["a.txt"]
+
+
+def test_folders_of_ours_that_become_empty_go_too(store: FolderStore) -> None:
+    for key in (".nightscribe/parts/2012/a.mp3/0.json", ".nightscribe/parts/2012/b.mp3/0.json"):
+        store.put(key, b"{}")
+    store.delete(".nightscribe/parts/2012/a.mp3/0.json")
+    assert sorted(p.name for p in (store.root / ".nightscribe" / "parts" / "2012").iterdir()) == ["b.mp3"]
+    store.delete(".nightscribe/parts/2012/b.mp3/0.json")
+    assert not (store.root / ".nightscribe" / "parts" / "2012").exists()
+    assert (store.root / ".nightscribe").is_dir()
+
+
+def test_folders_of_the_user_stay_even_when_empty(store: FolderStore) -> None:
+    store.put("2012/interviews/a.txt", b"")
+    store.delete("2012/interviews/a.txt")
+    assert (store.root / "2012" / "interviews").is_dir()
+
+
+# A place that does not answer
+
+
+def test_a_destination_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    """Under the place where a share should be mounted, a night's work would be lost."""
+    store = FolderStore(tmp_path / "share")
+    store.root.mkdir()
+    store.put("a.txt", b"")
+    shutil.rmtree(store.root)
+    with pytest.raises(RetryableError, match=r"Cannot write 'a\.txt'.*is gone"):
+        store.put("a.txt", b"words")
+    assert not store.root.exists()
+
+
+def test_a_place_taken_by_a_folder_is_said_to_be_so(store: FolderStore) -> None:
+    (store.root / "a.txt").mkdir()
+    with pytest.raises(RetryableError, match=r"Cannot write 'a\.txt' in .*: Is a directory\."):
+        store.put("a.txt", b"words")
+    with pytest.raises(RetryableError, match=r"Cannot read 'a\.txt' in .*: Is a directory\."):
+        store.get("a.txt")
+    assert all_files(store.root) == set()
+
+
+def test_a_folder_taken_by_a_file_is_said_to_be_so(store: FolderStore) -> None:
+    store.put("2012", b"")
+    with pytest.raises(RetryableError, match=r"Cannot write '2012/a\.txt'"):
+        store.put("2012/a.txt", b"words")
