@@ -79,12 +79,13 @@ class Director:
 
     def _send_some(self, waiting: Iterator[tuple[Missing, Job]]) -> bool:
         batch = []
+        room = min(BATCH, self.window - len(self._outstanding))
         for each, job in waiting:
             batch.append(job)
             if self.retry_failed:  # or the old reason would be taken for the new one
                 self.records.forgive(each.recording.path)
             self._outstanding[job.id] = (each, job)
-            if len(batch) == min(BATCH, self.window):
+            if len(batch) == room:
                 break
         if batch:
             self.queue.send(batch, self._run)

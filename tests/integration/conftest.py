@@ -1,0 +1,60 @@
+"""Fixtures of the integration tests."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import recordings
+from support.servers import SqsServer
+from support.workplace import Counted, Workplace, weights
+
+from shared.queue import connect
+from shared.settings import Settings
+from worker import engines
+from worker.engines.base import Engine
+
+
+@pytest.fixture(scope="session")
+def clips(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Four clips of 3 s, in each of which somebody speaks; the first says "It was the best of times"."""
+    folder = tmp_path_factory.mktemp("clips")
+    return [recordings.cut(speech, folder / f"{n}.wav", 4.0 * n, 3.0, "-ar", "16000") for n in range(4)]
+
+
+@pytest.fixture(scope="session")
+def loaded(models_dir: Path) -> Engine:
+    """The real engine with tiny.en in memory."""
+    return engines.load("faster-whisper", weights("tiny.en", "faster-whisper", models_dir), threads=1)
+
+
+@pytest.fixture
+def engine(loaded: Engine) -> Counted:
+    """The real engine, counting its calls from none."""
+    return Counted(loaded)
+
+
+@pytest.fixture
+def sqs_server(ministack: SqsServer) -> Iterator[SqsServer]:
+    """One server is enough here: that the others do the same is shown in tests/contract."""
+    yield ministack
+    if not ministack.running:
+        ministack.start()
+
+
+@pytest.fixture
+def workplace(sqs_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+    """An empty source and destination, and a queue of their own that hides its messages for half a minute."""
+    # A worker that is to stop would otherwise wait out its poll, and each test with it.
+    monkeypatch.setattr("worker.worker.POLL_S", 0)
+    settings = Settings(visibility_timeout_s=30, heartbeat_s=10)
+    queue = connect(
+        f"integration-{uuid.uuid4().hex}.fifo",
+        visibility_timeout_s=settings.visibility_timeout_s,
+        max_receives=settings.max_receives,
+    )
+    queue.ensure()
+    source, dest = tmp_path / "source", tmp_path / "dest"
+    source.mkdir()
+    dest.mkdir()
+    return Workplace(source, dest, queue, settings)

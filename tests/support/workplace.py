@@ -1,0 +1,243 @@
+"""Where the parts meet: a source, a destination and a queue, and workers and directors on them."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from director.director import Director
+from director.scan import Scan, Scanner
+from shared.errors import WeightsError
+from shared.jobs import Job, Options, Slice
+from shared.queue import Delivery, JobQueue
+from shared.records import Records
+from shared.settings import Settings
+from shared.sources import FolderSource
+from shared.store import FolderStore, TranscriptStore
+from shared.transcript import Segment
+from support.cache import locked, unavailable
+from worker import engines
+from worker.audio import RATE, Waveform
+from worker.engines.base import Engine
+from worker.lease import lease_clock
+from worker.transcriber import Transcriber
+from worker.weights.resolver import resolve
+from worker.worker import Worker
+
+OPTIONS = Options(engine="faster-whisper", model="tiny.en", language="en")
+FORMATS = ("txt", "vtt", "srt")
+
+
+def weights(model: str, engine: str, models_dir: Path) -> Path:
+    """The weights of a model as an engine wants them, fetched if this is the first test run on the machine."""
+    with locked("models"):
+        try:
+            return resolve(model, engines.layout(engine), models_dir).path
+        except WeightsError as error:
+            unavailable(str(error))
+
+
+class Counted:
+    """A real engine, and how often it was asked to transcribe."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self.name = engine.name
+        self.n_calls = 0
+
+    def detect_language(self, waveform: Waveform) -> dict[str, float]:
+        """As the engine."""
+        return self._engine.detect_language(waveform)
+
+    def transcribe(self, waveform: Waveform, *, language: str, task: str) -> Iterator[Segment]:
+        """As the engine."""
+        with self._lock:
+            self.n_calls += 1
+        return self._engine.transcribe(waveform, language=language, task=task)
+
+
+class Dictated:
+    """An engine that always hears the same words, once the test lets it."""
+
+    name = "dictated 1"
+    TEXT = "It was the best of times."
+
+    def __init__(self, before: Callable[[], object] = lambda: None) -> None:
+        self._before = before
+        self.n_calls = 0
+
+    def detect_language(self, waveform: Waveform) -> dict[str, float]:
+        """It is English."""
+        return {"en": 1.0}
+
+    def transcribe(self, waveform: Waveform, *, language: str, task: str) -> Iterator[Segment]:
+        """The whole waveform in one segment."""
+        self.n_calls += 1
+        self._before()
+        yield Segment(
+            start_s=0,
+            end_s=len(waveform) / RATE,
+            text=self.TEXT,
+            average_log_probability=-0.1,
+            no_speech_probability=0.0,
+            compression_ratio=1.0,
+        )
+
+
+class Wrapped:
+    """The real client, one of whose operations is answered by something else that is given the real one."""
+
+    def __init__(
+        self, client: Any, operation: str, instead: Callable[[Callable[..., Any], dict[str, Any]], Any]
+    ) -> None:
+        self._client = client
+        setattr(self, operation, lambda **arguments: instead(getattr(client, operation), arguments))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+class WrappedStore:
+    """The real store; `before_put` is told each key before it is written, and may raise."""
+
+    def __init__(self, store: TranscriptStore, before_put: Callable[[str], None]) -> None:
+        self._store = store
+        self._before_put = before_put
+
+    def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        """As the store."""
+        self._before_put(key)
+        self._store.put(key, content, durable=durable)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+@dataclass
+class Workplace:
+    """One source, one destination, one queue."""
+
+    source: Path
+    dest: Path
+    queue: JobQueue
+    settings: Settings
+
+    @property
+    def records(self) -> Records:
+        """What is known about the recordings."""
+        return Records(FolderStore(self.dest))
+
+    @property
+    def texts(self) -> list[str]:
+        """The text files that are there."""
+        files = (path.relative_to(self.dest) for path in self._files() if path.suffix != ".tmp")
+        return sorted(path.as_posix() for path in files if ".nightscribe" not in path.parts)
+
+    @property
+    def temporary(self) -> list[Path]:
+        """Files that were begun and not finished."""
+        return [path for path in self._files() if path.suffix == ".tmp"]
+
+    def _files(self) -> list[Path]:
+        # Not rglob: it stumbles over a folder that a worker removes meanwhile.
+        return [Path(folder) / name for folder, _, names in os.walk(self.dest) for name in names]
+
+    def slice_of(self, name: str, **changes: Any) -> Slice:
+        """A recording as it is now, whole unless told otherwise."""
+        source = FolderSource(self.source)
+        recording = source.stat(name)
+        whole = Slice(
+            recording=name,
+            fingerprint=source.fingerprint(recording),
+            size=recording.size,
+            stem=name.rpartition(".")[0],
+        )
+        return whole.model_copy(update=changes)
+
+    def job(self, *slices: str | Slice, engine: str = OPTIONS.engine) -> Job:
+        """A job of slices, or of recordings by name."""
+        each = [part if isinstance(part, Slice) else self.slice_of(part) for part in slices]
+        return Job(slices=tuple(each), options=OPTIONS.model_copy(update={"engine": engine}), formats=FORMATS)
+
+    def worker(
+        self,
+        engine: Engine,
+        *,
+        name: str = "worker",
+        queue: JobQueue | None = None,
+        store: TranscriptStore | None = None,
+        clock: Callable[[], float] = lease_clock,
+    ) -> Worker:
+        """A worker with that engine."""
+        transcriber = Transcriber(engine)
+        return Worker(
+            name=name,
+            queue=queue or self.queue,
+            source=FolderSource(self.source, leave_out=self.dest),
+            records=Records(store or FolderStore(self.dest)),
+            transcriber_for=lambda _: transcriber,
+            settings=self.settings,
+            clock=clock,
+        )
+
+    def scan(self, *, retry_failed: bool = False, redo: bool = False) -> Scan:
+        """Source and destination compared, as a director's run begins."""
+        source = FolderSource(self.source, leave_out=self.dest)
+        return Scanner(source, self.records, FORMATS, settle_s=0, retry_failed=retry_failed, redo=redo).scan()
+
+    def director(self, *, window: int = 5000, retry_failed: bool = False, redo: bool = False) -> Director:
+        """A director that looks often."""
+        return Director(
+            self.queue,
+            self.records,
+            OPTIONS,
+            FORMATS,
+            window=window,
+            max_receives=self.settings.max_receives,
+            retry_failed=retry_failed,
+            redo=redo,
+            sleep=lambda _: threading.Event().wait(0.05),
+        )
+
+    def letters(self) -> list[Delivery]:
+        """What was set aside; it stays there."""
+        found = list(self.queue.dead_letters())
+        for letter in found:
+            self.queue._client.change_message_visibility(
+                QueueUrl=self.queue._dead_url, ReceiptHandle=letter.receipt_handle, VisibilityTimeout=0
+            )
+        return found
+
+    def is_empty(self) -> bool:
+        """Whether no job is left."""
+        counts = self.queue.counts()
+        return counts.queued + counts.in_flight == 0
+
+
+@contextmanager
+def working(*workers: Worker) -> Iterator[None]:
+    """Each worker in a thread of its own until the context ends; what one of them raised is raised then."""
+    caught: list[BaseException] = []
+
+    def work(worker: Worker) -> None:
+        try:
+            worker.run(until_empty=False)
+        except BaseException as error:  # noqa: BLE001  raised below, in the test's thread
+            caught.append(error)
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in workers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.stop.set()
+        for thread in threads:
+            thread.join()
+    if caught:
+        raise caught[0]
