@@ -44,7 +44,8 @@ setup() {
   stamp=$VENV/.nightscribe-$extras
   wanted=$(cat "$ROOT/pyproject.toml" "$ROOT/constraints.txt" <(echo "${NIGHTSCRIBE_GPU:-}") | cksum)
   [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
-  if [ ! -x "$VENV/bin/python" ]; then
+  if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then  # none yet, or one whose making was interrupted
+    rm -rf "$VENV"
     python=$(find_python)
     echo "Making a virtual environment in $VENV with $("$python" -V) …" >&2
     "$python" -m venv "$VENV" || {
@@ -62,7 +63,7 @@ setup() {
     fi
   fi
   local pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet -c "$ROOT/constraints.txt")
-  "${pip[@]}" "${torch_index[@]}" "$TORCH" || die "torch could not be installed; what pip says above is the reason."
+  "${pip[@]}" ${torch_index[@]+"${torch_index[@]}"} "$TORCH" || die "torch could not be installed; what pip says above is the reason."
   "${pip[@]}" -e "$ROOT[$extras]" || die "nightscribe could not be installed; what pip says above is the reason."
   echo "$wanted" >"$stamp"
 }

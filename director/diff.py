@@ -9,7 +9,7 @@ from shared.sources import Recording
 from shared.transcript import Failure, Provenance
 
 # A text beside a recording may be anybody's notes; with subtitles of the same name, a tool has transcribed it.
-TIMED_FORMATS = frozenset({"vtt", "srt", "tsv", "json"})
+SUBTITLES = frozenset({"vtt", "srt"})
 
 
 def same_at_a_glance(recording: Recording, record: Provenance | Failure) -> bool | None:

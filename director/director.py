@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from uuid import uuid4
 
 import structlog
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 
 POLL_S = 1.0
 POLL_SHARE = 0.1  # of the time at most is spent on asking a slow store
+TROUBLE_S = 900.0
 STALLED_S = 15.0  # an empty queue with jobs outstanding has lost them; counts may lag behind for some seconds
 
 
@@ -51,12 +53,14 @@ class Director:
         self._empty_since: float | None = None
         self._round = 0
         self._unsaved: dict[str, Failure] = {}
+        self._unsent: list[tuple[Missing, Job]] = []
+        self._in_trouble_since: float | None = None
 
     def direct(self, missing: list[Missing], *, follow: bool) -> Iterator[Settled | None]:
         """Queue what is missing; with `follow`, go on until all of it is settled, else until all of it is queued.
 
         Yields what was settled, and None after each look, so that the caller can show it and look after its workers.
-        Raises: QueueError: if the queue cannot be used. RetryableError: if it stays unreachable.
+        Raises: QueueError: if the queue cannot be used. RetryableError: if the queue or the store stays unreachable.
         """
         redo = self.run_id if self.redo else None
         waiting = jobs(longest_first(missing), self.options, self.formats, redo=redo)
@@ -69,28 +73,38 @@ class Director:
                 yield from self._look()
                 if follow:
                     self._send_lost_again()
+                self._in_trouble_since = None
             except QueueMissing:
                 log.warning("queue.lost", queue=self.queue.name)
                 self.queue.ensure()
                 self._send_again()
+            except RetryableError as error:
+                self._bear(error)
             yield None
             if not exhausted or (follow and self._outstanding):
                 self.sleep(max(POLL_S, (self.clock() - began) * (1 / POLL_SHARE - 1)))
 
     def _send_some(self, waiting: Iterator[tuple[Missing, Job]]) -> bool:
-        batch = []
         room = min(BATCH, self.window - len(self._outstanding))
-        for each, job in waiting:
-            batch.append(job)
-            if self.retry_failed:  # or the old reason would be taken for the new one
+        if not self._unsent:
+            self._unsent = list(islice(waiting, room))
+        if not self._unsent:
+            return False
+        if self.retry_failed or self.redo:  # or the old reason would be taken for the new one
+            for each, _ in self._unsent:
                 self.records.forgive(each.recording.path)
-            self._outstanding[job.id] = (each, job)
-            if len(batch) == room:
-                break
-        if batch:
-            self.queue.send(batch, self._run)
-            log.info("jobs.queued", n=len(batch), outstanding=len(self._outstanding))
-        return bool(batch)
+        self.queue.send([job for _, job in self._unsent], self._run)
+        self._outstanding |= {job.id: (each, job) for each, job in self._unsent}
+        log.info("jobs.queued", n=len(self._unsent), outstanding=len(self._outstanding))
+        self._unsent = []
+        return True
+
+    def _bear(self, error: RetryableError) -> None:
+        """A share that is away for some minutes must not end the night."""
+        self._in_trouble_since = self._in_trouble_since or self.clock()
+        log.warning("director.paused", why=str(error))
+        if self.clock() - self._in_trouble_since > TROUBLE_S:
+            raise error
 
     @property
     def _run(self) -> str:
@@ -139,8 +153,8 @@ class Director:
             size=part_of.size,
             mtime_ns=None,
             reason=reason
-            or f"Its worker died each of the {self.max_receives} times it was tried, most likely for lack of memory; "
-            "a smaller model needs less.",
+            or f"It was begun {self.max_receives} times and never finished: its worker died or was stopped each time, "
+            "perhaps for lack of memory (a smaller model needs less).",
             attempts=self.max_receives,
             worker="",
             failed_at=utc_now(),

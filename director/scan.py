@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
+from itertools import chain, count, groupby
 from pathlib import PurePosixPath
 
 import structlog
 
-from director.diff import TIMED_FORMATS, missing_formats, same_at_a_glance, stems
+from director.diff import SUBTITLES, missing_formats, same_at_a_glance, stems
 from shared.errors import NightscribeError
 from shared.jobs import Format
 from shared.media import MEDIA_SUFFIXES, OTHER_SUFFIXES, probe
@@ -133,7 +133,10 @@ class Scanner:
                     if failure and not self.retry_failed and self._same(recording, failure):
                         self._scan.failed_before.append(failure)
                         continue
-                stem = provenance.stem if provenance else free_stem(recording.path, where[recording.path])
+                if provenance and not self._would_hit_others(provenance, existing):
+                    stem: str | None = provenance.stem
+                else:
+                    stem = free_stem(recording.path, where[recording.path])
                 if stem is None:
                     self._scan.n_foreign += 1
                     continue
@@ -173,15 +176,19 @@ class Scanner:
 
     def _free_stem(self, path: str, stem: str, *, existing: set[str], finished: set[str]) -> str | None:
         """Where the text files may go without touching any other; None if another tool has made all of them."""
-        for candidate in dict.fromkeys((stem, path)):
+        begun = self.records.begun_stem(path)
+        for candidate in chain((stem, path), (f"{path} ({n})" for n in count(2))):
             lacking = missing_formats(candidate, self.formats, existing)
-            if len(lacking) == len(self.formats) or self.records.has_parts(path):
+            if len(lacking) == len(self.formats) or candidate == begun:
                 return candidate
-            if self._is_taken(candidate, finished):
-                continue
-            if not lacking and set(self.formats) & TIMED_FORMATS:
+            if not lacking and set(self.formats) & SUBTITLES and not self._is_taken(candidate, finished):
                 return None
-        return path
+        raise AssertionError("there is always a free name")
+
+    def _would_hit_others(self, provenance: Provenance, existing: set[str]) -> bool:
+        """Whether a format that is asked for now, and was not then, is there all the same: so it is someone's own."""
+        new = [fmt for fmt in self.formats if fmt not in provenance.formats]
+        return len(missing_formats(provenance.stem, new, existing)) < len(new)
 
     def _is_taken(self, stem: str, finished: set[str]) -> bool:
         """Whether text files are ours, of another recording; perhaps of one that is gone and left only them."""
@@ -190,7 +197,8 @@ class Scanner:
     def _follow_renames(self) -> None:
         """Give a recording that was moved or renamed the transcript it had under its old name."""
         candidates = {m.fingerprint: m for m in self._scan.missing} if not self.redo else {}
-        if not candidates:
+        # What cannot be looked at now is not gone: its transcript is not to be given away.
+        if not candidates or self._scan.unreadable:
             return
         moved = set()
         for key in self.records.store.walk(TRANSCRIPTS):

@@ -39,13 +39,16 @@ STOP_WITHIN_S = 8  # then the process ends in the middle of a window; what it wa
 
 
 class _Commands(click.Group):
-    """Ends with a sentence and exit code 2 where the user can set things right."""
+    """Ends with a sentence and exit code 2 where the user can set things right, with 130 where they interrupt."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except NightscribeError as error:
             raise _CannotWork(str(error)) from error
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Interrupted.", err=True)
+            raise SystemExit(130) from None
 
 
 class _CannotWork(click.ClickException):
@@ -72,6 +75,11 @@ def _settings(*names: str) -> Callable[[Any], Any]:
         return command
 
     return decorate
+
+
+def _flag(option: str, meaning: str) -> Callable[[Any], Any]:
+    variable = ENV_PREFIX + option.removeprefix("--").replace("-", "_").upper()
+    return click.option(option, is_flag=True, envvar=variable, help=f"{meaning}  [{variable}]")
 
 
 def _folders(*, required: bool) -> Callable[[Any], Any]:
@@ -112,9 +120,9 @@ def cli() -> None:
 @cli.command()
 @_folders(required=True)
 @_settings(*_RESULT, "formats", "workers")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done, and how long it will roughly take.")
-@click.option("--redo", is_flag=True, help="Transcribe finished recordings again.")
-@click.option("--retry-failed", is_flag=True, help="Try recordings again that failed in an earlier run.")
+@_flag("--dry-run", "Only say what would be done, and how long it will roughly take.")
+@_flag("--redo", "Transcribe finished recordings again.")
+@_flag("--retry-failed", "Try recordings again that failed in an earlier run.")
 def run(source: Path, dest: Path, dry_run: bool, redo: bool, retry_failed: bool, **given: Any) -> None:
     """Transcribe everything in SOURCE into DEST on this machine, and end when it is done.
 
@@ -135,8 +143,8 @@ def run(source: Path, dest: Path, dry_run: bool, redo: bool, retry_failed: bool,
 @cli.command()
 @_folders(required=True)
 @_settings(*_RESULT, "formats", "queue_name", "window", "log_level")
-@click.option("--redo", is_flag=True, help="Queue finished recordings too.")
-@click.option("--retry-failed", is_flag=True, help="Queue recordings again that failed in an earlier run.")
+@_flag("--redo", "Queue finished recordings too.")
+@_flag("--retry-failed", "Queue recordings again that failed in an earlier run.")
 def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: Any) -> None:
     """Compare SOURCE with DEST once and queue what is missing, for workers elsewhere to do.
 
@@ -169,7 +177,7 @@ def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: 
 @cli.command()
 @_folders(required=True)
 @_settings("model", "engine", "threads", "queue_name", "models_dir", "log_level")
-@click.option("--until-empty", is_flag=True, help="End when nothing is left on the queue; otherwise wait for more.")
+@_flag("--until-empty", "End when nothing is left on the queue; otherwise wait for more.")
 def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     """Do one job from the queue after the other: recordings from SOURCE, transcripts to DEST.
 
@@ -237,7 +245,12 @@ def _stop_on_signals(made: Worker) -> None:
 
 @cli.group()
 def models() -> None:
-    """Weights of speech models on this machine."""
+    """Weights of speech models on this machine.
+
+    \b
+    Example:
+      nightscribe models pull base
+    """
 
 
 @models.command()

@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nightscribe.children import start_child
 from shared.errors import SetupError
 
+HOST = "127.0.0.1"
 START_TIMEOUT_S = 30
 TRIES = 3
 
@@ -50,7 +51,7 @@ def local_queue(log_file: Path) -> Iterator[None]:
 
 def _start(program: Path, port: int, state: Path, log: IO[bytes]) -> "subprocess.Popen[bytes]":
     settings = {
-        "BIND_HOST": "127.0.0.1",  # it would listen to the whole network otherwise
+        "BIND_HOST": HOST,  # it would listen to the whole network otherwise
         "GATEWAY_PORT": str(port),
         "SERVICES": "sqs",
         "STATE_DIR": str(state),
@@ -62,21 +63,23 @@ def _start(program: Path, port: int, state: Path, log: IO[bytes]) -> "subprocess
 @contextmanager
 def _only(environment: dict[str, str]) -> Iterator[None]:
     """Set the variables that name the server, with none of the user's own beside them to lead elsewhere."""
-    before = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "LOCALSTACK_"))}
+    before = dict(os.environ)
     for name in before:
-        del os.environ[name]
+        if name.startswith(("AWS_", "LOCALSTACK_")):
+            del os.environ[name]
     os.environ.update(environment)
+    for name in ("NO_PROXY", "no_proxy"):  # a proxy for the outside knows no way to our loopback
+        os.environ[name] = ",".join(filter(None, (before.get(name), HOST)))
     try:
         yield
     finally:
-        for name in environment:
-            del os.environ[name]
+        os.environ.clear()
         os.environ.update(before)
 
 
 def _environment(port: int) -> dict[str, str]:
     return {
-        "AWS_ENDPOINT_URL_SQS": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL_SQS": f"http://{HOST}:{port}",
         "AWS_ACCESS_KEY_ID": "nightscribe",
         "AWS_SECRET_ACCESS_KEY": "nightscribe",
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -91,7 +94,7 @@ def _answers(server: "subprocess.Popen[bytes]", environment: dict[str, str]) -> 
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         region_name=environment["AWS_DEFAULT_REGION"],
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5),
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5, proxies={}),
     )
     until = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < until and server.poll() is None:
@@ -115,6 +118,6 @@ def _stop(server: "subprocess.Popen[bytes]") -> None:
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port

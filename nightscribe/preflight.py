@@ -6,11 +6,13 @@ import tempfile
 from pathlib import Path
 
 from shared.errors import SetupError
+from shared.jobs import RECORDS_FOLDER
 from shared.media import ffmpeg_path
 from shared.settings import Settings
 from worker import engines
 from worker.weights.catalogue import check_model, is_english_only
 
+LOGS = Path(RECORDS_FOLDER) / "logs"
 MIN_FREE_BYTES = 64 * 2**20  # transcripts are small; a disk with less will be full before morning
 
 
@@ -31,13 +33,16 @@ def check_dest(dest: Path, *, create: bool) -> None:
     if not create:
         return
     try:
-        dest.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=dest):
-            pass
+        logs = dest / LOGS
+        logs.mkdir(parents=True, exist_ok=True)
+        for folder in (dest, dest / RECORDS_FOLDER, logs):
+            with tempfile.TemporaryFile(dir=folder):
+                pass
         free = shutil.disk_usage(dest).free
     except OSError as error:
         raise SetupError(
-            f"DEST {str(dest)!r} cannot be written ({error.strerror}); choose another folder or change its permissions."
+            f"DEST {str(dest)!r} cannot be written ({error.strerror}: {error.filename}); choose another folder or "
+            "change its permissions."
         ) from None
     if free < MIN_FREE_BYTES:
         raise SetupError(

@@ -102,8 +102,7 @@ def run(request: Request) -> int:
     settings, dest = request.settings, request.dest
     engine = _check(request, create=True)
     records_folder = dest / RECORDS_FOLDER
-    logs = records_folder / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    logs = dest / preflight.LOGS
     tally, interrupted = None, False
     with _alone(records_folder / "run.lock"), (logs / "run.log").open("w") as log_file, _interruptible():
         # What is for people goes to the terminal; the events of the night go to a file.
@@ -112,6 +111,7 @@ def run(request: Request) -> int:
         try:
             tally = Tally(request.scan(errors), LengthEstimate())
             if tally.n_total:
+                request.records.forget_activities()
                 _fetch_weights(settings, engine, errors)
                 with local_queue(logs / "queue.log"):
                     _work(request, tally, engine, logs, errors)

@@ -26,7 +26,8 @@ def summary(
         yield "No recordings were found: no audio or video file that ffmpeg reads."
         return
     elif not tally.n_total:
-        yield "Nothing to do: every recording has its transcript." if all_done(tally) else "Nothing new to do."
+        everything = all_done(tally) and not tally.scan.being_written
+        yield "Nothing to do: every recording has its transcript." if everything else "Nothing new to do."
     yield from before(tally.scan)
     if interrupted:
         left = tally.n_total - tally.n_settled

@@ -45,7 +45,10 @@ class Tally:
 
     def observe(self, activities: Iterable[Activity], now: float) -> None:
         """Take in what the workers say they are doing."""
-        self.activities = [a for a in activities if a.recording in self._sizes and a.recording not in self._settled]
+        # One for each recording, the latest: a worker that died has left its own behind.
+        latest = {a.recording: a for a in sorted(activities, key=lambda a: a.updated_at)}
+        self.activities = [latest[path] for path in latest.keys() & self._sizes.keys() - self._settled]
+        self.activities.sort(key=lambda a: a.worker)
         if self.working_since is None and (self.activities or self._settled):
             self.working_since = now
 

@@ -93,6 +93,9 @@ def parse_banner(said: str) -> MediaInfo | None:
     if not re.search(r"^Input #0", said, re.MULTILINE):
         return None
     found = re.search(r"^\s*Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", said, re.MULTILINE)
+    # A guess from the bit rate is not the container's word, and can be wrong by a factor.
+    if "Estimating duration from bitrate" in said:
+        found = None
     duration_s = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
     return MediaInfo(duration_s, bool(re.search(r"^\s*Stream #0:\d+.*: Audio: (?!none)", said, re.MULTILINE)))
 

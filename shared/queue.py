@@ -96,10 +96,34 @@ class JobQueue:
         """
         template: dict[str, str] = json.loads((files("infra") / "create_queue.json").read_text())["Attributes"]
         template["VisibilityTimeout"] = str(ceil(self._visibility_timeout_s))
+        redrive = self._redrive()
+        if redrive:  # somebody's own queue may have a dead-letter queue of another name
+            self.dead_letter_name = redrive["deadLetterTargetArn"].rpartition(":")[2]
         self._dead_url = self._ensure_one(self.dead_letter_name, template)
-        dead_arn = self._attributes(self._dead_url)["QueueArn"]
-        redrive = {"deadLetterTargetArn": dead_arn, "maxReceiveCount": str(self._max_receives)}
+        if not redrive:
+            dead_arn = self._attributes(self._dead_url)["QueueArn"]
+            redrive = {"deadLetterTargetArn": dead_arn, "maxReceiveCount": str(self._max_receives)}
         self._url = self._ensure_one(self.name, template | {"RedrivePolicy": json.dumps(redrive)})
+
+    def _redrive(self) -> dict[str, str]:
+        """The redrive policy of the queue if it exists."""
+        try:
+            found = self._attributes(self._call("get_queue_url", QueueName=self.name)["QueueUrl"])
+        except QueueMissing:
+            return {}
+        if found.get("FifoQueue") != "true":
+            raise QueueError(
+                f"The queue {self.name!r} exists but is a standard queue, and nightscribe needs a FIFO queue. "
+                "Delete it, or choose another name with NIGHTSCRIBE_QUEUE_NAME."
+            )
+        if "RedrivePolicy" not in found:
+            raise QueueError(
+                f"The queue {self.name!r} exists but has no redrive policy, so a job that kills its workers would come "
+                f"back for ever. Give it one that points to {self.dead_letter_name!r} (README, 'Your own queue'), "
+                "or choose another name with NIGHTSCRIBE_QUEUE_NAME."
+            )
+        redrive: dict[str, str] = json.loads(found["RedrivePolicy"])
+        return redrive
 
     def _ensure_one(self, name: str, wanted: dict[str, str]) -> str:
         try:
@@ -109,24 +133,9 @@ class JobQueue:
             log.info("queue.created", queue=name)
             return created
         found = self._attributes(url)
-        differing = {
-            key: (found.get(key), value)
-            for key, value in wanted.items()
-            if key != "RedrivePolicy" and found.get(key, "").lower() != value.lower()
-        }
-        if "FifoQueue" in differing:
-            raise QueueError(
-                f"The queue {name!r} exists but is a standard queue, and nightscribe needs a FIFO queue. "
-                "Delete it, or choose another name with NIGHTSCRIBE_QUEUE_NAME."
-            )
-        if "RedrivePolicy" in wanted and "RedrivePolicy" not in found:
-            raise QueueError(
-                f"The queue {name!r} exists but has no redrive policy, so a job that kills its workers would come "
-                f"back for ever. Give it one that points to {self.dead_letter_name!r} (README, 'Your own queue'), "
-                "or choose another name with NIGHTSCRIBE_QUEUE_NAME."
-            )
-        for key, (is_, should_be) in differing.items():
-            log.warning("queue.attribute_differed", queue=name, attribute=key, found=is_, expected=should_be)
+        for key, value in wanted.items():
+            if key != "RedrivePolicy" and found.get(key, "").lower() != value.lower():
+                log.warning("queue.attribute_differed", queue=name, attribute=key, found=found.get(key), expected=value)
         return url
 
     def _attributes(self, url: str) -> dict[str, str]:

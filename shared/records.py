@@ -16,6 +16,8 @@ from shared.transcript import Activity, Failure, Part, Provenance, Transcript
 
 log = structlog.get_logger()
 
+STEM = "stem"  # beside the parts of a recording
+
 _Record = TypeVar("_Record", bound=BaseModel)
 
 
@@ -76,17 +78,22 @@ class Records:
     ) -> None:
         """Move a transcript to its recording's new name; text files that someone has edited stay where they are too."""
         there = {fmt: self.store.get(output_key(old.stem, fmt)) for fmt in FORMATS}
-        wanted = tuple(fmt for fmt, content in there.items() if content is not None or fmt in formats)
+        moves = old.stem != stem
+        if moves:
+            wanted = tuple(fmt for fmt, content in there.items() if content is not None or fmt in formats)
+        else:  # what is there stays as it is: someone may have edited it
+            wanted = tuple(fmt for fmt in formats if there[fmt] is None)
         self.finish(old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem}), wanted)
         for fmt, content in there.items():
-            if old.stem != stem and content == render(old, fmt):
+            if moves and content == render(old, fmt):
                 self.store.delete(output_key(old.stem, fmt))
         self.store.delete(transcript_key(old.recording))
 
     # Parts
 
     def put_part(self, job: Job, of: Slice, part: Part) -> None:
-        """Keep the result of a slice until the whole recording is done."""
+        """Keep the result of a slice until the whole recording is done, and where its text files will go."""
+        self.store.put(parts_folder(of.recording) + STEM, of.stem.encode())
         self._save(self._part_key(job, of), part)
 
     def part(self, job: Job, of: Slice) -> Part | None:
@@ -103,9 +110,10 @@ class Records:
             found.append(part)
         return found
 
-    def has_parts(self, recording: str) -> bool:
-        """Whether work on the recording has begun and not ended: its text files, if any, are ours."""
-        return bool(self.store.names(parts_folder(recording)))
+    def begun_stem(self, recording: str) -> str | None:
+        """Where the text files of a recording go whose work has begun and not ended: those that are there are ours."""
+        content = self.store.get(parts_folder(recording) + STEM)
+        return None if content is None else content.decode()
 
     def drop_parts(self, recording: str) -> None:
         """Remove the parts of a finished recording, and any left from earlier options."""
@@ -141,10 +149,16 @@ class Records:
             log.debug("activity.unwritten", why=str(error))
 
     def activities(self) -> Iterator[Activity]:
-        """What every worker says it is doing."""
-        for name in sorted(self.store.names(JOBS)):
-            if name.endswith(".json") and (activity := self._load(Activity, JOBS + name)):
-                yield activity
+        """What every worker says it is doing, as far as the store answers."""
+        with contextlib.suppress(RetryableError):
+            for name in sorted(self.store.names(JOBS)):
+                if name.endswith(".json") and (activity := self._load(Activity, JOBS + name)):
+                    yield activity
+
+    def forget_activities(self) -> None:
+        """Remove what workers said that are no more."""
+        for name in self.store.names(JOBS):
+            self.store.delete(JOBS + name)
 
     def leave(self, worker: str) -> None:
         """Remove what a worker said it was doing; it may fail as well."""

@@ -67,7 +67,8 @@ class FolderSource:
             folder = pending.pop()
             try:
                 real = folder.resolve()
-                if real in seen or (real == self._leave_out and real != self.root):
+                above = real in self.root.parents  # a link up leads to everything else there is
+                if real in seen or above or (real == self._leave_out and real != self.root):
                     continue
                 seen.add(real)
                 with os.scandir(folder) as entries:

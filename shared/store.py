@@ -137,7 +137,7 @@ class FolderStore:
 def _made(path: Path) -> BinaryIO:
     """The new file, in a folder made where needed; another process may remove that folder while it is empty."""
     for _ in range(10):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("xb")
     return path.open("xb")

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.jobs import Frozen, Job, Options, Slice
+from shared.jobs import Format, Frozen, Job, Options, Slice
 
 
 class Flag(StrEnum):
@@ -57,6 +57,7 @@ class Provenance(Frozen):
     size: int = Field(description="Bytes.")
     mtime_ns: int | None = Field(description="When the recording was last changed, where the source knows it.")
     stem: str = Field(description="Where the text files are: path in the destination, without extension.")
+    formats: tuple[Format, ...] = Field(description="Text files written when it was finished.")
     options: Options
     redo: str | None = Field(default=None, description="Run that asked for a finished recording to be done again.")
     engine: str = Field(description="Name and version of the engine that did it.")
@@ -123,6 +124,7 @@ def merge(
         size=part_of.size,
         mtime_ns=mtime_ns,
         stem=part_of.stem,
+        formats=job.formats,
         options=job.options,
         redo=job.redo,
         engine=", ".join(sorted({part.engine for part in parts})),

@@ -17,6 +17,7 @@ from shared.media import declared_wav_s, ffmpeg_path, input_arguments, parse_ban
 
 RATE = 16_000  # samples a second, what Whisper hears
 CHUNK_BYTES = 2 * 10 * RATE
+FROM_ZERO = "aresample=first_pts=0"  # a film's sound may begin later than the film, and the subtitles count from there
 STALL_S = 120  # a share that gives nothing for so long is down, not slow
 
 Waveform = NDArray[np.float32]
@@ -46,10 +47,11 @@ class Decoder:
             listener.start()
             try:
                 yield from self._chunks(process.stdout)
+                ended = process.wait()
             finally:
                 process.kill()  # no effect on one that has ended by itself
                 listener.join()
-        self._judge(b"".join(said).decode(errors="replace"))
+        self._judge(b"".join(said).decode(errors="replace"), ended)
 
     def _arguments(self) -> list[str]:
         window: dict[str, float] = {}
@@ -58,9 +60,8 @@ class Decoder:
         if self._slice.end_s is not None:
             window["t"] = self._slice.end_s - self._slice.start_s
         seek = [text for name, value in window.items() for text in (f"-{name}", f"{value:.6f}")]
-        pcm: list[str] = (
-            ffmpeg.input("-").output("pipe:1", f="s16le", ac=1, ar=RATE, vn=None, sn=None, dn=None).get_args()
-        )
+        output = ffmpeg.input("-").output("pipe:1", f="s16le", ac=1, ar=RATE, af=FROM_ZERO, vn=None, sn=None, dn=None)
+        pcm: list[str] = output.get_args()
         return [*seek, *input_arguments(self._path), *pcm[2:]]
 
     def _chunks(self, stream: IO[bytes]) -> Iterator[Waveform]:
@@ -77,7 +78,11 @@ class Decoder:
             self.decoded_s += len(samples) / RATE
             yield samples.astype(np.float32) / np.float32(32768)
 
-    def _judge(self, said: str) -> None:
+    def _judge(self, said: str, ended: int) -> None:
+        if ended < 0:
+            raise RetryableError(f"ffmpeg was killed (signal {-ended}) while it read the recording.")
+        if "Input/output error" in said:
+            raise RetryableError("The disk or share reported an error while the recording was read.")
         info = parse_banner(said)
         if info is None:
             raise AudioError(why_not(self._path, said))

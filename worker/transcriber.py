@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from shared.errors import WeightsError
 from shared.jobs import Options, Slice
 from shared.transcript import Part, Segment
 from worker import blocks, engines
@@ -119,7 +120,14 @@ class Models:
             self._transcriber = None  # frees the memory of the old one before the new one needs it
             began = time.monotonic()
             weights = resolve(options.model, engines.layout(wanted[0]), self._models_dir)
-            self._transcriber = Transcriber(engines.load(wanted[0], weights.path, threads=self._threads))
+            try:
+                engine = engines.load(wanted[0], weights.path, threads=self._threads)
+            except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+                raise WeightsError(
+                    f"The weights in {str(weights.path)!r} cannot be loaded by {wanted[0]} ({error}). "
+                    "Remove them, so that they are fetched again, or name others."
+                ) from error
+            self._transcriber = Transcriber(engine)
             self._loaded = wanted
             log.info("model.loaded", engine=wanted[0], model=options.model, took_s=round(time.monotonic() - began, 1))
         return self._transcriber

@@ -147,13 +147,15 @@ class Worker:
         done = self.records.provenance(path)
         if done and done.settles(job, part_of):
             log.info("slice.skipped", recording=path, why="already finished")
+            self._while_held(lease, lambda: self.records.drop_parts(path))
             return
         before = self.source.stat(path)
         if self.source.fingerprint(before) != part_of.fingerprint:
             raise PermanentError("It was changed after it was queued; the next run takes it as it is then.")
         if self.records.part(job, part_of) is None:
             part = self._transcribe(job, part_of, delivery, lease)
-            if self.source.stat(path) != before:
+            after = self.source.stat(path)
+            if after != before and self.source.fingerprint(after) != part_of.fingerprint:  # merely touched is no harm
                 raise PermanentError("It was changed while it was transcribed; the next run takes it as it is then.")
             self._while_held(lease, lambda: self.records.put_part(job, part_of, part))
         parts = self.records.parts(job, part_of)

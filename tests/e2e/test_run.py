@@ -91,7 +91,7 @@ def test_bad_recordings_are_named_and_cost_the_others_nothing(
     assert "6 of these failed in an earlier run" in nightscribe("run", source, dest).stdout
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_leaves_nothing_half_done_and_is_gone_on_with(
     how: signal.Signals, nightscribe: Command, environment: dict[str, str], speech: Path, tmp_path: Path
 ) -> None:

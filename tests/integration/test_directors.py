@@ -8,12 +8,15 @@ import pytest
 from support import recordings
 from support.servers import SqsServer
 from support.waiting import wait_until
-from support.workplace import Counted, Dictated, Workplace, working
+from support.workplace import Counted, Dictated, Workplace, WrappedStore, working
 
 from director.director import Director, Settled
 from director.scan import Missing
+from shared.errors import RetryableError
 from shared.queue import JobQueue, connect
-from shared.transcript import Failure, Provenance
+from shared.records import Records
+from shared.store import FolderStore
+from shared.transcript import Failure, Provenance, utc_now
 
 
 @pytest.fixture
@@ -138,7 +141,7 @@ def test_a_job_that_kills_its_workers_becomes_a_failure_that_can_be_tried_again(
     failure = workplace.records.failure("a.wav")
     assert failure is not None
     assert failure.attempts == 3
-    assert "died each of the 3 times" in failure.reason
+    assert "begun 3 times and never finished" in failure.reason
     assert workplace.letters() == []
     left_alone = workplace.scan()
     assert left_alone.missing == []
@@ -221,3 +224,44 @@ def test_two_directors_and_two_workers_transcribe_each_recording_once(
     assert [set(result) for result in results] == [{f"{n}.wav" for n in range(len(clips))}] * 2
     assert engine.n_calls == len(clips)
     assert len(workplace.texts) == 3 * len(clips)
+
+
+def test_a_store_that_is_away_for_a_moment_does_not_end_the_run(workplace: Workplace, silences: list[str]) -> None:
+    """A network share does that; the director looks again."""
+    director = workplace.director()
+    n_failed = 0
+    get = director.records.store.get
+
+    def away_at_first(key: str) -> bytes | None:
+        nonlocal n_failed
+        if n_failed < 3:
+            n_failed += 1
+            raise RetryableError("Stale file handle.")
+        return get(key)
+
+    director.records = Records(WrappedStore(FolderStore(workplace.dest), lambda _: None))
+    director.records.store.get = away_at_first  # type: ignore[method-assign]
+    with working(workplace.worker(Dictated())):
+        assert settled(director, workplace.scan().missing).keys() == set(silences)
+    assert n_failed == 3
+
+
+def test_a_redo_is_not_settled_by_the_failure_of_an_earlier_one(workplace: Workplace, clips: list[Path]) -> None:
+    shutil.copy(clips[0], workplace.source / "a.wav")
+    with working(workplace.worker(Dictated())):
+        settled(workplace.director(), workplace.scan().missing)
+        [again] = workplace.scan(redo=True).missing
+        workplace.records.fail(
+            Failure(
+                recording="a.wav",
+                fingerprint=again.fingerprint,
+                size=again.recording.size,
+                mtime_ns=None,
+                reason="The disk was full.",
+                attempts=3,
+                worker="",
+                failed_at=utc_now(),
+            )
+        )
+        results = settled(workplace.director(redo=True), [again])
+    assert isinstance(results["a.wav"], Provenance)

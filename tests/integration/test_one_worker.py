@@ -314,7 +314,7 @@ def test_a_slice_whose_part_is_there_is_not_transcribed_again(workplace: Workpla
         wait_until(workplace.is_empty, 30, "the job to be done")
     assert engine.n_calls == 0
     assert (workplace.dest / "a.txt").read_text().strip() == "Kept from before."
-    assert not workplace.records.has_parts("a.wav")
+    assert not workplace.records.begun_stem("a.wav")
 
 
 def test_whoever_does_the_last_slice_puts_the_recording_together(workplace: Workplace, clips: list[Path]) -> None:
@@ -336,7 +336,7 @@ def test_whoever_does_the_last_slice_puts_the_recording_together(workplace: Work
     assert [(segment.start_s, segment.end_s) for segment in made.segments] == [(0.0, 1.5), (1.5, 3.0)]
     assert made.decoded_s == pytest.approx(3.0, abs=0.01)
     assert engine.n_calls == 2
-    assert not workplace.records.has_parts("a.wav")
+    assert not workplace.records.begun_stem("a.wav")
 
 
 def test_a_worker_until_empty_ends_when_nothing_is_left(workplace: Workplace, clips: list[Path]) -> None:

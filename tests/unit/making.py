@@ -29,6 +29,7 @@ def transcript(*segments: Segment, **changes: Any) -> Transcript:
         "size": 10,
         "mtime_ns": 1,
         "stem": "talk",
+        "formats": ("txt", "vtt", "srt"),
         "options": OPTIONS,
         "engine": "faster-whisper 1.2.1",
         "language": "en",

@@ -1,14 +1,16 @@
 """From real files to waveforms."""
 
+import subprocess
 import wave
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from making import slice_of
 from support import recordings
 
-from shared.errors import AudioError, PermanentError
+from shared.errors import AudioError, PermanentError, RetryableError
 from worker.audio import RATE, Decoder, Waveform
 
 
@@ -149,3 +151,32 @@ def test_a_slice_after_the_end_of_a_recording_is_silent_and_no_error(tmp_path: P
     """A container may promise more than there is; what came before has been transcribed."""
     found, decoder = decode(write(tmp_path / "a.wav", ramp(RATE)), 5.0, 10.0)
     assert (len(found), decoder.decoded_s) == (0, 0.0)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_sound_that_begins_later_than_its_film_keeps_its_time(tmp_path: Path, suffix: str) -> None:
+    """Or every subtitle is early."""
+    tone = recordings.tone(tmp_path / "tone.wav", 2)
+    film = tmp_path / f"film.{suffix}"
+    picture = ["-f", "lavfi", "-i", "color=c=black:s=64x64:d=6"]
+    command = [recordings.ffmpeg_program(), "-v", "error", *picture, "-itsoffset", "3", "-i", str(tone)]
+    subprocess.run([*command, "-map", "0:v", "-map", "1:a", "-c:v", "mpeg4", str(film)], check=True)
+    waveform, _ = decode(film)
+    assert np.argmax(np.abs(waveform) > 0.05) / RATE == pytest.approx(3, abs=0.1)
+
+
+def test_a_length_guessed_from_the_bit_rate_is_not_the_containers_word(tmp_path: Path) -> None:
+    """It can be wrong by a factor, and a whole recording would be called truncated."""
+    _, decoder = decode(recordings.tone(tmp_path / "tone.aac", 3))
+    assert decoder.container_s is None
+    assert decoder.decoded_s == pytest.approx(3, abs=0.2)
+
+
+def test_an_ffmpeg_that_is_killed_is_no_end_of_the_recording(tmp_path: Path) -> None:
+    """Half a transcript would pass for a whole one."""
+    chunks = iter(Decoder(recordings.silence(tmp_path / "long.wav", 600), slice_of("long.wav")))
+    next(chunks)
+    [child] = psutil.Process().children()
+    child.kill()
+    with pytest.raises(RetryableError, match="killed"):
+        list(chunks)

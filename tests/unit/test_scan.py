@@ -561,3 +561,63 @@ def test_is_current_is_asked_with_what_is_recorded(place: Place) -> None:
     asked: list[Provenance] = []
     place.scan(is_current=lambda done: bool(asked.append(done)) or True)
     assert [(p.recording, p.finished_at) for p in asked] == [("talk.mp3", WHEN)]
+
+
+# Other people's files
+
+
+def test_notes_of_the_user_stay_when_work_on_the_recording_was_interrupted(place: Place) -> None:
+    """The parts tell where our texts go; the notes beside them are not ours for that."""
+    place.recording("talk.mp3")
+    (place.dest / "talk.txt").write_text("my notes")
+    [missing] = place.scan().missing
+    assert missing.stem == "talk.mp3"
+    whole = slice_of("talk.mp3", stem=missing.stem)
+    place.records.put_part(job(whole), whole, part())
+    assert names(place.scan().missing) == {"talk.mp3": "talk.mp3"}
+
+
+def test_a_free_name_is_found_where_both_usual_ones_are_the_users(place: Place) -> None:
+    place.recording("talk.mp3")
+    (place.dest / "talk.txt").write_text("my notes")
+    (place.dest / "talk.mp3.txt").write_text("more notes")
+    assert names(place.scan().missing) == {"talk.mp3": "talk.mp3 (2)"}
+
+
+def test_a_corrected_text_survives_a_change_of_the_recordings_extension(place: Place) -> None:
+    place.recording("talk.mp3")
+    place.finish("talk.mp3")
+    (place.dest / "talk.txt").write_text("corrected by hand")
+    (place.source / "talk.mp3").rename(place.source / "talk.MP3")
+    found = place.scan()
+    assert found.renamed == [("talk.mp3", "talk.MP3")]
+    assert place.texts()["talk.txt"] == b"corrected by hand"
+
+
+def test_a_redo_with_another_format_leaves_the_users_file_of_that_name(place: Place) -> None:
+    place.recording("talk.mp3")
+    place.finish("talk.mp3")
+    (place.dest / "talk.json").write_text("{}")
+    assert names(place.scan(redo=True, formats=("txt", "json")).missing) == {"talk.mp3": "talk.mp3"}
+    assert names(place.scan(redo=True).missing) == {"talk.mp3": "talk"}
+
+
+def test_texts_of_a_deleted_recording_are_not_taken_for_another_tools(place: Place) -> None:
+    gone = place.recording("talk.wav")
+    place.finish("talk.wav")
+    gone.unlink()
+    place.recording("talk.mp3", b"something else")
+    assert names(place.scan().missing) == {"talk.mp3": "talk.mp3"}
+
+
+def test_a_sidecar_of_metadata_is_no_transcript(place: Place) -> None:
+    place.recording("talk.mp3")
+    (place.dest / "talk.json").write_text("{}")
+    assert names(place.scan(formats=("json",)).missing) == {"talk.mp3": "talk.mp3"}
+
+
+def test_a_link_up_does_not_lead_to_everything_else(place: Place) -> None:
+    place.recording("talk.mp3")
+    file(place.source.parent / "private.mp3", b"private")
+    (place.source / "up").symlink_to("..")
+    assert names(place.scan().missing) == {"talk.mp3": "talk"}
