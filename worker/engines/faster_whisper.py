@@ -10,7 +10,7 @@ from faster_whisper import WhisperModel
 from shared.transcript import Segment
 from worker.audio import RATE, Waveform
 
-BEAM_SIZE = 5  # against greedy: a tenth to a fifth slower, and fewer errors (docs/performance.md)
+BEAM_SIZE = 5  # against greedy: a tenth to a fifth slower, with as many errors or fewer (docs/performance.md)
 
 
 class FasterWhisper:
