@@ -22,7 +22,6 @@ from nightscribe.words import count
 from shared.errors import NightscribeError
 from shared.jobs import Options
 from shared.log import configure_logging
-from shared.queue import JobQueue, connect
 from shared.records import Records
 from shared.settings import ENV_PREFIX, Settings, load_settings, shown_default
 from shared.sources import FolderSource
@@ -162,7 +161,7 @@ def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: 
     preflight.check_options(settings)
     configure_logging(settings.log_level)
     request = local.Request(source, dest, settings, redo=redo, retry_failed=retry_failed)
-    made = request.director(_queue(settings), settings.engine)
+    made = request.director(local.open_queue(settings), settings.engine)
     made.record_dead_letters()
     scan = request.scan(Console(stderr=True))
     for _ in made.direct(scan.missing, follow=False):
@@ -195,7 +194,7 @@ def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     preflight.check_dest(dest, create=True)
     preflight.check_engine(settings)
     configure_logging(settings.log_level)
-    queue = _queue(settings)
+    queue = local.open_queue(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # there is nothing to give back yet
     # The model is loaded only now: it takes seconds and memory, in vain if there is no queue.
     models = Models(settings.models_dir, threads=settings.threads)
@@ -212,14 +211,6 @@ def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     log.info("worker.started", worker=made.name, queue=settings.queue_name)
     made.run(until_empty=until_empty)
     log.info("worker.stopped", worker=made.name)
-
-
-def _queue(settings: Settings) -> JobQueue:
-    queue = connect(
-        settings.queue_name, visibility_timeout_s=settings.visibility_timeout_s, max_receives=settings.max_receives
-    )
-    queue.ensure()
-    return queue
 
 
 def _stop_on_signals(made: Worker) -> None:

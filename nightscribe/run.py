@@ -176,12 +176,18 @@ def _fetch_weights(settings: Settings, engine: str, console: Console) -> None:
         resolve(settings.model, engines.layout(engine), settings.models_dir)
 
 
-def _work(request: Request, tally: Tally, engine: str, logs: Path, console: Console) -> None:
-    settings, source, dest = request.settings, request.source, request.dest
+def open_queue(settings: Settings) -> JobQueue:
+    """The queue that the settings name, there and ready. Raises: QueueError, RetryableError: see `JobQueue.ensure`."""
     queue = connect(
         settings.queue_name, visibility_timeout_s=settings.visibility_timeout_s, max_receives=settings.max_receives
     )
     queue.ensure()
+    return queue
+
+
+def _work(request: Request, tally: Tally, engine: str, logs: Path, console: Console) -> None:
+    settings, source, dest = request.settings, request.source, request.dest
+    queue = open_queue(settings)
     n_workers = min(settings.workers, tally.n_total)
     heading = f"nightscribe: {settings.model} on {engine}, {count(n_workers, 'worker')}, {source} → {dest}"
     environment = to_environment(settings) | {"OMP_NUM_THREADS": str(settings.threads)}
