@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -41,25 +42,51 @@ class Options(Frozen):
     model: str
     task: Literal["transcribe", "translate"] = "transcribe"
     language: Annotated[str, AfterValidator(language_code)] = "auto"
+    language_per_window: bool = Field(
+        default=False, description="Detect the language of every half minute by itself, for recordings that change it."
+    )
+
+
+class Layout(Frozen):
+    """How words become text files; changes nothing about the words."""
+
+    line_chars: int = Field(default=42, ge=10, description="Longest line of a cue; wide characters count as two.")
+    lines: int = Field(default=2, ge=1, description="Most lines of a cue.")
+    words: bool = Field(default=False, description="Whether the json format has the time of every word.")
 
 
 class Slice(Frozen):
-    """A stretch of one recording, `start_s` to `end_s` (None: to its end), the `index`-th of `count`."""
+    """The `index`-th of the stretches into which `cuts` divide one recording; without cuts it is the whole."""
 
     recording: RelativePath
     fingerprint: str
     size: int = Field(ge=0)
     stem: RelativePath = Field(description="Where its text files go: path in the destination, without extension.")
+    cuts: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(), description="Seconds at which the recording is cut, the same in every slice of it."
+    )
     index: int = Field(default=0, ge=0)
-    count: int = Field(default=1, ge=1)
-    start_s: float = Field(default=0.0, ge=0)
-    end_s: float | None = None
 
     @model_validator(mode="after")
     def _is_a_stretch(self) -> Self:
-        if self.index >= self.count or (self.end_s is not None and self.end_s <= self.start_s):
+        if self.index >= self.count or any(b <= a for a, b in pairwise(self.cuts)):
             raise ValueError("it is no stretch of a recording")
         return self
+
+    @property
+    def count(self) -> int:
+        """Into how many slices the recording is cut."""
+        return len(self.cuts) + 1
+
+    @property
+    def start_s(self) -> float:
+        """Where it begins, from the beginning of the recording."""
+        return self.cuts[self.index - 1] if self.index else 0.0
+
+    @property
+    def end_s(self) -> float | None:
+        """Where it ends; None: where the recording ends."""
+        return self.cuts[self.index] if self.index < len(self.cuts) else None
 
 
 class Job(Frozen):
@@ -69,6 +96,7 @@ class Job(Frozen):
     slices: tuple[Slice, ...] = Field(min_length=1)
     options: Options
     formats: tuple[Format, ...]
+    layout: Layout = Layout()
     redo: str | None = Field(
         default=None, description="Run that asked for finished recordings to be done again; None does what is missing."
     )
@@ -86,7 +114,7 @@ class Job(Frozen):
             {
                 "recording": part.recording,
                 "fingerprint": part.fingerprint,
-                "count": part.count,
+                "cuts": part.cuts,
                 "options": self.options.model_dump(),
                 "redo": self.redo,
             }

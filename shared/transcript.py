@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from shared.jobs import Format, Frozen, Job, Options, Slice
+from shared.jobs import Format, Frozen, Job, Layout, Options, Slice
 
 
 class Flag(StrEnum):
@@ -22,6 +22,16 @@ class Flag(StrEnum):
     REPETITION = "repetition"  # the same words over and over
     LOW_CONFIDENCE = "low confidence"  # the model was not sure of what it heard
     LANGUAGE_UNSURE = "language unsure"  # the detected language may be wrong
+    LANGUAGE_CHANGES = "language changes"  # more than one language is spoken in it
+    CHANNELS_CANCEL = "channels cancel"  # one channel is the other inverted; only one of them was listened to
+
+
+class Word(NamedTuple):
+    """A word with the spaces and marks that belong to it; in JSON a list of three."""
+
+    start_s: float
+    end_s: float
+    text: str
 
 
 class Segment(Frozen):
@@ -33,6 +43,7 @@ class Segment(Frozen):
     average_log_probability: float
     no_speech_probability: float
     compression_ratio: float
+    words: tuple[Word, ...] = Field(default=(), description="Joined, they are the text; empty where none were timed.")
 
 
 class Part(Frozen):
@@ -58,6 +69,7 @@ class Provenance(Frozen):
     mtime_ns: int | None = Field(description="When the recording was last changed, where the source knows it.")
     stem: str = Field(description="Where the text files are: path in the destination, without extension.")
     formats: tuple[Format, ...] = Field(description="Text files written when it was finished.")
+    layout: Layout = Layout()
     options: Options
     redo: str | None = Field(default=None, description="Run that asked for a finished recording to be done again.")
     engine: str = Field(description="Name and version of the engine that did it.")
@@ -125,6 +137,7 @@ def merge(
         mtime_ns=mtime_ns,
         stem=part_of.stem,
         formats=job.formats,
+        layout=job.layout,
         options=job.options,
         redo=job.redo,
         engine=", ".join(sorted({part.engine for part in parts})),

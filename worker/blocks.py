@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from worker.audio import RATE, Waveform
+from shared.audio import RATE, Waveform
+from shared.pauses import quietest
 
 LONGEST_S = 300.0
 SHORTEST_S = 270.0
-QUIET_S = 0.24  # a pause between words is at least this long
-HOP = RATE // 50
 
 
 def cut(
@@ -28,12 +27,3 @@ def cut(
             start, waiting, n_waiting = start + at, [whole[at:]], len(whole) - at
     if n_waiting:
         yield start / RATE, np.concatenate(waiting)
-
-
-def quietest(waveform: Waveform, first: int) -> int:
-    """The sample from `first` on around which the least is heard for `QUIET_S`."""
-    n_hops = len(waveform) // HOP
-    energy = np.square(waveform[: n_hops * HOP]).reshape(n_hops, HOP).mean(axis=1)
-    around = np.convolve(energy, np.ones(max(1, round(QUIET_S * RATE / HOP))), mode="same")
-    from_hop = first // HOP
-    return (from_hop + int(around[from_hop:].argmin())) * HOP

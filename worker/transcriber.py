@@ -7,11 +7,11 @@ from pathlib import Path
 
 import structlog
 
+from shared.audio import RATE, Decoder, Waveform
 from shared.errors import WeightsError
 from shared.jobs import Options, Slice
 from shared.transcript import Part, Segment
 from worker import blocks, engines
-from worker.audio import RATE, Decoder, Waveform
 from worker.engines.base import Engine
 from worker.quality import flags
 from worker.speech import SpeechDetector
@@ -41,7 +41,7 @@ class Transcriber:
         Raises: AudioError: if there is no sound in the file. RetryableError: if it cannot be read now.
         """
         began = time.monotonic()
-        decoder = Decoder(path, of)
+        decoder = Decoder(path, of.start_s, of.end_s)
         segments: list[Segment] = []
         language = None if options.language == "auto" else options.language
         language_probability = None

@@ -13,11 +13,11 @@ from support import recordings
 from support.workplace import weights
 from whisper.normalizers import EnglishTextNormalizer
 
+from shared.audio import RATE, Decoder, Waveform
 from shared.errors import SetupError
 from shared.jobs import Options, Slice
 from shared.transcript import Flag, Part, Segment
 from worker import engines
-from worker.audio import RATE, Decoder, Waveform
 from worker.engines.base import Engine
 from worker.transcriber import Transcriber
 
@@ -41,7 +41,7 @@ def whole(path: Path) -> Slice:
 
 def sound(path: Path) -> Waveform:
     """All of a recording."""
-    return np.concatenate(list(Decoder(path, whole(path))))
+    return np.concatenate(list(Decoder(path)))
 
 
 @pytest.fixture(scope="module")

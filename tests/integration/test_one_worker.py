@@ -321,8 +321,8 @@ def test_whoever_does_the_last_slice_puts_the_recording_together(workplace: Work
     """In the order of the sound, not of the work, with times from the beginning of the recording."""
     shutil.copy(clips[0], workplace.source / "a.wav")
     slices = [
-        workplace.slice_of("a.wav", index=0, count=2, end_s=1.5),
-        workplace.slice_of("a.wav", index=1, count=2, start_s=1.5),
+        workplace.slice_of("a.wav", index=0, cuts=(1.5,)),
+        workplace.slice_of("a.wav", index=1, cuts=(1.5,)),
     ]
     engine = Dictated()
     with working(workplace.worker(engine)):

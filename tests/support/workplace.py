@@ -10,6 +10,7 @@ from typing import Any
 
 from director.director import Director
 from director.scan import Scan, Scanner
+from shared.audio import RATE, Waveform
 from shared.errors import WeightsError
 from shared.jobs import Job, Options, Slice
 from shared.queue import Delivery, JobQueue
@@ -20,7 +21,6 @@ from shared.store import FolderStore, TranscriptStore
 from shared.transcript import Segment
 from support.cache import locked, unavailable
 from worker import engines
-from worker.audio import RATE, Waveform
 from worker.engines.base import Engine
 from worker.lease import lease_clock
 from worker.transcriber import Transcriber

@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from making import slice_of
 from support import recordings
 
+from shared.audio import RATE, Decoder, Waveform
 from shared.errors import AudioError, PermanentError, RetryableError
-from worker.audio import RATE, Decoder, Waveform
 
 
 def decode(path: Path, start_s: float = 0.0, end_s: float | None = None) -> tuple[Waveform, Decoder]:
-    decoder = Decoder(path, slice_of(start_s=start_s, end_s=end_s))
+    decoder = Decoder(path, start_s, end_s)
     chunks = list(decoder)
     return np.concatenate(chunks) if chunks else np.zeros(0, np.float32), decoder
 
@@ -105,13 +104,13 @@ def test_a_truncated_wav_gives_what_is_there_and_says_what_was_promised(tmp_path
 def test_chunks_are_short(tmp_path: Path) -> None:
     """Ten hours need no more memory than ten seconds."""
     path = write(tmp_path / "a.wav", ramp(60 * RATE))
-    assert max(len(chunk) for chunk in Decoder(path, slice_of())) <= 10 * RATE
+    assert max(len(chunk) for chunk in Decoder(path)) <= 10 * RATE
 
 
 def test_a_decoder_that_is_left_half_way_leaves_no_ffmpeg_behind(tmp_path: Path) -> None:
     import psutil
 
-    stream = iter(Decoder(write(tmp_path / "a.wav", ramp(120 * RATE)), slice_of()))
+    stream = iter(Decoder(write(tmp_path / "a.wav", ramp(120 * RATE))))
     next(stream)
     before = psutil.Process().children()
     assert any("ffmpeg" in child.name() for child in before)
@@ -174,7 +173,7 @@ def test_a_length_guessed_from_the_bit_rate_is_not_the_containers_word(tmp_path:
 
 def test_an_ffmpeg_that_is_killed_is_no_end_of_the_recording(tmp_path: Path) -> None:
     """Half a transcript would pass for a whole one."""
-    chunks = iter(Decoder(recordings.silence(tmp_path / "long.wav", 600), slice_of("long.wav")))
+    chunks = iter(Decoder(recordings.silence(tmp_path / "long.wav", 600)))
     next(chunks)
     # Servers of other tests may run beside it.
     [decoding] = [child for child in psutil.Process().children() if "ffmpeg" in child.name()]

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.audio import RATE, Waveform
-from worker.blocks import HOP, cut, quietest
+from shared.audio import RATE, Waveform
+from shared.pauses import HOP, quietest
+from worker.blocks import cut
 
 TEN_MINUTES = 600 * RATE
 

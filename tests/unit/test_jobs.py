@@ -66,7 +66,7 @@ def test_the_same_slices_are_the_same_job_whatever_files_are_wanted_of_them() ->
         job(slice_of(fingerprint="10-def")),
         job(slice_of(size=11)),
         job(slice_of(stem="talk.mp3")),
-        job(slice_of(end_s=5.0)),
+        job(slice_of(cuts=(5.0,))),
         job(slice_of(), slice_of("other.mp3")),
         job(options=OPTIONS.model_copy(update={"model": "base"})),
         job(options=OPTIONS.model_copy(update={"language": "fr"})),
@@ -90,12 +90,12 @@ def test_within_a_run_a_job_is_a_duplicate_of_itself_and_in_the_next_it_is_not()
 
 
 def test_parts_of_one_recording_belong_together_and_those_of_other_options_do_not() -> None:
-    first, second = (slice_of(index=i, count=2, start_s=i * 5.0) for i in (0, 1))
+    first, second = (slice_of(index=i, cuts=(5.0,)) for i in (0, 1))
     assert job(first).part_id(first) == job(second).part_id(second) == job(first, second).part_id(second)
     others = [job(first, redo="again"), job(first, options=OPTIONS.model_copy(update={"model": "base"}))]
     assert all(other.part_id(first) != job(first).part_id(first) for other in others)
-    changed = slice_of(index=0, count=2, fingerprint="10-def")
-    assert job(changed).part_id(changed) != job(first).part_id(first)
+    for changed in (slice_of(cuts=(5.0,), fingerprint="10-def"), slice_of(cuts=(6.0,))):
+        assert job(changed).part_id(changed) != job(first).part_id(first)
 
 
 # Messages
@@ -165,8 +165,9 @@ def test_a_path_that_only_looks_odd_is_taken(path: str) -> None:
         (changed_message(options={"engine": "auto", "model": "base", "task": "sing"}), "options.task"),
         (changed_message(slices=[]), "slices"),
         (slice_message(size=-1), "slices.0.size"),
-        (slice_message(start_s=-1), "slices.0.start_s"),
-        (slice_message(count=0), "slices.0.count"),
+        (slice_message(cuts=[-1]), "slices.0.cuts.0"),
+        (slice_message(cuts=[2, 1]), "slices.0"),
+        (slice_message(index=1), "slices.0"),
         ("{}", "slices"),
         ("[]", "message"),
         ("null", "message"),

@@ -31,7 +31,7 @@ def test_each_recording_is_one_job_that_holds_it_whole() -> None:
     assert (first.recording.path, second.recording.path) == ("2012/a.mp3", "b.mp3")
     [whole] = one.slices
     assert (whole.recording, whole.fingerprint, whole.size, whole.stem) == ("2012/a.mp3", "5-abc", 5, "2012/a")
-    assert (whole.index, whole.count, whole.start_s, whole.end_s) == (0, 1, 0.0, None)
+    assert (whole.index, whole.cuts, whole.start_s, whole.end_s) == (0, (), 0.0, None)
     assert (one.options, one.formats, one.redo) == (OPTIONS, ("txt", "srt"), "run-1")
     assert one.id != two.id
 

@@ -149,7 +149,7 @@ def test_a_recording_renamed_under_the_same_stem_keeps_its_texts(records: Record
 
 
 def test_parts_are_whole_only_when_the_last_one_is_there(records: Records) -> None:
-    slices = [slice_of(index=i, count=3, start_s=i * 10.0) for i in range(3)]
+    slices = [slice_of(index=i, cuts=(10.0, 20.0)) for i in range(3)]
     whole = job(*slices)
     results = [part(segment(i * 10.0, i * 10.0 + 1, str(i))) for i in range(3)]
     for number in (2, 0):

@@ -9,7 +9,7 @@ from shared.transcript import Flag, Part, Transcript, is_truncated, merge
 
 
 def merged(*parts: Part, redo: str | None = None) -> Transcript:
-    whole = slice_of(count=len(parts))
+    whole = slice_of(cuts=tuple(10.0 * n for n in range(1, len(parts))))
     return merge(job(whole, redo=redo), whole, parts, mtime_ns=5, finished_at=WHEN)
 
 

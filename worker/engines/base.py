@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from shared.audio import Waveform
 from shared.transcript import Segment
-from worker.audio import Waveform
 
 
 class Engine(Protocol):

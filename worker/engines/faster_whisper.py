@@ -7,8 +7,8 @@ from pathlib import Path
 import ctranslate2
 from faster_whisper import WhisperModel
 
+from shared.audio import RATE, Waveform
 from shared.transcript import Segment
-from worker.audio import RATE, Waveform
 
 BEAM_SIZE = 5  # against greedy: a tenth to a fifth slower, with as many errors or fewer (docs/performance.md)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 import whisper
 
+from shared.audio import Waveform
 from shared.transcript import Segment
-from worker.audio import Waveform
 
 BEAM_SIZE = None  # greedy: five beams take more than twice as long, for no fewer errors (docs/performance.md)
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import AudioError, RetryableError
-from shared.jobs import Slice
 from shared.media import declared_wav_s, ffmpeg_path, input_arguments, parse_banner, why_not, why_silent
 
 RATE = 16_000  # samples a second, what Whisper hears
@@ -25,16 +24,20 @@ Waveform = NDArray[np.float32]
 
 
 class Decoder:
-    """Sound of one slice. After iterating, `container_s` is what its file promised and `decoded_s` what came."""
+    """Sound of a file from `start_s` to `end_s` (None: its end).
 
-    def __init__(self, path: Path, of: Slice) -> None:
+    After iterating, `container_s` is what the whole file promises and `decoded_s` what came.
+    """
+
+    def __init__(self, path: Path, start_s: float = 0.0, end_s: float | None = None) -> None:
         self._path = path
-        self._slice = of
+        self._start_s = start_s
+        self._end_s = end_s
         self.container_s: float | None = None
         self.decoded_s = 0.0
 
     def __iter__(self) -> Iterator[Waveform]:
-        """The slice in chunks of some seconds.
+        """The sound in chunks of some seconds.
 
         Raises: AudioError: if the file holds no sound. RetryableError: if the disk stops answering.
         """
@@ -55,10 +58,10 @@ class Decoder:
 
     def _arguments(self) -> list[str]:
         window: dict[str, float] = {}
-        if self._slice.start_s:
-            window["ss"] = self._slice.start_s
-        if self._slice.end_s is not None:
-            window["t"] = self._slice.end_s - self._slice.start_s
+        if self._start_s:
+            window["ss"] = self._start_s
+        if self._end_s is not None:
+            window["t"] = self._end_s - self._start_s
         seek = [text for name, value in window.items() for text in (f"-{name}", f"{value:.6f}")]
         output = ffmpeg.input("-").output("pipe:1", f="s16le", ac=1, ar=RATE, af=FROM_ZERO, vn=None, sn=None, dn=None)
         pcm: list[str] = output.get_args()
@@ -88,7 +91,7 @@ class Decoder:
             raise AudioError(why_not(self._path, said))
         if not info.has_audio:
             raise AudioError(why_silent(self._path))
-        if not self.decoded_s and not self._slice.start_s:
+        if not self.decoded_s and not self._start_s:
             raise AudioError("Its header is that of a recording, but no sound follows that can be decoded.")
         self.container_s = declared_wav_s(self._path) or info.duration_s
 
