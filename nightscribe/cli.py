@@ -57,13 +57,18 @@ class _CannotWork(click.ClickException):
 def _setting(name: str, option: str | None = None) -> Callable[[Any], Any]:
     """The command-line option of a setting; its help, default and variable come from `Settings`."""
     field = Settings.model_fields[name]
-    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
+    kind: dict[str, Any]
+    if field.annotation is bool:
+        kind = {"is_flag": True, "default": None}  # None: not given, so that the variable counts
+    elif get_origin(field.annotation) is Literal:
+        kind = {"type": click.Choice(get_args(field.annotation))}
+    else:
+        kind = {"type": str, "metavar": name.rpartition("_")[2].upper()}
     return click.option(
         option or "--" + name.replace("_", "-"),
         name,
-        type=click.Choice(choices) if choices else str,
-        metavar=None if choices else name.rpartition("_")[2].upper(),
         help=f"{field.description}  [{ENV_PREFIX}{name.upper()}; default: {shown_default(name)}]",
+        **kind,
     )
 
 
@@ -94,7 +99,8 @@ def _folders(*, required: bool) -> Callable[[Any], Any]:
     return decorate
 
 
-_RESULT = ("model", "engine", "language", "task")
+_RESULT = ("model", "engine", "language", "language_per_window", "task")
+_TEXTS = ("formats", "line_chars", "lines", "word_timestamps")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -118,7 +124,7 @@ def cli() -> None:
 
 @cli.command()
 @_folders(required=True)
-@_settings(*_RESULT, "formats", "workers")
+@_settings(*_RESULT, *_TEXTS, "workers", "batch_size")
 @_flag("--dry-run", "Only say what would be done, and how long it will roughly take.")
 @_flag("--redo", "Transcribe finished recordings again.")
 @_flag("--retry-failed", "Try recordings again that failed in an earlier run.")
@@ -141,7 +147,7 @@ def run(source: Path, dest: Path, dry_run: bool, redo: bool, retry_failed: bool,
 
 @cli.command()
 @_folders(required=True)
-@_settings(*_RESULT, "formats", "queue_name", "window", "log_level")
+@_settings(*_RESULT, *_TEXTS, "queue_name", "window", "log_level")
 @_flag("--redo", "Queue finished recordings too.")
 @_flag("--retry-failed", "Queue recordings again that failed in an earlier run.")
 def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: Any) -> None:
@@ -175,7 +181,7 @@ def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: 
 
 @cli.command()
 @_folders(required=True)
-@_settings("model", "engine", "threads", "queue_name", "models_dir", "log_level")
+@_settings("model", "engine", "threads", "batch_size", "queue_name", "models_dir", "log_level")
 @_flag("--until-empty", "End when nothing is left on the queue; otherwise wait for more.")
 def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     """Do one job from the queue after the other: recordings from SOURCE, transcripts to DEST.

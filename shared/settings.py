@@ -38,10 +38,18 @@ class Settings(BaseSettings):
     language: Annotated[str, AfterValidator(language_code)] = Field(
         default="auto", description="Spoken language, a code such as en, or auto to detect it in each recording."
     )
+    language_per_window: bool = Field(
+        default=False, description="Detect the language of every half minute by itself, for recordings that change it."
+    )
     task: Task = Field(default="transcribe", description="Write down what is said, or translate it into English.")
     formats: Annotated[tuple[Format, ...], NoDecode] = Field(
         default=("txt", "vtt", "srt"), description=f"Files to write, of {', '.join(FORMATS)}."
     )
+    line_chars: int = Field(
+        default=42, ge=10, description="Longest line of a subtitle in characters; wide ones count as two."
+    )
+    lines: int = Field(default=2, ge=1, description="Most lines of a subtitle.")
+    word_timestamps: bool = Field(default=False, description="Give the time of every word in the json format.")
 
     # Where and how it runs
     workers: int = Field(
@@ -53,6 +61,9 @@ class Settings(BaseSettings):
         json_schema_extra={"shown": "one for each core"},
     )
     threads: int = Field(default=1, ge=1, description="Threads of each worker; one is fastest for the whole batch.")
+    batch_size: int = Field(
+        default=0, ge=0, description="Windows decoded at once by a worker; 0 for as many as memory allows."
+    )
     models_dir: Path = Field(
         default_factory=_default_models_dir,
         description="Folder where model weights are kept.",

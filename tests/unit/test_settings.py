@@ -12,10 +12,15 @@ NOT_DEFAULT = {
     "model": "small",
     "engine": "openai-whisper",
     "language": "vi",
+    "language_per_window": True,
     "task": "translate",
     "formats": ("json", "txt"),
+    "line_chars": 37,
+    "lines": 1,
+    "word_timestamps": True,
     "workers": 7,
     "threads": 2,
+    "batch_size": 8,
     "models_dir": Path("/models with spaces"),
     "settle_s": 0.25,
     "queue_name": "other.fifo",
@@ -82,12 +87,21 @@ def test_a_language_may_be_given_by_name(monkeypatch: pytest.MonkeyPatch) -> Non
     assert load_settings().language == "vi"
 
 
+@pytest.mark.parametrize(("value", "meant"), [("true", True), ("1", True), ("false", False), ("0", False)])
+def test_a_flag_is_read_as_people_write_it(monkeypatch: pytest.MonkeyPatch, value: str, meant: bool) -> None:
+    monkeypatch.setenv("NIGHTSCRIBE_WORD_TIMESTAMPS", value)
+    assert load_settings().word_timestamps is meant
+    assert load_settings(word_timestamps=None).word_timestamps is meant
+    assert load_settings(word_timestamps=True).word_timestamps is True
+
+
 WRONG = [
     ("workers", "zero"), ("workers", "0"), ("workers", ""), ("threads", "-1"), ("engine", "siri"), ("task", "sing"),
     ("queue_name", "not a queue"), ("queue_name", "standard-queue"), ("window", "0"), ("visibility_timeout_s", "0"),
     ("visibility_timeout_s", "43201"), ("heartbeat_s", "0"), ("heartbeat_s", "61"), ("max_receives", "0"),
     ("retry_delay_s", "-1"), ("settle_s", "-0.1"), ("log_level", "loud"), ("language", "klingon"), ("formats", "docx"),
-    ("formats", ","),
+    ("formats", ","), ("line_chars", "9"), ("lines", "0"), ("batch_size", "-1"), ("word_timestamps", "perhaps"),
+    ("language_per_window", ""),
 ]  # fmt: skip
 
 
