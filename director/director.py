@@ -93,7 +93,7 @@ class Director:
         if self.retry_failed or self.redo:  # or the old reason would be taken for the new one
             for each, _ in self._unsent:
                 self.records.forgive(each.recording.path)
-        self.queue.send([job for _, job in self._unsent], self._run)
+        self._send([job for _, job in self._unsent])
         self._outstanding |= {job.id: (each, job) for each, job in self._unsent}
         log.info("jobs.queued", n=len(self._unsent), outstanding=len(self._outstanding))
         self._unsent = []
@@ -106,10 +106,9 @@ class Director:
         if self.clock() - self._in_trouble_since > TROUBLE_S:
             raise error
 
-    @property
-    def _run(self) -> str:
+    def _send(self, sent: list[Job]) -> None:
         # Another round of sending needs other deduplication ids, or nothing would be queued for five minutes.
-        return f"{self.run_id}-{self._round}"
+        self.queue.send(sent, self.run_id, again=self._round)
 
     def _look(self) -> Iterator[Settled]:
         self.record_dead_letters()
@@ -181,4 +180,4 @@ class Director:
         self._empty_since = None
         self._round += 1
         log.warning("jobs.queued_again", n=len(self._outstanding))
-        self.queue.send([job for _, job in self._outstanding.values()], self._run)
+        self._send([job for _, job in self._outstanding.values()])

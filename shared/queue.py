@@ -2,10 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import islice
 from math import ceil
 from typing import Any
 
@@ -30,8 +29,13 @@ from shared.jobs import Job
 
 log = structlog.get_logger()
 
-REASON = "Reason"  # message attribute of what was set aside
+# Message attributes. SQS keeps them when it moves a message to the dead-letter queue by itself.
+RUN = "Run"  # of the director that queued it
+REASON = "Reason"  # why it was set aside
+WORKER = "Worker"  # by whom
 BATCH = 10  # what SQS takes in one call
+BATCH_BYTES = 250 * 1024  # of all its messages together; older servers stop at 256 KiB
+ATTRIBUTE_NAMES_BYTES = 64  # the names and types of them count as well
 LONGEST_POLL_S = 3.0
 READ_TIMEOUT_S = 5.0  # a lease has no time for a server that accepts a call and never answers
 PATIENCE_S = 60.0  # how long a call is tried again before its error is raised
@@ -63,8 +67,12 @@ class Delivery:
     body: str
     receipt_handle: str
     receive_count: int
+    run: str | None = None
+    """Which run of a director queued it."""
     reason: str | None = None
     """Why it was set aside, if it was set aside by a worker."""
+    worker: str | None = None
+    """Who set it aside."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,13 @@ class Counts:
 
     queued: int
     in_flight: int
+
+
+@dataclass(frozen=True)
+class _Entry:
+    body: str
+    group: str
+    deduplication: str
 
 
 class JobQueue:
@@ -145,30 +160,32 @@ class JobQueue:
 
     # Director's side
 
-    def send(self, jobs: Sequence[Job], run: str) -> None:
-        """Queue jobs. Sending one again within the same `run` queues nothing new (for five minutes at least).
+    def send(self, jobs: Iterable[Job], run: str, *, again: int = 0) -> None:
+        """Queue jobs. The same ones of the same `run` queue nothing new for five minutes, unless `again` is another.
 
         Raises: RetryableError: if the server did not take every one of them.
         """
-        entries = [(job.to_message(), job.id, job.deduplication_id(run)) for job in jobs]
-        self._send(self._url, entries)
+        self._send(
+            self._url,
+            (_Entry(job.to_message(), job.id, job.deduplication_id(f"{run}-{again}")) for job in jobs),
+            {RUN: run},
+        )
 
-    def _send(self, url: str, entries: Iterable[tuple[str, str, str]], reason: str | None = None) -> None:
-        attributes = {REASON: {"DataType": "String", "StringValue": reason}} if reason else {}
-        remaining = iter(entries)
-        while batch := list(islice(remaining, BATCH)):
+    def _send(self, url: str, entries: Iterable["_Entry"], attributes: dict[str, str | None]) -> None:
+        said = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value}
+        for batch in _batches(entries, len("".join(value or "" for value in attributes.values()).encode())):
             answer = self._call(
                 "send_message_batch",
                 QueueUrl=url,
                 Entries=[
                     {
                         "Id": str(n),
-                        "MessageBody": body,
-                        "MessageGroupId": group,
-                        "MessageDeduplicationId": deduplication,
-                        "MessageAttributes": attributes,
+                        "MessageBody": entry.body,
+                        "MessageGroupId": entry.group,
+                        "MessageDeduplicationId": entry.deduplication,
+                        "MessageAttributes": said,
                     }
-                    for n, (body, group, deduplication) in enumerate(batch)
+                    for n, entry in enumerate(batch)
                 ],
             )
             if refused := answer.get("Failed"):
@@ -216,15 +233,18 @@ class JobQueue:
             WaitTimeSeconds=round(min(LONGEST_POLL_S, wait_s)),
             VisibilityTimeout=timeout_s,
             AttributeNames=["ApproximateReceiveCount"],
-            MessageAttributeNames=[REASON],
+            MessageAttributeNames=[RUN, REASON, WORKER],
         )
         for message in answer.get("Messages", []):
+            said = {name: value.get("StringValue") for name, value in message.get("MessageAttributes", {}).items()}
             yield Delivery(
                 message_id=message["MessageId"],
                 body=message["Body"],
                 receipt_handle=message["ReceiptHandle"],
                 receive_count=int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
-                reason=message.get("MessageAttributes", {}).get(REASON, {}).get("StringValue"),
+                run=said.get(RUN),
+                reason=said.get(REASON),
+                worker=said.get(WORKER),
             )
 
     def change_visibility(self, delivery: Delivery, timeout_s: float, *, patience_s: float = PATIENCE_S) -> None:
@@ -244,9 +264,10 @@ class JobQueue:
         """Remove a job that is done. Raises: LeaseLost: if it is no longer ours."""
         self._call("delete_message", QueueUrl=self._url, ReceiptHandle=delivery.receipt_handle)
 
-    def set_aside(self, delivery: Delivery, body: str, reason: str) -> None:
+    def set_aside(self, delivery: Delivery, body: str, reason: str, *, worker: str | None = None) -> None:
         """Put what cannot be done (`body`) on the dead-letter queue; only then is the message deleted."""
-        self._send(self._dead_url, [(body, delivery.message_id, delivery.message_id)], reason)
+        letter = _Entry(body, delivery.message_id, delivery.message_id)
+        self._send(self._dead_url, [letter], {RUN: delivery.run, REASON: reason, WORKER: worker})
         self.delete(delivery)
 
     # The wire
@@ -291,6 +312,21 @@ class JobQueue:
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500 or "Throttl" in code:
             return RetryableError(f"The queue server has trouble ({code}: {message}).")
         return QueueError(f"The queue server refuses {operation} ({code}: {message}).")
+
+
+def _batches(entries: Iterable[_Entry], attribute_bytes: int) -> Iterator[list[_Entry]]:
+    """As many messages as one call takes, of their number and of their size."""
+    batch: list[_Entry] = []
+    n_bytes = 0
+    for entry in entries:
+        entry_bytes = len(entry.body.encode()) + attribute_bytes + ATTRIBUTE_NAMES_BYTES
+        if batch and (len(batch) == BATCH or n_bytes + entry_bytes > BATCH_BYTES):
+            yield batch
+            batch, n_bytes = [], 0
+        batch.append(entry)
+        n_bytes += entry_bytes
+    if batch:
+        yield batch
 
 
 def connect(name: str, *, visibility_timeout_s: float, max_receives: int) -> JobQueue:

@@ -301,16 +301,36 @@ def test_a_job_received_too_often_becomes_a_dead_letter(sqs_environment: dict[st
         give_back(queue, delivery)
     assert queue.receive(wait_s=1) is None
     [letter] = queue.dead_letters()
-    assert (letter.body, letter.reason) == (job().to_message(), None)
+    assert (letter.body, letter.run, letter.reason, letter.worker) == (job().to_message(), "run", None, None)
 
 
 def test_what_is_set_aside_carries_its_reason(queue: JobQueue) -> None:
     """On the dead-letter queue, with the body given, and no longer among the jobs."""
-    queue.send([job()], "run")
-    queue.set_aside(received(queue), "what is left of it", "The tape was wet: 100 % naß.")
+    queue.send([job()], "run 7")
+    delivery = received(queue)
+    assert (delivery.run, delivery.reason) == ("run 7", None)
+    queue.set_aside(delivery, "what is left of it", "The tape was wet: 100 % naß.", worker="here-1")
     assert (queue.counts().queued, queue.counts().in_flight) == (0, 0)
     [letter] = queue.dead_letters()
     assert (letter.body, letter.reason) == ("what is left of it", "The tape was wet: 100 % naß.")
+    assert (letter.run, letter.worker) == ("run 7", "here-1")
+
+
+def test_large_jobs_are_sent_in_as_many_calls_as_they_need(queue: JobQueue) -> None:
+    """Ten of them are more than a call takes."""
+    large = [job(f"{n}{'x' * 100_000}.wav") for n in range(6)]
+    queue.send(large, "run")
+    assert {received(queue).body for _ in large} == {each.to_message() for each in large}
+
+
+def test_a_job_sent_again_on_purpose_is_queued_again_in_the_same_run(queue: JobQueue) -> None:
+    """As when a server has lost it and still knows that it was sent."""
+    queue.send([job()], "run")
+    queue.delete(received(queue))
+    queue.send([job()], "run")
+    assert queue.receive(wait_s=1) is None
+    queue.send([job()], "run", again=1)
+    assert received(queue).run == "run"
 
 
 def test_what_cannot_be_set_aside_stays_on_the_queue(queue: JobQueue) -> None:
