@@ -26,7 +26,8 @@ Waveform = NDArray[np.float32]
 class Decoder:
     """Sound of a file from `start_s` to `end_s` (None: its end).
 
-    After iterating, `container_s` is what the whole file promises and `decoded_s` what came.
+    After iterating, `container_s` is what the whole file promises, `decoded_s` what came, and `channels_cancel` whether
+    one channel is the other turned upside down, so that a mix of both would have been silence.
     """
 
     def __init__(self, path: Path, start_s: float = 0.0, end_s: float | None = None) -> None:
@@ -35,6 +36,7 @@ class Decoder:
         self._end_s = end_s
         self.container_s: float | None = None
         self.decoded_s = 0.0
+        self.channels_cancel = False
 
     def __iter__(self) -> Iterator[Waveform]:
         """The sound in chunks of some seconds.
