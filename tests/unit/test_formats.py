@@ -2,7 +2,6 @@
 
 import json
 from datetime import timedelta
-from itertools import pairwise
 
 import pytest
 import srt
@@ -12,22 +11,12 @@ from hypothesis import strategies as st
 from making import segment, transcript
 from pydantic import ValidationError
 
+from shared.breaks import one_line
+from shared.cues import Cue, cues
 from shared.errors import SetupError
-from shared.formats import (
-    FORMATS,
-    MIN_CUE_MS,
-    check_formats,
-    cues,
-    one_line,
-    render,
-    timestamp,
-    to_json,
-    to_srt,
-    to_tsv,
-    to_txt,
-    to_vtt,
-)
-from shared.transcript import Segment, Transcript
+from shared.formats import FORMATS, check_formats, render, timestamp, to_json, to_srt, to_tsv, to_txt, to_vtt
+from shared.jobs import Layout
+from shared.transcript import Segment, Transcript, Word
 
 # fmt: off
 NASTY = st.sampled_from([
@@ -40,81 +29,8 @@ TIME_S = st.floats(0, 500_000) | st.floats(0, 3)
 SEGMENTS = st.lists(st.builds(segment, TIME_S, TIME_S, TEXT), max_size=8)
 
 
-def spoken(segments: list[Segment]) -> list[str]:
-    """The text of the segments in order of time, normalised as documented; those without any left out."""
-    ordered = sorted(segments, key=lambda s: (s.start_s, s.end_s))
-    return [text for text in (one_line(s.text) for s in ordered) if text]
-
-
-# Cues
-
-
-@given(SEGMENTS)
-def test_each_cue_ends_before_the_next_begins_and_is_long_enough_to_be_shown(segments: list[Segment]) -> None:
-    made = cues(segments)
-    assert all(cue.end_ms - cue.start_ms >= MIN_CUE_MS for cue in made)
-    assert all(cue.end_ms <= following.start_ms for cue, following in pairwise(made))
-
-
-@given(SEGMENTS)
-def test_there_is_one_cue_for_each_segment_with_text_in_order_of_time(segments: list[Segment]) -> None:
-    assert [cue.text for cue in cues(segments)] == spoken(segments)
-
-
-def test_segments_that_do_not_overlap_keep_their_times() -> None:
-    made = cues([segment(1.5, 2.25, "Two."), segment(0.0, 1.5, "One.")])
-    assert [(cue.start_ms, cue.end_ms, cue.text) for cue in made] == [(0, 1500, "One."), (1500, 2250, "Two.")]
-
-
-def test_an_overlap_is_taken_from_the_earlier_cue() -> None:
-    made = cues([segment(0.0, 3.0, "One."), segment(2.0, 4.0, "Two.")])
-    assert [(cue.start_ms, cue.end_ms) for cue in made] == [(0, 2000), (2000, 4000)]
-
-
-def test_segments_that_begin_together_follow_each_other() -> None:
-    made = cues([segment(1.0, 3.0, "Longer."), segment(1.0, 2.0, "Shorter.")])
-    assert [(cue.start_ms, cue.end_ms, cue.text) for cue in made] == [(1000, 2000, "Shorter."), (2000, 3000, "Longer.")]
-
-
-@pytest.mark.parametrize("end_s", [5.0, 4.0], ids=["zero", "negative"])
-def test_a_segment_without_length_becomes_the_shortest_cue(end_s: float) -> None:
-    [cue] = cues([segment(5.0, end_s)])
-    assert (cue.start_ms, cue.end_ms) == (5000, 5000 + MIN_CUE_MS)
-
-
-@pytest.mark.parametrize("when", [{"start_s": -0.1}, {"end_s": -0.1}, {"start_s": float("nan")}])
-def test_a_time_before_the_beginning_is_no_segment(when: dict[str, float]) -> None:
-    with pytest.raises(ValidationError):
-        segment(**when)
-
-
-# One line
-
-
-@given(st.text(st.characters()))
-def test_one_line_is_one_line_of_utf_8(text: str) -> None:
-    """Lone surrogates, as a file name or a broken tokenizer gives them, included."""
-    line = one_line(text)
-    assert len(line.splitlines()) <= 1
-    assert line == line.strip()
-    assert line.encode().decode() == line
-    assert one_line(line) == line
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        (" Hello,\n\n world. ", "Hello, world."),
-        ("a\0b\x1b[31mc", "a b [31mc"),
-        ("tab\there", "tab here"),
-        ("\ud800", ""),
-        ("می\u200cخواهم", "می\u200cخواهم"),
-        ("👩\u200d🔬", "👩\u200d🔬"),
-        ("naïve — “quoted” … 日本語", "naïve — “quoted” … 日本語"),
-    ],
-)
-def test_one_line_drops_what_ends_a_line_and_keeps_what_is_read(text: str, line: str) -> None:
-    assert one_line(text) == line
+def cues_of(whole: Transcript) -> list[Cue]:
+    return cues(whole.segments, whole.layout)
 
 
 # SubRip
@@ -124,13 +40,13 @@ def test_one_line_drops_what_ends_a_line_and_keeps_what_is_read(text: str, line:
 @example([segment(text="--->")])
 @example([segment(text="a ----> b")])
 def test_srt_is_read_back_as_it_was_meant(segments: list[Segment]) -> None:
-    made = cues(segments)
+    made = cues_of(transcript(*segments))
     found = list(srt.parse(to_srt(transcript(*segments)).encode().decode()))
     assert [cue.index for cue in found] == list(range(1, len(made) + 1))
     assert [cue.start for cue in found] == [timedelta(milliseconds=cue.start_ms) for cue in made]
     assert [cue.end for cue in found] == [timedelta(milliseconds=cue.end_ms) for cue in made]
-    if not any("-->" in cue.text for cue in made):
-        assert [cue.content for cue in found] == [cue.text for cue in made]
+    if not any("-->" in line for cue in made for line in cue.lines):
+        assert [tuple(cue.content.split("\n")) for cue in found] == [cue.lines for cue in made]
 
 
 @given(SEGMENTS)
@@ -138,16 +54,29 @@ def test_srt_is_read_back_as_it_was_meant(segments: list[Segment]) -> None:
 @example([segment(text="a -----> b")])
 def test_no_text_of_an_srt_holds_the_arrow_of_a_time_line(segments: list[Segment]) -> None:
     lines = to_srt(transcript(*segments)).splitlines()
-    assert sum("-->" in line for line in lines) == len(cues(segments))
+    assert sum("-->" in line for line in lines) == len(cues_of(transcript(*segments)))
 
 
 def test_an_arrow_in_the_text_of_an_srt_is_shortened() -> None:
     assert "\nfrom A -> B\n" in to_srt(transcript(segment(text="from A --> B")))
 
 
+LONG = "It was the first evening of the year on which one could smell the spring."
+
+
 def test_an_srt_looks_as_players_expect() -> None:
-    made = to_srt(transcript(segment(0, 1.5, "One."), segment(3661.001, 3662, "Two.")))
-    assert made == "1\n00:00:00,000 --> 00:00:01,500\nOne.\n\n2\n01:01:01,001 --> 01:01:02,000\nTwo.\n\n"
+    made = to_srt(transcript(segment(0, 1.5, "One."), segment(3661.001, 3666, LONG)))
+    assert made == (
+        "1\n00:00:00,000 --> 00:00:02,000\nOne.\n\n"
+        "2\n01:01:01,001 --> 01:01:06,500\n"
+        "It was the first evening of the year\non which one could smell the spring.\n\n"
+    )
+
+
+@pytest.mark.parametrize(("layout", "lines"), [(Layout(line_chars=80), 1), (Layout(line_chars=30), 3)])
+def test_a_transcript_says_how_its_lines_are_laid_out(layout: Layout, lines: int) -> None:
+    made = to_vtt(transcript(segment(0, 6, LONG), layout=layout.model_copy(update={"lines": lines})))
+    assert len(made.strip().splitlines()) == 3 + lines
 
 
 def test_times_beyond_99_hours_are_read_back_from_srt() -> None:
@@ -160,13 +89,13 @@ def test_times_beyond_99_hours_are_read_back_from_srt() -> None:
 
 @given(SEGMENTS)
 def test_vtt_is_read_back_as_it_was_meant(segments: list[Segment]) -> None:
-    made = cues(segments)
+    made = cues_of(transcript(*segments))
     found = webvtt.from_string(to_vtt(transcript(*segments)).encode().decode())
     assert [(cue.start, cue.end) for cue in found] == [
         (timestamp(cue.start_ms, "."), timestamp(cue.end_ms, ".")) for cue in made
     ]
     texts = [cue.raw_text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") for cue in found]
-    assert texts == [cue.text for cue in made]
+    assert [tuple(text.split("\n")) for text in texts] == [cue.lines for cue in made]
 
 
 def test_a_vtt_escapes_what_it_gives_a_meaning() -> None:
@@ -174,8 +103,11 @@ def test_a_vtt_escapes_what_it_gives_a_meaning() -> None:
 
 
 def test_a_vtt_looks_as_browsers_expect() -> None:
-    made = to_vtt(transcript(segment(0, 1.5, "One."), segment(3661.001, 3662, "Two.")))
-    assert made == "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nOne.\n\n01:01:01.001 --> 01:01:02.000\nTwo.\n\n"
+    made = to_vtt(transcript(segment(0, 1.5, "One."), segment(3661.001, 3666, LONG)))
+    assert made == (
+        "WEBVTT\n\n00:00:00.000 --> 00:00:02.000\nOne.\n\n"
+        "01:01:01.001 --> 01:01:06.500\nIt was the first evening of the year\non which one could smell the spring.\n\n"
+    )
 
 
 def test_times_beyond_99_hours_are_read_back_from_vtt() -> None:
@@ -199,15 +131,26 @@ def test_every_row_of_a_tsv_has_three_columns(segments: list[Segment]) -> None:
     heading, *rows = (line.split("\t") for line in to_tsv(transcript(*segments)).splitlines())
     assert heading == ["start", "end", "text"]
     assert [(int(start), int(end), text) for start, end, text in rows] == [
-        (cue.start_ms, cue.end_ms, cue.text) for cue in cues(segments)
+        (cue.start_ms, cue.end_ms, " ".join(cue.lines)) for cue in cues_of(transcript(*segments))
     ]
 
 
 @given(SEGMENTS)
-def test_json_is_the_canonical_transcript(segments: list[Segment]) -> None:
-    whole = transcript(*segments)
+def test_json_with_words_is_the_canonical_transcript(segments: list[Segment]) -> None:
+    whole = transcript(*segments, layout=Layout(words=True))
     assert Transcript.model_validate_json(to_json(whole)) == whole
     assert json.loads(to_json(whole)) == whole.model_dump(mode="json")
+
+
+def test_json_has_no_times_of_words_unless_they_are_asked_for() -> None:
+    spoken = segment(text="Hello.", words=(Word(0.1, 0.9, "Hello."),))
+    [said] = json.loads(to_json(transcript(spoken)))["segments"]
+    assert "words" not in said
+    assert Transcript.model_validate_json(to_json(transcript(spoken))).segments == (
+        spoken.model_copy(update={"words": ()}),
+    )
+    [said] = json.loads(to_json(transcript(spoken, layout=Layout(words=True))))["segments"]
+    assert said["words"] == [[0.1, 0.9, "Hello."]]
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
