@@ -18,6 +18,7 @@ MIN_CUE_MS = 100  # players drop a cue of no length
 SHORT_CUE_MS = 1000  # nobody reads one that is gone sooner
 MAX_CUE_MS = 7000
 LINGER_MS = 500
+FLICKER_MS = 500  # a screen that is empty for less than this only disturbs
 GAP_MS = 80  # two frames: the eye sees that the text has changed
 PAUSE_MS = 600  # between segments: what follows is another thought, or another person
 COLUMNS_PER_S = 20  # that people read
@@ -225,6 +226,8 @@ def _timed(spoken: list[Cue]) -> list[Cue]:
         start_ms = max(cue.start_ms, made[-1].end_ms if made else 0)
         read_ms = 1000 * sum(map(width, cue.lines)) // COLUMNS_PER_S
         wanted_ms = max(cue.end_ms + LINGER_MS, start_ms + max(SHORT_CUE_MS, read_ms))
+        if next_ms - wanted_ms < FLICKER_MS:
+            wanted_ms = int(next_ms)
         end_ms = min(wanted_ms, start_ms + MAX_CUE_MS, next_ms - GAP_MS)
         made.append(replace(cue, start_ms=start_ms, end_ms=int(max(end_ms, start_ms + MIN_CUE_MS))))
     return made

@@ -205,6 +205,13 @@ def test_a_cue_gives_way_to_the_next() -> None:
     assert first.end_ms == second.start_ms - GAP_MS
 
 
+@pytest.mark.parametrize(("pause_s", "left_s"), [(0.7, GAP_MS / 1000), (0.9, GAP_MS / 1000), (1.5, 1.0)])
+def test_the_screen_is_not_empty_for_a_moment_only(pause_s: float, left_s: float) -> None:
+    one = said("He did not hear his mother come in.")
+    first, second = cues([one, said("She closed the door.", one.end_s + pause_s)], LAYOUT)
+    assert second.start_ms - first.end_ms == pytest.approx(1000 * left_s, abs=1)
+
+
 def test_a_short_cue_stays_for_a_second_and_a_fast_one_until_it_is_read() -> None:
     short, fast = cues([said("Yes."), said("He did not hear his mother come in again.", 9.0, per_s=40)], LAYOUT)
     assert (short.start_ms, short.end_ms) == (0, 1000)
