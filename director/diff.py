@@ -1,10 +1,10 @@
 """What is missing: recordings compared with records. Pure."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable
-from pathlib import PurePosixPath
 
 from shared.jobs import Format
-from shared.names import output_key
+from shared.names import output_key, without_suffix
 from shared.sources import Recording
 from shared.transcript import Failure, Provenance
 
@@ -27,18 +27,19 @@ def stems(paths: Iterable[str]) -> dict[str, str]:
     Recordings that differ only in their extension (or, for file systems that do not see it, in their case) get their
     full names, every one of them, so that none depends on which was there first.
     """
-    chosen = {path: str(PurePosixPath(path).with_suffix("")) for path in paths}
+    chosen = {path: without_suffix(path) for path in paths}
     while True:
-        takers: dict[str, list[str]] = {}
-        for path, stem in chosen.items():
-            takers.setdefault(stem.casefold(), []).append(path)
-        colliding = [path for group in takers.values() if len(group) > 1 for path in group if chosen[path] != path]
-        if not colliding:
+        takers = Counter(map(str.casefold, chosen.values()))
+        if len(takers) == len(chosen):
             return chosen
         # A full name may in turn be another's stem (`a.mp3` beside `a.mp3.flac`), hence the loop.
-        chosen.update({path: path for path in colliding})
+        colliding = [path for path, stem in chosen.items() if stem != path and takers[stem.casefold()] > 1]
+        if not colliding:
+            return chosen
+        chosen.update(zip(colliding, colliding, strict=True))
 
 
 def missing_formats(stem: str, formats: Iterable[Format], existing: Collection[str]) -> tuple[Format, ...]:
     """The formats of which no file is among the names `existing` in the folder."""
-    return tuple(fmt for fmt in formats if PurePosixPath(output_key(stem, fmt)).name not in existing)
+    name = stem.rpartition("/")[2]
+    return tuple(fmt for fmt in formats if output_key(name, fmt) not in existing)

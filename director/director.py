@@ -1,35 +1,37 @@
 """Keeps a window of jobs on the queue, and follows them until each has a transcript or a reason."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from uuid import uuid4
 
 import structlog
 
-from director.plan import jobs, longest_first
-from director.scan import Missing
+from director.backlog import Backlog, PartStored, Settled
+from director.estimate import Rates
+from director.plan import JOB_S
+from director.planner import Planned, Planner
 from shared.errors import JobError, RetryableError
-from shared.jobs import Format, Job, Options, Slice
-from shared.queue import BATCH, JobQueue, QueueMissing
+from shared.jobs import Format, Job, Layout, Options, Slice
+from shared.queue import BATCH, Delivery, JobQueue, QueueMissing
 from shared.records import Records
+from shared.sources import RecordingSource
 from shared.transcript import Failure, Provenance, utc_now
 
 log = structlog.get_logger()
 
 POLL_S = 1.0
 POLL_SHARE = 0.1  # of the time at most is spent on asking a slow store
+FILL_S = 2.0  # then there is a look at what is done, however much there is to be queued yet
 TROUBLE_S = 900.0
 STALLED_S = 15.0  # an empty queue with jobs outstanding has lost them; counts may lag behind for some seconds
 
 
-@dataclass(frozen=True)
-class Settled:
-    """A recording that is done with: it has a transcript or a failure record."""
-
-    missing: Missing
-    result: Provenance | Failure
+@dataclass
+class _Outstanding:
+    planned: Planned
+    n_settled: int = 0
+    """So many of its recordings, from the first on, are settled."""
 
 
 @dataclass
@@ -37,11 +39,13 @@ class Director:
     """One run: everything missing is queued, longest first, a window at a time."""
 
     queue: JobQueue
+    source: RecordingSource
     records: Records
     options: Options
     formats: tuple[Format, ...]
     window: int
     max_receives: int
+    layout: Layout = field(default_factory=Layout)
     redo: bool = False
     retry_failed: bool = False
     run_id: str = field(default_factory=lambda: uuid4().hex)
@@ -49,31 +53,37 @@ class Director:
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        self._outstanding: dict[str, tuple[Missing, Job]] = {}
+        self._outstanding: dict[str, _Outstanding] = {}
+        self._unsent: list[Planned] = []
+        self._exhausted = False
+        self._cut_and_settled: set[str] = set()
+        self._forgiven: set[str] = set()
+        self._buried: set[tuple[str, str]] = set()
+        self._unsaved: dict[str, Failure] = {}
         self._empty_since: float | None = None
         self._round = 0
-        self._unsaved: dict[str, Failure] = {}
-        self._unsent: list[tuple[Missing, Job]] = []
         self._in_trouble_since: float | None = None
 
-    def direct(self, missing: list[Missing], *, follow: bool) -> Iterator[Settled | None]:
+    def direct(
+        self, missing: Backlog, *, follow: bool, rates: Rates | None = None, job_s: float = JOB_S
+    ) -> Iterator[Settled | PartStored | None]:
         """Queue what is missing; with `follow`, go on until all of it is settled, else until all of it is queued.
 
         Yields what was settled, and None after each look, so that the caller can show it and look after its workers.
         Raises: QueueError: if the queue cannot be used. RetryableError: if the queue or the store stays unreachable.
         """
-        redo = self.run_id if self.redo else None
-        waiting = jobs(longest_first(missing), self.options, self.formats, redo=redo)
-        exhausted = False
-        while not exhausted or (follow and self._outstanding):
-            began = self.clock()
+        planner = Planner(self.source, self.records, missing, rates or Rates(), job_s)
+        while not self._is_over(follow=follow):
+            pause_s = POLL_S
             try:
-                while not exhausted and len(self._outstanding) < self.window:
-                    exhausted = not self._send_some(waiting)
+                yield from self._fill(planner)
+                began = self.clock()
                 yield from self._look()
                 if follow:
                     self._send_lost_again()
                 self._in_trouble_since = None
+                more_to_send = self._has_room and not self._exhausted
+                pause_s = 0.0 if more_to_send else max(POLL_S, (self.clock() - began) * (1 / POLL_SHARE - 1))
             except QueueMissing:
                 log.warning("queue.lost", queue=self.queue.name)
                 self.queue.ensure()
@@ -81,90 +91,67 @@ class Director:
             except RetryableError as error:
                 self._bear(error)
             yield None
-            if not exhausted or (follow and self._outstanding):
-                self.sleep(max(POLL_S, (self.clock() - began) * (1 / POLL_SHARE - 1)))
+            if pause_s and not self._is_over(follow=follow):
+                self.sleep(pause_s)
 
-    def _send_some(self, waiting: Iterator[tuple[Missing, Job]]) -> bool:
-        room = min(BATCH, self.window - len(self._outstanding))
-        if not self._unsent:
-            self._unsent = list(islice(waiting, room))
-        if not self._unsent:
-            return False
-        if self.retry_failed or self.redo:  # or the old reason would be taken for the new one
-            for each, _ in self._unsent:
-                self.records.forgive(each.recording.path)
-        self._send([job for _, job in self._unsent])
-        self._outstanding |= {job.id: (each, job) for each, job in self._unsent}
-        log.info("jobs.queued", n=len(self._unsent), outstanding=len(self._outstanding))
-        self._unsent = []
-        return True
+    def _is_over(self, *, follow: bool) -> bool:
+        return self._exhausted and not self._unsent and not (follow and self._outstanding)
 
-    def _bear(self, error: RetryableError) -> None:
-        """A share that is away for some minutes must not end the night."""
-        self._in_trouble_since = self._in_trouble_since or self.clock()
-        log.warning("director.paused", why=str(error))
-        if self.clock() - self._in_trouble_since > TROUBLE_S:
-            raise error
+    # Queueing
 
-    def _send(self, sent: list[Job]) -> None:
-        # Another round of sending needs other deduplication ids, or nothing would be queued for five minutes.
-        self.queue.send(sent, self.run_id, again=self._round)
+    @property
+    def _has_room(self) -> bool:
+        return len(self._outstanding) + len(self._unsent) < self.window
 
-    def _look(self) -> Iterator[Settled]:
-        self.record_dead_letters()
-        for job_id, (each, job) in list(self._outstanding.items()):
-            result = self._result(each, job)
-            if result is not None:
-                del self._outstanding[job_id]
-                yield Settled(each, result)
-
-    def _result(self, each: Missing, job: Job) -> Provenance | Failure | None:
-        path = each.recording.path
-        done = self.records.provenance(path)
-        if done and done.settles(job, job.slices[0]):
-            return done
-        failure = self.records.failure(path) or self._unsaved.get(path)
-        return failure if failure and failure.fingerprint == each.fingerprint else None
-
-    def record_dead_letters(self) -> None:
-        """Turn what was set aside into failure records. To be called before a scan, which goes by them.
-
-        A job that killed its workers left no reason behind, so it is given one; others have theirs already.
-        """
-        for letter in self.queue.dead_letters():
+    def _fill(self, planner: Planner) -> Iterator[Settled]:
+        """Queue jobs while there is room, for some seconds at most."""
+        until = self.clock() + FILL_S
+        while not self._exhausted and self._has_room and self.clock() < until:
             try:
-                job = Job.from_message(letter.body)
-            except JobError as error:
-                log.error("dead_letter.not_ours", why=str(error))
-                continue
-            saved = [self._record_dead(job, part_of, letter.reason) for part_of in job.slices]
-            if all(saved):
-                self.queue.bury(letter)
+                planned = next(planner)
+            except StopIteration:
+                self._exhausted = True
+                break
+            if isinstance(planned, Settled):
+                yield planned
+            else:
+                self._unsent.append(planned)
+            if len(self._unsent) == BATCH:
+                self._send_unsent()
+        self._send_unsent()
 
-    def _record_dead(self, job: Job, part_of: Slice, reason: str | None) -> bool:
-        path, fingerprint = part_of.recording, part_of.fingerprint
-        done, failed = self.records.provenance(path), self.records.failure(path)
-        if (done and done.settles(job, part_of)) or (failed and failed.fingerprint == fingerprint):
-            return True
-        failure = Failure(
-            recording=path,
-            fingerprint=fingerprint,
-            size=part_of.size,
-            mtime_ns=None,
-            reason=reason
-            or f"It was begun {self.max_receives} times and never finished: its worker died or was stopped each time, "
-            "perhaps for lack of memory (a smaller model needs less).",
-            attempts=self.max_receives,
-            worker="",
-            failed_at=utc_now(),
-        )
-        try:
-            self.records.fail(failure)
-        except RetryableError as error:  # a full disk: the reason is at least told, and the letter stays
-            log.error("failure.not_recorded", recording=path, why=str(error))
-            self._unsaved[path] = failure
-            return False
-        return True
+    def _send_unsent(self) -> None:
+        # One slice may have failed for all of its recording before the others were sent.
+        settled = self._cut_and_settled
+        self._unsent = [each for each in self._unsent if each.recordings[0].recording.path not in settled]
+        if not self._unsent:
+            return
+        if self.retry_failed or self.redo:  # or the old reason would be taken for the new one
+            for planned in self._unsent:
+                self._forgive(planned)
+        sent = {job.id: (job, planned) for planned in self._unsent for job in [self._job(planned)]}
+        self._send(job for job, _ in sent.values())
+        self._outstanding |= {job_id: _Outstanding(planned) for job_id, (_, planned) in sent.items()}
+        log.info("jobs.queued", n=len(sent), outstanding=len(self._outstanding))
+        self._unsent = []
+
+    def _forgive(self, planned: Planned) -> None:
+        for each in planned.recordings:
+            path = each.recording.path
+            if path not in self._forgiven:  # a slice of it may have failed in this run
+                self.records.forgive(path)
+                self._forgiven.add(path)
+
+    def _job(self, planned: Planned) -> Job:
+        return self._job_of(planned.slices())
+
+    def _job_of(self, slices: tuple[Slice, ...]) -> Job:
+        redo = self.run_id if self.redo else None
+        return Job(slices=slices, options=self.options, formats=self.formats, layout=self.layout, redo=redo)
+
+    def _send(self, jobs: Iterable[Job]) -> None:
+        # Another round of sending needs other deduplication ids, or nothing would be queued for five minutes.
+        self.queue.send(jobs, self.run_id, again=self._round)
 
     def _send_lost_again(self) -> None:
         """A server that was restarted has forgotten its messages; what is still outstanding then is sent again."""
@@ -180,4 +167,120 @@ class Director:
         self._empty_since = None
         self._round += 1
         log.warning("jobs.queued_again", n=len(self._outstanding))
-        self._send([job for _, job in self._outstanding.values()])
+        self._send(self._job(each.planned) for each in self._outstanding.values())
+
+    def _bear(self, error: RetryableError) -> None:
+        """A share that is away for some minutes must not end the night."""
+        self._in_trouble_since = self._in_trouble_since or self.clock()
+        log.warning("director.paused", why=str(error))
+        if self.clock() - self._in_trouble_since > TROUBLE_S:
+            raise error
+
+    # Following
+
+    def _look(self) -> Iterator[Settled | PartStored]:
+        self.record_dead_letters()
+        parts: dict[str, frozenset[int]] = {}
+        for job_id, each in list(self._outstanding.items()):
+            if each.planned.cuts:
+                yield from self._look_at_slice(job_id, each.planned, parts)
+            else:
+                yield from self._look_at_whole(job_id, each)
+
+    def _look_at_whole(self, job_id: str, job: _Outstanding) -> Iterator[Settled]:
+        """The recordings of a job mostly come in their order, so what follows the first that is not there can wait."""
+        while result := self._result(job.planned, job.n_settled):
+            yield self._settled(job.planned, job.n_settled, result)
+            job.n_settled += 1
+            if job.n_settled == len(job.planned.recordings):
+                del self._outstanding[job_id]
+                return
+
+    def _look_at_slice(
+        self, job_id: str, planned: Planned, parts: dict[str, frozenset[int]]
+    ) -> Iterator[Settled | PartStored]:
+        """A slice leaves the window once its part is stored, so that the next ones have room.
+
+        All but the last one: if the queue is lost before all parts were put together, sending that again does it.
+        """
+        path = planned.recordings[0].recording.path
+        if path not in parts and path not in self._cut_and_settled:
+            if result := self._result(planned, 0):
+                self._cut_and_settled.add(path)
+                yield self._settled(planned, 0, result)
+            else:
+                parts[path] = self.records.stored(self._job(planned), planned.slice_of(0))
+        if path in self._cut_and_settled:
+            del self._outstanding[job_id]
+        elif planned.index in parts[path] and (end_s := planned.slice_of(0).end_s) is not None:
+            del self._outstanding[job_id]
+            yield PartStored(planned.recordings[0], end_s - planned.slice_of(0).start_s)
+
+    def _settled(self, planned: Planned, at: int, result: Provenance | Failure) -> Settled:
+        missing = planned.recordings[at]
+        self._forgiven.discard(missing.recording.path)
+        return Settled(missing, result)
+
+    def _result(self, planned: Planned, at: int) -> Provenance | Failure | None:
+        path, fingerprint = planned.recordings[at].recording.path, planned.fingerprints[at]
+        if done := self.records.provenance(path):
+            part_of = planned.slice_of(at)
+            if done.settles(self._job_of((part_of,)), part_of):
+                return done
+        failure = self.records.failure(path) or self._unsaved.get(path)
+        return failure if failure and failure.fingerprint == fingerprint else None
+
+    def record_dead_letters(self) -> None:
+        """Turn what was set aside into failure records. To be called before a scan, which goes by them.
+
+        A job that killed its workers left no reason behind, so it is given one; others have theirs already.
+        """
+        for letter in self.queue.dead_letters():
+            try:
+                job = Job.from_message(letter.body)
+            except JobError as error:
+                log.error("dead_letter.not_ours", why=str(error))
+                continue
+            saved = [
+                self._is_of_old(part_of, letter) or self._record_dead(job, part_of, letter) for part_of in job.slices
+            ]
+            if all(saved):
+                self.queue.bury(letter)
+
+    def _is_of_old(self, part_of: Slice, letter: Delivery) -> bool:
+        """Whether a letter tells why a recording failed in another run, which was forgiven in this one.
+
+        Once for each run: a director at work beside this one may have given it up anew, and has to learn it.
+        """
+        if letter.run in (None, self.run_id) or part_of.recording not in self._forgiven:
+            return False
+        told = (part_of.recording, str(letter.run))
+        if told in self._buried:
+            return False
+        self._buried.add(told)
+        return True
+
+    def _record_dead(self, job: Job, part_of: Slice, letter: Delivery) -> bool:
+        path, fingerprint = part_of.recording, part_of.fingerprint
+        done, failed = self.records.provenance(path), self.records.failure(path)
+        if (done and done.settles(job, part_of)) or (failed and failed.fingerprint == fingerprint):
+            return True
+        failure = Failure(
+            recording=path,
+            fingerprint=fingerprint,
+            size=part_of.size,
+            mtime_ns=None,
+            reason=letter.reason
+            or f"It was begun {self.max_receives} times and never finished: its worker died or was stopped each time, "
+            "perhaps for lack of memory (a smaller model needs less).",
+            attempts=self.max_receives,
+            worker=letter.worker or "",
+            failed_at=utc_now(),
+        )
+        try:
+            self.records.fail(failure)
+        except RetryableError as error:  # a full disk: the reason is at least told, and the letter stays
+            log.error("failure.not_recorded", recording=path, why=str(error))
+            self._unsaved[path] = failure
+            return False
+        return True

@@ -1,11 +1,13 @@
 """How much sound there is and how long it will take, roughly: probing a million files would take the night. Pure."""
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from pathlib import PurePosixPath
-from typing import TypeVar
+from collections.abc import Mapping
+from hashlib import blake2b
+from heapq import nsmallest
 
-T = TypeVar("T")
+from director.backlog import Backlog, Missing
+from shared.names import suffix
 
 # Audio-seconds per second of one core for `base`, measured on read English (docs/performance.md).
 BASE_SPEED = {"faster-whisper": 20.0, "openai-whisper": 9.0}
@@ -53,6 +55,10 @@ class LengthEstimate:
         each = [self._of_kind(kind, size) for kind, size in self._pending_bytes.items() if size]
         return None if None in each else sum(self._pending_s.values()) + sum(s for s in each if s is not None)
 
+    def rates(self) -> "Rates":
+        """What is known now, for a plan."""
+        return Rates({kind: self._known_s[kind] / n_bytes for kind, n_bytes in self._known_bytes.items() if n_bytes})
+
     def _of_kind(self, kind: str, size: int) -> float | None:
         for known in (kind, _ANY):
             if self._known_bytes[known]:
@@ -61,17 +67,36 @@ class LengthEstimate:
 
 
 _ANY = ""
+UNKNOWN_RATE = 1 / 16_000  # seconds a byte: of an mp3 of 128 kbit/s
+
+
+class Rates:
+    """Seconds of sound in a byte, by kind of file, for plans: rounded, so that a plan outlives a better estimate."""
+
+    def __init__(self, seconds_per_byte: Mapping[str, float] | None = None) -> None:
+        # In steps of half a power of two: no more than a fifth from the truth, and rarely another one tomorrow.
+        self._rates = {
+            kind: 2 ** (round(2 * math.log2(rate)) / 2) for kind, rate in (seconds_per_byte or {}).items() if rate > 0
+        }
+
+    def seconds(self, path: str, size: int) -> float:
+        """The likely length of a recording."""
+        return size * (self._rates.get(_kind(path)) or self._rates.get(_ANY) or UNKNOWN_RATE)
 
 
 def _kind(path: str) -> str:
-    return PurePosixPath(path).suffix.lower() or "."
+    return suffix(path) or "."
 
 
-def sample(files: Sequence[T], at_most: int) -> Sequence[T]:
-    """Some of the files, evenly spread over their order."""
-    if len(files) <= at_most:
-        return files
-    return [files[i * len(files) // at_most] for i in range(at_most)]
+def chance(path: str) -> float:
+    """A number from 0 to 1 that is a recording's own, whichever others there are."""
+    return int.from_bytes(blake2b(path.encode(), digest_size=8).digest()) / 2**64
+
+
+def sample(missing: Backlog, at_most: int) -> list[Missing]:
+    """Some of the recordings, mostly the same ones when others are added or done."""
+    chosen = nsmallest(at_most, range(len(missing)), key=[chance(path) for path, _ in missing.sized()].__getitem__)
+    return [missing[at] for at in chosen]
 
 
 def typical_speed(engine: str, model: str) -> float:

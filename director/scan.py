@@ -3,38 +3,30 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import chain, count, groupby
-from pathlib import PurePosixPath
+from functools import cached_property
+from itertools import chain, count
 
 import structlog
 
+from director.backlog import Backlog, Missing
 from director.diff import SUBTITLES, missing_formats, same_at_a_glance, stems
+from director.renames import renamed
 from shared.errors import NightscribeError
-from shared.jobs import Format
+from shared.jobs import Format, Layout
 from shared.media import MEDIA_SUFFIXES, OTHER_SUFFIXES, probe
-from shared.names import FAILURES, TRANSCRIPTS, failure_key, output_key, transcript_key
+from shared.names import FAILURES, PARTS, TRANSCRIPTS, output_key, suffix, with_suffix, without_suffix
 from shared.records import Records
-from shared.sources import Recording, RecordingSource, Unreadable
+from shared.sources import Folder, Recording, RecordingSource, Unreadable
 from shared.transcript import Failure, Provenance
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A recording that is to be transcribed."""
-
-    recording: Recording
-    fingerprint: str
-    stem: str
 
 
 @dataclass
 class Scan:
     """What a look at source and store has shown."""
 
-    missing: list[Missing] = field(default_factory=list)
+    missing: Backlog = field(default_factory=Backlog)
     n_finished: int = 0
     finished_audio_s: float = 0.0
     finished_processing_s: float = 0.0
@@ -56,6 +48,44 @@ class Scan:
         return len(self.missing) + self.n_finished + self.n_foreign + sum(len(other) for other in others)
 
 
+class _Known:
+    """What the store has for one folder of the source."""
+
+    def __init__(self, records: Records, folder: str) -> None:
+        listing = records.store.listing
+        self._records = records
+        self._folder = folder
+        finished, self.below = listing(TRANSCRIPTS + folder)
+        self.finished = set(finished)
+        self.failed = set(listing(FAILURES + folder)[0])
+        self.begun = set(listing(PARTS + folder)[1])
+        self.existing = set(listing(folder)[0])
+
+    def is_finished(self, name: str) -> bool:
+        """Whether there is a transcript of the recording of that name, perhaps as it was before it was changed."""
+        return bool(self.finished) and with_suffix(name, ".json") in self.finished
+
+    def provenance(self, name: str) -> Provenance | None:
+        """Of the finished recording of that name."""
+        return self._records.provenance(self._folder + name) if self.is_finished(name) else None
+
+    def failure(self, name: str) -> Failure | None:
+        """Of the recording of that name that failed."""
+        failed = self.failed and with_suffix(name, ".json") in self.failed
+        return self._records.failure(self._folder + name) if failed else None
+
+    def begun_stem(self, name: str) -> str | None:
+        """Of the recording of that name whose work has begun."""
+        begun = self.begun and with_suffix(name, "") in self.begun
+        return self._records.begun_stem(self._folder + name) if begun else None
+
+    @cached_property
+    def taken(self) -> set[str]:
+        """Stems of text files that are ours; perhaps of recordings that are gone and left only them."""
+        keys = (TRANSCRIPTS + self._folder + name for name in self.finished)
+        return {done.stem for key in keys if (done := self._records.provenance_at(key))}
+
+
 @dataclass
 class Scanner:
     """Looks at everything once; what it can mend without transcribing (a missing text file, a rename) it mends."""
@@ -64,6 +94,7 @@ class Scanner:
     records: Records
     formats: tuple[Format, ...]
     settle_s: float
+    layout: Layout = field(default_factory=Layout)
     redo: bool = False
     retry_failed: bool = False
     dry_run: bool = False
@@ -75,19 +106,20 @@ class Scanner:
     def scan(self, progress: Callable[[int], None] = lambda _: None) -> Scan:
         """Look at the whole source; `progress` is told how many files were seen."""
         self._scan = Scan()
-        self._seen: set[str] = set()
+        self._orphans: list[str] = []
+        self._left: list[str] = []
         n_seen = 0
         recent: list[Missing] = []
-        for folder, found in groupby(self.source.list(), key=lambda item: str(PurePosixPath(item.path).parent)):
-            items = list(found)
-            self._scan.unreadable.extend(item for item in items if isinstance(item, Unreadable))
-            recordings = [item for item in items if isinstance(item, Recording)]
-            for missing in self._folder("" if folder == "." else folder + "/", recordings):
+        for folder in self.source.folders():
+            self._scan.unreadable.extend(folder.unreadable)
+            for missing in self._missing(folder):
                 (recent if self._is_recent(missing.recording) else self._scan.missing).append(missing)
-            n_seen += len(items)
+            n_seen += len(folder.recordings) + len(folder.unreadable)
             progress(n_seen)
         self._wait_for(recent)
-        self._follow_renames()
+        # What cannot be looked at now is not gone: its transcript is not to be given away.
+        if self._scan.missing and not self._scan.unreadable and not self.redo:
+            self._follow_renames()
         return self._scan
 
     def _is_recent(self, recording: Recording) -> bool:
@@ -110,45 +142,48 @@ class Scanner:
             else:
                 self._scan.being_written.append(missing.recording.path)
 
-    def _folder(self, folder: str, files: list[Recording]) -> Iterator[Missing]:
-        names = self.records.store.names
-        finished = {TRANSCRIPTS + folder + name for name in names(TRANSCRIPTS + folder)}
-        failed = {FAILURES + folder + name for name in names(FAILURES + folder)}
-        existing = set(names(folder))
-        recordings = [r for r in files if transcript_key(r.path) in finished or self._is_recording(r)]
-        free_stem = partial(self._free_stem, existing=existing, finished=finished)
+    def _missing(self, folder: Folder) -> Iterator[Missing]:
+        path = folder.path
+        known = _Known(self.records, path)
+        names = {recording.path: recording.path[len(path) :] for recording in folder.recordings}
+        if known.finished or known.below:
+            self._orphans.extend(
+                TRANSCRIPTS + path + name
+                for name in known.finished.difference(with_suffix(name, ".json") for name in names.values())
+            )
+            self._left.extend(f"{TRANSCRIPTS}{path}{name}/" for name in set(known.below).difference(folder.below))
+        recordings = [r for r in folder.recordings if known.is_finished(names[r.path]) or self._is_recording(r)]
         where = stems(r.path for r in recordings)
         for recording in recordings:
-            self._seen.add(transcript_key(recording.path))
             try:
-                provenance = (
-                    self.records.provenance(recording.path) if transcript_key(recording.path) in finished else None
-                )
-                if provenance and self._same(recording, provenance):
-                    if not self.redo:
-                        self._finished(provenance, existing)
-                        continue
-                else:
-                    failure = self.records.failure(recording.path) if failure_key(recording.path) in failed else None
-                    if failure and not self.retry_failed and self._same(recording, failure):
-                        self._scan.failed_before.append(failure)
-                        continue
-                if provenance and not self._would_hit_others(provenance, existing):
-                    stem: str | None = provenance.stem
-                else:
-                    stem = free_stem(recording.path, where[recording.path])
-                if stem is None:
-                    self._scan.n_foreign += 1
-                    continue
-                yield Missing(recording, self.source.fingerprint(recording), stem)
+                stem = self._stem(recording, names[recording.path], where[recording.path], known)
             except NightscribeError as error:
                 self._scan.unreadable.append(Unreadable(recording.path, str(error)))
+                continue
+            if stem is not None:
+                yield Missing(recording, stem)
+
+    def _stem(self, recording: Recording, name: str, usual: str, known: _Known) -> str | None:
+        """Where the text files of a missing recording go; None if it is not missing, which is counted."""
+        provenance = known.provenance(name)
+        if provenance and self._same(recording, provenance):
+            if not self.redo:
+                self._finished(provenance, known.existing)
+                return None
+        elif not self.retry_failed and (failure := known.failure(name)) and self._same(recording, failure):
+            self._scan.failed_before.append(failure)
+            return None
+        if provenance and not self._would_hit_others(provenance, known.existing):
+            return provenance.stem
+        stem = self._free_stem(recording.path, usual, known, begun=known.begun_stem(name))
+        self._scan.n_foreign += stem is None
+        return stem
 
     def _is_recording(self, file: Recording) -> bool:
-        suffix = PurePosixPath(file.path).suffix.lower().removeprefix(".")
-        if suffix in MEDIA_SUFFIXES:
+        kind = suffix(file.path).removeprefix(".")
+        if kind in MEDIA_SUFFIXES:
             return True
-        if suffix in OTHER_SUFFIXES or not file.size:
+        if kind in OTHER_SUFFIXES or not file.size:
             return False
         try:
             with self.source.local(file.path) as path:
@@ -172,16 +207,15 @@ class Scanner:
         if lacking := missing_formats(provenance.stem, self.formats, existing):
             self._scan.rewritten.extend(output_key(provenance.stem, fmt) for fmt in lacking)
             if not self.dry_run and (transcript := self.records.transcript(provenance.recording)):
-                self.records.write_texts(transcript, lacking)
+                self.records.write_texts(transcript.model_copy(update={"layout": self.layout}), lacking)
 
-    def _free_stem(self, path: str, stem: str, *, existing: set[str], finished: set[str]) -> str | None:
+    def _free_stem(self, path: str, stem: str, known: _Known, *, begun: str | None) -> str | None:
         """Where the text files may go without touching any other; None if another tool has made all of them."""
-        begun = self.records.begun_stem(path)
         for candidate in chain((stem, path), (f"{path} ({n})" for n in count(2))):
-            lacking = missing_formats(candidate, self.formats, existing)
+            lacking = missing_formats(candidate, self.formats, known.existing)
             if len(lacking) == len(self.formats) or candidate == begun:
                 return candidate
-            if not lacking and set(self.formats) & SUBTITLES and not self._is_taken(candidate, finished):
+            if not lacking and set(self.formats) & SUBTITLES and candidate not in known.taken:
                 return None
         raise AssertionError("there is always a free name")
 
@@ -190,29 +224,21 @@ class Scanner:
         new = [fmt for fmt in self.formats if fmt not in provenance.formats]
         return len(missing_formats(provenance.stem, new, existing)) < len(new)
 
-    def _is_taken(self, stem: str, finished: set[str]) -> bool:
-        """Whether text files are ours, of another recording; perhaps of one that is gone and left only them."""
-        return any(other.stem == stem for key in finished if (other := self.records.provenance_at(key)))
-
     def _follow_renames(self) -> None:
         """Give a recording that was moved or renamed the transcript it had under its old name."""
-        candidates = {m.fingerprint: m for m in self._scan.missing} if not self.redo else {}
-        # What cannot be looked at now is not gone: its transcript is not to be given away.
-        if not candidates or self._scan.unreadable:
-            return
+        orphans = chain(self._orphans, chain.from_iterable(map(self.records.store.walk, self._left)))
         moved = set()
-        for key in self.records.store.walk(TRANSCRIPTS):
-            if key in self._seen or (orphan := self.records.orphan(key)) is None:
+        for key, at in renamed(self.source, self.records, orphans, self._scan.missing):
+            if (orphan := self.records.orphan(key)) is None:
                 continue
-            new = candidates.get(orphan.fingerprint)
-            if new is None or new.recording.path in moved:
-                continue
-            moved.add(new.recording.path)
-            usual = str(PurePosixPath(new.recording.path).with_suffix(""))
-            stem = orphan.stem if orphan.stem == usual else new.stem  # only its extension was changed
-            self._scan.renamed.append((orphan.recording, new.recording.path))
+            new = self._scan.missing[at]
+            path = new.recording.path
+            moved.add(at)
+            stem = orphan.stem if orphan.stem == without_suffix(path) else new.stem  # only its extension was changed
+            self._scan.renamed.append((orphan.recording, path))
             if not self.dry_run:
-                self.records.rename(orphan, new.recording.path, new.recording.mtime_ns, stem, self.formats)
-                log.info("recording.renamed", recording=new.recording.path, before=orphan.recording)
+                self.records.rename(orphan, path, new.recording.mtime_ns, stem, self.formats)
+                log.info("recording.renamed", recording=path, before=orphan.recording)
         self._scan.n_finished += len(moved)
-        self._scan.missing = [m for m in self._scan.missing if m.recording.path not in moved]
+        if moved:
+            self._scan.missing = self._scan.missing.without(moved)

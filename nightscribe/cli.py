@@ -13,6 +13,7 @@ import click
 import structlog
 from rich.console import Console
 
+from director.backlog import Settled
 from director.estimate import LengthEstimate
 from nightscribe import preflight
 from nightscribe import run as local
@@ -24,7 +25,7 @@ from shared.jobs import Options
 from shared.log import configure_logging
 from shared.records import Records
 from shared.settings import ENV_PREFIX, Settings, load_settings, shown_default
-from shared.sources import FolderSource
+from shared.sources import FolderSource, Unreadable
 from shared.store import FolderStore
 from worker import engines
 from worker.transcriber import Models
@@ -169,12 +170,17 @@ def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: 
     request = local.Request(source, dest, settings, redo=redo, retry_failed=retry_failed)
     made = request.director(local.open_queue(settings), settings.engine)
     made.record_dead_letters()
-    scan = request.scan(Console(stderr=True))
-    for _ in made.direct(scan.missing, follow=False):
-        pass
-    click.echo(f"Queued {count(len(scan.missing), 'recording')} on {settings.queue_name}.")
-    failed = list(failures(Tally(scan, LengthEstimate()), dest))
-    for line in [*before(scan), *failed]:
+    errors = Console(stderr=True)
+    tally = Tally(request.scan(errors), LengthEstimate())
+    request.survey(tally, errors)
+    n_gone = 0
+    for event in made.direct(tally.scan.missing, rates=tally.lengths.rates(), follow=False):
+        if isinstance(event, Settled) and isinstance(event.result, Unreadable):
+            tally.settle(event)
+            n_gone += 1
+    click.echo(f"Queued {count(tally.n_total - n_gone, 'recording')} on {settings.queue_name}.")
+    failed = list(failures(tally, dest))
+    for line in [*before(tally.scan), *failed]:
         click.echo(line)
     raise SystemExit(1 if failed else 0)
 

@@ -93,8 +93,8 @@ def _workers(tally: Tally) -> RenderableType:
     table.add_column(justify="right", width=4)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)  # the only one that may shrink
     for activity in tally.activities:
-        length_s = tally.length_s(activity.recording)
-        share = min(1.0, activity.done_s / length_s) if length_s else 0.0
+        work_s = tally.work_s(activity.recording)
+        share = min(1.0, activity.done_s / work_s) if work_s else 0.0
         again = f" (try {activity.receive_count})" if activity.receive_count > 1 else ""
         table.add_row(
             ProgressBar(total=1.0, completed=share, width=BAR_WIDTH, style="bar.back", complete_style="cyan"),

@@ -1,10 +1,11 @@
 """`nightscribe run`: everything on this machine until all is done."""
 
 import fcntl
+import math
 import signal
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +14,11 @@ from types import FrameType
 
 from rich.console import Console
 
+from director.backlog import Missing, PartStored, Settled
 from director.director import Director
 from director.estimate import LengthEstimate, sample, typical_speed
-from director.plan import longest_first
-from director.scan import Missing, Scan, Scanner
+from director.plan import job_s
+from director.scan import Scan, Scanner
 from nightscribe import preflight
 from nightscribe.local_queue import local_queue
 from nightscribe.pool import WorkerPool
@@ -25,7 +27,7 @@ from nightscribe.summary import all_done, before, failures, summary
 from nightscribe.tally import Tally
 from nightscribe.words import count, duration
 from shared.errors import NightscribeError, SetupError
-from shared.jobs import RECORDS_FOLDER, Options
+from shared.jobs import RECORDS_FOLDER, Layout, Options
 from shared.log import configure_logging
 from shared.media import probe
 from shared.queue import JobQueue, connect
@@ -37,8 +39,9 @@ from shared.transcript import Provenance
 from worker import engines
 from worker.weights.resolver import resolve
 
-SAMPLE_WHILE_WORKING = 32  # looking into a file takes time from the workers
+SAMPLE = 32  # looking into a file takes time before the first job is sent
 SAMPLE_FOR_DRY_RUN = 400
+PROBES_AT_ONCE = 4
 LISTED = 10
 
 
@@ -69,6 +72,7 @@ class Request:
             records=self.records,
             formats=self.settings.formats,
             settle_s=self.settings.settle_s,
+            layout=self.layout,
             redo=self.redo,
             retry_failed=self.retry_failed,
             dry_run=dry_run,
@@ -77,14 +81,48 @@ class Request:
         with console.status("Looking for recordings …") as status:
             return scanner.scan(lambda n: status.update(f"Looking for recordings … {count(n, 'file')} seen"))
 
+    def survey(self, tally: Tally, console: Console, *, at_most: int = SAMPLE) -> None:
+        """Look into some of the missing recordings, from which the length of the others follows."""
+        chosen = sample(tally.scan.missing, at_most)
+        with console.status("") as status, ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
+            try:
+                for number, (missing, seconds) in enumerate(
+                    zip(chosen, pool.map(self._length_s, chosen), strict=True), 1
+                ):
+                    status.update(f"Looking into {number:,} of {count(len(chosen), 'recording')} …")
+                    if seconds is not None:
+                        tally.foresee(missing.recording, seconds)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _length_s(self, missing: Missing) -> float | None:
+        with suppress(NightscribeError, OSError), self.recordings.local(missing.recording.path) as path:
+            return probe(path).duration_s
+        return None
+
+    @property
+    def layout(self) -> Layout:
+        """How texts are to look."""
+        settings = self.settings
+        return Layout(line_chars=settings.line_chars, lines=settings.lines, words=settings.word_timestamps)
+
     def director(self, queue: JobQueue, engine: str) -> Director:
         """What queues it."""
         settings = self.settings
         return Director(
             queue=queue,
+            source=self.recordings,
             records=self.records,
-            options=Options(engine=engine, model=settings.model, task=settings.task, language=settings.language),
+            options=Options(
+                engine=engine,
+                model=settings.model,
+                task=settings.task,
+                language=settings.language,
+                language_per_window=settings.language_per_window,
+            ),
             formats=settings.formats,
+            layout=self.layout,
             window=settings.window,
             max_receives=settings.max_receives,
             redo=self.redo,
@@ -92,8 +130,9 @@ class Request:
         )
 
     def _is_current(self, done: Provenance) -> bool:
-        asked = (self.settings.model, self.settings.task, self.settings.language)
-        return (done.options.model, done.options.task, done.options.language) == asked
+        asked = (self.settings.model, self.settings.task, self.settings.language, self.settings.language_per_window)
+        options = done.options
+        return (options.model, options.task, options.language, options.language_per_window) == asked
 
 
 def run(request: Request) -> int:
@@ -112,6 +151,8 @@ def run(request: Request) -> int:
             tally = Tally(request.scan(errors), LengthEstimate())
             if tally.n_total:
                 request.records.forget_activities()
+                request.survey(tally, errors)
+                tally.job_s = job_s(tally.total_s, settings.workers)
                 _fetch_weights(settings, engine, errors)
                 with local_queue(logs / "queue.log"):
                     _work(request, tally, engine, logs, errors)
@@ -136,13 +177,7 @@ def dry_run(request: Request) -> int:
     errors = Console(stderr=True)
     scan = request.scan(errors, dry_run=True)
     tally = Tally(scan, LengthEstimate())
-    ordered = longest_first(scan.missing)
-    chosen = sample(ordered, SAMPLE_FOR_DRY_RUN)
-    with errors.status("") as status:
-        for number, missing in enumerate(chosen, 1):
-            status.update(f"Looking into {number:,} of {count(len(chosen), 'recording')} …")
-            if (seconds := _length_s(request.recordings, missing)) is not None:
-                tally.foresee(missing.recording, seconds)
+    request.survey(tally, errors, at_most=SAMPLE_FOR_DRY_RUN)
     if scan.missing:
         total_s = tally.total_s or 0.0
         speed = _expected_speed(scan, settings, engine)
@@ -150,11 +185,10 @@ def dry_run(request: Request) -> int:
             f"Would transcribe {count(tally.n_total, 'recording')}, about {duration(total_s)} of sound, in "
             f"{_roughly(total_s / speed)} ({settings.model}, {engine}, {count(settings.workers, 'worker')})."
         )
-        for missing in ordered[:LISTED]:
-            length_s = tally.length_s(missing.recording.path)
-            print(f"  {missing.recording.path}" + (f" (about {duration(length_s)})" if length_s else ""))
-        if len(ordered) > LISTED:
-            print(f"  … and {len(ordered) - LISTED:,} more")
+        for path, length_s in tally.longest(LISTED):
+            print(f"  {path}" + (f" (about {duration(length_s)})" if length_s else ""))
+        if tally.n_total > LISTED:
+            print(f"  … and {tally.n_total - LISTED:,} more")
     else:
         print("Nothing to transcribe.")
     for line in [*before(scan, dry_run=True), *failures(tally, request.dest)]:
@@ -188,52 +222,29 @@ def open_queue(settings: Settings) -> JobQueue:
 def _work(request: Request, tally: Tally, engine: str, logs: Path, console: Console) -> None:
     settings, source, dest = request.settings, request.source, request.dest
     queue = open_queue(settings)
-    n_workers = min(settings.workers, tally.n_total)
+    n_workers = min(settings.workers, max(tally.n_total, math.ceil((tally.total_s or 0.0) / tally.job_s)))
     heading = f"nightscribe: {settings.model} on {engine}, {count(n_workers, 'worker')}, {source} → {dest}"
     environment = to_environment(settings) | {"OMP_NUM_THREADS": str(settings.threads)}
     with (
         WorkerPool(n_workers, [str(source.absolute()), str(dest.absolute())], environment, logs) as pool,
-        _sampled_lengths(request.recordings, tally) as learn,
         view(console, heading) as shown,
     ):
         progressed = False
-        for settled in request.director(queue, engine).direct(tally.scan.missing, follow=True):
-            if settled is not None:
-                tally.settle(settled)
+        director = request.director(queue, engine)
+        rates = tally.lengths.rates()
+        for event in director.direct(tally.scan.missing, rates=rates, job_s=tally.job_s, follow=True):
+            match event:
+                case Settled():
+                    tally.settle(event)
+                case PartStored():
+                    tally.store_part(event)
+            if event is not None:
                 progressed = True
                 continue
             pool.look_after(progressed=progressed)
             progressed = False
-            learn()
             tally.observe(request.records.activities(), time.monotonic())
             shown.show(tally)
-
-
-@contextmanager
-def _sampled_lengths(source: FolderSource, tally: Tally) -> Iterator[Callable[[], None]]:
-    """Look into some recordings beside the work, so that the time left can be told; gives what takes the results in."""
-    pool = ThreadPoolExecutor(1)
-    pending: dict[Future[float | None], Missing] = {
-        pool.submit(_length_s, source, missing): missing
-        for missing in sample(longest_first(tally.scan.missing), SAMPLE_WHILE_WORKING)
-    }
-
-    def learn() -> None:
-        for future in [future for future in pending if future.done()]:
-            missing = pending.pop(future)
-            if (seconds := future.result()) is not None:
-                tally.foresee(missing.recording, seconds)
-
-    try:
-        yield learn
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _length_s(source: FolderSource, missing: Missing) -> float | None:
-    with suppress(NightscribeError, OSError), source.local(missing.recording.path) as path:
-        return probe(path).duration_s
-    return None
 
 
 def _expected_speed(scan: Scan, settings: Settings, engine: str) -> float:

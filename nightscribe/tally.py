@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from heapq import nsmallest
 
-from director.director import Settled
+from director.backlog import PartStored, Settled
 from director.estimate import LengthEstimate
+from director.plan import JOB_S, LONGEST
 from director.scan import Scan
-from shared.sources import Recording
+from shared.sources import Recording, Unreadable
 from shared.transcript import Activity, Failure, Flag
+
+STALE_AFTER_S = 300.0
 
 
 @dataclass
@@ -16,6 +20,7 @@ class Tally:
 
     scan: Scan
     lengths: LengthEstimate
+    job_s: float = JOB_S
     done: int = 0
     done_audio_s: float = 0.0
     failed: list[Failure] = field(default_factory=list)
@@ -24,16 +29,22 @@ class Tally:
     working_since: float | None = None
 
     def __post_init__(self) -> None:
-        self._sizes = {m.recording.path: m.recording.size for m in self.scan.missing}
-        self._settled: set[str] = set()
-        for path, size in self._sizes.items():
+        self._open = dict(self.scan.missing.sized())
+        self._parts_s: dict[str, float] = {}
+        self.n_settled = 0
+        for path, size in self._open.items():
             self.lengths.expect(path, size)
 
     def settle(self, settled: Settled) -> None:
         """Count a recording that is done with."""
         recording, result = settled.missing.recording, settled.result
-        self._settled.add(recording.path)
+        self.n_settled += 1
+        del self._open[recording.path]
+        self._parts_s.pop(recording.path, None)
         self.lengths.settle(recording.path, recording.size)
+        if isinstance(result, Unreadable):
+            self.scan.unreadable.append(result)
+            return
         if isinstance(result, Failure):
             self.failed.append(result)
             return
@@ -43,34 +54,36 @@ class Tally:
         if result.flags:
             self.flagged.append((recording.path, result.flags))
 
+    def store_part(self, stored: PartStored) -> None:
+        """Count a slice of a recording that is not done with."""
+        path = stored.missing.recording.path
+        self._parts_s[path] = self._parts_s.get(path, 0.0) + stored.audio_s
+
     def observe(self, activities: Iterable[Activity], now: float) -> None:
         """Take in what the workers say they are doing."""
-        # One for each recording, the latest: a worker that died has left its own behind.
-        latest = {a.recording: a for a in sorted(activities, key=lambda a: a.updated_at)}
-        self.activities = [latest[path] for path in latest.keys() & self._sizes.keys() - self._settled]
-        self.activities.sort(key=lambda a: a.worker)
-        if self.working_since is None and (self.activities or self._settled):
+        open_ones = sorted((a for a in activities if a.recording in self._open), key=lambda a: a.updated_at)
+        if open_ones:
+            # A worker that died has left its own behind.
+            latest = open_ones[-1].updated_at
+            open_ones = [a for a in open_ones if (latest - a.updated_at).total_seconds() < STALE_AFTER_S]
+        self.activities = sorted(open_ones, key=lambda a: a.worker)
+        if self.working_since is None and (self.activities or self.n_settled):
             self.working_since = now
 
     def foresee(self, recording: Recording, length_s: float) -> None:
         """Take in how long a recording is that was looked into."""
-        if recording.path not in self._settled:
+        if recording.path in self._open:
             self.lengths.foresee(recording.path, recording.size, length_s)
 
     @property
     def n_total(self) -> int:
         """Recordings this run is to do."""
-        return len(self._sizes)
-
-    @property
-    def n_settled(self) -> int:
-        """Recordings done or failed."""
-        return len(self._settled)
+        return len(self.scan.missing)
 
     @property
     def heard_s(self) -> float:
         """Sound transcribed so far, that of unfinished recordings included."""
-        return self.done_audio_s + sum(a.done_s for a in self.activities)
+        return self.done_audio_s + sum(self._parts_s.values()) + sum(a.done_s for a in self.activities)
 
     @property
     def total_s(self) -> float | None:
@@ -79,8 +92,20 @@ class Tally:
         return None if pending_s is None else max(self.heard_s, self.done_audio_s + pending_s)
 
     def length_s(self, path: str) -> float | None:
-        """The likely length of one of this run's recordings."""
-        return self.lengths.seconds(path, self._sizes[path])
+        """The likely length of one of this run's recordings that is not yet done with."""
+        size = self._open.get(path)
+        return None if size is None else self.lengths.seconds(path, size)
+
+    def longest(self, at_most: int) -> list[tuple[str, float | None]]:
+        """Those that are likely the longest of this run's recordings, with their likely lengths."""
+        each = ((path, self.lengths.seconds(path, size), size) for path, size in self._open.items())
+        first = nsmallest(at_most, each, key=lambda found: (-(found[1] or 0.0), -found[2], found[0]))
+        return [(path, seconds) for path, seconds, _ in first]
+
+    def work_s(self, path: str) -> float | None:
+        """How much of it one worker is likely to have in hand: all of it, or a slice."""
+        length_s = self.length_s(path)
+        return length_s if length_s is None or length_s <= LONGEST * self.job_s else self.job_s
 
     def speed(self, now: float) -> float | None:
         """Seconds of sound a second, all workers together."""

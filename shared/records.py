@@ -16,13 +16,28 @@ from shared.transcript import Activity, Failure, Part, Provenance, Transcript
 
 log = structlog.get_logger()
 
-STEM = "stem"  # beside the parts of a recording
+# Beside the parts of a recording:
+STEM = "stem"
+CUTS = "cuts.json"
+
+# A transcript of hours is megabytes long, and a million of them are compared at each run: what is said before its
+# segments, which come last, is in its first bytes. Within a string, JSON writes no quotation mark without a backslash.
+HEADER_BYTES = 4096
+SEGMENTS = b',"segments":['
+END = b"]}"
 
 _Record = TypeVar("_Record", bound=BaseModel)
 
 
 class _Header(Provenance, extra="ignore"):
-    """A transcript read without its segments: a million of them are compared at each run."""
+    """A transcript read without its segments."""
+
+
+class _Cuts(Frozen):
+    """Where the sound of this fingerprint was cut."""
+
+    fingerprint: str
+    cuts: tuple[float, ...]
 
 
 class Records:
@@ -53,7 +68,14 @@ class Records:
 
     def provenance_at(self, key: str) -> Provenance | None:
         """How the transcript under a key was made."""
-        return self._load(_Header, key)
+        ends = self.store.ends(key, HEADER_BYTES, len(END))
+        if ends is None:
+            return None
+        header, segments, _ = ends[0].partition(SEGMENTS)
+        if segments and ends[1] == END:
+            with contextlib.suppress(ValidationError):
+                return _Header.model_validate_json(header + b"}")
+        return self._load(_Header, key)  # someone else's JSON may be written in another way, and a damaged one is told
 
     def transcript(self, recording: str) -> Transcript | None:
         """The canonical transcript of a finished recording."""
@@ -109,6 +131,21 @@ class Records:
                 return None
             found.append(part)
         return found
+
+    def stored(self, job: Job, of: Slice) -> frozenset[int]:
+        """Which slices of the recording have their results in store."""
+        before, after = f"{job.part_id(of)}-", ".json"
+        names = self.store.names(parts_folder(of.recording))
+        return frozenset(int(name[len(before) : -len(after)]) for name in names if name.startswith(before))
+
+    def keep_cuts(self, recording: str, fingerprint: str, cuts: tuple[float, ...]) -> None:
+        """Remember where a recording is cut: a later run that cuts it there again finds the parts of this one."""
+        self._save(parts_folder(recording) + CUTS, _Cuts(fingerprint=fingerprint, cuts=cuts))
+
+    def kept_cuts(self, recording: str, fingerprint: str) -> tuple[float, ...] | None:
+        """Where a recording was cut that is not finished."""
+        kept = self._load(_Cuts, parts_folder(recording) + CUTS)
+        return kept.cuts if kept and kept.fingerprint == fingerprint else None
 
     def begun_stem(self, recording: str) -> str | None:
         """Where the text files of a recording go whose work has begun and not ended: those that are there are ours."""

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Protocol
 
@@ -30,11 +31,22 @@ class Unreadable:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What lies directly in one folder of the source, whose `path` is "" or ends in "/"."""
+
+    path: str
+    recordings: list[Recording]
+    unreadable: list[Unreadable]
+    below: list[str]
+    """Names of the folders in it, those that are not entered among them."""
+
+
 class RecordingSource(Protocol):
     """A pile of files; which of them are recordings is for the director to say."""
 
-    def list(self) -> Iterator[Recording | Unreadable]:
-        """Every file that is not hidden, folder by folder (those of one folder follow each other)."""
+    def folders(self) -> Iterator[Folder]:
+        """Every folder with every file that is not hidden, by name; a folder comes before those below it."""
         ...
 
     def stat(self, path: str) -> Recording:
@@ -60,48 +72,58 @@ class FolderSource:
         self.root = root.resolve()
         self._leave_out = leave_out.resolve() if leave_out else None
 
-    def list(self) -> Iterator[Recording | Unreadable]:
-        """See `RecordingSource.list`; `leave_out` (the destination) is not entered."""
-        pending, seen = [self.root], set()
+    def folders(self) -> Iterator[Folder]:
+        """See `RecordingSource.folders`; `leave_out` (the destination) is not entered."""
+        root = str(self.root)
+        pending = [("", root)]
+        # Of a million real paths only their hashes are kept; that two are the same is likelier by a broken disk.
+        seen: set[int] = set()
         while pending:
-            folder = pending.pop()
-            try:
-                real = folder.resolve()
-                above = real in self.root.parents  # a link up leads to everything else there is
-                if real in seen or above or (real == self._leave_out and real != self.root):
-                    continue
-                seen.add(real)
-                with os.scandir(folder) as entries:
-                    found = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-            except OSError as error:
-                yield self._unreadable(folder, error)
+            path, real = pending.pop()
+            if hash(real) in seen or self._is_barred(real):
                 continue
-            below = []
-            for entry in found:
+            seen.add(hash(real))
+            folder = Folder(path, [], [], [])
+            try:
+                real_below = self._look_into(folder, real)
+            except OSError as error:
+                folder.unreadable.append(_unreadable(path.removesuffix("/"), error))
+                real_below = {}
+            yield folder
+            pending.extend((f"{path}{name}/", real_below[name]) for name in reversed(folder.below))
+
+    def _is_barred(self, real: str) -> bool:
+        if real == str(self.root):
+            return False
+        above = str(self.root).startswith(real.rstrip("/") + "/")  # a link up leads to everything else there is
+        return above or (self._leave_out is not None and real == str(self._leave_out))
+
+    def _look_into(self, folder: Folder, real: str) -> dict[str, str]:
+        """Fill the folder; gives the real paths of those below it."""
+        real_below: dict[str, str] = {}
+        with os.scandir(f"{self.root}/{folder.path}") as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                path = folder.path + entry.name
                 try:
                     if entry.is_dir():
-                        below.append(folder / entry.name)
+                        # Only a link leads elsewhere than its name says; asking for each folder would take minutes.
+                        real_below[entry.name] = (
+                            os.path.realpath(entry.path) if entry.is_symlink() else f"{real.rstrip('/')}/{entry.name}"
+                        )
                     elif entry.is_file():
-                        yield self._recording(folder / entry.name, entry.stat())
+                        stat = entry.stat()
+                        path.encode()
+                        folder.recordings.append(Recording(path, stat.st_size, stat.st_mtime_ns))
+                except UnicodeEncodeError:
+                    folder.unreadable.append(Unreadable(_shown(path), "Its name is not valid UTF-8; rename it."))
                 except OSError as error:
-                    yield self._unreadable(folder / entry.name, error)
-            pending.extend(reversed(below))
-
-    def _relative(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
-
-    def _recording(self, path: Path, stat: os.stat_result) -> Recording | Unreadable:
-        name = self._relative(path)
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-            return Unreadable(shown, "Its name is not valid UTF-8; rename it.")
-        return Recording(name, stat.st_size, stat.st_mtime_ns)
-
-    def _unreadable(self, path: Path, error: OSError) -> Unreadable:
-        name = os.fsencode(self._relative(path)).decode("utf-8", "backslashreplace")
-        return Unreadable(name, f"It cannot be read ({error.strerror or error}); give this user the right to read it.")
+                    folder.unreadable.append(_unreadable(path, error))
+        folder.recordings.sort(key=_by_path)
+        folder.unreadable.sort(key=_by_path)
+        folder.below.extend(sorted(real_below))
+        return real_below
 
     def stat(self, path: str) -> Recording:
         """See `RecordingSource.stat`."""
@@ -140,3 +162,15 @@ class FolderSource:
             raise PermanentError(f"{path!r} may not be read by this user; change its permissions.") from None
         except OSError as error:
             raise RetryableError(f"{path!r} cannot be read now ({error.strerror or error}).") from error
+
+
+_by_path = attrgetter("path")
+
+
+def _shown(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _unreadable(path: str, error: OSError) -> Unreadable:
+    reason = f"It cannot be read ({error.strerror or error}); give this user the right to read it."
+    return Unreadable(_shown(path) or ".", reason)

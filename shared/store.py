@@ -23,6 +23,10 @@ class TranscriptStore(Protocol):
         """The whole file, or None if there is none."""
         ...
 
+    def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
+        """The first and the last bytes of a file of any size (a short one's may overlap), or None if there is none."""
+        ...
+
     def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
         """Store the whole file or nothing; with `durable`, it survives a power cut once this returns."""
         ...
@@ -33,6 +37,10 @@ class TranscriptStore(Protocol):
 
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a folder ("" or ending in "/")."""
+        ...
+
+    def listing(self, folder: str) -> tuple[list[str], list[str]]:
+        """Names of the files directly in a folder, and names of the folders in it."""
         ...
 
     def walk(self, folder: str) -> Iterator[str]:
@@ -52,6 +60,20 @@ class FolderStore:
         """See `TranscriptStore.get`."""
         try:
             return (self.root / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._failed("read", key, error) from error
+
+    def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
+        """See `TranscriptStore.ends`."""
+        try:
+            file = os.open(f"{self.root}/{key}", os.O_RDONLY)
+            try:
+                size = os.fstat(file).st_size
+                return os.pread(file, n_first, 0), os.pread(file, n_last, max(0, size - n_last))
+            finally:
+                os.close(file)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -97,20 +119,25 @@ class FolderStore:
                 return
 
     def names(self, folder: str) -> list[str]:
-        """See `TranscriptStore.names`; temporary files of dead writers are removed on the way."""
-        found = []
+        """See `TranscriptStore.names`."""
+        return self.listing(folder)[0]
+
+    def listing(self, folder: str) -> tuple[list[str], list[str]]:
+        """See `TranscriptStore.listing`; temporary files of dead writers are removed on the way."""
+        found: list[str] = []
+        folders: list[str] = []
         try:
-            with os.scandir(self.root / folder) as entries:
+            with os.scandir(f"{self.root}/{folder}") as entries:
                 for entry in entries:
-                    if match := TEMPORARY.match(entry.name):
+                    if entry.name.startswith(".nightscribe-") and (match := TEMPORARY.match(entry.name)):
                         self._sweep(entry, match)
-                    elif not _is_folder(entry):
-                        found.append(entry.name)
+                    else:
+                        (folders if _is_folder(entry) else found).append(entry.name)
         except (FileNotFoundError, NotADirectoryError):
-            return []
+            return [], []
         except OSError as error:
             raise self._failed("list", folder, error) from error
-        return found
+        return found, folders
 
     def walk(self, folder: str) -> Iterator[str]:
         """See `TranscriptStore.walk`."""

@@ -193,6 +193,7 @@ class Workplace:
         """A director that looks often."""
         return Director(
             self.queue,
+            FolderSource(self.source, leave_out=self.dest),
             self.records,
             OPTIONS,
             FORMATS,

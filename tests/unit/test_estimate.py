@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from making import recording
 
-from director.estimate import PARAMETERS, LengthEstimate, sample, typical_speed
+from director.backlog import Backlog, Missing
+from director.estimate import PARAMETERS, LengthEstimate, Rates, sample, typical_speed
 
 
 def test_nothing_is_foretold_while_nothing_is_known() -> None:
@@ -76,16 +78,52 @@ def test_when_everything_is_settled_nothing_is_left(files: list[tuple[str, int, 
     assert lengths.pending_s == 0
 
 
-@given(st.lists(st.integers(), unique=True), st.integers(1, 50))
-def test_a_sample_is_some_of_the_files_in_their_order(files: list[int], at_most: int) -> None:
-    taken = sample(files, at_most)
-    assert len(taken) == min(len(files), at_most)
-    assert sorted(taken, key=files.index) == list(taken)
-    assert len(set(taken)) == len(taken)
+# Plans
 
 
-def test_a_sample_is_spread_evenly() -> None:
-    assert sample(range(100), 4) == [0, 25, 50, 75]
+@given(st.floats(1e-6, 10), st.integers(1, 10**9))
+def test_a_plan_is_never_wrong_by_more_than_a_fifth(rate: float, size: int) -> None:
+    lengths = LengthEstimate()
+    lengths.learn("a.mp3", 1000, 1000 * rate)
+    assert lengths.rates().seconds("b.mp3", size) == pytest.approx(rate * size, rel=0.2)
+
+
+def test_a_plan_goes_by_kind_and_else_by_all_and_else_by_what_is_usual() -> None:
+    lengths = LengthEstimate()
+    lengths.learn("a.mp3", 100, 100)
+    lengths.learn("a.wav", 100, 200)
+    rates = lengths.rates()
+    assert (rates.seconds("b.MP3", 50), rates.seconds("b.wav", 50)) == (50, 100)
+    assert rates.seconds("b.flac", 50) == pytest.approx(75, rel=0.2)
+    assert Rates().seconds("b.flac", 16_000 * 60) == pytest.approx(60)
+
+
+def test_recordings_of_no_length_teach_a_plan_nothing() -> None:
+    lengths = LengthEstimate()
+    lengths.learn("a.mp3", 0, 0)
+    lengths.learn("a.wav", 100, 0)
+    assert lengths.rates().seconds("b.mp3", 16_000) == 1
+
+
+def backlog(paths: list[str]) -> Backlog:
+    return Backlog(Missing(recording(path), path) for path in paths)
+
+
+def sampled(paths: list[str], at_most: int) -> set[str]:
+    return {each.recording.path for each in sample(backlog(paths), at_most)}
+
+
+@given(st.lists(st.text(min_size=1, max_size=5), unique=True), st.integers(1, 50))
+def test_a_sample_is_some_of_the_recordings(paths: list[str], at_most: int) -> None:
+    taken = sampled(paths, at_most)
+    assert len(taken) == min(len(paths), at_most)
+    assert taken <= set(paths)
+
+
+def test_a_sample_stays_the_same_when_others_are_added_or_done() -> None:
+    before = sampled([f"{n}.mp3" for n in range(1000)], 32)
+    after = sampled([f"{n}.mp3" for n in range(50, 1050)], 32)
+    assert len(before & after) >= 24
 
 
 @pytest.mark.parametrize("engine", ["faster-whisper", "openai-whisper"])

@@ -7,9 +7,9 @@ import pytest
 from making import activity, failure, recording, transcript
 from rich.console import Console
 
-from director.director import Settled
+from director.backlog import Backlog, Missing, Settled
 from director.estimate import LengthEstimate
-from director.scan import Missing, Scan
+from director.scan import Scan
 from nightscribe.progress import FAILURES_SHOWN, render, state, view
 from nightscribe.tally import Tally
 
@@ -18,9 +18,9 @@ ODD = ["[bold]x[/bold].mp3", "🎤 räksmörgås 日本語" * 8 + ".mp3", "$(x) 
 
 
 def tally_of(n_missing: int = 1500, *, n_done: int = 0, n_failed: int = 0, working: int = 0) -> Tally:
-    missing = [Missing(recording(f"2012/{n}.mp3", 100), "f", str(n)) for n in range(n_missing)]
-    missing += [Missing(recording(path, 100), "f", path) for path in ODD]
-    tally = Tally(Scan(missing=missing), LengthEstimate())
+    missing = [Missing(recording(f"2012/{n}.mp3", 100), str(n)) for n in range(n_missing)]
+    missing += [Missing(recording(path, 100), path) for path in ODD]
+    tally = Tally(Scan(missing=Backlog(missing)), LengthEstimate())
     tally.observe([activity(missing[0].recording.path)], now=0)
     for each in missing[:n_done]:
         tally.settle(Settled(each, transcript(recording=each.recording.path, decoded_s=90)))
@@ -94,15 +94,16 @@ def test_on_a_wide_terminal_everything_is_said() -> None:
 
 
 def test_before_anything_is_known_the_line_says_that_models_are_loading() -> None:
-    missing = [Missing(recording("a.mp3"), "f", "a")]
+    missing = Backlog([Missing(recording("a.mp3"), "a")])
     assert state(Tally(Scan(missing=missing), LengthEstimate()), 0) == "0 of 1 recording · models are loading"
 
 
 def test_the_line_says_how_far_how_fast_and_how_long_yet() -> None:
-    tally = Tally(Scan(missing=[Missing(recording(f"{n}.mp3", 100), "f", str(n)) for n in "abcd"]), LengthEstimate())
+    missing = Backlog(Missing(recording(f"{n}.mp3", 100), str(n)) for n in "abcd")
+    tally = Tally(Scan(missing=missing), LengthEstimate())
     tally.observe([activity("a.mp3")], now=0)
-    tally.settle(Settled(tally.scan.missing[0], transcript(decoded_s=3600)))
-    tally.settle(Settled(tally.scan.missing[1], failure("b.mp3")))
+    tally.settle(Settled(missing[0], transcript(decoded_s=3600)))
+    tally.settle(Settled(missing[1], failure("b.mp3")))
     tally.observe([], now=100)
     assert state(tally, 360.0) == (
         "2 of 4 recordings · 1 h 00 min of about 3 h 00 min of sound · 10.0 × real time · about 12 min left · 1 failed"

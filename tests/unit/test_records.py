@@ -47,6 +47,61 @@ def test_how_it_was_made_is_read_without_its_text(records: Records) -> None:
     )
 
 
+class Ends(FolderStore):
+    """Gives away nothing but the ends of files."""
+
+    def get(self, key: str) -> bytes | None:
+        raise AssertionError(f"{key} was read whole")
+
+
+def test_of_a_long_transcript_only_the_ends_are_read(tmp_path: Path) -> None:
+    """A million of them are compared at each run."""
+    long = transcript(*(segment(n, n + 1, "words " * 50) for n in range(1000)))
+    Records(FolderStore(tmp_path)).finish(long, ())
+    assert Records(Ends(tmp_path)).provenance("talk.mp3") == records_of(tmp_path).provenance("talk.mp3")
+    assert Records(Ends(tmp_path)).provenance("other.mp3") is None
+
+
+def records_of(folder: Path) -> Records:
+    return Records(FolderStore(folder))
+
+
+ODD = [
+    '","segments":[',
+    '"segments":[]',
+    "\\",
+    '\\"',
+    ',"segments":[',
+    "]}",
+    '{"segments":[',
+    "a" * 250,
+    "é" * 4000,
+    "\n",
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_what_a_recording_is_called_does_not_change_how_it_is_read(records: Records, odd: str) -> None:
+    odd_one = transcript(segment(text=odd), stem=odd, engine=odd, fingerprint=odd)
+    records.finish(odd_one, ())
+    found = records.provenance("talk.mp3")
+    assert found is not None
+    assert (found.stem, found.engine, found.fingerprint) == (odd, odd, odd)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("turned", [True, False])
+def test_a_transcript_that_someone_has_written_in_another_way_is_read_as_well(
+    records: Records, indent: int | None, turned: bool
+) -> None:
+    items = list(DONE.model_dump(mode="json").items())
+    written = json.dumps(dict(reversed(items) if turned else items), indent=indent) + "\n"
+    records.store.put(transcript_key("talk.mp3"), written.encode())
+    found = records.provenance("talk.mp3")
+    assert found is not None
+    assert found.redo == "run-1"
+
+
 def test_finishing_writes_the_formats_asked_for(records: Records) -> None:
     records.finish(DONE, ("vtt", "json"))
     assert set(records.store.names("")) == {"talk.vtt", "talk.json"}
@@ -167,6 +222,26 @@ def test_parts_of_other_options_or_other_sound_are_not_taken(records: Records) -
     changed = slice_of(fingerprint="10-def")
     assert records.part(job(changed), changed) is None
     assert records.part(job(formats=("json",)), slice_of()) == part()
+
+
+def test_it_is_told_which_slices_have_their_parts(records: Records) -> None:
+    slices = [slice_of(index=i, cuts=(10.0, 20.0)) for i in range(3)]
+    whole = job(*slices)
+    assert records.stored(whole, slices[0]) == frozenset()
+    for number in (2, 0):
+        records.put_part(whole, slices[number], part())
+    assert records.stored(whole, slices[1]) == {0, 2}
+    elsewhere = slice_of(cuts=(11.0, 20.0))
+    assert records.stored(job(elsewhere), elsewhere) == frozenset()
+
+
+def test_where_a_recording_was_cut_is_known_until_it_is_finished_or_changed(records: Records) -> None:
+    assert records.kept_cuts("talk.mp3", "10-abc") is None
+    records.keep_cuts("talk.mp3", "10-abc", (600.02, 1199.98))
+    assert records.kept_cuts("talk.mp3", "10-abc") == (600.02, 1199.98)
+    assert records.kept_cuts("talk.mp3", "10-def") is None
+    records.drop_parts("talk.mp3")
+    assert records.kept_cuts("talk.mp3", "10-abc") is None
 
 
 def test_dropping_parts_leaves_nothing_of_them_and_touches_no_other(records: Records) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from making import HOUR_S, OPTIONS, WHEN, failure, file, job, part, segment, slice_of, transcript
 
-from director.scan import Missing, Scan, Scanner
+from director.backlog import Backlog
+from director.scan import Scan, Scanner
 from shared.formats import render
+from shared.jobs import Layout
 from shared.names import transcript_key
 from shared.records import Records
 from shared.sources import FolderSource
@@ -86,7 +88,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def names(missing: list[Missing]) -> dict[str, str]:
+def names(missing: Backlog) -> dict[str, str]:
     """Path and stem of each."""
     return {m.recording.path: m.stem for m in missing}
 
@@ -103,7 +105,6 @@ def test_a_new_recording_is_missing(place: Place) -> None:
     [talk] = [m for m in found.missing if m.stem == "2012/talk"]
     source = FolderSource(place.source)
     assert talk.recording == source.stat("2012/talk.mp3")
-    assert talk.fingerprint == source.fingerprint(talk.recording)
 
 
 def test_progress_counts_what_was_seen(place: Place) -> None:
@@ -152,7 +153,7 @@ def test_a_finished_recording_is_left_alone(place: Place) -> None:
     place.finish("2012/talk.mp3", decoded_s=60.0, processing_s=4.0)
     before = place.everything()
     found = place.scan()
-    assert (found.missing, found.n_finished, found.n_recordings) == ([], 1, 1)
+    assert (names(found.missing), found.n_finished, found.n_recordings) == ({}, 1, 1)
     assert (found.finished_audio_s, found.finished_processing_s, found.other_options) == (60.0, 4.0, 0)
     assert place.everything() == before
 
@@ -173,7 +174,7 @@ def test_a_finished_recording_of_another_time_is_still_the_same_if_its_content_i
     place.finish("talk.mp3")
     os.utime(recording, (1_000_000_000, 1_000_000_000))
     found = place.scan()
-    assert (found.missing, found.n_finished) == ([], 1)
+    assert (names(found.missing), found.n_finished) == ({}, 1)
 
 
 @pytest.mark.parametrize("content", [b"other", b"longer sound"], ids=["same size", "other size"])
@@ -200,7 +201,7 @@ def test_a_deleted_text_file_is_written_again_without_transcribing(place: Place)
     done = place.finish("2012/talk.mp3")
     (place.dest / "2012" / "talk.vtt").unlink()
     found = place.scan()
-    assert (found.missing, found.rewritten) == ([], ["2012/talk.vtt"])
+    assert (names(found.missing), found.rewritten) == ({}, ["2012/talk.vtt"])
     assert place.texts()["2012/talk.vtt"] == render(done, "vtt")
 
 
@@ -208,8 +209,17 @@ def test_a_format_asked_for_later_is_written_without_transcribing(place: Place) 
     place.recording("talk.mp3")
     done = place.finish("talk.mp3")
     found = place.scan(formats=("txt", "tsv"))
-    assert (found.missing, found.rewritten) == ([], ["talk.tsv"])
+    assert (names(found.missing), found.rewritten) == ({}, ["talk.tsv"])
     assert place.texts()["talk.tsv"] == render(done, "tsv")
+
+
+def test_a_text_file_that_is_written_again_looks_as_is_asked_for_now(place: Place) -> None:
+    place.recording("talk.mp3")
+    done = place.finish("talk.mp3")
+    (place.dest / "talk.json").unlink(missing_ok=True)
+    layout = Layout(line_chars=20, words=True)
+    assert place.scan(formats=("json", "txt"), layout=layout).rewritten == ["talk.json"]
+    assert place.texts()["talk.json"] == render(done.model_copy(update={"layout": layout}), "json")
 
 
 def test_an_edited_text_file_is_never_overwritten(place: Place) -> None:
@@ -227,7 +237,7 @@ def test_a_transcript_with_other_options_is_finished_but_counted(place: Place) -
     place.finish("a.mp3", decoded_s=60.0, processing_s=4.0)
     place.finish("b.mp3", options=OPTIONS.model_copy(update={"model": "base"}), decoded_s=60.0, processing_s=9.0)
     found = place.scan(is_current=lambda done: done.options == OPTIONS)
-    assert (found.n_finished, found.other_options, found.missing) == (2, 1, [])
+    assert (found.n_finished, found.other_options, names(found.missing)) == (2, 1, {})
     assert found.finished_processing_s == 4.0
 
 
@@ -251,7 +261,7 @@ def test_texts_of_another_tool_are_left_alone_and_their_recording_is_finished(pl
         file(place.dest / name, b"somebody else's")
     before = place.everything()
     found = place.scan()
-    assert (found.missing, found.n_foreign, found.n_finished, found.n_recordings) == ([], 1, 0, 1)
+    assert (names(found.missing), found.n_foreign, found.n_finished, found.n_recordings) == ({}, 1, 0, 1)
     assert place.everything() == before
 
 
@@ -297,7 +307,7 @@ def test_what_failed_before_is_left_alone(place: Place) -> None:
     place.recording("talk.mp3")
     place.fail("talk.mp3")
     found = place.scan()
-    assert found.missing == []
+    assert not found.missing
     assert [f.recording for f in found.failed_before] == ["talk.mp3"]
     assert found.n_recordings == 1
 
@@ -330,7 +340,7 @@ def test_a_recording_that_was_finished_and_then_replaced_by_a_broken_one_is_left
     place.recording("talk.mp3", b"broken sound")
     place.fail("talk.mp3")
     found = place.scan()
-    assert found.missing == []
+    assert not found.missing
     assert [f.recording for f in found.failed_before] == ["talk.mp3"]
 
 
@@ -367,6 +377,37 @@ def test_the_transcript_of_a_deleted_recording_stays(place: Place) -> None:
     before = place.texts()
     place.scan()
     assert place.texts() == before
+
+
+def test_a_whole_folder_that_was_renamed_keeps_its_transcripts(place: Place) -> None:
+    for name in ("2012/a.mp3", "2012/deep/b.mp3", "2013/c.mp3"):
+        place.recording(name)
+        place.finish(name)
+    (place.source / "2012").rename(place.source / "Twelve")
+    found = place.scan()
+    assert not found.missing
+    assert found.renamed == [("2012/a.mp3", "Twelve/a.mp3"), ("2012/deep/b.mp3", "Twelve/deep/b.mp3")]
+    assert found.n_finished == 3
+    assert set(place.texts()) == {
+        f"{stem}.{fmt}" for stem in ("Twelve/a", "Twelve/deep/b", "2013/c") for fmt in FORMATS
+    }
+
+
+def test_a_recording_moved_out_of_a_folder_that_is_left_empty_keeps_its_transcript(place: Place) -> None:
+    recording = place.recording("2012/a.mp3")
+    place.finish("2012/a.mp3")
+    recording.rename(place.source / "b.mp3")
+    assert place.scan().renamed == [("2012/a.mp3", "b.mp3")]
+
+
+def test_where_something_cannot_be_looked_at_no_transcript_is_given_away(place: Place) -> None:
+    """It may be what the transcript is of."""
+    recording = place.recording("talk.mp3")
+    place.finish("talk.mp3")
+    recording.rename(place.source / "speech.mp3")
+    place.recording(os.fsdecode(b"caf\xe9.mp3"), b"sound")
+    found = place.scan()
+    assert (found.renamed, names(found.missing)) == ([], {"speech.mp3": "speech"})
 
 
 def test_two_that_swap_names_swap_transcripts_or_are_done_again(place: Place) -> None:
@@ -484,9 +525,10 @@ def test_an_extension_counts_in_any_case(place: Place, name: str) -> None:
 # What cannot be read
 
 
-def test_a_recording_that_vanishes_during_the_scan_is_said_to_be_gone(place: Place) -> None:
+def test_a_recording_that_vanishes_while_it_is_compared_is_said_to_be_gone(place: Place) -> None:
     place.recording("a.mp3")
     place.recording("b.mp3")
+    place.finish("a.mp3", mtime_ns=None)
 
     class Vanishing(FolderSource):
         def fingerprint(self, recording: Any) -> str:
@@ -496,6 +538,21 @@ def test_a_recording_that_vanishes_during_the_scan_is_said_to_be_gone(place: Pla
     found = Scanner(Vanishing(place.source), place.records, FORMATS, settle_s=3.0, sleep=no_sleep).scan()
     assert names(found.missing) == {"b.mp3": "b"}
     assert [(u.path, u.reason) for u in found.unreadable] == [("a.mp3", "'a.mp3' is no longer in the source.")]
+
+
+def test_a_new_recording_is_not_read(place: Place) -> None:
+    """A million of them are fingerprinted when they are queued, not before the first can be."""
+
+    class Shut(FolderSource):
+        def fingerprint(self, recording: Any) -> str:
+            raise AssertionError(f"{recording.path} was read")
+
+    place.recording("a.mp3", b"other")
+    place.finish("a.mp3")
+    place.recording("a.mp3", b"longer sound")
+    place.recording("b.mp3", b"sound")
+    found = Scanner(Shut(place.source), place.records, FORMATS, settle_s=3.0, sleep=no_sleep).scan()
+    assert names(found.missing) == {"a.mp3": "a", "b.mp3": "b"}
 
 
 def test_a_name_that_is_no_text_is_counted_and_said(place: Place) -> None:

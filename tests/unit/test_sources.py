@@ -47,9 +47,14 @@ def open_folder() -> Iterator[Path]:
 
 def paths(root: Path, leave_out: Path | None = None) -> list[str]:
     """What is found, all of which must be readable."""
-    found = list(FolderSource(root, leave_out=leave_out).list())
-    assert all(isinstance(item, Recording) for item in found), found
-    return [item.path for item in found]
+    found = list(FolderSource(root, leave_out=leave_out).folders())
+    assert not [item for folder in found for item in folder.unreadable]
+    return [item.path for folder in found for item in folder.recordings]
+
+
+def listed(root: Path) -> list[Recording | Unreadable]:
+    """Everything that is found or said to be unreadable."""
+    return [item for folder in FolderSource(root).folders() for item in (*folder.recordings, *folder.unreadable)]
 
 
 def fingerprint(path: Path) -> str:
@@ -64,15 +69,22 @@ def test_files_are_found_with_size_and_time_folder_by_folder(tmp_path: Path) -> 
     for name in ("b/2.mp3", "b/c/3.mp3", "a/1.mp3", "z.mp3", "b/1.mp3"):
         file(tmp_path / name)
     assert paths(tmp_path) == ["z.mp3", "a/1.mp3", "b/1.mp3", "b/2.mp3", "b/c/3.mp3"]
-    seen = next(FolderSource(tmp_path).list())
+    seen = listed(tmp_path)[0]
     stat = (tmp_path / "z.mp3").stat()
     assert seen == Recording("z.mp3", stat.st_size, stat.st_mtime_ns)
+
+
+def test_every_folder_is_told_with_those_below_it_even_if_nothing_is_in_it(tmp_path: Path) -> None:
+    for name in ("b", "a/deep", ".hidden"):
+        (tmp_path / name).mkdir(parents=True)
+    found = {folder.path: folder.below for folder in FolderSource(tmp_path).folders()}
+    assert found == {"": ["a", "b"], "a/": ["deep"], "a/deep/": [], "b/": []}
 
 
 def test_a_file_is_the_same_whether_listed_or_asked_for(tmp_path: Path) -> None:
     file(tmp_path / "a" / "1.mp3")
     source = FolderSource(tmp_path)
-    assert [source.stat("a/1.mp3")] == list(source.list())
+    assert [source.stat("a/1.mp3")] == listed(tmp_path)
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
@@ -114,7 +126,7 @@ def test_a_linked_folder_and_a_linked_file_are_followed(tmp_path: Path) -> None:
     (source / "folder").symlink_to(tmp_path / "elsewhere")
     (source / "file.mp3").symlink_to(tmp_path / "2.mp3")
     assert paths(source) == ["file.mp3", "folder/1.mp3"]
-    assert next(FolderSource(source).list()).size == len(b"longer than the link")
+    assert next(item.size for item in listed(source) if isinstance(item, Recording)) == len(b"longer than the link")
 
 
 def test_a_source_that_is_a_link_is_the_folder_it_leads_to(tmp_path: Path) -> None:
@@ -136,13 +148,13 @@ def test_a_loop_of_links_is_walked_once(tmp_path: Path) -> None:
 def test_a_link_that_leads_nowhere_ends_nothing(tmp_path: Path) -> None:
     file(tmp_path / "a.mp3")
     (tmp_path / "dangling.mp3").symlink_to(tmp_path / "nowhere.mp3")
-    assert "a.mp3" in [item.path for item in FolderSource(tmp_path).list()]
+    assert "a.mp3" in [item.path for item in listed(tmp_path)]
 
 
 def test_a_link_to_itself_ends_nothing(tmp_path: Path) -> None:
     file(tmp_path / "a.mp3")
     (tmp_path / "loop.mp3").symlink_to(tmp_path / "loop.mp3")
-    found = {item.path: item for item in FolderSource(tmp_path).list()}
+    found = {item.path: item for item in listed(tmp_path)}
     assert isinstance(found["a.mp3"], Recording)
     assert not isinstance(found.get("loop.mp3"), Recording)
 
@@ -173,7 +185,7 @@ def test_a_file_of_any_name_is_found_read_and_opened_by_ffmpeg(tmp_path: Path, s
     folder.mkdir()
     shutil.copy(speechless, folder / name)
     source = FolderSource(folder)
-    [found] = source.list()
+    [found] = listed(folder)
     assert isinstance(found, Recording)
     assert found.path == name
     assert source.fingerprint(found) == fingerprint(speechless)
@@ -198,8 +210,8 @@ def test_a_name_that_is_not_utf_8_is_shown_and_said_to_be_renamed(tmp_path: Path
     for name in (b"caf\xe9.mp3", b"fol\xffder/a.mp3"):
         file(tmp_path / os.fsdecode(name))
     file(tmp_path / "good.mp3")
-    found = list(FolderSource(tmp_path).list())
-    assert [item.path for item in found] == ["caf\\xe9.mp3", "good.mp3", "fol\\xffder/a.mp3"]
+    found = listed(tmp_path)
+    assert [item.path for item in found] == ["good.mp3", "caf\\xe9.mp3", "fol\\xffder/a.mp3"]
     bad = [item for item in found if isinstance(item, Unreadable)]
     assert [item.reason for item in bad] == ["Its name is not valid UTF-8; rename it."] * 2
     assert all(item.path.isascii() for item in bad)
@@ -213,7 +225,7 @@ def test_a_folder_that_may_not_be_read_is_said_to_be_so_and_the_rest_goes_on(ope
     file(open_folder / "open" / "b.mp3")
     (open_folder / "locked").chmod(0)
     with as_nobody():
-        found = {item.path: item for item in FolderSource(open_folder).list()}
+        found = {item.path: item for item in listed(open_folder)}
     assert set(found) == {"locked", "open/b.mp3"}
     locked = found["locked"]
     assert isinstance(locked, Unreadable)
@@ -224,7 +236,7 @@ def test_a_file_that_may_not_be_read_will_not_be_readable_later(open_folder: Pat
     file(open_folder / "a.mp3").chmod(0)
     source = FolderSource(open_folder)
     with as_nobody():
-        [found] = source.list()
+        [found] = listed(open_folder)
         assert isinstance(found, Recording)
         with pytest.raises(PermanentError, match=r"'a\.mp3' may not be read by this user"):
             source.fingerprint(found)

@@ -243,6 +243,26 @@ def test_a_walk_meets_every_file_below_in_order(store: FolderStore) -> None:
     assert list(store.walk("nowhere/")) == []
 
 
+def test_a_listing_tells_files_from_folders(store: FolderStore) -> None:
+    for key in ("2012/b.txt", "2012/more/c.txt", "2012/a.txt"):
+        store.put(key, b"")
+    files, folders = store.listing("2012/")
+    assert (sorted(files), folders) == (["a.txt", "b.txt"], ["more"])
+    assert store.listing("nowhere/") == store.listing("2012/a.txt/") == ([], [])
+
+
+def test_the_ends_of_a_file_are_read_and_no_more(store: FolderStore) -> None:
+    store.put("long.json", b"begin" + bytes(10_000) + b"end")
+    assert store.ends("long.json", 5, 3) == (b"begin", b"end")
+    store.put("short.json", b"ab")
+    assert store.ends("short.json", 5, 3) == (b"ab", b"ab")
+    assert store.ends("nowhere.json", 5, 3) is None
+    assert store.ends("short.json/a.json", 5, 3) is None
+    (store.root / "folder").mkdir()
+    with pytest.raises(RetryableError, match="Cannot read 'folder'"):
+        store.ends("folder", 5, 3)
+
+
 def test_deleting_removes_the_file_and_again_is_no_error(store: FolderStore) -> None:
     store.put("a.txt", b"")
     for _ in range(2):

@@ -5,9 +5,9 @@ from typing import Any
 
 from making import failure, recording, transcript
 
-from director.director import Settled
+from director.backlog import Backlog, Missing, Settled
 from director.estimate import LengthEstimate
-from director.scan import Missing, Scan
+from director.scan import Scan
 from nightscribe.summary import all_done, before, summary
 from nightscribe.tally import Tally
 from shared.sources import Unreadable
@@ -17,12 +17,12 @@ DEST = Path("/texts")
 
 
 def tally_of(n_missing: int = 0, **scan: Any) -> Tally:
-    missing = [Missing(recording(f"{n}.mp3"), "f", str(n)) for n in range(n_missing)]
+    missing = Backlog(Missing(recording(f"{n}.mp3"), str(n)) for n in range(n_missing))
     return Tally(Scan(missing=missing, **scan), LengthEstimate())
 
 
 def settle(tally: Tally, n_done: int, n_failed: int = 0, **changes: Any) -> Tally:
-    for number, missing in enumerate(tally.scan.missing[: n_done + n_failed]):
+    for number, missing in enumerate(list(tally.scan.missing)[: n_done + n_failed]):
         path = missing.recording.path
         good = number < n_done
         tally.settle(Settled(missing, transcript(recording=path, **changes) if good else failure(path)))

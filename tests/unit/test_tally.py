@@ -1,19 +1,22 @@
 """How far a run is, told from events alone; the clock is a number."""
 
-import pytest
-from making import activity, failure, recording, transcript
+from datetime import timedelta
 
-from director.director import Settled
+import pytest
+from making import WHEN, activity, failure, recording, transcript
+
+from director.backlog import Backlog, Missing, PartStored, Settled
 from director.estimate import LengthEstimate
-from director.scan import Missing, Scan
+from director.scan import Scan
 from nightscribe.tally import Tally
+from shared.sources import Unreadable
 from shared.transcript import Flag
 
 
 def tally_of(**sizes: int) -> Tally:
     """A run that is to do recordings of these sizes, `a` standing for `a.mp3`."""
-    missing = [Missing(recording(f"{name}.mp3", size), "f", name) for name, size in sizes.items()]
-    return Tally(Scan(missing=missing), LengthEstimate())
+    missing = (Missing(recording(f"{name}.mp3", size), name) for name, size in sizes.items())
+    return Tally(Scan(missing=Backlog(missing)), LengthEstimate())
 
 
 def done(tally: Tally, name: str, decoded_s: float, **changes: object) -> None:
@@ -143,3 +146,46 @@ def test_flagged_transcripts_are_remembered() -> None:
     done(tally, "a", 1, flags=(Flag.TRUNCATED,))
     done(tally, "b", 1)
     assert tally.flagged == [("a.mp3", (Flag.TRUNCATED,))]
+
+
+def test_slices_count_as_soon_as_they_are_stored_and_only_once() -> None:
+    tally = tally_of(a=3000, b=100)
+    [long, _] = tally.scan.missing
+    tally.foresee(long.recording, 1800)
+    tally.observe([activity("a.mp3", 60, worker="1"), activity("a.mp3", 40, worker="2")], now=0)
+    assert tally.heard_s == 100
+    tally.store_part(PartStored(long, 610.0))
+    tally.store_part(PartStored(long, 590.0))
+    tally.observe([activity("a.mp3", 100, worker="1")], now=10)
+    assert (tally.heard_s, tally.n_settled) == (1300, 0)
+    done(tally, "a", 1800)
+    tally.observe([], now=20)
+    assert (tally.heard_s, tally.n_settled) == (1800, 1)
+
+
+def test_what_a_worker_has_in_hand_is_a_slice_of_a_long_recording() -> None:
+    tally = tally_of(long=10_000, short=100)
+    tally.job_s = 600
+    tally.lengths.learn("other.mp3", 100, 60)
+    assert (tally.work_s("long.mp3"), tally.work_s("short.mp3"), tally.work_s("stranger.mp3")) == (600, 60, None)
+
+
+def test_what_a_worker_said_that_has_died_is_forgotten_after_a_while() -> None:
+    tally = tally_of(a=100)
+    dead = activity("a.mp3", 50, worker="dead")
+    tally.observe([dead, activity("a.mp3", 10, worker="new", updated_at=WHEN + timedelta(minutes=10))], now=0)
+    assert [a.worker for a in tally.activities] == ["new"]
+
+
+def test_a_recording_that_is_gone_is_settled_without_a_transcript() -> None:
+    tally = tally_of(a=100, b=100)
+    tally.settle(Settled(next(iter(tally.scan.missing)), Unreadable("a.mp3", "It is no longer in the source.")))
+    assert (tally.n_settled, tally.n_total, tally.failed) == (1, 2, [])
+    assert [item.path for item in tally.scan.unreadable] == ["a.mp3"]
+
+
+def test_the_longest_are_told_with_their_lengths_as_far_as_they_are_known() -> None:
+    tally = tally_of(a=1, b=300, c=20)
+    assert tally.longest(2) == [("b.mp3", None), ("c.mp3", None)]
+    tally.lengths.learn("other.mp3", 100, 60)
+    assert tally.longest(5) == [("b.mp3", 180), ("c.mp3", 12), ("a.mp3", pytest.approx(0.6))]

@@ -1,0 +1,75 @@
+"""What is missing, and what becomes of it."""
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from shared.names import without_suffix
+from shared.sources import Recording, Unreadable
+from shared.transcript import Failure, Provenance
+
+UNKNOWN_TIME = -(2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A recording that is to be transcribed, and where its text files will go."""
+
+    recording: Recording
+    stem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A recording that is done with: it has a transcript or a failure record, or is gone."""
+
+    missing: Missing
+    result: Provenance | Failure | Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class PartStored:
+    """A slice is transcribed of a recording that is not yet done with."""
+
+    missing: Missing
+    audio_s: float
+
+
+class Backlog:
+    """Missing recordings in the order in which they were found, in columns: a million objects would fill the memory."""
+
+    def __init__(self, missing: Iterable[Missing] = ()) -> None:
+        self._paths: list[str] = []
+        self._sizes = array("q")
+        self._times = array("q")
+        self._unusual_stems: dict[int, str] = {}
+        for each in missing:
+            self.append(each)
+
+    def append(self, missing: Missing) -> None:
+        """Add one at the end."""
+        recording = missing.recording
+        if missing.stem != without_suffix(recording.path):
+            self._unusual_stems[len(self._paths)] = missing.stem
+        self._paths.append(recording.path)
+        self._sizes.append(recording.size)
+        self._times.append(UNKNOWN_TIME if recording.mtime_ns is None else recording.mtime_ns)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, at: int) -> Missing:
+        path, mtime_ns = self._paths[at], self._times[at]
+        recording = Recording(path, self._sizes[at], None if mtime_ns == UNKNOWN_TIME else mtime_ns)
+        return Missing(recording, self._unusual_stems.get(at) or without_suffix(path))
+
+    def __iter__(self) -> Iterator[Missing]:
+        return map(self.__getitem__, range(len(self)))
+
+    def sized(self) -> Iterator[tuple[str, int]]:
+        """Path and size of each, which is most of what anybody asks."""
+        return zip(self._paths, self._sizes, strict=True)
+
+    def without(self, taken: set[int]) -> "Backlog":
+        """The same but for some, named by where they stand."""
+        return Backlog(self[at] for at in range(len(self)) if at not in taken)

@@ -1,0 +1,106 @@
+"""From what is missing to jobs that can be sent: what must be read of a recording for that is read only now."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import structlog
+
+from director.backlog import Backlog, Missing, Settled
+from director.cuts import quiet_cuts
+from director.estimate import Rates
+from director.plan import bundles, long_ones, nominal_cuts
+from shared.errors import NightscribeError, PermanentError
+from shared.jobs import Slice
+from shared.media import probe
+from shared.records import Records
+from shared.sources import RecordingSource, Unreadable
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A job to be, small enough to be held by the thousand: some whole recordings, or one slice of one."""
+
+    recordings: tuple[Missing, ...]
+    fingerprints: tuple[str, ...]
+    cuts: tuple[float, ...] = ()
+    index: int = 0
+
+    def slice_of(self, at: int) -> Slice:
+        """Of the recording that stands there."""
+        recording = self.recordings[at].recording
+        return Slice(
+            recording=recording.path,
+            fingerprint=self.fingerprints[at],
+            size=recording.size,
+            stem=self.recordings[at].stem,
+            cuts=self.cuts,
+            index=self.index,
+        )
+
+    def slices(self) -> tuple[Slice, ...]:
+        """What the job holds."""
+        return tuple(map(self.slice_of, range(len(self.recordings))))
+
+
+class Planner(Iterator[Planned | Settled]):
+    """Gives one job after the other, longest recordings first, and says which recordings have vanished meanwhile.
+
+    Raises: RetryableError: if the source does not answer; what was asked for then comes when it is asked for again.
+    """
+
+    def __init__(self, source: RecordingSource, records: Records, missing: Backlog, rates: Rates, job_s: float) -> None:
+        self._source = source
+        self._records = records
+        self._job_s = job_s
+        long = ([each] for each in long_ones(missing, rates, job_s))
+        self._groups: Iterator[list[Missing]] = chain(long, bundles(missing, rates, job_s))
+        self._group: list[Missing] = []
+        self._ready: deque[Planned | Settled] = deque()
+
+    def __next__(self) -> Planned | Settled:
+        while not self._ready:
+            self._group = self._group or next(self._groups)
+            self._ready.extend(self._planned(self._group))
+            self._group = []
+        return self._ready.popleft()
+
+    def _planned(self, group: list[Missing]) -> list[Planned | Settled]:
+        made: list[Planned | Settled] = []
+        whole: list[tuple[Missing, str]] = []
+        for missing in group:
+            path = missing.recording.path
+            try:
+                fingerprint = self._source.fingerprint(missing.recording)
+            except PermanentError as error:
+                made.append(Settled(missing, Unreadable(path, str(error))))
+                continue
+            # A later run of an unfinished recording cuts where the first one did, whose parts it then finds.
+            cuts = self._records.kept_cuts(path, fingerprint)
+            if cuts is None and len(group) == 1:
+                cuts = self._cuts(missing, fingerprint)
+            if cuts:
+                made.extend(Planned((missing,), (fingerprint,), cuts, index) for index in range(len(cuts) + 1))
+            else:
+                whole.append((missing, fingerprint))
+        if whole:
+            made.append(Planned(tuple(each for each, _ in whole), tuple(fingerprint for _, fingerprint in whole)))
+        return made
+
+    def _cuts(self, missing: Missing, fingerprint: str) -> tuple[float, ...]:
+        """Where to cut one recording; nowhere, if it is not long or cannot be read: then its worker will say why."""
+        path = missing.recording.path
+        try:
+            with self._source.local(path) as file:
+                nominal = nominal_cuts(probe(file).duration_s or 0.0, self._job_s)
+                cuts = quiet_cuts(file, nominal) if nominal else ()
+        except (NightscribeError, OSError) as error:
+            log.warning("recording.not_cut", recording=path, why=str(error))
+            return ()
+        if cuts:
+            self._records.keep_cuts(path, fingerprint, cuts)
+            log.info("recording.cut", recording=path, n_slices=len(cuts) + 1)
+        return cuts

@@ -1,0 +1,171 @@
+"""From recordings to jobs, with real files: what is read, and what becomes of those that cannot be."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from making import OPTIONS, file, job
+from support import recordings
+
+from director.backlog import Backlog, Missing, Settled
+from director.cuts import AROUND_S, quiet_cuts
+from director.estimate import Rates
+from director.planner import Planned, Planner
+from shared.audio import RATE, Decoder
+from shared.errors import AudioError, RetryableError
+from shared.names import without_suffix
+from shared.records import Records
+from shared.sources import FolderSource, Recording, Unreadable
+from shared.store import FolderStore
+
+SECOND = Rates({".mp3": 1.0, ".wav": 1.0 / 32_000})
+
+
+class Place:
+    """A source, and a destination that remembers where recordings are cut."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "in"
+        self.folder.mkdir()
+        (folder / "out").mkdir()
+        self.source = FolderSource(self.folder)
+        self.records = Records(FolderStore(folder / "out"))
+
+    def missing(self) -> Backlog:
+        found = (recording for folder in self.source.folders() for recording in folder.recordings)
+        return Backlog(Missing(each, without_suffix(each.path)) for each in found)
+
+    def planner(self, *, job_s: float = 60.0, rates: Rates = SECOND, source: FolderSource | None = None) -> Planner:
+        return Planner(source or self.source, self.records, self.missing(), rates, job_s)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Nothing in it yet."""
+    return Place(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def pauses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five minutes of noise with half a second of silence at 4 s after every minute."""
+    path = tmp_path_factory.mktemp("pauses") / "pauses.wav"
+    silent = "+".join(f"between(t,{minute * 60 + 4},{minute * 60 + 4.5})" for minute in range(5))
+    command = f"-v error -f lavfi -t 300 -i anoisesrc=seed=1:sample_rate=16000 -af volume=0:enable='{silent}' -ac 1"
+    subprocess.run([recordings.ffmpeg_program(), *command.split(), str(path)], check=True)
+    return path
+
+
+def test_a_long_recording_is_cut_where_it_is_quiet(place: Place, pauses: Path) -> None:
+    shutil.copy(pauses, place.folder / "long.wav")
+    slices = [part for planned in place.planner() if isinstance(planned, Planned) for part in planned.slices()]
+    assert [part.index for part in slices] == [0, 1, 2, 3, 4]
+    assert {part.count for part in slices} == {5}
+    assert slices[0].cuts == pytest.approx([64.25, 124.25, 184.25, 244.25], abs=0.25)
+    assert (slices[0].start_s, slices[-1].end_s) == (0.0, None)
+    assert len({job(part).id for part in slices}) == 5
+
+
+def test_only_what_lies_around_a_cut_is_decoded(pauses: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows: list[tuple[float, float | None]] = []
+
+    class Watched(Decoder):
+        def __init__(self, path: Path, start_s: float = 0.0, end_s: float | None = None) -> None:
+            windows.append((start_s, end_s))
+            super().__init__(path, start_s, end_s)
+
+    monkeypatch.setattr("director.cuts.Decoder", Watched)
+    assert quiet_cuts(pauses, (150.0,)) != ()
+    assert windows == [(150.0 - AROUND_S, 150.0 + AROUND_S)]
+
+
+def test_a_cut_is_at_a_sample_that_both_neighbours_agree_on(pauses: Path) -> None:
+    [cut_s] = quiet_cuts(pauses, (120.0,))
+    assert cut_s * RATE == round(cut_s * RATE)
+    around = np.concatenate(list(Decoder(pauses, cut_s - 0.1, cut_s + 0.1)))
+    assert float(np.abs(around).max()) < 0.01
+
+
+def test_a_recording_that_is_shorter_than_it_says_is_left_whole_to_its_worker(place: Place, pauses: Path) -> None:
+    whole = pauses.read_bytes()
+    (place.folder / "cut off.wav").write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(AudioError):
+        quiet_cuts(place.folder / "cut off.wav", (200.0,))
+    [planned] = place.planner(rates=Rates({".wav": 1.0}))
+    assert isinstance(planned, Planned)
+    assert planned.cuts == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"Dear diary, today I recorded nothing.\n" * 50])
+def test_what_is_no_recording_is_left_whole_to_its_worker(place: Place, content: bytes) -> None:
+    (place.folder / "a.mp3").write_bytes(content)
+    [planned] = place.planner(rates=Rates({".mp3": 10.0}))
+    assert isinstance(planned, Planned)
+    assert planned.cuts == ()
+
+
+def test_a_recording_that_was_cut_before_is_cut_there_again(place: Place, pauses: Path) -> None:
+    """A later run may have other workers and other work, and would cut elsewhere; its parts would not fit."""
+    shutil.copy(pauses, place.folder / "long.wav")
+    first = list(place.planner(job_s=60.0))
+    assert len(first) == 5
+    assert list(place.planner(job_s=600.0)) == first
+    shutil.copy(pauses, place.folder / "short.wav")
+    both = list(place.planner(job_s=600.0))
+    assert [planned.index for planned in both if isinstance(planned, Planned) and planned.cuts] == [0, 1, 2, 3, 4]
+    assert len(both) == 6
+    (place.folder / "long.wav").write_bytes(pauses.read_bytes() + bytes(32_000))
+    assert not any(isinstance(planned, Planned) and planned.cuts for planned in place.planner(job_s=600.0))
+
+
+def test_long_recordings_go_first_and_short_ones_together(place: Place, pauses: Path) -> None:
+    shutil.copy(pauses, place.folder / "z.wav")
+    for name in ("a.mp3", "b/c.mp3"):
+        file(place.folder / name)
+    slices = [
+        [part.recording for part in planned.slices()] for planned in place.planner() if isinstance(planned, Planned)
+    ]
+    assert slices == [["z.wav"]] * 5 + [["a.mp3", "b/c.mp3"]]
+
+
+def test_a_recording_that_has_vanished_is_left_out_and_said_to_be_gone(place: Place) -> None:
+    for name in ("a.mp3", "b.mp3", "c.mp3"):
+        file(place.folder / name)
+    planner = place.planner()
+    (place.folder / "b.mp3").unlink()
+    gone, planned = planner
+    assert isinstance(gone, Settled)
+    assert gone.result == Unreadable("b.mp3", "'b.mp3' is no longer in the source.")
+    assert isinstance(planned, Planned)
+    assert [part.recording for part in planned.slices()] == ["a.mp3", "c.mp3"]
+
+
+def test_a_source_that_is_away_for_a_moment_loses_no_recording(place: Place) -> None:
+    for name in ("a.mp3", "b.mp3"):
+        file(place.folder / name)
+
+    class Away(FolderSource):
+        n_failed = 0
+
+        def fingerprint(self, recording: Recording) -> str:
+            if recording.path == "b.mp3" and self.n_failed < 2:
+                self.n_failed += 1
+                raise RetryableError("The source is not there now.")
+            return super().fingerprint(recording)
+
+    planner = place.planner(source=Away(place.folder))
+    for _ in range(2):
+        with pytest.raises(RetryableError):
+            next(planner)
+    [planned] = planner
+    assert isinstance(planned, Planned)
+    assert [part.recording for part in planned.slices()] == ["a.mp3", "b.mp3"]
+
+
+def test_a_plan_made_again_is_the_same(place: Place) -> None:
+    for n in range(50):
+        file(place.folder / f"{n}.mp3", bytes(20))
+    made = [[job(*p.slices(), options=OPTIONS).id for p in place.planner() if isinstance(p, Planned)] for _ in range(2)]
+    assert made[0] == made[1]
+    assert len(made[0]) > 5
