@@ -7,7 +7,7 @@ import select
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Queue
 from typing import IO
@@ -34,7 +34,7 @@ KEEP_TIME = f"asetpts='st(1,max(PTS,ld(0)));st(0,ld(1)+NB_SAMPLES);ld(1)',{RESAM
 CHANNELS = "aformat=sample_fmts=s16:channel_layouts=mono|stereo"
 # The log tells when the sound begins, later than the film's pictures perhaps. (`first_pts=0` would put silence before
 # it, but also wherever the sampling rate changes on the way.)
-SAY_WHEN = "ametadata=add:key=first:value=1:enable='eq(n,0)',ametadata=print:enable='eq(n,0)'"
+SAY_WHEN = "ametadata=add:key=first:value=1:enable='eq(n,0)',ametadata@{name}=print:enable='eq(n,0)'"
 
 
 Waveform = NDArray[np.float32]
@@ -61,14 +61,14 @@ class Decoder:
 
         Raises: AudioError: if the file holds no sound. RetryableError: if the disk stops answering.
         """
-        head, tail = _ends(self._path)
+        head, tail = ends(self._path)
         # In whole seconds the samples of every usual rate meet those of ours.
         from_s = max(0, math.floor(self._start_s) - WARM_UP_S) if seeks_exactly(head, tail) else 0
         with subprocess.Popen(self._command(head, from_s), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout and process.stderr  # noqa: S101  given the pipes above, for the type checker
             log = _Log(process.stderr)
             try:
-                yield from self._cut(_samples(process.stdout, log), from_s * RATE)
+                yield from self._cut(samples(process.stdout, log.begins_at), from_s * RATE)
                 ended = process.wait()
             finally:
                 process.kill()  # no effect on one that has ended by itself
@@ -93,11 +93,13 @@ class Decoder:
         first = round(self._start_s * RATE)
         last = None if self._end_s is None else round(self._end_s * RATE)
         listener = Listener(RATE)
+        n_kept = 0
         for waveform in listener.listen(samples):
             kept = waveform[max(0, first - at) : None if last is None else max(0, last - at)]
             at += len(waveform)
             if len(kept):
-                self.decoded_s += len(kept) / RATE
+                n_kept += len(kept)
+                self.decoded_s = n_kept / RATE
                 yield kept
         self.channels_cancel = listener.channels_cancel
 
@@ -116,36 +118,42 @@ class Decoder:
         self.container_s = declared_wav_s(self._path) or info.duration_s
 
 
-def sound_arguments(to: str, head: bytes, **output: str) -> list[str]:
-    """ffmpeg's arguments to write the sound, as 16-bit WAV of one or two channels, and to log when it begins."""
-    filters = f"{KEEP_TIME if has_times(head) else RESAMPLE},{CHANNELS},{SAY_WHEN}"
-    made = ffmpeg.input("-").output(to, f="wav", af=filters, vn=None, sn=None, dn=None, bitexact=None, **output)
+def sound_arguments(to: str, head: bytes, *, name: int = 0, **more: str | float) -> list[str]:
+    """ffmpeg's arguments to write sound as 16-bit WAV of one or two channels, and to log by a name when it begins."""
+    filters = f"{KEEP_TIME if has_times(head) else RESAMPLE},{CHANNELS},{SAY_WHEN.format(name=name)}"
+    made = ffmpeg.input("-").output(to, f="wav", af=filters, vn=None, sn=None, dn=None, bitexact=None, **more)
     arguments: list[str] = made.get_args()
     return arguments[2:]
 
 
-def _ends(path: Path) -> tuple[bytes, bytes]:
+def ends(path: Path) -> tuple[bytes, bytes]:
     """The first and the last bytes."""
-    with path.open("rb") as file:
-        head = file.read(ENDS_BYTES)
-        file.seek(max(0, path.stat().st_size - ENDS_BYTES))
-        return head, file.read(ENDS_BYTES)
+    try:
+        with path.open("rb") as file:
+            head = file.read(ENDS_BYTES)
+            file.seek(max(0, path.stat().st_size - ENDS_BYTES))
+            return head, file.read(ENDS_BYTES)
+    except OSError as error:
+        raise RetryableError(f"The recording cannot be read ({error.strerror}).") from None
 
 
-def begins_at(said: str) -> int | None:
-    """The sample with which the sound begins, counted from the beginning of the film or of what was sought."""
-    found = re.search(r"^\[\w*ametadata\w* @ \w+\] frame:0 +pts:(-?\d+)", said, re.MULTILINE)
+def begins_at(said: str, name: int = 0) -> int | None:
+    """The sample with which the sound of that name begins, counted from the beginning of the film or from the seek."""
+    found = re.search(rf"^\[ametadata@{name} @ \w+\] frame:0 +pts:(-?\d+)", said, re.MULTILINE)
     return int(found[1]) if found else None
 
 
-def _samples(stream: IO[bytes], log: "_Log") -> Iterator[NDArray[np.int16]]:
-    """Samples of shape (n_samples, n_channels), the first of them where time is zero."""
+def samples(stream: IO[bytes], begins_at: Callable[[], int]) -> Iterator[NDArray[np.int16]]:
+    """From WAV to samples of shape (n_samples, n_channels), the first of them where time is zero.
+
+    `begins_at` is asked after the header has come. Raises: RetryableError: if nothing comes for long.
+    """
     header = _exactly(stream, WAV_HEADER_BYTES)
     if len(header) < WAV_HEADER_BYTES:
         return
     n_channels = header[22]
     frame_bytes = 2 * n_channels
-    late = log.begins_at()
+    late = begins_at()
     for done in range(0, late, RATE):
         yield np.zeros((min(RATE, late - done), n_channels), np.int16)
     _exactly(stream, -late * frame_bytes)

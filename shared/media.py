@@ -6,7 +6,7 @@ import re
 import shutil
 import struct
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -40,7 +40,11 @@ class MediaInfo:
     """What a container says of itself."""
 
     duration_s: float | None
-    has_audio: bool
+    audio_tracks: int
+
+    @property
+    def has_audio(self) -> bool:
+        return self.audio_tracks > 0
 
 
 @cache
@@ -76,7 +80,7 @@ def probe(path: Path) -> MediaInfo:
     info = parse_banner(said)
     if info is None:
         raise AudioError(why_not(path, said))
-    return MediaInfo(declared_wav_s(path) or info.duration_s, info.has_audio)
+    return replace(info, duration_s=declared_wav_s(path) or info.duration_s)
 
 
 def input_arguments(path: Path) -> list[str]:
@@ -88,16 +92,18 @@ def input_arguments(path: Path) -> list[str]:
     return arguments[: arguments.index("-i") + 2]
 
 
-def parse_banner(said: str) -> MediaInfo | None:
-    """What ffmpeg printed about its input, or None if it could not open it."""
-    if not re.search(r"^Input #0", said, re.MULTILINE):
+def parse_banner(said: str, index: int = 0) -> MediaInfo | None:
+    """What ffmpeg printed about the `index`-th of its inputs, or None if it could not open it."""
+    inputs = re.split(rf"^Input #(?:{index}|{index + 1}),|^Stream mapping:|^Output #", said, flags=re.MULTILINE)
+    if not re.search(rf"^Input #{index},", said, re.MULTILINE):
         return None
-    found = re.search(r"^\s*Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", said, re.MULTILINE)
+    before, banner = inputs[:2]
+    found = re.search(r"^\s*Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", banner, re.MULTILINE)
     # A guess from the bit rate is not the container's word, and can be wrong by a factor.
-    if "Estimating duration from bitrate" in said:
+    if "Estimating duration from bitrate" in before[before.rfind("\nInput #") + 1 :]:
         found = None
     duration_s = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
-    return MediaInfo(duration_s, bool(re.search(r"^\s*Stream #0:\d+.*: Audio: (?!none)", said, re.MULTILINE)))
+    return MediaInfo(duration_s, len(re.findall(rf"^\s*Stream #{index}:\d+.*: Audio: (?!none)", banner, re.MULTILINE)))
 
 
 def why_not(path: Path, said: str) -> str:

@@ -59,12 +59,12 @@ def test_a_stream_without_a_length_has_none() -> None:
     said = (
         "Input #0, aac, from 'file:a':\n  Duration: N/A, bitrate: 65 kb/s\n  Stream #0:0: Audio: aac (LC), 44100 Hz\n"
     )
-    assert parse_banner(said) == MediaInfo(None, has_audio=True)
+    assert parse_banner(said) == MediaInfo(None, audio_tracks=1)
 
 
 def test_long_recordings_and_hundreds_of_hours_are_read() -> None:
     said = "Input #0, wav, from 'file:a':\n  Duration: 123:04:05.67, bitrate\n    Stream #0:1(eng): Audio: mp3\n"
-    assert parse_banner(said) == MediaInfo(123 * 3600 + 4 * 60 + 5.67, has_audio=True)
+    assert parse_banner(said) == MediaInfo(123 * 3600 + 4 * 60 + 5.67, audio_tracks=1)
 
 
 def test_a_title_that_looks_like_a_stream_is_a_title(tmp_path: Path) -> None:
@@ -90,9 +90,7 @@ def test_a_title_that_looks_like_a_stream_is_a_title(tmp_path: Path) -> None:
 
 
 def test_an_audio_stream_that_cannot_be_decoded_is_no_sound() -> None:
-    assert parse_banner("Input #0, mov\n  Stream #0:0(und): Audio: none (mp4a / 0x6134706D)\n") == MediaInfo(
-        None, False
-    )
+    assert parse_banner("Input #0, mov\n  Stream #0:0(und): Audio: none (mp4a / 0x6134706D)\n") == MediaInfo(None, 0)
 
 
 # Probing
