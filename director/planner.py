@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 import structlog
 
@@ -56,17 +55,23 @@ class Planner(Iterator[Planned | Settled]):
         self._source = source
         self._records = records
         self._job_s = job_s
-        long = ([each] for each in long_ones(missing, rates, job_s))
-        self._groups: Iterator[list[Missing]] = chain(long, bundles(missing, rates, job_s))
+        self._long = iter(long_ones(missing, rates, job_s))
+        self._bundles = bundles(missing, rates, job_s)
         self._group: list[Missing] = []
+        self._is_long = False
         self._ready: deque[Planned | Settled] = deque()
 
     def __next__(self) -> Planned | Settled:
         while not self._ready:
-            self._group = self._group or next(self._groups)
+            self._group = self._group or self._next_group()
             self._ready.extend(self._planned(self._group))
             self._group = []
         return self._ready.popleft()
+
+    def _next_group(self) -> list[Missing]:
+        long = next(self._long, None)
+        self._is_long = long is not None
+        return next(self._bundles) if long is None else [long]
 
     def _planned(self, group: list[Missing]) -> list[Planned | Settled]:
         made: list[Planned | Settled] = []
@@ -80,7 +85,7 @@ class Planner(Iterator[Planned | Settled]):
                 continue
             # A later run of an unfinished recording cuts where the first one did, whose parts it then finds.
             cuts = self._records.kept_cuts(path, fingerprint)
-            if cuts is None and len(group) == 1:
+            if cuts is None and self._is_long:
                 cuts = self._cuts(missing, fingerprint)
             if cuts:
                 made.extend(Planned((missing,), (fingerprint,), cuts, index) for index in range(len(cuts) + 1))

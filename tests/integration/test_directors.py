@@ -2,7 +2,10 @@
 
 import shutil
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import recordings
@@ -10,13 +13,18 @@ from support.servers import SqsServer
 from support.waiting import wait_until
 from support.workplace import Counted, Dictated, Workplace, WrappedStore, working
 
-from director.director import Director, Settled
-from director.scan import Missing
+from director.backlog import Backlog, PartStored, Settled
+from director.director import Director
+from director.estimate import Rates
 from shared.errors import RetryableError
-from shared.queue import JobQueue, connect
+from shared.jobs import Job, Slice
+from shared.queue import Delivery, JobQueue, connect
 from shared.records import Records
+from shared.sources import Unreadable
 from shared.store import FolderStore
-from shared.transcript import Failure, Provenance, utc_now
+from shared.transcript import Failure, Part, Provenance, merge, utc_now
+
+WAV = Rates({".wav": 1 / 32_000})
 
 
 @pytest.fixture
@@ -38,12 +46,52 @@ def died_over(queue: JobQueue, max_receives: int) -> None:
     assert queue.receive(wait_s=1) is None
 
 
-def settled(director: Director, missing: list[Missing]) -> dict[str, Provenance | Failure]:
+def each_alone(director: Director, missing: Backlog, *, follow: bool) -> Iterator[Settled | PartStored | None]:
+    """Directed with jobs so short that each of the silences is one."""
+    return director.direct(missing, rates=WAV, job_s=0.2, follow=follow)
+
+
+def settled(director: Director, missing: Backlog) -> dict[str, Provenance | Failure | Unreadable]:
     """Everything that the director saw settled, by recording."""
     found = [each for each in director.direct(missing, follow=True) if isinstance(each, Settled)]
     by_name = {each.missing.recording.path: each.result for each in found}
     assert len(by_name) == len(found), "something was settled twice"
     return by_name
+
+
+def received(queue: JobQueue) -> tuple[Delivery, Job]:
+    """The next job, which must be there."""
+    delivery = queue.receive(wait_s=5)
+    assert delivery is not None
+    return delivery, Job.from_message(delivery.body)
+
+
+def store_part(records: Records, job: Job, of: Slice) -> None:
+    """As a worker does that has transcribed a slice in which nobody speaks; the last one puts them together."""
+    part = Part(
+        segments=(), engine="by hand", language=None, container_s=None, decoded_s=30.0, processing_s=0.1, flags=()
+    )
+    records.put_part(job, of, part)
+    parts = records.parts(job, of)
+    if parts is not None:
+        records.finish(merge(job, of, parts, mtime_ns=None, finished_at=utc_now()), job.formats)
+        records.drop_parts(of.recording)
+
+
+def fail(records: Records, of: Slice, worker: str) -> None:
+    """As a worker does that has given up."""
+    records.fail(
+        Failure(
+            recording=of.recording,
+            fingerprint=of.fingerprint,
+            size=of.size,
+            mtime_ns=None,
+            reason="It is broken.",
+            attempts=1,
+            worker=worker,
+            failed_at=utc_now(),
+        )
+    )
 
 
 @pytest.mark.parametrize("window", [7, 12])
@@ -55,7 +103,7 @@ def test_no_more_than_a_window_of_jobs_is_ever_outstanding(
     most = 0
     done: set[str] = set()
     with working(workplace.worker(Dictated())):
-        for step in director.direct(workplace.scan().missing, follow=True):
+        for step in each_alone(director, workplace.scan().missing, follow=True):
             counts = workplace.queue.counts()
             most = max(most, counts.queued + counts.in_flight, len(director._outstanding))
             if isinstance(step, Settled):
@@ -66,7 +114,7 @@ def test_no_more_than_a_window_of_jobs_is_ever_outstanding(
 
 def test_a_director_that_does_not_follow_ends_once_all_is_queued(workplace: Workplace, silences: list[str]) -> None:
     """No worker need be there."""
-    list(workplace.director().direct(workplace.scan().missing, follow=False))
+    list(each_alone(workplace.director(), workplace.scan().missing, follow=False))
     assert workplace.queue.counts().queued == len(silences)
 
 
@@ -84,7 +132,7 @@ def test_everything_is_settled_as_a_transcript_or_a_reason(
     assert isinstance(results["1.wav"], Provenance)
     assert isinstance(results["diary.mp3"], Failure)
     again = workplace.scan()
-    assert again.missing == []
+    assert not again.missing
     assert again.n_finished == 2
     assert [failure.recording for failure in again.failed_before] == ["diary.mp3"]
     assert workplace.is_empty()
@@ -99,7 +147,7 @@ def test_a_server_that_loses_everything_in_the_middle_costs_nothing_but_time(
     done: set[str] = set()
     restarted = False
     with working(workplace.worker(Dictated())):
-        for step in director.direct(workplace.scan().missing, follow=True):
+        for step in each_alone(director, workplace.scan().missing, follow=True):
             if isinstance(step, Settled):
                 done.add(step.missing.recording.path)
             if done and not restarted:
@@ -108,7 +156,7 @@ def test_a_server_that_loses_everything_in_the_middle_costs_nothing_but_time(
                 sqs_server.start()
     assert restarted
     assert done == set(silences)
-    assert workplace.scan().missing == []
+    assert not workplace.scan().missing
 
 
 def test_jobs_that_only_the_director_remembers_are_sent_again(
@@ -117,7 +165,7 @@ def test_jobs_that_only_the_director_remembers_are_sent_again(
     """The queue is there and empty, and still knows what it was sent: sent as before, nothing would be queued."""
     monkeypatch.setattr("director.director.STALLED_S", 0.5)
     director = workplace.director()
-    steps = director.direct(workplace.scan().missing, follow=True)
+    steps = each_alone(director, workplace.scan().missing, follow=True)
     assert next(steps) is None
     for _ in silences:
         delivery = workplace.queue.receive(wait_s=5)
@@ -144,7 +192,7 @@ def test_a_job_that_kills_its_workers_becomes_a_failure_that_can_be_tried_again(
     assert "begun 3 times and never finished" in failure.reason
     assert workplace.letters() == []
     left_alone = workplace.scan()
-    assert left_alone.missing == []
+    assert not left_alone.missing
     assert [each.recording for each in left_alone.failed_before] == ["a.wav"]
 
     asked_for = workplace.scan(retry_failed=True)
@@ -165,6 +213,181 @@ def test_a_recording_that_fails_again_has_its_new_reason(workplace: Workplace) -
     failure = results["diary.mp3"]
     assert isinstance(failure, Failure)
     assert failure.worker == "second"
+
+
+def test_the_letter_of_an_earlier_run_is_not_taken_for_the_reason_of_this_one(workplace: Workplace) -> None:
+    """A worker records why it failed, whereupon the run ends; its letter comes when the next one is at work already."""
+    recordings.text_named_mp3(workplace.source / "diary.mp3")
+    first = workplace.director().direct(workplace.scan().missing, follow=True)
+    assert next(first) is None
+    late, job = received(workplace.queue)
+    fail(workplace.records, job.slices[0], worker="first")
+    assert isinstance(next(first), Settled)
+    assert list(first) == [None]
+
+    second = workplace.director(retry_failed=True).direct(workplace.scan(retry_failed=True).missing, follow=True)
+    assert next(second) is None
+    workplace.queue.set_aside(late, late.body, "It is broken.", worker="first")
+    assert next(second) is None
+    assert workplace.letters() == []
+    assert workplace.records.failure("diary.mp3") is None
+    _, job = received(workplace.queue)
+    fail(workplace.records, job.slices[0], worker="second")
+    found = next(second)
+    assert isinstance(found, Settled)
+    assert isinstance(found.result, Failure)
+    assert found.result.worker == "second"
+
+
+@pytest.mark.parametrize("run", ["this", "none"])
+def test_a_letter_of_this_run_or_of_no_known_one_is_a_reason(workplace: Workplace, run: str) -> None:
+    """With the name of who set it aside, if that is known."""
+    recordings.text_named_mp3(workplace.source / "diary.mp3")
+    fail(workplace.records, workplace.slice_of("diary.mp3"), worker="before")
+    director = workplace.director(retry_failed=True)
+    steps = director.direct(workplace.scan(retry_failed=True).missing, follow=True)
+    assert next(steps) is None
+    delivery, _ = received(workplace.queue)
+    assert delivery.run == director.run_id
+    known = delivery if run == "this" else replace(delivery, run=None)
+    workplace.queue.set_aside(known, delivery.body, "It is broken again.", worker="here-1")
+    found = next(step for step in steps if step is not None)
+    assert isinstance(found, Settled)
+    assert isinstance(found.result, Failure)
+    assert (found.result.reason, found.result.worker) == ("It is broken again.", "here-1")
+
+
+def test_two_directors_that_try_the_same_again_do_not_bury_each_others_letters_for_ever(workplace: Workplace) -> None:
+    """Neither would ever learn that its job kills every worker."""
+    recordings.text_named_mp3(workplace.source / "diary.mp3")
+    fail(workplace.records, workplace.slice_of("diary.mp3"), worker="before")
+    steps = workplace.director(retry_failed=True).direct(workplace.scan(retry_failed=True).missing, follow=True)
+    assert next(steps) is None
+    for n in range(2):
+        workplace.queue.send([workplace.job("diary.mp3")], "other", again=n)
+        delivery, _ = received(workplace.queue)
+        while delivery.run != "other":
+            workplace.queue.delete(delivery)
+            delivery, _ = received(workplace.queue)
+        workplace.queue.set_aside(delivery, delivery.body, "It killed its worker.")
+        found = next(steps)
+        assert isinstance(found, Settled) == (n == 1)
+
+
+def test_short_recordings_are_one_job_and_each_is_settled_by_itself(workplace: Workplace, silences: list[str]) -> None:
+    """In the order of the job; what comes after one that is not there is not asked for."""
+    steps = workplace.director().direct(workplace.scan().missing, follow=True)
+    assert next(steps) is None
+    _, job = received(workplace.queue)
+    assert [part.recording for part in job.slices] == silences
+    for at in (1, 2):
+        store_part(workplace.records, job, job.slices[at])
+    assert next(steps) is None
+    fail(workplace.records, job.slices[0], worker="here")
+    found = [step.missing.recording.path for step in (next(steps) for _ in range(3)) if isinstance(step, Settled)]
+    assert found == silences[:3]
+    for part_of in job.slices[3:]:
+        store_part(workplace.records, job, part_of)
+    assert [step.missing.recording.path for step in steps if isinstance(step, Settled)] == silences[3:]
+
+
+def test_a_recording_that_vanished_before_it_was_queued_is_settled_as_gone(
+    workplace: Workplace, silences: list[str]
+) -> None:
+    missing = workplace.scan().missing
+    (workplace.source / silences[3]).unlink()
+    steps = workplace.director().direct(missing, follow=True)
+    gone = next(steps)
+    assert isinstance(gone, Settled)
+    assert gone.result == Unreadable("03.wav", "'03.wav' is no longer in the source.")
+    assert next(steps) is None
+    assert len(received(workplace.queue)[1].slices) == len(silences) - 1
+
+
+@pytest.fixture
+def long(workplace: Workplace) -> Path:
+    """Three minutes, which are three slices where a job has a minute."""
+    return recordings.silence(workplace.source / "long.wav", 180)
+
+
+def directed(workplace: Workplace, **options: Any) -> Iterator[Settled | PartStored | None]:
+    """With jobs of a minute."""
+    missing = workplace.scan(retry_failed="retry_failed" in options).missing
+    return workplace.director(**options).direct(missing, rates=WAV, job_s=60.0, follow=True)
+
+
+@pytest.mark.parametrize("window", [1, 2, 5000])
+def test_a_long_recording_is_settled_once_when_all_its_slices_are_put_together(
+    workplace: Workplace, long: Path, window: int
+) -> None:
+    """Each slice leaves the window when its part is stored, so that even a window of one is enough."""
+    steps = directed(workplace, window=window)
+    seen = []
+    for step in steps:
+        seen.append(step)
+        if step is None and (delivery := workplace.queue.receive(wait_s=0)):
+            job = Job.from_message(delivery.body)
+            store_part(workplace.records, job, job.slices[0])
+            workplace.queue.delete(delivery)
+    assert [type(step) for step in seen if step is not None] == [PartStored, PartStored, Settled]
+    assert sum(step.audio_s for step in seen if isinstance(step, PartStored)) == pytest.approx(120, abs=30)
+    assert workplace.texts == ["long.srt", "long.txt", "long.vtt"]
+    assert workplace.is_empty()
+
+
+def test_a_slice_that_fails_settles_its_recording_once_and_no_more_of_it_is_queued(
+    workplace: Workplace, long: Path
+) -> None:
+    recordings.silence(workplace.source / "short.wav", 60)
+    steps = directed(workplace, window=1)
+    assert next(steps) is None
+    delivery, job = received(workplace.queue)
+    fail(workplace.records, job.slices[0], worker="here")
+    workplace.queue.set_aside(delivery, delivery.body, "It is broken.")
+    first = next(steps)
+    assert isinstance(first, Settled)
+    assert first.missing.recording.path == "long.wav"
+    wait_until(lambda: next(steps) is None and workplace.queue.counts().queued, what="the next recording to be queued")
+    assert [part.recording for part in received(workplace.queue)[1].slices] == ["short.wav"]
+
+
+def test_a_slice_that_failed_in_this_run_is_not_forgiven_by_its_neighbour(workplace: Workplace, long: Path) -> None:
+    """An old failure is forgiven when the first slice is queued, and only then."""
+    fail(workplace.records, workplace.slice_of("long.wav"), worker="before")
+    steps = directed(workplace, window=2, retry_failed=True)
+    assert next(steps) is None
+    assert workplace.records.failure("long.wav") is None
+    _, job = received(workplace.queue)
+    store_part(workplace.records, job, job.slices[0])
+    _, job = received(workplace.queue)
+    fail(workplace.records, job.slices[0], worker="here")
+    found = [step for step in steps if step is not None]
+    assert [type(step) for step in found] == [Settled]
+    failure = workplace.records.failure("long.wav")
+    assert failure is not None
+    assert failure.worker == "here"
+
+
+def test_slices_that_are_lost_are_sent_again_even_when_all_parts_are_stored(
+    workplace: Workplace, long: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker that stored the last one may have died before it put them together."""
+    monkeypatch.setattr("director.director.STALLED_S", 0.2)
+    steps = directed(workplace)
+    assert next(steps) is None
+    jobs = []
+    for _ in range(3):
+        delivery, job = received(workplace.queue)
+        empty = Part(segments=(), engine="x", language=None, container_s=None, decoded_s=60.0, processing_s=0.1)
+        workplace.records.put_part(job, job.slices[0], empty)
+        workplace.queue.delete(delivery)
+        jobs.append(job)
+    assert [type(next(steps)) for _ in range(2)] == [PartStored, PartStored]
+    wait_until(lambda: next(steps) is None and workplace.queue.counts().queued, 10, "the last slice to be sent again")
+    _, again = received(workplace.queue)
+    assert again == jobs[-1]
+    store_part(workplace.records, again, again.slices[0])
+    assert [type(step) for step in steps if step is not None] == [Settled]
 
 
 def test_a_dead_letter_of_a_finished_recording_is_buried(workplace: Workplace, clips: list[Path]) -> None:
@@ -204,7 +427,7 @@ def test_two_directors_and_two_workers_transcribe_each_recording_once(
         shutil.copy(clip, workplace.source / f"{n}.wav")
     missing = workplace.scan().missing
     assert len(missing) == len(clips)
-    results: list[dict[str, Provenance | Failure]] = []
+    results: list[dict[str, Provenance | Failure | Unreadable]] = []
     second = connect(workplace.queue.name, visibility_timeout_s=30, max_receives=3)
     second.ensure()
     directors = [workplace.director(), workplace.director()]
@@ -250,18 +473,7 @@ def test_a_redo_is_not_settled_by_the_failure_of_an_earlier_one(workplace: Workp
     shutil.copy(clips[0], workplace.source / "a.wav")
     with working(workplace.worker(Dictated())):
         settled(workplace.director(), workplace.scan().missing)
-        [again] = workplace.scan(redo=True).missing
-        workplace.records.fail(
-            Failure(
-                recording="a.wav",
-                fingerprint=again.fingerprint,
-                size=again.recording.size,
-                mtime_ns=None,
-                reason="The disk was full.",
-                attempts=3,
-                worker="",
-                failed_at=utc_now(),
-            )
-        )
-        results = settled(workplace.director(redo=True), [again])
+        missing = workplace.scan(redo=True).missing
+        fail(workplace.records, workplace.slice_of("a.wav"), worker="")
+        results = settled(workplace.director(redo=True), missing)
     assert isinstance(results["a.wav"], Provenance)
