@@ -234,6 +234,9 @@ def main() -> None:
     )
     for name, recordings in sets.items():
         _print_set(name, recordings, contenders, {key: runs for (of, key), runs in results.items() if of == name})
+    print()
+    for venv in sorted({each.venv for each in contenders if each.venv}):
+        print(" ".join((HERE / "peers" / f"{venv}.txt").read_text().split("\n")).strip())
     for reason in absent:
         print(reason)
 
