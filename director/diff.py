@@ -41,5 +41,7 @@ def stems(paths: Iterable[str]) -> dict[str, str]:
 
 def missing_formats(stem: str, formats: Iterable[Format], existing: Collection[str]) -> tuple[Format, ...]:
     """The formats of which no file is among the names `existing` in the folder."""
+    if not existing:
+        return tuple(formats)
     name = stem.rpartition("/")[2]
     return tuple(fmt for fmt in formats if output_key(name, fmt) not in existing)

@@ -14,6 +14,8 @@ MAX_NAME_BYTES = 255  # what Linux and macOS file systems take
 
 def with_suffix(path: str, suffix: str) -> str:
     """`path` + `suffix`, its last name shortened (and kept unique by a hash) where a file system would refuse it."""
+    if len(path) + len(suffix) <= MAX_NAME_BYTES // 4:  # however many bytes its letters need; most names are short
+        return path + suffix
     folder, slash, name = path.rpartition("/")
     if len((name + suffix).encode()) > MAX_NAME_BYTES:
         digest = "~" + hashlib.sha256(name.encode()).hexdigest()[:8]

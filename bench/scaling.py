@@ -1,0 +1,190 @@
+"""How the work spreads: one long recording over two real workers, and many jobs over very many that only sleep.
+
+The many have the project's own queue, director and store; in place of an engine they sleep as long as one of the given
+speed would take. Efficiency is the time that they would need if nothing but the work took any, in proportion to the
+time that it took: it bends where the queue's server, the director or the disk of this one machine has no more to give.
+"""
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from multiprocessing.synchronize import Barrier, Event
+from pathlib import Path
+
+from director.backlog import Settled
+from director.director import Director
+from director.estimate import Rates
+from director.scan import Scanner
+from nightscribe.local_queue import local_queue
+from shared.errors import NightscribeError
+from shared.jobs import Job, Options, Slice
+from shared.log import configure_logging
+from shared.queue import Delivery, JobQueue, connect
+from shared.records import Records
+from shared.sources import FolderSource
+from shared.store import FolderStore
+from shared.transcript import Part, merge, utc_now
+
+QUEUE = "scaling.fifo"
+VISIBILITY_S, HEARTBEAT_S = 120.0, 30.0
+RATE = 0.5  # seconds of sound in a byte of what stands for a recording
+RECORDING_BYTES = 1_200  # ten minutes, which is one job
+CLIENT_FOR = 20  # simulated workers; a client of its own for each would need gigabytes
+OPTIONS = Options(engine="auto", model="base")
+FORMATS = ("txt", "vtt", "srt")
+
+
+def main() -> None:
+    """Print a table for each of the two."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recording", type=Path, nargs="?", help="a long recording, for one and for two real workers")
+    parser.add_argument("--model", default="base", help="Whisper model of the real workers (base)")
+    parser.add_argument("--workers", type=int, nargs="*", default=[10, 100, 1000], help="simulated (10 100 1000)")
+    parser.add_argument("--speed", type=float, default=30.0, help="of one simulated worker, in × real time (30)")
+    parser.add_argument("--jobs", type=int, default=3, help="of ten minutes for each simulated worker (3)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="that hold them (one for each core)")
+    given = parser.parse_args()
+    if given.recording:
+        real(given.recording, given.model)
+    if given.workers:
+        print(f"{'workers':>8}{'jobs':>8}{'ideal s':>10}{'took s':>10}{'efficiency':>12}{'jobs/s':>8}")
+    for n_workers in given.workers:
+        simulated(n_workers, given.jobs, given.speed, min(given.processes, n_workers))
+
+
+def real(recording: Path, model: str) -> None:
+    """The command as a user types it, loading of the model included."""
+    print(f"{'workers':>8}{'took s':>10}{'ratio':>8}   {recording.name}, {model}")
+    alone_s = 0.0
+    for n_workers in (1, 2):
+        with tempfile.TemporaryDirectory(prefix="nightscribe-scaling-") as folder:
+            source = Path(folder, "source")
+            source.mkdir()
+            shutil.copy2(recording, source)
+            program = Path(sysconfig.get_path("scripts"), "nightscribe")
+            command = [program, "run", source, Path(folder, "dest"), "--model", model, "--workers", str(n_workers)]
+            began = time.monotonic()
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            took_s = time.monotonic() - began
+        if done.returncode:
+            sys.exit(done.stderr or done.stdout)
+        alone_s = alone_s or took_s
+        print(f"{n_workers:>8}{took_s:>10.1f}{alone_s / took_s:>8.2f}", flush=True)
+
+
+def simulated(n_workers: int, jobs_each: int, speed: float, n_processes: int) -> None:
+    """One line: from the first job sent to the last one settled."""
+    n_jobs = n_workers * jobs_each
+    with tempfile.TemporaryDirectory(prefix="nightscribe-scaling-") as folder:
+        source, dest = Path(folder, "source"), Path(folder, "dest")
+        dest.mkdir()
+        for at in range(n_jobs):
+            file = source / f"{at // 1000:03}" / f"{at:07}.mp3"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(f"{at:0{RECORDING_BYTES}}".encode())
+        with local_queue(Path(folder, "queue.log")):
+            took_s = directed(source, dest, n_workers, speed, n_processes)
+    ideal_s = jobs_each * RECORDING_BYTES * RATE / speed
+    print(
+        f"{n_workers:>8}{n_jobs:>8}{ideal_s:>10.1f}{took_s:>10.1f}{ideal_s / took_s:>11.0%} {n_jobs / took_s:>8.1f}",
+        flush=True,
+    )
+
+
+def directed(source: Path, dest: Path, n_workers: int, speed: float, n_processes: int) -> float:
+    """Seconds for all of it, once every worker waits for its first job."""
+    configure_logging("error")
+    queue = opened()
+    spawn = multiprocessing.get_context("spawn")
+    ready, stop = spawn.Barrier(n_processes + 1), spawn.Event()
+    shares = [n_workers // n_processes + (at < n_workers % n_processes) for at in range(n_processes)]
+    crews = [spawn.Process(target=crew, args=(share, source, dest, speed, ready, stop)) for share in shares]
+    for process in crews:
+        process.start()
+    records, files = Records(FolderStore(dest)), FolderSource(source)
+    missing = Scanner(files, records, FORMATS, settle_s=0).scan().missing
+    director = Director(queue, files, records, OPTIONS, FORMATS, window=5_000, max_receives=3)
+    try:
+        ready.wait()
+        began = time.monotonic()
+        steps = director.direct(missing, rates=Rates({".mp3": RATE}), follow=True)
+        n_settled = sum(isinstance(step, Settled) for step in steps)
+        took_s = time.monotonic() - began
+        assert n_settled == len(missing), f"{n_settled} of {len(missing)} are settled"
+        return took_s
+    finally:
+        stop.set()
+        for process in crews:
+            process.join()
+
+
+def opened() -> JobQueue:
+    """The queue on the server of the environment."""
+    queue = connect(QUEUE, visibility_timeout_s=VISIBILITY_S, max_receives=3)
+    queue.ensure()
+    return queue
+
+
+def crew(n_workers: int, source: Path, dest: Path, speed: float, ready: Barrier, stop: Event) -> None:
+    """Simulated workers of one process, each a thread."""
+    configure_logging("error")
+    records, files = Records(FolderStore(dest)), FolderSource(source)
+    queues = [opened() for _ in range(0, n_workers, CLIENT_FOR)]
+    threads = [
+        threading.Thread(target=worker, args=(queues[at // CLIENT_FOR], files, records, speed, stop))
+        for at in range(n_workers)
+    ]
+    ready.wait()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def worker(queue: JobQueue, source: FolderSource, records: Records, speed: float, stop: Event) -> None:
+    """What a worker does, but for hearing anything."""
+    while not stop.is_set():
+        try:
+            delivery = queue.receive(wait_s=3)
+            if delivery:
+                job = Job.from_message(delivery.body)
+                for part_of in job.slices:
+                    transcribe(queue, delivery, part_of.size * RATE / speed)
+                    store(source, records, job, part_of, part_of.size * RATE)
+                queue.delete(delivery)
+        except NightscribeError as error:  # as a worker, it goes on; what it could not do comes back
+            print(f"a simulated worker paused: {error}", file=sys.stderr)
+
+
+def transcribe(queue: JobQueue, delivery: Delivery, seconds: float) -> None:
+    """Sleep, with a heartbeat."""
+    until = time.monotonic() + seconds
+    while (left_s := until - time.monotonic()) > HEARTBEAT_S:
+        time.sleep(min(left_s, HEARTBEAT_S))
+        queue.change_visibility(delivery, VISIBILITY_S)
+    time.sleep(max(0.0, left_s))
+
+
+def store(source: FolderSource, records: Records, job: Job, part_of: Slice, audio_s: float) -> None:
+    """Everything that is read and written for one recording."""
+    found = source.stat(part_of.recording)
+    assert source.fingerprint(found) == part_of.fingerprint
+    part = Part(
+        segments=(), engine="asleep", language=None, container_s=audio_s, decoded_s=audio_s, processing_s=1.0, flags=()
+    )
+    records.put_part(job, part_of, part)
+    parts = records.parts(job, part_of)
+    assert parts is not None
+    records.finish(merge(job, part_of, parts, mtime_ns=found.mtime_ns, finished_at=utc_now()), job.formats)
+    records.drop_parts(part_of.recording)
+
+
+if __name__ == "__main__":
+    main()
