@@ -13,7 +13,7 @@ from shared.channels import Listener
 from shared.errors import NightscribeError
 from shared.media import declared_wav_s, ffmpeg_path, input_arguments, parse_banner
 
-TOGETHER = 32
+TOGETHER = 16
 CLIP_BYTES = 2_000_000  # what is larger is worth an ffmpeg of its own
 LONGEST_S = 300  # so is what turns out to be long: that many of them lie on the disk at a time
 

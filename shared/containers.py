@@ -1,6 +1,7 @@
 """What the container of a recording can be trusted with, by its first and last bytes. Pure."""
 
 import struct
+from itertools import takewhile
 
 ENDS_BYTES = 128 * 1024  # as much of the beginning and of the end is wanted; a page of Ogg has up to half of it
 TS_PACKET_BYTES = 188
@@ -51,8 +52,13 @@ def _wav_codec(head: bytes) -> int | None:
 def _is_chained(head: bytes, tail: bytes) -> bool:
     """Whether the Ogg ends with another stream than it begins with, as recorded radio does: times begin again there."""
     last = tail.rfind(b"OggS")
-    serial = tail[last + 14 : last + 18]
-    return last < 0 or all(page[10:14] != serial for page in head.split(b"OggS")[1:])
+    first_pages = takewhile(_begins_a_stream, head.split(b"OggS")[1:])
+    return last < 0 or tail[last + 14 : last + 18] not in [page[10:14] for page in first_pages]
+
+
+def _begins_a_stream(page: bytes) -> bool:
+    """`page` without its first four bytes."""
+    return len(page) > 1 and bool(page[1] & 2)
 
 
 def _after_id3(head: bytes) -> bytes:

@@ -74,6 +74,25 @@ def noise(dest: Path, duration_s: float) -> Path:
     return _synthetic(dest, duration_s, "anoisesrc=color=white:amplitude=0.3:seed=1:sample_rate=16000")
 
 
+def varied(dest: Path, duration_s: float, *args: str, rate: int = 44_100) -> Path:
+    """A wandering tone in noise, of which no two moments are alike; `args` are output options of ffmpeg."""
+    tone = "0.25*sin(2*PI*(400*t+90*sin(1.7*t)+40*sin(4.1*t)))*(0.6+0.4*sin(5*t))"
+    sound = f"aevalsrc=exprs={tone}+0.1*(random(0)-0.5):sample_rate={rate}"
+    return _ffmpeg(dest, "-f", "lavfi", "-t", str(duration_s), "-i", sound, *args)
+
+
+def joined(dest: Path, *parts: Path) -> Path:
+    """The bytes of some files one behind the other, as people join MP3s."""
+    dest.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return dest
+
+
+def film(dest: Path, sound: Path, late_s: float, *args: str) -> Path:
+    """A black picture of 10 s whose sound begins `late_s` later; `args` are output options of ffmpeg."""
+    picture = ("-f", "lavfi", "-i", "color=c=black:s=64x64:r=5:d=10")
+    return _ffmpeg(dest, *picture, "-itsoffset", str(late_s), "-i", str(sound), "-map", "0:v", "-map", "1:a", *args)
+
+
 def video_without_sound(dest: Path) -> Path:
     """Two seconds of moving picture with no audio stream."""
     return _synthetic(dest, 2.0, "testsrc=size=160x120:rate=10")

@@ -180,3 +180,87 @@ def test_an_ffmpeg_that_is_killed_is_no_end_of_the_recording(tmp_path: Path) -> 
     decoding.kill()
     with pytest.raises(RetryableError, match="killed"):
         list(chunks)
+
+
+# Channels
+
+
+def speech_like(n_samples: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 4000, n_samples).clip(-30_000, 30_000)
+
+
+def test_a_channel_turned_upside_down_is_no_silence(tmp_path: Path) -> None:
+    """As by a microphone cable that is soldered the wrong way round."""
+    voice = speech_like(3 * RATE)
+    found, decoder = decode(write(tmp_path / "a.wav", np.stack([voice, -0.9 * voice], axis=1)))
+    assert decoder.channels_cancel
+    assert np.abs(found * 32768 - voice).max() <= 1
+    pieces = [decode(tmp_path / "a.wav", a, b)[0] for a, b in ((0, 1.3), (1.3, 2.71), (2.71, None))]
+    assert np.array_equal(np.concatenate(pieces), found)
+
+
+@pytest.mark.parametrize("other", [0.0, 0.5, 1.0, -0.4])
+def test_channels_that_do_not_cancel_are_not_said_to(tmp_path: Path, other: float) -> None:
+    voice = speech_like(2 * RATE)
+    found, decoder = decode(write(tmp_path / "a.wav", np.stack([voice, other * voice], axis=1)))
+    assert not decoder.channels_cancel
+    expected = voice if other == 0 else (1 + other) / 2 * voice
+    assert np.abs(found * 32768 - expected).max() <= 1
+
+
+@pytest.mark.parametrize(("n_channels", "speakers"), [(4, (0, 1, 2, 3)), (6, (0, 2, 4))])
+def test_nobody_is_lost_of_more_channels(tmp_path: Path, n_channels: int, speakers: tuple[int, ...]) -> None:
+    """Recorders with a microphone for each speaker write four. Of the six of a film the fourth is for rumble alone."""
+    for speaker in speakers:
+        sound = np.zeros((RATE, n_channels))
+        sound[:, speaker] = speech_like(RATE)
+        found, _ = decode(write(tmp_path / "a.wav", sound))
+        assert len(found) == RATE
+        assert np.corrcoef(found, sound[:, speaker])[0, 1] > 0.99
+
+
+# Damage
+
+
+def test_of_two_sound_tracks_the_first_is_heard(tmp_path: Path) -> None:
+    voice, music = write(tmp_path / "voice.wav", speech_like(RATE)), recordings.tone(tmp_path / "music.wav", 1)
+    film = recordings.cut(voice, tmp_path / "film.mka", 0, 1, "-i", str(music), "-map", "0", "-map", "1", "-c", "copy")
+    assert np.corrcoef(decode(film)[0], speech_like(RATE))[0, 1] > 0.99
+
+
+def test_what_lies_before_a_damage_is_kept_and_behind_it_is_no_error(tmp_path: Path) -> None:
+    path = recordings.tone(tmp_path / "a.mp3", 20)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) // 2))
+    found, decoder = decode(path)
+    assert len(found) / RATE == pytest.approx(10, abs=0.2)
+    assert (decoder.container_s, decoder.decoded_s) == (pytest.approx(20, abs=0.2), pytest.approx(10, abs=0.2))
+    behind, decoder = decode(path, 15, 18)
+    assert (len(behind), decoder.decoded_s, decoder.container_s) == (0, 0, pytest.approx(20, abs=0.2))
+
+
+def test_sound_behind_a_gap_keeps_its_time(tmp_path: Path) -> None:
+    """A track that pauses is silence in a player, too."""
+    tone = recordings.tone(tmp_path / "tone.wav", 2)
+    gap = ("-af", "asetpts='PTS+if(gt(T,1),2/TB,0)'", "-c:a", "pcm_s16le")
+    found, _ = decode(recordings.cut(tone, tmp_path / "gap.mkv", 0, 2, *gap))
+    assert len(found) / RATE == pytest.approx(4, abs=0.05)
+    heard_s = np.flatnonzero(np.abs(found) > 0.01) / RATE
+    assert np.diff(heard_s).max() == pytest.approx(2, abs=0.05)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "ogg", "m4a"])
+@pytest.mark.parametrize("duration_s", [0.01, 0.1])
+def test_the_shortest_clips_are_sound(tmp_path: Path, suffix: str, duration_s: float) -> None:
+    try:
+        found, _ = decode(recordings.tone(tmp_path / f"a.{suffix}", duration_s))
+    except AssertionError as error:
+        pytest.skip(f"this ffmpeg has no encoder for it: {error}")
+    assert duration_s * RATE * 0.9 <= len(found) <= (duration_s + 0.1) * RATE
+
+
+def test_a_header_that_claims_less_than_there_is_loses_nothing(tmp_path: Path) -> None:
+    first, second = recordings.tone(tmp_path / "1.mp3", 2), recordings.tone(tmp_path / "2.mp3", 3)
+    found, decoder = decode(recordings.joined(tmp_path / "both.mp3", first, second))
+    assert len(found) / RATE == pytest.approx(5, abs=0.2)
+    assert decoder.decoded_s == pytest.approx(5, abs=0.2)
