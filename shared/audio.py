@@ -36,7 +36,6 @@ CHANNELS = "aformat=sample_fmts=s16:channel_layouts=mono|stereo"
 # it, but also wherever the sampling rate changes on the way.)
 SAY_WHEN = "ametadata=add:key=first:value=1:enable='eq(n,0)',ametadata@{name}=print:enable='eq(n,0)'"
 
-
 Waveform = NDArray[np.float32]
 """Mono, 16 kHz, in [-1, 1], shape (n_samples,)."""
 

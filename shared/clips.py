@@ -10,7 +10,7 @@ import numpy as np
 
 from shared.audio import RATE, STALL_S, Decoder, Waveform, begins_at, ends, samples, sound_arguments
 from shared.channels import Listener
-from shared.errors import NightscribeError
+from shared.errors import NightscribeError, PermanentError, RetryableError
 from shared.media import declared_wav_s, ffmpeg_path, input_arguments, parse_banner
 
 TOGETHER = 16
@@ -29,7 +29,7 @@ class Sound:
 
 
 def decode_together(paths: Sequence[Path]) -> Iterator[Sound | NightscribeError]:
-    """For each path in its order the sound of the whole file, or the error that its `Decoder` raises.
+    """For each path in its order the sound of the whole file, or the error that its `Decoder` raises about it.
 
     Only the bundle of files that is being handed out is on the disk, and only one sound in memory.
     """
@@ -58,7 +58,11 @@ def _decode(paths: Sequence[Path]) -> Iterator[Sound | NightscribeError]:
         yield from map(_decode_alone, paths)
         return
     with tempfile.TemporaryDirectory(prefix="nightscribe-") as folder:
-        said = _run(paths, Path(folder))
+        try:
+            said = _run(paths, Path(folder))
+        except subprocess.TimeoutExpired:  # halves would wait as long for the same disk, again and again
+            yield from map(_decode_alone, paths)
+            return
         if said is not None:
             for name, path in enumerate(paths):
                 yield _sound(path, Path(folder, f"{name}.wav"), said, name) or _decode_alone(path)
@@ -71,7 +75,7 @@ def _decode_alone(path: Path) -> Sound | NightscribeError:
     decoder = Decoder(path)
     try:
         chunks = list(decoder)
-    except NightscribeError as error:
+    except (PermanentError, RetryableError) as error:
         return error
     waveform = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
     return Sound(waveform, decoder.container_s, decoder.decoded_s, decoder.channels_cancel)
@@ -82,13 +86,13 @@ def _run(paths: Sequence[Path], folder: Path) -> str | None:
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1"]
     for path in paths:
         command += ["-threads", "1", *input_arguments(path)]
-    for name, path in enumerate(paths):
-        head, _ = ends(path)
-        command += sound_arguments(f"{folder}/{name}.wav", head, name=name, t=LONGEST_S, map=f"{name}:a:0")
     try:
-        done = subprocess.run(command, capture_output=True, timeout=STALL_S, check=False)
-    except subprocess.TimeoutExpired:
+        for name, path in enumerate(paths):
+            head, _ = ends(path)
+            command += sound_arguments(f"{folder}/{name}.wav", head, name=name, t=LONGEST_S, map=f"{name}:a:0")
+    except RetryableError:
         return None
+    done = subprocess.run(command, capture_output=True, timeout=STALL_S, check=False)
     said = done.stderr.decode(errors="replace")
     return None if done.returncode or "Input/output error" in said else said
 

@@ -39,10 +39,11 @@ def decode(path: Path, start_s: float = 0.0, end_s: float | None = None) -> Wave
 
 
 def shift(found: Waveform, expected: Waveform, at: int) -> int:
-    """By how many samples a second of `found` from `at` on lies elsewhere in `expected`, which is looked for nearby."""
-    piece, around = found[at : at + RATE], expected[at - RATE // 2 : at + RATE + RATE // 2]
-    assert len(piece) == RATE, "there is no sound at the cut"
-    return int(np.correlate(around, piece, mode="valid").argmax()) - RATE // 2
+    """By how many samples what `found` holds from `at` on lies elsewhere in `expected`, by a quarter second."""
+    size = RATE // 4
+    piece, around = found[at : at + size], expected[at - size : at + 2 * size]
+    assert len(piece) == size, "there is no sound at the cut"
+    return int(np.correlate(around, piece, mode="valid").argmax()) - size
 
 
 def assert_slices_make_the_whole(path: Path, *cuts_s: float) -> None:
@@ -54,7 +55,7 @@ def assert_slices_make_the_whole(path: Path, *cuts_s: float) -> None:
     assert abs(len(together) - len(whole)) <= SHIFT
     for cut_s in cuts_s:
         assert abs(shift(together, whole, round(cut_s * RATE))) <= SHIFT
-        assert abs(shift(together, whole, round(cut_s * RATE) - RATE)) <= SHIFT
+        assert abs(shift(together, whole, round(cut_s * RATE) - RATE // 4)) <= SHIFT
 
 
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -80,7 +81,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "a.avi": ("-c:a", "mp2"),
     "a.amr": ("-c:a", "libopencore_amrnb", "-ar", "8000", "-b:a", "12.2k"),
 }
-ALSO_BY_THE_SYSTEMS = ("vbr.mp3", "a.m4a", "vorbis.ogg", "a.webm", "a.wma")
+ALSO_BY_THE_SYSTEMS = ("vbr.mp3", "a.m4a", "a.webm")
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +111,8 @@ def test_slices_of_a_long_mp3_without_an_index_make_the_whole(tmp_path: Path, si
     """Where a place in the file is guessed from the bit rate, the guess is minutes off."""
     short = recordings.cut(signal, tmp_path / "short.mp3", 0, 10, "-q:a", "9", "-ar", "16000", "-write_xing", "0")
     loud = recordings.cut(signal, tmp_path / "loud.mp3", 0, 10, "-b:a", "160k", "-ar", "16000", "-write_xing", "0")
-    long = recordings.joined(tmp_path / "long.mp3", *[loud] * 10, *[short] * 50)
-    assert_slices_make_the_whole(long, 512.345)
+    long = recordings.joined(tmp_path / "long.mp3", *[loud] * 10, *[short] * 30)
+    assert_slices_make_the_whole(long, 352.345)
 
 
 def test_garbage_and_tags_in_front_move_no_cut(tmp_path: Path, signal: Path, by_packaged: None) -> None:
@@ -130,7 +131,11 @@ def test_slices_of_joined_files_make_the_whole(tmp_path: Path, signal: Path, by_
     assert_slices_make_the_whole(recordings.joined(tmp_path / f"both.{suffix}", first, second), 4.9, 15.3)
 
 
-@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
+@pytest.mark.parametrize(
+    ("by_both", "suffix"),
+    [("system", "ts"), ("packaged", "ts"), ("system", "mkv"), ("packaged", "mp4")],
+    indirect=["by_both"],
+)
 def test_late_sound_is_late_in_every_slice(tmp_path: Path, signal: Path, by_both: str, suffix: str) -> None:
     film = recordings.film(tmp_path / f"film.{suffix}", signal, 3, "-c:v", "mpeg2video", "-c:a", "aac")
     assert np.argmax(np.abs(decode(film)) > 0.05) / RATE == pytest.approx(3, abs=0.1)
@@ -169,7 +174,6 @@ def test_clips_decoded_together_are_as_decoded_alone(tmp_path: Path, signal: Pat
     bad = [
         recordings.text_named_mp3(tmp_path / "text.mp3"),
         recordings.header_only_wav(tmp_path / "header.wav"),
-        recordings.video_without_sound(tmp_path / "film.mkv"),
         tmp_path / "missing.mp3",
     ]
     paths = [*good[:2], *bad, *good[2:]]
