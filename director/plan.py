@@ -5,6 +5,7 @@ or done elsewhere changes no other job.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from json.encoder import encode_basestring_ascii
 
 from director.backlog import Backlog, Missing
@@ -45,6 +46,13 @@ def long_ones(missing: Backlog, rates: Rates, job_s: float) -> list[Missing]:
         if (seconds := rates.seconds(path, size)) > limit_s
     ]
     return [missing[at] for _, _, at in sorted(found)]
+
+
+def n_jobs(missing: Backlog, rates: Rates, job_s: float, at_most: int) -> int:
+    """How many jobs there will be, roughly, or `at_most`."""
+    slices = (len(nominal_cuts(rates.seconds(path, size), job_s)) for path, size in missing.sized())
+    n_slices = sum(1 + n_cuts for n_cuts in slices if n_cuts)
+    return min(at_most, n_slices + sum(1 for _ in islice(bundles(missing, rates, job_s), at_most)))
 
 
 def bundles(missing: Backlog, rates: Rates, job_s: float) -> Iterator[list[Missing]]:

@@ -1,7 +1,6 @@
 """`nightscribe run`: everything on this machine until all is done."""
 
 import fcntl
-import math
 import signal
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from rich.console import Console
 from director.backlog import Missing, PartStored, Settled
 from director.director import Director
 from director.estimate import LengthEstimate, sample, typical_speed
-from director.plan import job_s
+from director.plan import job_s, n_jobs
 from director.scan import Scan, Scanner
 from nightscribe import preflight
 from nightscribe.local_queue import local_queue
@@ -222,7 +221,8 @@ def open_queue(settings: Settings) -> JobQueue:
 def _work(request: Request, tally: Tally, engine: str, logs: Path, console: Console) -> None:
     settings, source, dest = request.settings, request.source, request.dest
     queue = open_queue(settings)
-    n_workers = min(settings.workers, max(tally.n_total, math.ceil((tally.total_s or 0.0) / tally.job_s)))
+    rates = tally.lengths.rates()
+    n_workers = n_jobs(tally.scan.missing, rates, tally.job_s, settings.workers)
     heading = f"nightscribe: {settings.model} on {engine}, {count(n_workers, 'worker')}, {source} → {dest}"
     environment = to_environment(settings) | {"OMP_NUM_THREADS": str(settings.threads)}
     with (
@@ -231,7 +231,6 @@ def _work(request: Request, tally: Tally, engine: str, logs: Path, console: Cons
     ):
         progressed = False
         director = request.director(queue, engine)
-        rates = tally.lengths.rates()
         for event in director.direct(tally.scan.missing, rates=rates, job_s=tally.job_s, follow=True):
             match event:
                 case Settled():

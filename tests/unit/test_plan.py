@@ -9,7 +9,7 @@ from making import OPTIONS, recording
 
 from director.backlog import Backlog, Missing
 from director.estimate import Rates
-from director.plan import JOB_S, LONGEST, MAX_SLICES, MIN_JOB_S, bundles, job_s, long_ones, nominal_cuts
+from director.plan import JOB_S, LONGEST, MAX_SLICES, MIN_JOB_S, bundles, job_s, long_ones, n_jobs, nominal_cuts
 from director.planner import Planned
 from shared.jobs import MAX_MESSAGE_BYTES, Job
 from shared.names import without_suffix
@@ -128,7 +128,15 @@ def test_a_million_jobs_are_not_made_before_the_first_is_wanted() -> None:
     assert next(bundles(Endless(), SECOND, JOB_S))[0].recording.path == "0.mp3"
 
 
-# How long a job is
+# How many jobs there are, and how long they are
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [({}, 0), ({"a.mp3": 5, "b.mp3": 5}, 1), ({"a.mp3": 2400}, 4), ({"a.mp3": 1200, "b.mp3": 5}, 3), (clips(5000), 8)],
+)
+def test_no_more_workers_are_started_than_there_are_jobs(sizes: dict[str, int], expected: int) -> None:
+    assert n_jobs(backlog(sizes), SECOND, JOB_S, at_most=8) == expected
 
 
 def test_a_director_that_knows_no_workers_makes_jobs_of_ten_minutes() -> None:
