@@ -77,7 +77,7 @@ def test_a_recording_in_which_nobody_speaks_is_finished_and_flagged(workplace: W
     assert made is not None
     assert (made.segments, made.flags) == ((), (Flag.NO_SPEECH,))
     assert workplace.texts == ["rain.srt", "rain.txt", "rain.vtt"]
-    assert workplace.scan().missing == []
+    assert not workplace.scan().missing
 
 
 def test_a_job_queued_twice_is_done_once(workplace: Workplace, engine: Counted, clips: list[Path]) -> None:
