@@ -9,14 +9,15 @@ import structlog
 
 from director.backlog import Backlog, PartStored, Settled
 from director.estimate import Rates
+from director.letters import DeadLetters
 from director.plan import JOB_S
 from director.planner import Planned, Planner
-from shared.errors import JobError, RetryableError
+from shared.errors import RetryableError
 from shared.jobs import Format, Job, Layout, Options, Slice
-from shared.queue import BATCH, Delivery, JobQueue, QueueMissing
+from shared.queue import BATCH, JobQueue, QueueMissing
 from shared.records import Records
 from shared.sources import RecordingSource
-from shared.transcript import Failure, Provenance, utc_now
+from shared.transcript import Failure, Provenance
 
 log = structlog.get_logger()
 
@@ -57,9 +58,7 @@ class Director:
         self._unsent: list[Planned] = []
         self._exhausted = False
         self._cut_and_settled: set[str] = set()
-        self._forgiven: set[str] = set()
-        self._buried: set[tuple[str, str]] = set()
-        self._unsaved: dict[str, Failure] = {}
+        self._letters = DeadLetters(self.queue, self.records, self.run_id, self.max_receives)
         self._empty_since: float | None = None
         self._round = 0
         self._in_trouble_since: float | None = None
@@ -138,9 +137,9 @@ class Director:
     def _forgive(self, planned: Planned) -> None:
         for each in planned.recordings:
             path = each.recording.path
-            if path not in self._forgiven:  # a slice of it may have failed in this run
+            if path not in self._letters.forgiven:  # a slice of it may have failed in this run
                 self.records.forgive(path)
-                self._forgiven.add(path)
+                self._letters.forgiven.add(path)
 
     def _job(self, planned: Planned) -> Job:
         return self._job_of(planned.slices())
@@ -218,7 +217,7 @@ class Director:
 
     def _settled(self, planned: Planned, at: int, result: Provenance | Failure) -> Settled:
         missing = planned.recordings[at]
-        self._forgiven.discard(missing.recording.path)
+        self._letters.forgiven.discard(missing.recording.path)
         return Settled(missing, result)
 
     def _result(self, planned: Planned, at: int) -> Provenance | Failure | None:
@@ -227,60 +226,9 @@ class Director:
             part_of = planned.slice_of(at)
             if done.settles(self._job_of((part_of,)), part_of):
                 return done
-        failure = self.records.failure(path) or self._unsaved.get(path)
+        failure = self.records.failure(path) or self._letters.unsaved.get(path)
         return failure if failure and failure.fingerprint == fingerprint else None
 
     def record_dead_letters(self) -> None:
-        """Turn what was set aside into failure records. To be called before a scan, which goes by them.
-
-        A job that killed its workers left no reason behind, so it is given one; others have theirs already.
-        """
-        for letter in self.queue.dead_letters():
-            try:
-                job = Job.from_message(letter.body)
-            except JobError as error:
-                log.error("dead_letter.not_ours", why=str(error))
-                continue
-            saved = [
-                self._is_of_old(part_of, letter) or self._record_dead(job, part_of, letter) for part_of in job.slices
-            ]
-            if all(saved):
-                self.queue.bury(letter)
-
-    def _is_of_old(self, part_of: Slice, letter: Delivery) -> bool:
-        """Whether a letter tells why a recording failed in another run, which was forgiven in this one.
-
-        Once for each run: a director at work beside this one may have given it up anew, and has to learn it.
-        """
-        if letter.run in (None, self.run_id) or part_of.recording not in self._forgiven:
-            return False
-        told = (part_of.recording, str(letter.run))
-        if told in self._buried:
-            return False
-        self._buried.add(told)
-        return True
-
-    def _record_dead(self, job: Job, part_of: Slice, letter: Delivery) -> bool:
-        path, fingerprint = part_of.recording, part_of.fingerprint
-        done, failed = self.records.provenance(path), self.records.failure(path)
-        if (done and done.settles(job, part_of)) or (failed and failed.fingerprint == fingerprint):
-            return True
-        failure = Failure(
-            recording=path,
-            fingerprint=fingerprint,
-            size=part_of.size,
-            mtime_ns=None,
-            reason=letter.reason
-            or f"It was begun {self.max_receives} times and never finished: its worker died or was stopped each time, "
-            "perhaps for lack of memory (a smaller model needs less).",
-            attempts=self.max_receives,
-            worker=letter.worker or "",
-            failed_at=utc_now(),
-        )
-        try:
-            self.records.fail(failure)
-        except RetryableError as error:  # a full disk: the reason is at least told, and the letter stays
-            log.error("failure.not_recorded", recording=path, why=str(error))
-            self._unsaved[path] = failure
-            return False
-        return True
+        """Turn what was set aside into failure records. To be called before a scan, which goes by them."""
+        self._letters.record()

@@ -1,0 +1,83 @@
+"""What was set aside: read from the dead-letter queue, and recorded as the reasons of failures."""
+
+from dataclasses import dataclass, field
+
+import structlog
+
+from shared.errors import JobError, RetryableError
+from shared.jobs import Job, Slice
+from shared.queue import Delivery, JobQueue
+from shared.records import Records
+from shared.transcript import Failure, utc_now
+
+log = structlog.get_logger()
+
+
+@dataclass
+class DeadLetters:
+    """The letters that one run of a director finds."""
+
+    queue: JobQueue
+    records: Records
+    run_id: str
+    max_receives: int
+    forgiven: set[str] = field(default_factory=set)
+    """Recordings that this run tries again and that are not settled yet."""
+    unsaved: dict[str, Failure] = field(default_factory=dict)
+    """Reasons that could not be written, by recording."""
+    _buried: set[tuple[str, str]] = field(default_factory=set)
+
+    def record(self) -> None:
+        """Turn what was set aside into failure records.
+
+        A job that killed its workers left no reason behind, so it is given one; others have theirs already.
+        """
+        for letter in self.queue.dead_letters():
+            try:
+                job = Job.from_message(letter.body)
+            except JobError as error:
+                log.error("dead_letter.not_ours", why=str(error))
+                continue
+            saved = [
+                self._is_of_old(part_of, letter) or self._record_dead(job, part_of, letter) for part_of in job.slices
+            ]
+            if all(saved):
+                self.queue.bury(letter)
+
+    def _is_of_old(self, part_of: Slice, letter: Delivery) -> bool:
+        """Whether a letter tells why a recording failed in another run, which was forgiven in this one.
+
+        Once for each run: a director at work beside this one may have given it up anew, and has to learn it.
+        """
+        if letter.run in (None, self.run_id) or part_of.recording not in self.forgiven:
+            return False
+        told = (part_of.recording, str(letter.run))
+        if told in self._buried:
+            return False
+        self._buried.add(told)
+        return True
+
+    def _record_dead(self, job: Job, part_of: Slice, letter: Delivery) -> bool:
+        path, fingerprint = part_of.recording, part_of.fingerprint
+        done, failed = self.records.provenance(path), self.records.failure(path)
+        if (done and done.settles(job, part_of)) or (failed and failed.fingerprint == fingerprint):
+            return True
+        failure = Failure(
+            recording=path,
+            fingerprint=fingerprint,
+            size=part_of.size,
+            mtime_ns=None,
+            reason=letter.reason
+            or f"It was begun {self.max_receives} times and never finished: its worker died or was stopped each time, "
+            "perhaps for lack of memory (a smaller model needs less).",
+            attempts=self.max_receives,
+            worker=letter.worker or "",
+            failed_at=utc_now(),
+        )
+        try:
+            self.records.fail(failure)
+        except RetryableError as error:  # a full disk: the reason is at least told, and the letter stays
+            log.error("failure.not_recorded", recording=path, why=str(error))
+            self.unsaved[path] = failure
+            return False
+        return True
