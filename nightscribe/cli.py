@@ -209,7 +209,7 @@ def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     queue = local.open_queue(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # there is nothing to give back yet
     # The model is loaded only now: it takes seconds and memory, in vain if there is no queue.
-    models = Models(settings.models_dir, threads=settings.threads)
+    models = Models(settings.models_dir, threads=settings.threads, batch_size=settings.batch_size)
     models.transcriber(Options(engine=settings.engine, model=settings.model))
     made = Worker(
         name=f"{socket.gethostname()}-{os.getpid()}",

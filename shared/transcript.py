@@ -128,6 +128,8 @@ def merge(
         flags.discard(Flag.NO_SPEECH)
     container_s = max((part.container_s for part in parts if part.container_s is not None), default=None)
     decoded_s = sum(part.decoded_s for part in parts)
+    if len(spoken) > 1:
+        flags.add(Flag.LANGUAGE_CHANGES)
     if container_s is not None and is_truncated(container_s, decoded_s):
         flags.add(Flag.TRUNCATED)
     return Transcript(

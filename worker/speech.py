@@ -8,7 +8,8 @@ from shared.audio import RATE, Waveform
 SPEECH_PROBABILITY = 0.5
 QUIET_PEAK = 0.1  # below this the detector begins to miss speech, from 0.001 on it hears none
 MAX_GAIN = 100
-SPEECH_CHUNKS = 3  # in a row, about 0.1 s: hold music reaches the probability for single chunks
+SILENT_PEAK = 0.0003  # 70 dB below full scale: the rounding of a recorder, and listening to it for hours costs minutes
+SPEECH_CHUNKS = 6  # in a row, about 0.2 s: hold music reaches the probability for up to four, a short yes for nine
 
 
 class SpeechDetector:
@@ -22,7 +23,9 @@ class SpeechDetector:
         """Seconds into the waveform where speech is first certain, or None if there is none."""
         chunk = self._chunk
         peak = float(np.abs(waveform).max(initial=0))
-        if 0 < peak < QUIET_PEAK:
+        if peak < SILENT_PEAK:
+            return None
+        if peak < QUIET_PEAK:
             waveform = waveform * np.float32(min(MAX_GAIN, QUIET_PEAK / peak))
         self._detector.reset()
         in_a_row = 0

@@ -1,115 +1,293 @@
-"""One slice: from a file to its part."""
+"""From windows of any slices to the parts of those slices."""
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
-from shared.audio import RATE, Decoder, Waveform
+from shared.audio import RATE
 from shared.errors import WeightsError
 from shared.jobs import Options, Slice
-from shared.transcript import Part, Segment
-from worker import blocks, engines
-from worker.engines.base import Engine
-from worker.quality import flags
+from shared.transcript import Flag, Part, Segment, Word
+from worker import engines
+from worker.engines.base import Decoded, Encoded, Engine
+from worker.listening import End, Window
+from worker.onsets import fitted, sounding
+from worker.quality import best, flags, is_bad, is_doubtful, is_invented
 from worker.speech import SpeechDetector
 from worker.weights.resolver import resolve
+from worker.words import joined, segments
 
 log = structlog.get_logger()
 
-LANGUAGE_SAMPLES = 3
-SAMPLE_S = 30
+LOOKAHEAD = 2  # batches, of which the longest windows are done first: those of similar length waste least together
+TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)  # Source: openai/whisper transcribe.py
+LANGUAGE_WINDOWS = 5
+CHANGED_LANGUAGE = 0.8  # how sure of another language a window must be to say that a recording changes it
+SURE_LANGUAGE = 0.5
 AROUND_S = 0.5
-LATE_S = 1.5
+PLAIN_S = 7.0  # what is no longer and one short sentence is one cue, whose words need no times
+PLAIN_CHARS = 60
+
+
+@dataclass
+class _Hearing:
+    """A slice while its windows are transcribed."""
+
+    of: Slice
+    language: str | None
+    language_probability: float | None = None
+    languages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Seconds spoken in each."""
+    segments: list[Segment] = field(default_factory=list)
+    n_waiting: int = 0
+    done_s: float = 0.0
+    processing_s: float = 0.0
+    end: End | None = None
+
+
+@dataclass
+class _Waiting:
+    window: Window
+    hearing: _Hearing
+    encoded: Encoded | None = None
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to transcribe the windows of one job."""
+
+    options: Options
+    all_words: bool = False
+    """Whether every word needs its times, even where a cue needs them not."""
+    careful: bool = False
+    """Whether to use as little memory as possible, since this job has killed a worker."""
+    check: Callable[[], None] = lambda: None
+    """Asked between steps; may raise to stop the work."""
+    progress: Callable[[Slice, float], None] = lambda _of, _s: None
+    """Told how many seconds of a slice are done."""
 
 
 class Transcriber:
-    """An engine with what a slice needs around it."""
+    """An engine with what windows need around it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, batch_size: int = 0) -> None:
         self._engine = engine
+        self._batch_size = batch_size or engine.batch_size
         self._speech = SpeechDetector()
-        self.engine_name = engine.name
 
-    def transcribe(
-        self, path: Path, of: Slice, options: Options, *, check: Callable[[], None], progress: Callable[[float], None]
-    ) -> Part:
-        """The part of one slice; `progress` is told the seconds done, and `check` may raise to stop the work.
-
-        Raises: AudioError: if there is no sound in the file. RetryableError: if it cannot be read now.
-        """
-        began = time.monotonic()
-        decoder = Decoder(path, of.start_s, of.end_s)
-        segments: list[Segment] = []
+    def transcribe(self, sound: Iterable[Window | End], request: Request) -> Iterator[tuple[End, Part | None]]:
+        """For each slice, as soon as its last window is done, its end and its part (None: the end has an error)."""
+        options = request.options
         language = None if options.language == "auto" else options.language
-        language_probability = None
-        for start_s, waveform in blocks.cut(decoder):
-            check()
-            speech_s = self._speech.first_speech_s(waveform)
-            if speech_s is not None:
-                if language is None:
-                    language, language_probability = self._language(waveform[round(speech_s * RATE) :])
-                for found in self._engine.transcribe(waveform, language=language, task=options.task):
-                    check()
-                    progress(start_s + found.end_s)
-                    if segment := self._heard(found, waveform):
-                        segments.append(_shifted(segment, of.start_s + start_s))
-            progress(start_s + len(waveform) / RATE)
+        batch_size = 1 if request.careful else self._batch_size
+        hearings: dict[tuple[str, int], _Hearing] = {}
+        waiting: list[_Waiting] = []
+        stream = iter(sound)
+        more = True
+        while more or waiting:
+            while more and len(waiting) < LOOKAHEAD * batch_size:
+                request.check()
+                item = next(stream, None)
+                if item is None:
+                    more = False
+                    break
+                hearing = hearings.setdefault((item.of.recording, item.of.index), _Hearing(item.of, language))
+                if isinstance(item, End):
+                    hearing.end = item
+                elif item.speech_s is None:
+                    hearing.done_s += item.seconds
+                else:
+                    waiting.append(_Waiting(item, hearing))
+                    hearing.n_waiting += 1
+                yield from self._ended(hearings, hearing)
+            if not waiting:
+                continue
+            waiting.sort(key=lambda each: each.window.seconds)
+            batch = waiting[-batch_size:]
+            self._hear(batch, waiting, request)
+            del waiting[-batch_size:]
+            for hearing in {id(each.hearing): each.hearing for each in batch}.values():
+                request.progress(hearing.of, hearing.done_s)
+                yield from self._ended(hearings, hearing)
+
+    def _ended(self, hearings: dict[tuple[str, int], _Hearing], hearing: _Hearing) -> Iterator[tuple[End, Part | None]]:
+        if hearing.end is None or hearing.n_waiting:
+            return
+        del hearings[hearing.of.recording, hearing.of.index]
+        yield hearing.end, None if hearing.end.error else self._part(hearing, hearing.end)
+
+    def _part(self, hearing: _Hearing, end: End) -> Part:
+        found = tuple(sorted(hearing.segments, key=lambda segment: segment.start_s))
+        flagged = flags(found, languages=hearing.languages, language_probability=hearing.language_probability)
         return Part(
-            segments=tuple(segments),
-            engine=self.engine_name,
-            language=language if segments else None,
-            container_s=decoder.container_s,
-            decoded_s=decoder.decoded_s,
-            processing_s=round(time.monotonic() - began, 3),
-            flags=flags(segments, language_probability=language_probability),
+            segments=found,
+            engine=self._engine.name,
+            language=hearing.language if found else None,
+            container_s=end.container_s,
+            decoded_s=end.decoded_s,
+            processing_s=round(hearing.processing_s, 3),
+            flags=(*flagged, Flag.CHANNELS_CANCEL) if end.channels_cancel else flagged,
         )
 
-    def _heard(self, segment: Segment, waveform: Waveform) -> Segment | None:
-        """The segment within the block, or None where nobody speaks: there Whisper invents."""
-        length_s = len(waveform) / RATE
-        start_s, end_s = min(segment.start_s, length_s), min(segment.end_s, length_s)
-        # Times are rough and the detector needs to hear a beginning, so half a second around is listened to as well.
-        around_s = max(0.0, start_s - AROUND_S)
-        speech_s = self._speech.first_speech_s(waveform[round(around_s * RATE) : round((end_s + AROUND_S) * RATE)])
-        if not segment.text or speech_s is None:
-            return None
-        # After a long silence Whisper lets a segment begin where its window did.
-        if around_s + speech_s > start_s + LATE_S:
-            start_s = around_s + speech_s - AROUND_S
-        return segment.model_copy(update={"start_s": start_s, "end_s": max(start_s, end_s)})
+    def _hear(self, batch: Sequence[_Waiting], waiting: Sequence[_Waiting], request: Request) -> None:
+        """Transcribe the windows of a batch; `waiting` are all that are known, for their language."""
+        began = time.monotonic()
+        for each in batch:
+            request.check()
+            self._encoded(each)
+        self._find_languages(batch, waiting, request)
+        request.check()
+        decoded = self._decode(batch, request)
+        request.check()
+        words = self._align(batch, decoded, request)
+        took_s = time.monotonic() - began
+        batch_s = sum(each.window.seconds for each in batch)
+        for each, result, timed in zip(batch, decoded, words, strict=True):
+            hearing, window = each.hearing, each.window
+            found = self._spoken(window, result, timed)
+            hearing.segments.extend(_shifted(segment, window.start_s) for segment in found)
+            if found:
+                hearing.languages[each.language] += window.seconds
+            hearing.n_waiting -= 1
+            hearing.done_s += window.seconds
+            hearing.processing_s += took_s * window.seconds / batch_s
 
-    def _language(self, waveform: Waveform) -> tuple[str, float]:
-        """The likeliest language over a few stretches of the waveform in which somebody speaks."""
+    def _encoded(self, each: _Waiting) -> Encoded:
+        if each.encoded is None:
+            each.encoded = self._engine.encode(each.window.waveform)
+        return each.encoded
+
+    # Language
+
+    def _find_languages(self, batch: Sequence[_Waiting], waiting: Sequence[_Waiting], request: Request) -> None:
+        for hearing in {id(each.hearing): each.hearing for each in batch if each.hearing.language is None}.values():
+            self._find_language([each for each in waiting if each.hearing is hearing], hearing)
+        for each in batch:
+            each.language = each.hearing.language or ""
+        if request.options.language_per_window and request.options.language == "auto":
+            for each, found in zip(batch, self._engine.detect_language([self._encoded(e) for e in batch]), strict=True):
+                likeliest = max(found, key=lambda language: found[language])
+                if found[likeliest] >= SURE_LANGUAGE:
+                    each.language = likeliest
+
+    def _find_language(self, windows: Sequence[_Waiting], hearing: _Hearing) -> None:
+        """The likeliest over a few windows, spread over what is known of the slice, the longer counting for more."""
+        ordered = sorted(windows, key=lambda each: each.window.start_s)
+        n = min(LANGUAGE_WINDOWS, len(ordered))
+        chosen = [ordered[i * len(ordered) // n] for i in range(n)]
+        each_found = self._engine.detect_language([self._encoded(each) for each in chosen])
         total: dict[str, float] = defaultdict(float)
-        n_heard = 0
-        size = SAMPLE_S * RATE
-        step = max(size, len(waveform) // LANGUAGE_SAMPLES)
-        for at in range(0, len(waveform), step):
-            sample = waveform[at : at + size]
-            if n_heard and self._speech.first_speech_s(sample) is None:
+        for each, found in zip(chosen, each_found, strict=True):
+            for language, probability in found.items():
+                total[language] += probability * each.window.seconds
+        hearing.language = max(total, key=lambda language: total[language])
+        hearing.language_probability = total[hearing.language] / sum(each.window.seconds for each in chosen)
+        for each, found in zip(chosen, each_found, strict=True):
+            for language, probability in found.items():
+                if language != hearing.language and probability > CHANGED_LANGUAGE:
+                    hearing.languages[language] += each.window.seconds
+
+    # Words
+
+    def _decode(self, batch: Sequence[_Waiting], request: Request) -> list[Decoded]:
+        """What is said in each window: heard again in Whisper's own way where the quick way is in doubt."""
+        task = request.options.task
+        # A translation is English, whatever is spoken.
+        written = ["en" if task == "translate" else each.language for each in batch]
+        quick = self._engine.decode(
+            [self._encoded(each) for each in batch], [each.language for each in batch], task=task
+        )
+        attempts = [[each] for each in quick]
+        lengths = [each.window.seconds for each in batch]
+
+        def chosen(n: int) -> Decoded:
+            return best(attempts[n], lengths[n], written[n])
+
+        full: dict[int, Encoded] = {}
+        for n in range(len(batch)):
+            if not is_doubtful(chosen(n), lengths[n], written[n]):
                 continue
-            for language, probability in self._engine.detect_language(sample).items():
-                total[language] += probability
-            n_heard += 1
-        likeliest = max(total, key=lambda language: total[language])
-        return likeliest, total[likeliest] / n_heard
+            request.check()
+            full[n] = self._engine.encode(batch[n].window.waveform, full=True)
+        again, temperature = list(full), 0.0
+        for temperature in (0.0, *TEMPERATURES):
+            if not again:
+                break
+            request.check()
+            results = self._engine.decode(
+                [full[n] for n in again], [batch[n].language for n in again], task=task, temperature=temperature
+            )
+            for n, result in zip(again, results, strict=True):
+                attempts[n].append(result)
+            again = [n for n in again if is_bad(chosen(n), lengths[n], written[n])]
+        return [chosen(n) for n in range(len(batch))]
+
+    def _align(self, batch: Sequence[_Waiting], decoded: Sequence[Decoded], request: Request) -> list[list[Word]]:
+        """The words with their times; none where the whole window makes one cue."""
+        words: list[list[Word]] = [[] for _ in batch]
+        wanted = [
+            n
+            for n, each in enumerate(batch)
+            if decoded[n].text.strip() and (request.all_words or not _is_plain(each.window, decoded[n]))
+        ]
+        if wanted:
+            timed = self._engine.align(
+                [self._encoded(batch[n]) for n in wanted],
+                [decoded[n] for n in wanted],
+                [batch[n].language for n in wanted],
+                task=request.options.task,
+            )
+            for n, found in zip(wanted, timed, strict=True):
+                words[n] = found
+        return words
+
+    def _spoken(self, window: Window, decoded: Decoded, words: Sequence[Word]) -> list[Segment]:
+        """Segments of a window, without those around which nobody speaks: there Whisper invents."""
+        if not decoded.text.strip() or is_invented(decoded):
+            return []
+        stretches = sounding(window.waveform)
+        if words:
+            found = segments(fitted(joined(words), stretches), decoded)
+        else:
+            start_s, end_s = (stretches[0][0], stretches[-1][1]) if len(stretches) else (0.0, window.seconds)
+            whole = Word(float(start_s), float(end_s), decoded.text.strip())
+            found = [segment.model_copy(update={"words": ()}) for segment in segments([whole], decoded)]
+        return [segment for segment in found if self._is_spoken(segment, window)]
+
+    def _is_spoken(self, segment: Segment, window: Window) -> bool:
+        # Times are rough and the detector needs to hear a beginning, so half a second around is listened to as well.
+        start_s, end_s = max(0.0, segment.start_s - AROUND_S), segment.end_s + AROUND_S
+        if window.speech_s is not None and start_s <= window.speech_s <= end_s:
+            return True
+        return self._speech.first_speech_s(window.waveform[round(start_s * RATE) : round(end_s * RATE)]) is not None
+
+
+def _is_plain(window: Window, decoded: Decoded) -> bool:
+    return window.seconds <= PLAIN_S and len(decoded.text) <= PLAIN_CHARS
 
 
 def _shifted(segment: Segment, by_s: float) -> Segment:
     return segment.model_copy(
-        update={"start_s": round(segment.start_s + by_s, 3), "end_s": round(segment.end_s + by_s, 3)}
+        update={
+            "start_s": round(segment.start_s + by_s, 3),
+            "end_s": round(segment.end_s + by_s, 3),
+            "words": tuple(Word(round(w.start_s + by_s, 3), round(w.end_s + by_s, 3), w.text) for w in segment.words),
+        }
     )
 
 
 class Models:
     """The model in memory: one at a time, changed only when a job asks for another."""
 
-    def __init__(self, models_dir: Path, *, threads: int) -> None:
+    def __init__(self, models_dir: Path, *, threads: int, batch_size: int = 0) -> None:
         self._models_dir = models_dir
         self._threads = threads
+        self._batch_size = batch_size
         self._loaded: tuple[str, str] | None = None
         self._transcriber: Transcriber | None = None
 
@@ -127,7 +305,7 @@ class Models:
                     f"The weights in {str(weights.path)!r} cannot be loaded by {wanted[0]} ({error}). "
                     "Remove them, so that they are fetched again, or name others."
                 ) from error
-            self._transcriber = Transcriber(engine)
+            self._transcriber = Transcriber(engine, batch_size=self._batch_size)
             self._loaded = wanted
             log.info("model.loaded", engine=wanted[0], model=options.model, took_s=round(time.monotonic() - began, 1))
         return self._transcriber

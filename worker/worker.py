@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import structlog
@@ -15,13 +16,15 @@ from shared.settings import Settings
 from shared.sources import RecordingSource
 from shared.transcript import Activity, Failure, Part, merge, utc_now
 from worker.lease import Lease, lease_clock
-from worker.transcriber import Transcriber
+from worker.listening import End, Listener, ahead
+from worker.transcriber import Request, Transcriber
 
 log = structlog.get_logger()
 
 POLL_S = 2  # a worker that is told to stop while it waits for work must not wait for long
 REPORT_EVERY_S = 1.0
 MAX_RETRY_DELAY_S = 900
+GIVE_UP_AFTER = 3  # slices in a row that cannot be read or stored: it is the disk or the share, not the recording
 
 
 @dataclass
@@ -118,80 +121,111 @@ class Worker:
             self._set_aside(delivery, lease, delivery.body, str(error))
             return
         failed: list[Slice] = []
-        reason = ""
-        unfinished = list(job.slices)
+        unfinished = {(of.recording, of.index): of for of in job.slices}
+        reason, in_a_row = "", 0
+        trouble: Exception | None = None
         try:
-            while unfinished:
+            for end, part in self._results(job, delivery, lease):
+                of = end.of
                 try:
-                    self._do_slice(job, unfinished[0], delivery, lease)
+                    self._finish(job, end, part, lease)
+                    unfinished.pop((of.recording, of.index))
+                    in_a_row = 0
                 except PermanentError as error:
                     reason = str(error)
-                    self._fail(unfinished[0], reason, delivery, lease)
-                    failed.append(unfinished[0])
-                unfinished.pop(0)
+                    self._fail(of, reason, delivery, lease)
+                    failed.append(unfinished.pop((of.recording, of.index)))
+                except RetryableError as error:
+                    log.warning("slice.retried_later", recording=of.recording, why=str(error))
+                    trouble = trouble or error
+                    in_a_row += 1
+                    if in_a_row == GIVE_UP_AFTER:
+                        break
         except (LeaseLost, Interrupted, SetupError):
             raise
         except Exception as error:
             if not isinstance(error, NightscribeError):
                 log.exception("job.crashed")
-            self._retry_later(delivery, lease, job, unfinished, error)
-            return
-        if failed:
+            trouble = error
+        if trouble:
+            self._retry_later(delivery, lease, job, list(unfinished.values()), trouble)
+        elif failed:
             self._set_aside(delivery, lease, _only(job, failed), reason)
         else:
             self._while_held(lease, lambda: self.queue.delete(delivery))
 
-    def _do_slice(self, job: Job, part_of: Slice, delivery: Delivery, lease: Lease) -> None:
-        lease.check()
-        path = part_of.recording
-        done = self.records.provenance(path)
-        if done and done.settles(job, part_of):
-            log.info("slice.skipped", recording=path, why="already finished")
-            self._while_held(lease, lambda: self.records.drop_parts(path))
+    def _results(self, job: Job, delivery: Delivery, lease: Lease) -> Iterator[tuple[End, Part | None]]:
+        """The slices of a job that are not done yet, each as soon as it is transcribed."""
+        slices = [of for of in job.slices if not self._is_done(job, of, lease)]
+        if not slices:
             return
-        before = self.source.stat(path)
-        if self.source.fingerprint(before) != part_of.fingerprint:
-            raise PermanentError("It was changed after it was queued; the next run takes it as it is then.")
-        if self.records.part(job, part_of) is None:
-            part = self._transcribe(job, part_of, delivery, lease)
-            after = self.source.stat(path)
-            if after != before and self.source.fingerprint(after) != part_of.fingerprint:  # merely touched is no harm
-                raise PermanentError("It was changed while it was transcribed; the next run takes it as it is then.")
-            self._while_held(lease, lambda: self.records.put_part(job, part_of, part))
-        parts = self.records.parts(job, part_of)
+        n_tries = delivery.receive_count
+        if n_tries >= self.settings.max_receives:
+            # Should one of them kill every worker, those behind it get their turn before it.
+            slices.reverse()
+        self._report(slices[0], 0, delivery, always=True)
+        transcriber = self.transcriber_for(job.options)
+        request = Request(
+            options=job.options,
+            all_words=job.layout.words,
+            careful=n_tries > 1,
+            check=lease.check,
+            progress=lambda of, done_s: self._report(of, done_s, delivery),
+        )
+        with closing(ahead(Listener(self.source).listen(slices))) as sound:
+            yield from transcriber.transcribe(sound, request)
+
+    def _is_done(self, job: Job, of: Slice, lease: Lease) -> bool:
+        lease.check()
+        done = self.records.provenance(of.recording)
+        if done and done.settles(job, of):
+            log.info("slice.skipped", recording=of.recording, why="already finished")
+            self._while_held(lease, lambda: self.records.drop_parts(of.recording))
+            return True
+        if self.records.part(job, of) is None:
+            return False
+        self._put_together(job, of, None, lease)
+        return True
+
+    def _finish(self, job: Job, end: End, part: Part | None, lease: Lease) -> None:
+        """Store what came of a slice, or raise what went wrong with it."""
+        if end.error:
+            raise end.error
+        assert part  # noqa: S101  there is one where there is no error
+        self._while_held(lease, lambda: self.records.put_part(job, end.of, part))
+        self._put_together(job, end.of, end.mtime_ns, lease)
+
+    def _put_together(self, job: Job, of: Slice, mtime_ns: int | None, lease: Lease) -> None:
+        """Finish the recording if all its parts are there."""
+        parts = self.records.parts(job, of)
         if parts is None:
             return
-        transcript = merge(job, part_of, parts, mtime_ns=before.mtime_ns, finished_at=utc_now())
+        transcript = merge(job, of, parts, mtime_ns=mtime_ns, finished_at=utc_now())
         self._while_held(lease, lambda: self.records.finish(transcript, job.formats))
-        self.records.drop_parts(path)
-        self.records.forgive(path)
+        self.records.drop_parts(of.recording)
+        self.records.forgive(of.recording)
         log.info(
             "recording.completed",
-            recording=path,
+            recording=of.recording,
             audio_s=transcript.decoded_s,
             speed=round(transcript.decoded_s / max(0.001, transcript.processing_s), 1),
             flags=list(transcript.flags),
         )
 
-    def _transcribe(self, job: Job, part_of: Slice, delivery: Delivery, lease: Lease) -> Part:
-        def progress(done_s: float, *, always: bool = False) -> None:
-            now = time.monotonic()
-            if always or now - self._reported_at >= REPORT_EVERY_S:
-                self._reported_at = now
-                self.records.report(
-                    Activity(
-                        worker=self.name,
-                        recording=part_of.recording,
-                        done_s=round(done_s, 1),
-                        receive_count=delivery.receive_count,
-                        updated_at=utc_now(),
-                    )
-                )
-
-        progress(0, always=True)
-        transcriber = self.transcriber_for(job.options)
-        with self.source.local(part_of.recording) as path:
-            return transcriber.transcribe(path, part_of, job.options, check=lease.check, progress=progress)
+    def _report(self, of: Slice, done_s: float, delivery: Delivery, *, always: bool = False) -> None:
+        now = time.monotonic()
+        if not always and now - self._reported_at < REPORT_EVERY_S:
+            return
+        self._reported_at = now
+        self.records.report(
+            Activity(
+                worker=self.name,
+                recording=of.recording,
+                done_s=round(done_s, 1),
+                receive_count=delivery.receive_count,
+                updated_at=utc_now(),
+            )
+        )
 
     # What becomes of the message
 
@@ -226,7 +260,7 @@ class Worker:
         delay_s = retry_delay_s(self.settings.retry_delay_s, delivery.receive_count)
         lease.end()
         self._give_back(delivery, lease, delay_s)
-        log.warning("job.retried_later", recording=unfinished[0].recording, why=reason, delay_s=delay_s)
+        log.warning("job.retried_later", recordings=len(unfinished), why=reason, delay_s=delay_s)
 
     def _set_aside(self, delivery: Delivery, lease: Lease, body: str, reason: str) -> None:
         self._while_held(lease, lambda: self.queue.set_aside(delivery, body, reason))

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,10 @@ from shared.records import Records
 from shared.settings import Settings
 from shared.sources import FolderSource
 from shared.store import FolderStore, TranscriptStore
-from shared.transcript import Segment
+from shared.transcript import Word
 from support.cache import locked, unavailable
 from worker import engines
-from worker.engines.base import Engine
+from worker.engines.base import Decoded, Encoded, Engine
 from worker.lease import lease_clock
 from worker.transcriber import Transcriber
 from worker.weights.resolver import resolve
@@ -41,51 +41,55 @@ def weights(model: str, engine: str, models_dir: Path) -> Path:
 
 
 class Counted:
-    """A real engine, and how often it was asked to transcribe."""
+    """A real engine, and how many windows it was asked to listen to."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self.name = engine.name
         self.n_calls = 0
 
-    def detect_language(self, waveform: Waveform) -> dict[str, float]:
-        """As the engine."""
-        return self._engine.detect_language(waveform)
-
-    def transcribe(self, waveform: Waveform, *, language: str, task: str) -> Iterator[Segment]:
+    def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
         """As the engine."""
         with self._lock:
-            self.n_calls += 1
-        return self._engine.transcribe(waveform, language=language, task=task)
+            self.n_calls += not full
+        return self._engine.encode(waveform, full=full)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
 
 
 class Dictated:
     """An engine that always hears the same words, once the test lets it."""
 
     name = "dictated 1"
+    batch_size = 4
     TEXT = "It was the best of times."
 
     def __init__(self, before: Callable[[], object] = lambda: None) -> None:
         self._before = before
         self.n_calls = 0
 
-    def detect_language(self, waveform: Waveform) -> dict[str, float]:
-        """It is English."""
-        return {"en": 1.0}
+    def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
+        """Only its length matters."""
+        return Encoded(None, len(waveform) / RATE)
 
-    def transcribe(self, waveform: Waveform, *, language: str, task: str) -> Iterator[Segment]:
-        """The whole waveform in one segment."""
-        self.n_calls += 1
+    def detect_language(self, windows: Sequence[Encoded]) -> list[dict[str, float]]:
+        """It is English."""
+        return [{"en": 1.0}] * len(windows)
+
+    def decode(
+        self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
+    ) -> list[Decoded]:
+        """The same words for each window."""
+        self.n_calls += len(windows)
         self._before()
-        yield Segment(
-            start_s=0,
-            end_s=len(waveform) / RATE,
-            text=self.TEXT,
-            average_log_probability=-0.1,
-            no_speech_probability=0.0,
-            compression_ratio=1.0,
-        )
+        return [Decoded((1, 2, 3), self.TEXT, -0.1, 0.0)] * len(windows)
+
+    def align(
+        self, windows: Sequence[Encoded], decoded: Sequence[Decoded], languages: Sequence[str], *, task: str
+    ) -> list[list[Word]]:
+        """One long word."""
+        return [[Word(0.0, window.seconds, self.TEXT)] for window in windows]
 
 
 class Wrapped:

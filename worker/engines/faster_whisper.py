@@ -1,16 +1,40 @@
-"""Whisper on CTranslate2: int8 on a CPU, float16 on a GPU."""
+"""Whisper on CTranslate2: int8 on a CPU, float16 on a GPU.
 
-from collections.abc import Iterator
+Whisper's encoder is made for windows of 30 s, and most of the work on a short one is on its padding. Here a window is
+encoded as long as it is, and what the encoder makes of silence is appended to it, so that the decoder attends to
+something it was trained on; without that tail it repeats itself.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
+import numpy as np
 from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
+from numpy.typing import NDArray
 
 from shared.audio import RATE, Waveform
-from shared.transcript import Segment
+from shared.transcript import Word
+from worker.engines.alignment import timed
+from worker.engines.base import (
+    BEST_OF,
+    FRAMES,
+    SILENCE,
+    WINDOW_S,
+    Decoded,
+    Encoded,
+    batch_size,
+    most_tokens,
+    n_frames,
+    n_positions,
+)
 
-BEAM_SIZE = 5  # against greedy: a tenth to a fifth slower, with as many errors or fewer (docs/performance.md)
+HOP = RATE // 100
+FULL_BEAMS = 5  # where a window is heard a second time, its best is wanted, not its quickest
 
 
 class FasterWhisper:
@@ -19,38 +43,112 @@ class FasterWhisper:
     name = f"faster-whisper {version('faster-whisper')}"
 
     def __init__(self, weights: Path, *, threads: int) -> None:
-        on_gpu = ctranslate2.get_cuda_device_count() > 0
-        self._model = WhisperModel(
+        self._on_gpu = ctranslate2.get_cuda_device_count() > 0
+        self._whisper = WhisperModel(
             str(weights),
-            device="cuda" if on_gpu else "cpu",
-            compute_type="float16" if on_gpu else "int8",
+            device="cuda" if self._on_gpu else "cpu",
+            compute_type="float16" if self._on_gpu else "int8",
             cpu_threads=threads,
             local_files_only=True,
         )
+        self._model = self._whisper.model
+        self._mel = self._whisper.feature_extractor
+        self._tokenizers: dict[tuple[str, str], Tokenizer] = {}
 
-    def detect_language(self, waveform: Waveform) -> dict[str, float]:
+    @cached_property
+    def _tail(self) -> NDArray[Any]:
+        """Encoder output of a whole window of silence, shape (1, 1500, n_states)."""
+        return self._states(np.full((self._model.n_mels, FRAMES), SILENCE, np.float32))
+
+    @cached_property
+    def batch_size(self) -> int:
+        """See `Engine.batch_size`."""
+        return batch_size(self._tail.shape[2])
+
+    def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
+        """See `Engine.encode`."""
+        waveform = waveform[: round(WINDOW_S * RATE)]
+        seconds = len(waveform) / RATE
+        mel = self._mel(waveform, padding=HOP)[:, : max(1, len(waveform) // HOP)]
+        # Whisper's own padding is silence, which to a short window is a sound of its own; the minimum is nearer to it.
+        padded = np.full((mel.shape[0], n_frames(seconds, full=full)), mel.min(), np.float32)
+        padded[:, : mel.shape[1]] = mel
+        return Encoded(self._states(padded), seconds)
+
+    def _states(self, mel: NDArray[np.float32]) -> NDArray[Any]:
+        encoded = self._model.encode(ctranslate2.StorageView.from_array(mel[None]), to_cpu=self._on_gpu)
+        return np.array(encoded)
+
+    def detect_language(self, windows: Sequence[Encoded]) -> list[dict[str, float]]:
         """See `Engine.detect_language`."""
-        if not self._model.model.is_multilingual:
-            return {"en": 1.0}
-        _, _, probabilities = self._model.detect_language(waveform[: 30 * RATE])
-        return dict(probabilities)
+        if not self._model.is_multilingual:
+            return [{"en": 1.0}] * len(windows)
+        found = self._model.detect_language(self._stacked(windows))
+        return [{token.strip("<|>"): probability for token, probability in each} for each in found]
 
-    def transcribe(self, waveform: Waveform, *, language: str, task: str) -> Iterator[Segment]:
-        """See `Engine.transcribe`."""
-        segments, _ = self._model.transcribe(
-            waveform,
-            language=language,
-            task=task,
-            beam_size=BEAM_SIZE,
-            condition_on_previous_text=False,  # or one mistake is repeated for minutes
-            no_speech_threshold=None,  # the worker's speech detector decides that, and is surer of it
+    def decode(
+        self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
+    ) -> list[Decoded]:
+        """See `Engine.decode`."""
+        tokenizers = [self._tokenizer(language, task) for language in languages]
+        prompts = [[*tokenizer.sot_sequence, tokenizer.no_timestamps] for tokenizer in tokenizers]
+        if temperature:
+            how = {"beam_size": 1, "sampling_topk": 0, "sampling_temperature": temperature, "num_hypotheses": BEST_OF}
+        else:
+            how = {"beam_size": FULL_BEAMS if all(window.full for window in windows) else 1}
+        results = self._model.generate(
+            self._stacked(windows),
+            prompts,
+            max_length=len(prompts[0]) + most_tokens(windows),
+            return_scores=True,
+            return_no_speech_prob=True,
+            **how,
         )
-        for segment in segments:
-            yield Segment(
-                start_s=segment.start,
-                end_s=segment.end,
-                text=segment.text.strip(),
-                average_log_probability=segment.avg_logprob,
-                no_speech_probability=segment.no_speech_prob,
-                compression_ratio=segment.compression_ratio,
+        decoded = []
+        for result, tokenizer in zip(results, tokenizers, strict=True):
+            best = max(range(len(result.scores)), key=lambda n: result.scores[n])
+            tokens = [token for token in result.sequences_ids[best] if token < tokenizer.eot]
+            decoded.append(
+                Decoded(
+                    tokens=tuple(tokens),
+                    text=tokenizer.decode(tokens),
+                    # The score is by token, the end of the text not among them.
+                    average_log_probability=result.scores[best] * len(tokens) / (len(tokens) + 1),
+                    no_speech_probability=result.no_speech_prob,
+                )
             )
+        return decoded
+
+    def align(
+        self, windows: Sequence[Encoded], decoded: Sequence[Decoded], languages: Sequence[str], *, task: str
+    ) -> list[list[Word]]:
+        """See `Engine.align`."""
+        found: list[list[Word]] = [[] for _ in windows]
+        for language in sorted(set(languages)):
+            chosen = [n for n, each in enumerate(languages) if each == language and decoded[n].tokens]
+            if not chosen:
+                continue
+            tokenizer = self._tokenizer(language, task)
+            results = self._model.align(
+                self._stacked([windows[n] for n in chosen]),
+                tokenizer.sot_sequence,
+                [list(decoded[n].tokens) for n in chosen],
+                [max(1, round(100 * windows[n].seconds)) for n in chosen],
+            )
+            for n, result in zip(chosen, results, strict=True):
+                texts, pieces = tokenizer.split_to_word_tokens([*decoded[n].tokens, tokenizer.eot])
+                found[n] = timed(texts, pieces, result.alignments)
+        return found
+
+    def _stacked(self, windows: Sequence[Encoded]) -> ctranslate2.StorageView:
+        """All of them equally long, shape (n_windows, n_positions, n_states)."""
+        size = n_positions(windows)
+        with_tails = [np.concatenate([w.states, self._tail[:, w.n_positions : size]], axis=1) for w in windows]
+        return ctranslate2.StorageView.from_array(np.concatenate(with_tails))
+
+    def _tokenizer(self, language: str, task: str) -> Tokenizer:
+        if (language, task) not in self._tokenizers:
+            self._tokenizers[language, task] = Tokenizer(
+                self._whisper.hf_tokenizer, self._model.is_multilingual, task=task, language=language
+            )
+        return self._tokenizers[language, task]

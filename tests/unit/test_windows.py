@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.audio import RATE, Waveform
 from shared.pauses import HOP, quietest
-from worker.blocks import cut
+from worker.windows import cut
 
 TEN_MINUTES = 600 * RATE
 

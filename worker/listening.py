@@ -1,0 +1,156 @@
+"""From the slices of a job to windows of sound, ahead of the engine, so that it never waits for a disk or a share."""
+
+import threading
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from itertools import groupby
+from queue import Full, Queue
+from typing import TypeVar
+
+from shared.audio import RATE, Decoder, Waveform
+from shared.clips import CLIP_BYTES, TOGETHER, Sound, decode_together
+from shared.errors import NightscribeError, PermanentError
+from shared.jobs import Slice
+from shared.sources import Recording, RecordingSource
+from worker import windows
+from worker.speech import SpeechDetector
+
+T = TypeVar("T")
+
+AHEAD = 32  # windows
+LOOK_S = 0.2
+END_WITHIN_S = 1.0  # a share that hangs must not keep a worker from ending
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sound of a slice that Whisper hears at once, beginning `start_s` into its recording."""
+
+    of: Slice
+    start_s: float
+    waveform: Waveform
+    speech_s: float | None
+    """Where in the window somebody is first heard to speak; None: nobody does."""
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return len(self.waveform) / RATE
+
+
+@dataclass(frozen=True)
+class End:
+    """All windows of a slice have been given, or there will be no more because of an error."""
+
+    of: Slice
+    mtime_ns: int | None = None
+    container_s: float | None = None
+    decoded_s: float = 0.0
+    channels_cancel: bool = False
+    error: NightscribeError | None = None
+
+
+class Listener:
+    """Decodes slices and cuts them into windows."""
+
+    def __init__(self, source: RecordingSource) -> None:
+        self._source = source
+        self._speech = SpeechDetector()
+
+    def listen(self, slices: Sequence[Slice]) -> Iterator[Window | End]:
+        """The windows of each slice and its end, slice after slice. What is wrong with one stands in its end."""
+        for clips, group in groupby(slices, key=lambda of: of.count == 1 and of.size <= CLIP_BYTES):
+            several = list(group)
+            if clips:
+                for at in range(0, len(several), TOGETHER):
+                    yield from self._clips(several[at : at + TOGETHER])
+            else:
+                for of in several:
+                    yield from self._stretch(of)
+
+    def _clips(self, slices: Sequence[Slice]) -> Iterator[Window | End]:
+        """Short recordings, decoded together."""
+        with ExitStack() as stack:
+            opened = []
+            for of in slices:
+                try:
+                    before = self._as_queued(of)
+                    opened.append((of, before, stack.enter_context(self._source.local(of.recording))))
+                except NightscribeError as error:
+                    yield End(of, error=error)
+            sounds = decode_together([path for _, _, path in opened])
+            for (of, before, _), sound in zip(opened, sounds, strict=True):
+                if isinstance(sound, NightscribeError):
+                    yield End(of, error=sound)
+                    continue
+                yield from self._windows(of, [sound.waveform])
+                yield self._end(of, before, sound)
+
+    def _stretch(self, of: Slice) -> Iterator[Window | End]:
+        """A slice of a longer recording, as a stream."""
+        try:
+            before = self._as_queued(of)
+            with self._source.local(of.recording) as path:
+                decoder = Decoder(path, of.start_s, of.end_s)
+                yield from self._windows(of, decoder)
+                yield self._end(of, before, decoder)
+        except NightscribeError as error:
+            yield End(of, error=error)
+
+    def _windows(self, of: Slice, sound: Iterable[Waveform]) -> Iterator[Window]:
+        for start_s, waveform in windows.cut(sound):
+            yield Window(of, of.start_s + start_s, waveform, self._speech.first_speech_s(waveform))
+
+    def _as_queued(self, of: Slice) -> Recording:
+        found = self._source.stat(of.recording)
+        if self._source.fingerprint(found) != of.fingerprint:
+            raise PermanentError("It was changed after it was queued; the next run takes it as it is then.")
+        return found
+
+    def _end(self, of: Slice, before: Recording, sound: Sound | Decoder) -> End:
+        try:
+            after = self._source.stat(of.recording)
+            if after != before and self._source.fingerprint(after) != of.fingerprint:  # merely touched is no harm
+                raise PermanentError("It was changed while it was transcribed; the next run takes it as it is then.")
+        except NightscribeError as error:
+            return End(of, error=error)
+        return End(of, before.mtime_ns, sound.container_s, sound.decoded_s, sound.channels_cancel)
+
+
+def ahead(items: Iterator[T], n: int = AHEAD) -> Generator[T, None, None]:
+    """The same items, up to `n` of them made ahead in a thread of their own, which ends when this generator does."""
+    ready: Queue[T | _Stop] = Queue(n)
+    over = threading.Event()
+
+    def put(item: T | _Stop) -> bool:
+        while not over.is_set():
+            with suppress(Full):
+                ready.put(item, timeout=LOOK_S)
+                return True
+        return False
+
+    def make() -> None:
+        try:
+            for item in items:
+                if not put(item):
+                    return
+            put(_Stop(None))
+        except BaseException as error:  # noqa: BLE001  whoever waits for the items is to have it
+            put(_Stop(error))
+
+    thread = threading.Thread(target=make, name="listening", daemon=True)
+    thread.start()
+    try:
+        while not isinstance(item := ready.get(), _Stop):
+            yield item
+        if item.error is not None:
+            raise item.error
+    finally:
+        over.set()
+        thread.join(END_WITHIN_S)
+
+
+@dataclass(frozen=True)
+class _Stop:
+    error: BaseException | None
