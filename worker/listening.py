@@ -120,7 +120,7 @@ class Listener:
 
 def ahead(items: Iterator[T], n: int = AHEAD) -> Generator[T, None, None]:
     """The same items, up to `n` of them made ahead in a thread of their own, which ends when this generator does."""
-    ready: Queue[T | _Stop] = Queue(n)
+    ready: Queue[T | _Stop] = Queue(max(1, n - 1))  # one more is in the hand of the thread, waiting for room
     over = threading.Event()
 
     def put(item: T | _Stop) -> bool:

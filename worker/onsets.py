@@ -31,6 +31,8 @@ def sounding(waveform: Waveform) -> NDArray[np.floating]:
     quiet, loud = np.percentile(level, (QUIET_PERCENTILE, LOUD_PERCENTILE))
     active = level > max(quiet + ABOVE_QUIET * (loud - quiet), loud - MOST_DB)
     edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0)).reshape(-1, 2) * HOP_S
+    if not len(edges):  # equally loud throughout, as only silence is
+        return edges
     pauses = edges[1:, 0] - edges[:-1, 1] >= SHORTEST_PAUSE_S
     merged = np.stack([edges[np.r_[True, pauses], 0], edges[np.r_[pauses, True], 1]], axis=1)
     long_enough: NDArray[np.floating] = merged[merged[:, 1] - merged[:, 0] >= SHORTEST_SOUND_S]
