@@ -125,7 +125,8 @@ class Worker:
         reason, in_a_row = "", 0
         trouble: Exception | None = None
         try:
-            for end, part in self._results(job, delivery, lease):
+            self._leave_out_done(job, unfinished, lease)
+            for end, part in self._results(job, list(unfinished.values()), delivery, lease):
                 of = end.of
                 try:
                     self._finish(job, end, part, lease)
@@ -154,9 +155,10 @@ class Worker:
         else:
             self._while_held(lease, lambda: self.queue.delete(delivery))
 
-    def _results(self, job: Job, delivery: Delivery, lease: Lease) -> Iterator[tuple[End, Part | None]]:
-        """The slices of a job that are not done yet, each as soon as it is transcribed."""
-        slices = [of for of in job.slices if not self._is_done(job, of, lease)]
+    def _results(
+        self, job: Job, slices: list[Slice], delivery: Delivery, lease: Lease
+    ) -> Iterator[tuple[End, Part | None]]:
+        """These slices of a job, each as soon as it is transcribed."""
         if not slices:
             return
         n_tries = delivery.receive_count
@@ -174,6 +176,12 @@ class Worker:
         )
         with closing(ahead(Listener(self.source).listen(slices))) as sound:
             yield from transcriber.transcribe(sound, request)
+
+    def _leave_out_done(self, job: Job, unfinished: dict[tuple[str, int], Slice], lease: Lease) -> None:
+        # One by one: whatever stops it, no recording that is finished is told to have failed.
+        for key, of in list(unfinished.items()):
+            if self._is_done(job, of, lease):
+                del unfinished[key]
 
     def _is_done(self, job: Job, of: Slice, lease: Lease) -> bool:
         lease.check()
