@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from shared.audio import RATE, Waveform
 from shared.pauses import HOP, quietest
-from worker.windows import cut
-
-TEN_MINUTES = 600 * RATE
+from worker.engines.base import WINDOW_S
+from worker.windows import LONGEST_S, SHORTEST_S, cut
 
 
 def sound(n_samples: int, seed: int = 0) -> Waveform:
@@ -27,33 +26,34 @@ def chunked(whole: Waveform, sizes: list[int]) -> Iterator[Waveform]:
 
 
 @given(st.lists(st.integers(0, 3 * RATE), max_size=8), st.integers(5, 20), st.integers(0, 9))
-def test_joined_blocks_are_the_sound_that_came_in(sizes: list[int], longest_ds: int, seed: int) -> None:
+def test_joined_windows_are_the_sound_that_came_in(sizes: list[int], longest_ds: int, seed: int) -> None:
     whole = sound(sum(sizes), seed)
     longest_s = longest_ds / 10
     made = list(cut(chunked(whole, sizes), shortest_s=longest_s / 2, longest_s=longest_s))
-    assert np.array_equal(np.concatenate([block for _, block in made] or [whole[:0]]), whole)
-    starts = np.cumsum([0, *(len(block) for _, block in made)])[:-1]
+    assert np.array_equal(np.concatenate([window for _, window in made] or [whole[:0]]), whole)
+    starts = np.cumsum([0, *(len(window) for _, window in made)])[:-1]
     assert [start_s for start_s, _ in made] == [start / RATE for start in starts]
-    assert all(0 < len(block) <= longest_s * RATE + 1e-6 for _, block in made)
-    assert all(len(block) >= longest_s / 2 * RATE - HOP for _, block in made[:-1])
+    assert all(0 < len(window) <= longest_s * RATE + 1e-6 for _, window in made)
+    assert all(len(window) >= longest_s / 2 * RATE - HOP for _, window in made[:-1])
 
 
-def test_sound_that_fits_is_one_block() -> None:
+def test_sound_that_fits_is_one_window() -> None:
     whole = sound(RATE)
-    [(start_s, block)] = cut([whole], shortest_s=0.5, longest_s=1.0)
+    [(start_s, window)] = cut([whole], shortest_s=0.5, longest_s=1.0)
     assert start_s == 0
-    assert np.array_equal(block, whole)
+    assert np.array_equal(window, whole)
 
 
-def test_no_sound_is_no_block() -> None:
+def test_no_sound_is_no_window() -> None:
     assert list(cut([])) == []
     assert list(cut([sound(0), sound(0)])) == []
 
 
-def test_by_default_no_block_is_longer_than_five_minutes_or_much_shorter() -> None:
-    lengths_s = [len(block) / RATE for _, block in cut(iter([sound(TEN_MINUTES), sound(RATE)]))]
-    assert all(270 <= length_s <= 300 for length_s in lengths_s[:-1])
-    assert sum(lengths_s) == 601
+def test_by_default_a_window_is_what_whisper_hears_at_once_and_not_much_shorter() -> None:
+    assert SHORTEST_S < LONGEST_S <= WINDOW_S
+    lengths_s = [len(window) / RATE for _, window in cut(iter([sound(90 * RATE), sound(RATE)]))]
+    assert all(SHORTEST_S - 0.02 <= length_s <= LONGEST_S for length_s in lengths_s[:-1])
+    assert sum(lengths_s) == 91
 
 
 @pytest.mark.parametrize("pause_at_s", [6.0, 7.3, 9.2])
@@ -85,7 +85,7 @@ def test_a_moment_without_sound_inside_a_word_is_no_pause() -> None:
     assert 8 < quietest(whole, 5 * RATE) / RATE < 8.4
 
 
-def test_blocks_come_while_the_sound_is_still_being_read() -> None:
+def test_windows_come_while_the_sound_is_still_being_read() -> None:
     """A recording of ten hours is never in memory whole."""
     n_read = 0
 
@@ -95,6 +95,6 @@ def test_blocks_come_while_the_sound_is_still_being_read() -> None:
             n_read += 1
             yield sound(RATE)
 
-    blocks = cut(endless(), shortest_s=2, longest_s=3)
-    next(blocks)
+    windows = cut(endless(), shortest_s=2, longest_s=3)
+    next(windows)
     assert n_read == 4
