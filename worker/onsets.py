@@ -19,6 +19,7 @@ MOST_DB = 35  # softer than the loud than that is no word
 SHORTEST_PAUSE_S = 0.15  # the closure of a "t" is no pause
 SHORTEST_SOUND_S = 0.04  # a click is no word
 REACH_S = 0.4
+LEAD_S = 0.12  # an f or h is heard before it is loud
 
 
 def sounding(waveform: Waveform) -> NDArray[np.floating]:
@@ -51,7 +52,7 @@ def fitted(words: Sequence[Word], stretches: NDArray[np.floating]) -> list[Word]
             first, last = inside[0], inside[-1]
             if first[1] - start_s < SHORTEST_PAUSE_S and len(inside) > 1:
                 first = inside[1]
-            start_s = max(free_s, first[0] if start_s - first[0] < REACH_S else start_s)
+            start_s = max(free_s, first[0] - LEAD_S if start_s - first[0] < REACH_S else start_s)
             end_s = max(start_s, min(end_s, last[1]))
         free_s = end_s
         made.append(Word(round(float(start_s), 3), round(float(end_s), 3), word.text))

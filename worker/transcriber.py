@@ -16,7 +16,7 @@ from worker import engines
 from worker.engines.base import Decoded, Encoded, Engine
 from worker.listening import End, Window
 from worker.onsets import fitted, sounding
-from worker.quality import best, flags, is_bad, is_doubtful, is_invented
+from worker.quality import SURE_LOG_PROBABILITY, best, flags, is_bad, is_doubtful, is_invented
 from worker.speech import SpeechDetector
 from worker.weights.resolver import resolve
 from worker.words import joined, segments
@@ -29,6 +29,8 @@ LANGUAGE_WINDOWS = 5
 CHANGED_LANGUAGE = 0.8  # how sure of another language a window must be to say that a recording changes it
 SURE_LANGUAGE = 0.5
 AROUND_S = 0.5
+GAP_S = 1.0  # behind which Whisper may go on without a speaker
+LONG_WORD_S = 2.0  # nobody says one so slowly, but invented ones are spread over the music
 PLAIN_S = 7.0  # what is no longer and one short sentence is one cue, whose words need no times
 PLAIN_CHARS = 60
 
@@ -257,7 +259,11 @@ class Transcriber:
             start_s, end_s = (stretches[0][0], stretches[-1][1]) if len(stretches) else (0.0, window.seconds)
             whole = Word(float(start_s), float(end_s), decoded.text.strip())
             found = [segment.model_copy(update={"words": ()}) for segment in segments([whole], decoded)]
-        return [segment for segment in found if self._is_spoken(segment, window)]
+        return [
+            segment
+            for before, segment in zip([None, *found], found, strict=False)
+            if not _may_be_invented(segment, before, decoded) or self._is_spoken(segment, window)
+        ]
 
     def _is_spoken(self, segment: Segment, window: Window) -> bool:
         # Times are rough and the detector needs to hear a beginning, so half a second around is listened to as well.
@@ -265,6 +271,15 @@ class Transcriber:
         if window.speech_s is not None and start_s <= window.speech_s <= end_s:
             return True
         return self._speech.first_speech_s(window.waveform[round(start_s * RATE) : round(end_s * RATE)]) is not None
+
+
+def _may_be_invented(segment: Segment, before: Segment | None, decoded: Decoded) -> bool:
+    """Whether to listen if anybody speaks there, which costs as much as to transcribe it."""
+    return (
+        decoded.average_log_probability < SURE_LOG_PROBABILITY
+        or segment.start_s - (before.end_s if before else 0.0) >= GAP_S
+        or any(word.end_s - word.start_s >= LONG_WORD_S for word in segment.words)
+    )
 
 
 def _is_plain(window: Window, decoded: Decoded) -> bool:

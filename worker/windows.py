@@ -7,7 +7,7 @@ import numpy as np
 from shared.audio import RATE, Waveform
 from shared.pauses import quietest
 
-LONGEST_S = 20.0  # Whisper hears up to 30 s at once, but listens to shorter windows in less time per second
+LONGEST_S = 18.0  # Whisper hears up to 30 s at once, but listens to shorter windows in less time per second
 SHORTEST_S = 10.0
 
 

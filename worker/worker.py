@@ -271,7 +271,7 @@ class Worker:
         log.warning("job.retried_later", recordings=len(unfinished), why=reason, delay_s=delay_s)
 
     def _set_aside(self, delivery: Delivery, lease: Lease, body: str, reason: str) -> None:
-        self._while_held(lease, lambda: self.queue.set_aside(delivery, body, reason))
+        self._while_held(lease, lambda: self.queue.set_aside(delivery, body, reason, worker=self.name))
 
     def _fail(self, part_of: Slice, reason: str, delivery: Delivery, lease: Lease) -> None:
         try:

@@ -1,6 +1,6 @@
 """What the worker asks of a speech engine: one step of Whisper each, on windows of any recordings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,7 +17,8 @@ BEST_OF = 5  # samples at a temperature above 0, as openai-whisper takes them
 # How much of the 30 s a short window still needs (docs/performance.md).
 PAD_S = 1.0
 SHORTEST_S = 3.0
-SHORTEST_POSITIONS = 1000  # that the decoder attends to, of 1,500; with fewer it repeats itself
+FILLED_S = 17.0  # that the decoder attends to at least, silence included; with much less it repeats itself
+FULL_S = 20.0  # of sound and padding where a window is heard a second time
 
 TOKENS_PER_S = 20  # in scripts that need several for a letter
 MAX_TOKENS = 220  # of the 448 that fit, half are for the text
@@ -33,16 +34,8 @@ class Encoded:
     states: Any
     """The engine's own array of shape (1, n_positions, n_states): what its decoder attends to."""
     seconds: float
-
-    @property
-    def n_positions(self) -> int:
-        """Each stands for `POSITION_S`, padding included."""
-        return int(self.states.shape[1])
-
-    @property
-    def full(self) -> bool:
-        """Whether it was padded to `WINDOW_S`."""
-        return 2 * self.n_positions == FRAMES
+    full: bool = False
+    """Whether the encoder has heard all that the decoder attends to."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,8 @@ class Engine(Protocol):
     def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
         """Listen to one window of at most `WINDOW_S`.
 
-        A short window costs less than a long one, unless `full` asks for Whisper's own way: padded to `WINDOW_S`.
+        A short window costs less than a long one, unless `full` asks for something nearer to what Whisper was trained
+        on: all that the decoder attends to is then heard by the encoder, and nothing is filled up afterwards.
         """
         ...
 
@@ -94,12 +88,13 @@ class Engine(Protocol):
 
 def n_frames(seconds: float, *, full: bool) -> int:
     """Frames of mel to encode for a window, an even number."""
-    return FRAMES if full else min(FRAMES, 2 * round(50 * max(SHORTEST_S, seconds + PAD_S)))
+    needed_s = max(seconds + PAD_S, FULL_S if full else SHORTEST_S)
+    return min(FRAMES, 2 * round(50 * needed_s))
 
 
-def n_positions(windows: Sequence[Encoded]) -> int:
-    """To how many positions windows that are decoded together are filled up with silence."""
-    return max(SHORTEST_POSITIONS, *(window.n_positions for window in windows))
+def n_positions(lengths: Iterable[int]) -> int:
+    """To how many positions windows of these many are filled up with silence to be decoded together."""
+    return max(round(FILLED_S / POSITION_S), *lengths)
 
 
 def most_tokens(windows: Sequence[Encoded]) -> int:

@@ -73,7 +73,7 @@ class FasterWhisper:
         # Whisper's own padding is silence, which to a short window is a sound of its own; the minimum is nearer to it.
         padded = np.full((mel.shape[0], n_frames(seconds, full=full)), mel.min(), np.float32)
         padded[:, : mel.shape[1]] = mel
-        return Encoded(self._states(padded), seconds)
+        return Encoded(self._states(padded), seconds, full)
 
     def _states(self, mel: NDArray[np.float32]) -> NDArray[Any]:
         encoded = self._model.encode(ctranslate2.StorageView.from_array(mel[None]), to_cpu=self._on_gpu)
@@ -83,7 +83,7 @@ class FasterWhisper:
         """See `Engine.detect_language`."""
         if not self._model.is_multilingual:
             return [{"en": 1.0}] * len(windows)
-        found = self._model.detect_language(self._stacked(windows))
+        found = self._model.detect_language(self._filled(windows))
         return [{token.strip("<|>"): probability for token, probability in each} for each in found]
 
     def decode(
@@ -97,7 +97,7 @@ class FasterWhisper:
         else:
             how = {"beam_size": FULL_BEAMS if all(window.full for window in windows) else 1}
         results = self._model.generate(
-            self._stacked(windows),
+            self._filled(windows),
             prompts,
             max_length=len(prompts[0]) + most_tokens(windows),
             return_scores=True,
@@ -130,7 +130,7 @@ class FasterWhisper:
                 continue
             tokenizer = self._tokenizer(language, task)
             results = self._model.align(
-                self._stacked([windows[n] for n in chosen]),
+                _stacked([windows[n] for n in chosen]),
                 tokenizer.sot_sequence,
                 [list(decoded[n].tokens) for n in chosen],
                 [max(1, round(100 * windows[n].seconds)) for n in chosen],
@@ -140,11 +140,11 @@ class FasterWhisper:
                 found[n] = timed(texts, pieces, result.alignments)
         return found
 
-    def _stacked(self, windows: Sequence[Encoded]) -> ctranslate2.StorageView:
-        """All of them equally long, shape (n_windows, n_positions, n_states)."""
-        size = n_positions(windows)
-        with_tails = [np.concatenate([w.states, self._tail[:, w.n_positions : size]], axis=1) for w in windows]
-        return ctranslate2.StorageView.from_array(np.concatenate(with_tails))
+    def _filled(self, windows: Sequence[Encoded]) -> ctranslate2.StorageView:
+        """The windows with silence behind each, shape (n_windows, n_positions, n_states)."""
+        size = n_positions(w.states.shape[1] for w in windows)
+        filled = [np.concatenate([w.states, self._tail[:, w.states.shape[1] : size]], axis=1) for w in windows]
+        return ctranslate2.StorageView.from_array(np.concatenate(filled))
 
     def _tokenizer(self, language: str, task: str) -> Tokenizer:
         if (language, task) not in self._tokenizers:
@@ -152,3 +152,12 @@ class FasterWhisper:
                 self._whisper.hf_tokenizer, self._model.is_multilingual, task=task, language=language
             )
         return self._tokenizers[language, task]
+
+
+def _stacked(windows: Sequence[Encoded]) -> ctranslate2.StorageView:
+    """The windows alone, which is all that words can be found in, shape (n_windows, n_positions, n_states)."""
+    size = max(w.states.shape[1] for w in windows)
+    stacked = np.zeros((len(windows), size, windows[0].states.shape[2]), windows[0].states.dtype)
+    for row, window in zip(stacked, windows, strict=True):
+        row[: window.states.shape[1]] = window.states[0]
+    return ctranslate2.StorageView.from_array(stacked)

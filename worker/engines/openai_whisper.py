@@ -68,7 +68,7 @@ class OpenAIWhisper:
         mel = whisper.log_mel_spectrogram(np.pad(waveform, (0, HOP)), self._model.dims.n_mels)
         mel = mel[:, : max(1, len(waveform) // HOP)]
         n = n_frames(seconds, full=full)
-        return Encoded(self._states(functional.pad(mel, (0, n - mel.shape[1]), value=float(mel.min()))), seconds)
+        return Encoded(self._states(functional.pad(mel, (0, n - mel.shape[1]), value=float(mel.min()))), seconds, full)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _states(self, mel: Tensor) -> Tensor:
@@ -81,9 +81,10 @@ class OpenAIWhisper:
             states = block(states)
         return encoder.ln_post(states)
 
-    def _stacked(self, windows: Sequence[Encoded]) -> Tensor:
-        size = n_positions(windows)
-        return torch.cat([torch.cat([w.states, self._tail[:, w.n_positions : size]], dim=1) for w in windows])
+    def _filled(self, windows: Sequence[Encoded]) -> Tensor:
+        """The windows with silence behind each, shape (n_windows, n_positions, n_states)."""
+        size = n_positions(w.states.shape[1] for w in windows)
+        return torch.cat([torch.cat([w.states, self._tail[:, w.states.shape[1] : size]], dim=1) for w in windows])
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def detect_language(self, windows: Sequence[Encoded]) -> list[dict[str, float]]:
@@ -92,7 +93,7 @@ class OpenAIWhisper:
             return [{"en": 1.0}] * len(windows)
         tokenizer = self._tokenizer("en", "transcribe")
         start = torch.full((len(windows), 1), tokenizer.sot, device=self._model.device)
-        logits = self._model.decoder(start, self._stacked(windows))[:, 0, list(tokenizer.all_language_tokens)]
+        logits = self._model.decoder(start, self._filled(windows))[:, 0, list(tokenizer.all_language_tokens)]
         probabilities = logits.float().softmax(dim=-1).tolist()
         return [dict(zip(tokenizer.all_language_codes, each, strict=True)) for each in probabilities]
 
@@ -112,7 +113,7 @@ class OpenAIWhisper:
                 without_timestamps=True,
                 fp16=self._on_gpu,
             )
-            results = _Task(self._model, options).run(self._stacked([windows[n] for n in chosen]))
+            results = _Task(self._model, options).run(self._filled([windows[n] for n in chosen]))
             for n, result in zip(chosen, results, strict=True):
                 found[n] = Decoded(
                     tuple(result.tokens), result.text, float(result.avg_logprob), float(result.no_speech_prob)
@@ -157,7 +158,7 @@ class OpenAIWhisper:
         ]
         try:
             with disable_sdpa():
-                self._model.decoder(tokens, self._stacked(windows))
+                self._model.decoder(tokens, _stacked(windows))
         finally:
             for hook in hooks:
                 hook.remove()
@@ -189,3 +190,9 @@ def _match(weights: Tensor, n_positions: int, n_start: int) -> "np.ndarray":
 def _alignment_heads(name: str) -> bytes | None:
     heads: bytes | None = whisper._ALIGNMENT_HEADS.get(name)  # noqa: SLF001  there is no other way to them
     return heads
+
+
+def _stacked(windows: Sequence[Encoded]) -> Tensor:
+    """The windows alone, which is all that words can be found in, shape (n_windows, n_positions, n_states)."""
+    size = max(w.states.shape[1] for w in windows)
+    return torch.cat([functional.pad(w.states, (0, 0, 0, size - w.states.shape[1])) for w in windows])
