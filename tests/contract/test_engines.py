@@ -16,13 +16,18 @@ from whisper.normalizers import EnglishTextNormalizer
 from shared.audio import RATE, Decoder, Waveform
 from shared.errors import SetupError
 from shared.jobs import Options, Slice
-from shared.transcript import Flag, Part, Segment
+from shared.sources import FolderSource
+from shared.transcript import Flag, Part, Segment, Word
 from worker import engines
-from worker.engines.base import Engine
-from worker.transcriber import Transcriber
+from worker.engines.base import POSITION_S, WINDOW_S, Engine
+from worker.listening import Listener
+from worker.transcriber import Request, Transcriber
 
 # Both make none of the 119 words wrong; a few may be on another processor.
 MAX_WORD_ERROR_RATE = 0.05
+
+# Where the six sentences begin and end, read off their loudness.
+BECKETT_SENTENCES_S = (0.32, 1.43, 1.87, 2.59, 3.55, 4.08, 4.66, 5.47, 6.65, 7.24, 8.15, 8.74)
 
 # openai-whisper leaves the files with its vocabulary and spellings for the garbage collector to close.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*whisper.*(tiktoken|english.json):ResourceWarning")
@@ -32,6 +37,11 @@ def word_error_rate(true: str, segments: tuple[Segment, ...] | list[Segment]) ->
     """Share of words that are wrong, however they are written."""
     plain = EnglishTextNormalizer()
     return float(jiwer.wer(plain(true), plain(" ".join(segment.text for segment in segments))))
+
+
+def said(words: list[Word]) -> str:
+    """Words as they were written."""
+    return "".join(word.text for word in words).strip()
 
 
 def whole(path: Path) -> Slice:
@@ -67,35 +77,131 @@ def transcribe(engine: Engine) -> Callable[[Path], Part]:
     options = Options(engine="auto", model="tiny.en", language="auto")
 
     def run(path: Path) -> Part:
-        return Transcriber(engine).transcribe(path, whole(path), options, check=lambda: None, progress=lambda _: None)
+        of = whole(path)
+        listener = Listener(FolderSource(path.parent))
+        listener._as_queued = lambda of: listener._source.stat(of.recording)  # type: ignore[method-assign]
+        [(end, part)] = Transcriber(engine).transcribe(listener.listen([of]), Request(options, all_words=True))
+        assert part, end.error
+        return part
 
     return run
 
 
-def test_the_words_are_the_ones_that_were_read(engine: Engine, speech: Path) -> None:
+def test_the_words_are_the_ones_that_were_read(transcribe: Callable[[Path], Part], speech: Path) -> None:
     """Nearly all of them, in segments that follow each other within the sound, each with what the model thinks."""
-    segments = list(engine.transcribe(sound(speech), language="en", task="transcribe"))
+    segments = transcribe(speech).segments
     assert word_error_rate(recordings.TWO_CITIES_TEXT, segments) <= MAX_WORD_ERROR_RATE
-    assert len(segments) > 3
-    edges = [edge for segment in segments for edge in (segment.start_s, segment.end_s)]
+    assert len(segments) > 2
+    edges = [edge for segment in segments for word in segment.words for edge in (word.start_s, word.end_s)]
     assert edges == sorted(edges)
     assert all(segment.start_s < segment.end_s for segment in segments)
     assert segments[0].start_s < 1
-    assert recordings.TWO_CITIES_DURATION_S - 4 < segments[-1].end_s <= recordings.TWO_CITIES_DURATION_S + 1
+    assert recordings.TWO_CITIES_DURATION_S - 4 < segments[-1].end_s <= recordings.TWO_CITIES_DURATION_S + 0.1
     for segment in segments:
-        assert segment.text == segment.text.strip() != ""
+        assert segment.text == segment.text.strip() == "".join(word.text for word in segment.words).strip() != ""
         assert -1 < segment.average_log_probability < 0
         assert 0 <= segment.no_speech_probability < 1
         assert 0.5 < segment.compression_ratio < 2.4
 
 
-def test_words_stand_where_they_are_said(engine: Engine) -> None:
-    """What is read in the first half stands in the first half: no window is shifted."""
-    waveform = sound(recordings.beckett())
-    late = np.concatenate([np.zeros(4 * RATE, np.float32), waveform])
-    segments = list(engine.transcribe(late, language="en", task="transcribe"))
-    assert word_error_rate(recordings.BECKETT_TEXT, segments) <= 0.2
-    assert segments[-1].end_s > recordings.BECKETT_DURATION_S
+def test_words_stand_where_they_are_said(transcribe: Callable[[Path], Part], tmp_path: Path) -> None:
+    """Of the edges of six sentences half are within a fifth of a second of the true ones, all within half a second."""
+    late = tmp_path / "late.wav"
+    delay = [recordings.ffmpeg_program(), "-v", "error", "-i", str(recordings.beckett()), "-af", "adelay=4000"]
+    subprocess.run([*delay, str(late)], check=True)
+    segments = transcribe(late).segments
+    assert word_error_rate(recordings.BECKETT_TEXT, segments) <= 0.1
+    spoken = [4 + edge for edge in BECKETT_SENTENCES_S]
+    words = [word for segment in segments for word in segment.words]
+    assert len(words) == 12
+    found = [edge for first, last in zip(words[::2], words[1::2], strict=True) for edge in (first.start_s, last.end_s)]
+    assert found == pytest.approx(spoken, abs=0.5)
+    assert sum(abs(edge - true) < 0.2 for edge, true in zip(found, spoken, strict=True)) >= 6
+
+
+# Each step by itself
+
+
+@pytest.fixture(scope="module")
+def stretches(speech: Path) -> list[Waveform]:
+    """Three windows of read speech, from 3 to 11 s long, cut between words."""
+    waveform = sound(speech)
+    return [waveform[round(a * RATE) : round(b * RATE)] for a, b in ((0, 3.6), (0, 7.5), (21.0, 32.0))]
+
+
+def test_windows_together_are_heard_as_one_by_one(engine: Engine, stretches: list[Waveform]) -> None:
+    """Whatever their lengths: neither words nor their times come from a neighbour."""
+    encoded = [engine.encode(waveform) for waveform in stretches]
+    assert [each.seconds for each in encoded] == [len(waveform) / RATE for waveform in stretches]
+    together = engine.decode(encoded, ["en"] * 3, task="transcribe")
+    alone = [engine.decode([each], ["en"], task="transcribe")[0] for each in encoded]
+    assert [each.text for each in together] == [each.text for each in alone]
+    assert [each.average_log_probability for each in together] == pytest.approx(
+        [each.average_log_probability for each in alone], abs=0.05
+    )
+    timed = engine.align(encoded, together, ["en"] * 3, task="transcribe")
+    for each, window, words in zip(together, encoded, timed, strict=True):
+        assert said(words) == each.text.strip()
+        edges = [edge for word in words for edge in (word.start_s, word.end_s)]
+        assert edges == sorted(edges)
+        assert 0 <= edges[0] <= edges[-1] <= window.seconds + POSITION_S
+        [by_itself] = engine.align([window], [each], ["en"], task="transcribe")
+        assert [word.text for word in by_itself] == [word.text for word in words]
+        near = [abs(a.start_s - b.start_s) < 0.3 for a, b in zip(words, by_itself, strict=True)]
+        assert sum(near) >= 0.9 * len(near)
+
+
+def test_the_whole_half_minute_is_heard_as_well(engine: Engine, speech: Path) -> None:
+    """As Whisper was trained to; and a window that is longer is cut off."""
+    waveform = sound(speech)
+    encoded = engine.encode(waveform)
+    assert encoded.seconds == WINDOW_S
+    [decoded] = engine.decode([encoded], ["en"], task="transcribe")
+    heard = EnglishTextNormalizer()(decoded.text).split()
+    read = EnglishTextNormalizer()(recordings.TWO_CITIES_TEXT).split()[: len(heard)]
+    assert 60 < len(heard) < 100
+    assert jiwer.wer(" ".join(read), " ".join(heard)) <= MAX_WORD_ERROR_RATE
+    short = engine.encode(waveform[: 4 * RATE])
+    assert not short.full
+    full = engine.encode(waveform[: 4 * RATE], full=True)
+    assert (full.full, full.seconds) == (True, 4.0)
+    [quick, slow] = [engine.decode([each], ["en"], task="transcribe")[0].text for each in (short, full)]
+    assert "best of times" in quick
+    assert "best of times" in slow
+    [words] = engine.align([full], engine.decode([full], ["en"], task="transcribe"), ["en"], task="transcribe")
+    assert words[-1].end_s <= 4.0 + POSITION_S, "not in the padding"
+
+
+@pytest.mark.parametrize("n_samples", [0.05 * RATE, RATE])
+def test_a_moment_is_a_window_like_any_other(engine: Engine, stretches: list[Waveform], n_samples: float) -> None:
+    """Nobody says much in it, and it does no harm to its neighbour."""
+    moment, other = engine.encode(stretches[0][: round(n_samples)]), engine.encode(stretches[0])
+    decoded = engine.decode([moment, other], ["en"] * 2, task="transcribe")
+    assert "best of times" in decoded[1].text
+    words = engine.align([moment, other], decoded, ["en"] * 2, task="transcribe")
+    assert [said(each) for each in words] == [each.text.strip() for each in decoded]
+    assert all(word.end_s <= moment.seconds + POSITION_S for word in words[0])
+
+
+def test_a_temperature_tries_other_words_and_still_hears_them(
+    request: pytest.FixtureRequest, engine: Engine, stretches: list[Waveform]
+) -> None:
+    """The surest of several samples; its probability is not better than that of the likeliest words."""
+    if "openai" in engine.name:
+        request.applymarker(pytest.mark.xfail(reason="whisper repeats the texts of a batch, but not its sound"))
+    encoded = [engine.encode(waveform, full=True) for waveform in stretches[:2]]
+    likeliest = engine.decode(encoded, ["en"] * 2, task="transcribe")
+    sampled = engine.decode(encoded, ["en"] * 2, task="transcribe", temperature=0.2)
+    for best, each in zip(likeliest, sampled, strict=True):
+        assert "best of times" in each.text
+        assert -1 < each.average_log_probability <= best.average_log_probability + 0.1
+    hot = {engine.decode(encoded[:1], ["en"], task="transcribe", temperature=1.0)[0].tokens for _ in range(3)}
+    assert len(hot) > 1, "what does not change is no temperature"
+
+
+def test_the_work_in_hand_is_at_least_one_window(engine: Engine) -> None:
+    """However large the model is."""
+    assert 1 <= engine.batch_size <= 64
 
 
 def test_an_engine_says_which_version_it_is(engine: Engine) -> None:
@@ -105,19 +211,33 @@ def test_an_engine_says_which_version_it_is(engine: Engine) -> None:
     assert version[:1].isdigit()
 
 
-def test_a_model_that_knows_only_english_hears_english(engine: Engine, speech: Path) -> None:
+def test_a_model_that_knows_only_english_hears_english(engine: Engine, stretches: list[Waveform]) -> None:
     """It is not asked, since it could not answer."""
-    assert engine.detect_language(sound(speech)) == {"en": 1.0}
+    encoded = [engine.encode(waveform) for waveform in stretches[:2]]
+    assert engine.detect_language(encoded) == [{"en": 1.0}] * 2
 
 
 @pytest.mark.parametrize("name", list(engines.ENGINES))
-def test_the_language_spoken_is_detected(load: Callable[[str, str], Engine], name: str, speech: Path) -> None:
-    """By a model that knows many, with a probability for each."""
-    probabilities = load(name, "base").detect_language(sound(speech))
-    assert max(probabilities, key=lambda language: probabilities[language]) == "en"
-    assert probabilities["en"] > 0.8
-    assert len(probabilities) > 90
-    assert sum(probabilities.values()) == pytest.approx(1, abs=0.01)
+def test_a_model_that_knows_many_languages_tells_them_apart(
+    load: Callable[[str, str], Engine], name: str, stretches: list[Waveform]
+) -> None:
+    """A probability for each, together as one by one; and windows of several languages are decoded together."""
+    engine = load(name, "base")
+    encoded = [engine.encode(waveform) for waveform in stretches[:2]]
+    found = engine.detect_language(encoded)
+    for window, probabilities in zip(encoded, found, strict=True):
+        assert max(probabilities, key=lambda language: probabilities[language]) == "en"
+        assert probabilities["en"] > 0.8
+        assert len(probabilities) > 90
+        assert sum(probabilities.values()) == pytest.approx(1, abs=0.01)
+        assert engine.detect_language([window])[0]["en"] == pytest.approx(probabilities["en"], abs=0.05)
+    windows = [encoded[0], encoded[0], encoded[1]]
+    english, german, again = engine.decode(windows, ["en", "de", "en"], task="transcribe")
+    assert "best of times" in english.text
+    assert "best of times" in again.text
+    assert german.text == engine.decode([encoded[0]], ["de"], task="transcribe")[0].text != english.text
+    timed = engine.align(windows, [english, german, again], ["en", "de", "en"], task="transcribe")
+    assert [said(each) for each in timed] == [each.text.strip() for each in (english, german, again)]
 
 
 @pytest.mark.parametrize("make", [recordings.silence, recordings.tone, recordings.noise])

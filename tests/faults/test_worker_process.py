@@ -24,7 +24,7 @@ from shared import store
 from shared.settings import Settings, to_environment
 
 START_TIMEOUT_S = 30.0  # imports, and a model into memory
-LONG_S = 280.0  # one block, which takes an engine longer than the test lasts
+LONG_S = 280.0  # which takes an engine longer than the test lasts
 
 
 class Process:
@@ -127,7 +127,7 @@ def send_long_job(workplace: Workplace, long_recording: Path) -> Callable[[str],
 
 @pytest.fixture
 def long_job(send_long_job: Callable[[str], None]) -> None:
-    """The long recording, for an engine that hands out segments as it finds them."""
+    """The long recording, for the engine that is the quicker one."""
     send_long_job("faster-whisper")
 
 
@@ -164,6 +164,13 @@ class Reader:
             assert contents == {(self._workplace.dest / name).read_bytes()}, name
 
 
+def wait_for_work(process: Process, workplace: Workplace) -> None:
+    """Until it is in the middle of a batch; what it has done it tells only after that."""
+    wait_until(lambda: list(workplace.records.activities()), START_TIMEOUT_S, "work")
+    before_s = process.cpu_s()
+    wait_until(lambda: process.cpu_s() > before_s + 3, START_TIMEOUT_S, "it to be in the middle of a batch")
+
+
 def given_back(workplace: Workplace) -> bool:
     """Whether the job is there for another worker at once, and nothing of it is half done."""
     assert workplace.temporary == []
@@ -180,7 +187,7 @@ def test_a_worker_that_is_asked_to_stop_gives_its_job_back(
 ) -> None:
     """In the middle of a long job: it ends with status 0, and the job is visible a minute before it would be."""
     process = start()
-    wait_until(lambda: any(doing.done_s > 0 for doing in workplace.records.activities()), START_TIMEOUT_S, "work")
+    wait_for_work(process, workplace)
     assert process.ended_after_s(number, 10) < 10
     assert given_back(workplace)
     assert list(workplace.records.activities()) == []
@@ -189,12 +196,10 @@ def test_a_worker_that_is_asked_to_stop_gives_its_job_back(
 def test_a_worker_deep_in_its_engine_gives_its_job_back(
     workplace: Workplace, start: Callable[..., Process], send_long_job: Callable[[str], None]
 ) -> None:
-    """openai-whisper hands out nothing before a block is done: the worker leaves in the middle, in time."""
+    """openai-whisper hands out nothing before a batch is done: the worker leaves in the middle, in time."""
     send_long_job("openai-whisper")
     process = start(engine="openai-whisper")
-    wait_until(lambda: list(workplace.records.activities()), START_TIMEOUT_S, "work")
-    before_s = process.cpu_s()
-    wait_until(lambda: process.cpu_s() > before_s + 3, START_TIMEOUT_S, "it to be in the middle of a block")
+    wait_for_work(process, workplace)
     took_s = process.ended_after_s(signal.SIGTERM, 10)
     assert took_s > 3, "it was not in the middle of anything"
     assert given_back(workplace)
@@ -232,7 +237,7 @@ def test_a_worker_with_nothing_to_do_ends_soon(workplace: Workplace, start: Call
 def test_the_job_of_a_killed_worker_is_done_by_another(workplace: Workplace, start: Callable[..., Process]) -> None:
     """Once its visibility timeout is over, and not before."""
     process = start(visibility_timeout_s=4.0)
-    wait_until(lambda: any(doing.done_s > 0 for doing in workplace.records.activities()), START_TIMEOUT_S, "work")
+    wait_for_work(process, workplace)
     process.kill()
     killed_at = time.monotonic()
     assert workplace.texts == []
