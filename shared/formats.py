@@ -2,13 +2,19 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import cast
 
 from shared.breaks import one_line
-from shared.cues import cues
+from shared.cues import Cue, cues
 from shared.errors import ValueRefused
-from shared.jobs import Format
-from shared.transcript import Transcript
+from shared.jobs import Format, Layout
+from shared.transcript import Segment, Transcript
+
+
+@lru_cache(maxsize=1)  # the formats of one transcript are made one after the other
+def _cues(segments: tuple[Segment, ...], layout: Layout) -> list[Cue]:
+    return cues(segments, layout)
 
 
 def timestamp(ms: int, point: str) -> str:
@@ -28,7 +34,7 @@ def to_txt(transcript: Transcript) -> str:
 def to_srt(transcript: Transcript) -> str:
     """SubRip."""
     blocks = []
-    for number, cue in enumerate(cues(transcript.segments, transcript.layout), 1):
+    for number, cue in enumerate(_cues(transcript.segments, transcript.layout), 1):
         text = re.sub(r"-+->", "->", "\n".join(cue.lines))  # some players would read the arrow as a time line
         blocks.append(f"{number}\n{timestamp(cue.start_ms, ',')} --> {timestamp(cue.end_ms, ',')}\n{text}\n\n")
     return "".join(blocks)
@@ -38,7 +44,7 @@ def to_vtt(transcript: Transcript) -> str:
     """WebVTT, with the characters it gives a meaning escaped."""
     return "WEBVTT\n\n" + "".join(
         f"{timestamp(cue.start_ms, '.')} --> {timestamp(cue.end_ms, '.')}\n{_escape(cue.lines)}\n\n"
-        for cue in cues(transcript.segments, transcript.layout)
+        for cue in _cues(transcript.segments, transcript.layout)
     )
 
 
@@ -49,7 +55,8 @@ def _escape(lines: tuple[str, ...]) -> str:
 def to_tsv(transcript: Transcript) -> str:
     """Start and end of each cue in milliseconds and its text, separated by tabs, under a heading line."""
     rows = (
-        f"{cue.start_ms}\t{cue.end_ms}\t{' '.join(cue.lines)}\n" for cue in cues(transcript.segments, transcript.layout)
+        f"{cue.start_ms}\t{cue.end_ms}\t{' '.join(cue.lines)}\n"
+        for cue in _cues(transcript.segments, transcript.layout)
     )
     return "start\tend\ttext\n" + "".join(rows)
 

@@ -43,7 +43,7 @@ class Options(Frozen):
     task: Literal["transcribe", "translate"] = "transcribe"
     language: Annotated[str, AfterValidator(language_code)] = "auto"
     language_per_window: bool = Field(
-        default=False, description="Detect the language of every half minute by itself, for recordings that change it."
+        default=False, description="Detect the language anew every quarter of a minute, for recordings that change it."
     )
 
 

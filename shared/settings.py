@@ -39,7 +39,7 @@ class Settings(BaseSettings):
         default="auto", description="Spoken language, a code such as en, or auto to detect it in each recording."
     )
     language_per_window: bool = Field(
-        default=False, description="Detect the language of every half minute by itself, for recordings that change it."
+        default=False, description="Detect the language anew every quarter of a minute, for recordings that change it."
     )
     task: Task = Field(default="transcribe", description="Write down what is said, or translate it into English.")
     formats: Annotated[tuple[Format, ...], NoDecode] = Field(

@@ -19,7 +19,7 @@ MOST_DB = 35  # softer than the loud than that is no word
 SHORTEST_PAUSE_S = 0.15  # the closure of a "t" is no pause
 SHORTEST_SOUND_S = 0.04  # a click is no word
 REACH_S = 0.4
-LEAD_S = 0.12  # an f or h is heard before it is loud
+LEAD_S = 0.2  # an f or h is heard before it is loud, and a reader begins no later than the speaker
 
 
 def sounding(waveform: Waveform) -> NDArray[np.floating]:
