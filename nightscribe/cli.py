@@ -35,7 +35,7 @@ from worker.worker import Worker
 log = structlog.get_logger()
 
 GIVE_BACK_WITHIN_S = 1.5
-STOP_WITHIN_S = 8  # then the process ends in the middle of a window; what it was doing is done again elsewhere
+STOP_WITHIN_S = 7  # then the process ends in the middle of a window; what it was doing is done again elsewhere
 
 
 class _Commands(click.Group):

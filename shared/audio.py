@@ -120,7 +120,9 @@ class Decoder:
 def sound_arguments(to: str, head: bytes, *, name: int = 0, **more: str | float) -> list[str]:
     """ffmpeg's arguments to write sound as 16-bit WAV of one or two channels, and to log by a name when it begins."""
     filters = f"{KEEP_TIME if has_times(head) else RESAMPLE},{CHANNELS},{SAY_WHEN.format(name=name)}"
-    made = ffmpeg.input("-").output(to, f="wav", af=filters, vn=None, sn=None, dn=None, bitexact=None, **more)
+    # Tags would stand between the header and the samples.
+    wav = {"f": "wav", "af": filters, "vn": None, "sn": None, "dn": None, "bitexact": None, "map_metadata": -1}
+    made = ffmpeg.input("-").output(to, **wav, **more)
     arguments: list[str] = made.get_args()
     return arguments[2:]
 

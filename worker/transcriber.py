@@ -23,7 +23,7 @@ from worker.words import joined, segments
 
 log = structlog.get_logger()
 
-LOOKAHEAD = 2  # batches, of which the longest windows are done first: those of similar length waste least together
+LOOKAHEAD = 2  # batches, of which the oldest window is done with those most like it in length: that wastes least
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)  # Source: openai/whisper transcribe.py
 LANGUAGE_WINDOWS = 5
 CHANGED_LANGUAGE = 0.8  # how sure of another language a window must be to say that a recording changes it
@@ -109,10 +109,11 @@ class Transcriber:
                 yield from self._ended(hearings, hearing)
             if not waiting:
                 continue
-            waiting.sort(key=lambda each: each.window.seconds)
-            batch = waiting[-batch_size:]
+            oldest = waiting[0].window.seconds
+            like_it = sorted(range(len(waiting)), key=lambda n: abs(waiting[n].window.seconds - oldest))[:batch_size]
+            batch = [waiting[n] for n in like_it]
             self._hear(batch, waiting, request)
-            del waiting[-batch_size:]
+            waiting = [each for n, each in enumerate(waiting) if n not in like_it]
             for hearing in {id(each.hearing): each.hearing for each in batch}.values():
                 request.progress(hearing.of, hearing.done_s)
                 yield from self._ended(hearings, hearing)
@@ -129,7 +130,7 @@ class Transcriber:
         return Part(
             segments=found,
             engine=self._engine.name,
-            language=hearing.language if found else None,
+            language=max(hearing.languages, key=lambda each: hearing.languages[each]) if found else None,
             container_s=end.container_s,
             decoded_s=end.decoded_s,
             processing_s=round(hearing.processing_s, 3),

@@ -107,7 +107,6 @@ def test_a_job_queued_twice_is_done_once(workplace: Workplace, engine: Counted, 
 )
 @pytest.mark.parametrize("order", ["bad first", "bad last"])
 def test_one_bad_recording_of_a_job_fails_alone(
-    request: pytest.FixtureRequest,
     workplace: Workplace,
     clips: list[Path],
     make: Callable[[Path], Path],
@@ -115,8 +114,6 @@ def test_one_bad_recording_of_a_job_fails_alone(
     order: str,
 ) -> None:
     """The good one is stored; the bad one has its reason on record and in the dead letter, which names no other."""
-    if make is recordings.header_only_wav and order == "bad last":
-        request.applymarker(pytest.mark.xfail(reason="its neighbour's tags are taken for its sound (shared/audio.py)"))
     shutil.copy(clips[0], workplace.source / "good.wav")
     make(workplace.source / bad)
     names = [bad, "good.wav"] if order == "bad first" else ["good.wav", bad]
@@ -325,7 +322,6 @@ def test_a_bundle_with_bad_ones_is_done_but_for_those(workplace: Workplace, engi
     assert engine.n_calls == 5
 
 
-@pytest.mark.xfail(reason="Transcriber sorts the windows it knows by length, and what is first then waits to the end")
 def test_at_the_last_try_a_job_is_done_from_behind_and_one_window_at_a_time(
     workplace: Workplace, clips: list[Path]
 ) -> None:

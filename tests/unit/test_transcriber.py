@@ -183,7 +183,6 @@ def test_a_slice_is_handed_out_as_soon_as_its_last_window_is_done(engine: Script
     assert len(list(outcome)) == 99
 
 
-@pytest.mark.xfail(reason="of the windows it knows the longest are done, so the shortest waits until the stream ends")
 def test_a_short_window_does_not_wait_for_the_end_of_the_job(engine: Scripted) -> None:
     """A recording whose last window is short would be lost with the job, and its worker's lookahead be full of them."""
     sound = [item for n in range(1, 101) for item in (window(n, slice_of(f"{n}.wav"), length_s=0.4 if n == 1 else 0.5),

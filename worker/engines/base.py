@@ -82,7 +82,10 @@ class Engine(Protocol):
     def align(
         self, windows: Sequence[Encoded], decoded: Sequence[Decoded], languages: Sequence[str], *, task: str
     ) -> list[list[Word]]:
-        """When each word is said, in seconds from the beginning of its window. Joined, the words are the text."""
+        """When each word is said, in seconds from the beginning of its window.
+
+        Joined, the words are the text, but for the space before it.
+        """
         ...
 
 

@@ -111,7 +111,7 @@ class FasterWhisper:
             decoded.append(
                 Decoded(
                     tokens=tuple(tokens),
-                    text=tokenizer.decode(tokens),
+                    text=tokenizer.decode(tokens).strip(),
                     # The score is by token, the end of the text not among them.
                     average_log_probability=result.scores[best] * len(tokens) / (len(tokens) + 1),
                     no_speech_probability=result.no_speech_prob,

@@ -113,7 +113,13 @@ class OpenAIWhisper:
                 without_timestamps=True,
                 fp16=self._on_gpu,
             )
-            results = _Task(self._model, options).run(self._filled([windows[n] for n in chosen]))
+            # The library samples several texts for one sound only.
+            groups = [[n] for n in chosen] if temperature else [chosen]
+            results = [
+                result
+                for group in groups
+                for result in _Task(self._model, options).run(self._filled([windows[n] for n in group]))
+            ]
             for n, result in zip(chosen, results, strict=True):
                 found[n] = Decoded(
                     tuple(result.tokens), result.text, float(result.avg_logprob), float(result.no_speech_prob)
