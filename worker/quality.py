@@ -45,6 +45,7 @@ _OTHER_SCRIPTS = {
     ("TIBETAN",): "bo",
 }
 _SCRIPTS = {language: script for script, languages in _OTHER_SCRIPTS.items() for language in languages.split()}
+_LATIN = ("LATIN", "FULLWIDTH LATIN", "MODIFIER", "FEMININE", "MASCULINE")  # in which names are written everywhere
 # Written in two scripts, or in Latin letters as often.
 _ANY_SCRIPT = frozenset({"sr", "mn", "kk", "uz", "az", "pa", "sd", "ms", "tt", "ba", "ha"})
 
@@ -67,9 +68,7 @@ def is_foreign(text: str, language: str) -> bool:
     if language in _ANY_SCRIPT:
         return False
     letters = [letter for letter in text if letter.isalpha()]
-    expected = _SCRIPTS.get(language, ("LATIN", "FULLWIDTH LATIN", "MODIFIER", "FEMININE", "MASCULINE"))
-    if len(expected) > 0 and language in _SCRIPTS:
-        expected = (*expected, "LATIN")  # names and brands
+    expected = (*_SCRIPTS.get(language, ()), *_LATIN)
     foreign = sum(not unicodedata.name(letter, "").startswith(expected) for letter in letters)
     return foreign > FOREIGN_SHARE * len(letters)
 
