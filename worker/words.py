@@ -27,7 +27,7 @@ def joined(words: Iterable[Word]) -> list[Word]:
             opening = None
         if word.text.startswith(" ") and word.text.strip() and word.text.strip() in OPENING:
             opening = word
-        elif made and word.text in CLOSING:
+        elif made and (word.text in CLOSING or word.text.isspace()):
             made[-1] = made[-1]._replace(text=made[-1].text + word.text)
         else:
             made.append(word)

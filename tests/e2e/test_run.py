@@ -101,7 +101,14 @@ def test_an_interrupted_run_leaves_nothing_half_done_and_is_gone_on_with(
         recordings.cut(speech, source / f"{number}.wav", number, 20)
     # One window at a time, or all would be done at once.
     command = [*COMMAND, "run", str(source), str(dest), "--workers", "1", "--batch-size", "1"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background has its children ignore Ctrl-C, and a run goes on ignoring it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     wait_until(lambda: list(dest.glob("*.srt")), timeout_s=60, what="the first transcript")
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(how)

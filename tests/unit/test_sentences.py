@@ -1,7 +1,7 @@
 """From the words of a window to its sentences."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.transcript import Word
@@ -91,6 +91,7 @@ def test_a_segment_says_what_the_model_thought() -> None:
 
 
 @given(pieces, st.sampled_from([0.0, 0.1, 2.0]))
+@example([" a", " ", "b"], 2.0)
 def test_every_word_is_in_one_segment_in_order(found: list[str], gap_s: float) -> None:
     words = joined(spoken(*found, gap_s=gap_s))
     made = segments(words, DECODED)
