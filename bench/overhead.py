@@ -23,7 +23,7 @@ from collections import Counter
 from pathlib import Path
 
 import measure
-from recordings import SETS, prepare
+from recordings import ask_for_sets, prepare
 
 from shared.settings import Settings
 from worker.engines import ENGINES
@@ -92,13 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", default="base", help="default: base")
     parser.add_argument("--engine", action="append", choices=list(ENGINES), help="may be repeated; default: all")
-    parser.add_argument(
-        "--set",
-        action="append",
-        help=f"one of {', '.join(SETS)}, or the beginning of paths; may be repeated; default: long and clips",
-    )
-    parser.add_argument("--seconds", type=float, default=600, help="of each long recording; default: 600")
-    parser.add_argument("--most", type=int, default=10_000, help="recordings of each beginning of paths")
+    ask_for_sets(parser)
     parser.add_argument("--rounds", type=int, default=1, help="default: 1")
     return parser.parse_args()
 

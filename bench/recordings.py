@@ -1,5 +1,6 @@
 """The recordings of a benchmark: chosen from a manifest, cut if asked, copied to a folder under plain names."""
 
+import argparse
 import json
 import os
 import re
@@ -99,3 +100,14 @@ def _copied(corpus: Path, entry: dict, number: int, folder: Path, seconds: float
     os.utime(path, (old, old))
     language = (entry["language"] or "en").partition("-")[0]
     return Recording(path, entry["path"], length_s, language, text, tuple(utterances))
+
+
+def ask_for_sets(parser: argparse.ArgumentParser) -> None:
+    """The options that say which recordings a benchmark takes."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        help=f"one of {', '.join(SETS)}, or the beginning of paths; may be repeated; default: long and clips",
+    )
+    parser.add_argument("--seconds", type=float, default=600, help="of each long recording; default: 600")
+    parser.add_argument("--most", type=int, default=10_000, help="recordings of each beginning of paths")

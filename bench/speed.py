@@ -31,7 +31,7 @@ from pathlib import Path
 
 import jiwer
 import measure
-from recordings import SETS, Recording, normalise, prepare
+from recordings import Recording, ask_for_sets, normalise, prepare
 
 from shared.settings import Settings
 from worker.engines import ENGINES, layout
@@ -394,13 +394,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", default="base", help="default: base")
-    parser.add_argument(
-        "--set",
-        action="append",
-        help=f"one of {', '.join(SETS)}, or the beginning of paths; may be repeated; default: long and clips",
-    )
-    parser.add_argument("--seconds", type=float, default=600, help="of each long recording; default: 600")
-    parser.add_argument("--most", type=int, default=10_000, help="recordings of each beginning of paths")
+    ask_for_sets(parser)
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     parser.add_argument(
         "--only",

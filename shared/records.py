@@ -124,6 +124,8 @@ class Records:
 
     def parts(self, job: Job, of: Slice) -> list[Part] | None:
         """The results of all slices of the recording in their order, or None while one is missing."""
+        if len(self.stored(job, of)) < of.count:  # a look at the names, where each part may be long to read
+            return None
         found = []
         for index in range(of.count):
             part = self.part(job, of.model_copy(update={"index": index}))

@@ -16,7 +16,7 @@ from worker import engines
 from worker.engines.base import Decoded, Encoded, Engine
 from worker.listening import End, Window
 from worker.onsets import fitted, sounding
-from worker.quality import SURE_LOG_PROBABILITY, best, flags, is_bad, is_doubtful, is_invented
+from worker.quality import SURE_LANGUAGE, SURE_LOG_PROBABILITY, best, flags, is_bad, is_doubtful, is_invented
 from worker.speech import SpeechDetector
 from worker.weights.resolver import resolve
 from worker.words import joined, segments
@@ -27,7 +27,6 @@ LOOKAHEAD = 2  # batches, of which the oldest window is done with those most lik
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)  # Source: openai/whisper transcribe.py
 LANGUAGE_WINDOWS = 5
 CHANGED_LANGUAGE = 0.8  # how sure of another language a window must be to say that a recording changes it
-SURE_LANGUAGE = 0.5
 AROUND_S = 0.5
 GAP_S = 1.0  # behind which Whisper may go on without a speaker
 LONG_WORD_S = 2.0  # nobody says one so slowly, but invented ones are spread over the music
@@ -217,7 +216,7 @@ class Transcriber:
                 continue
             request.check()
             full[n] = self._engine.encode(batch[n].window.waveform, full=True)
-        again, temperature = list(full), 0.0
+        again = list(full)
         for temperature in (0.0, *TEMPERATURES):
             if not again:
                 break

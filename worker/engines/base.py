@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shared.audio import Waveform
+from shared.audio import RATE, Waveform
 from shared.transcript import Word
 
 WINDOW_S = 30.0
 """What Whisper hears at once; a longer window is cut off."""
+HOP = RATE // 100  # samples from one frame of mel to the next
 FRAMES = 3000  # of mel in a whole window, 10 ms each; the encoder makes one position of two
 POSITION_S = 0.02
 SILENCE = -0.9  # what the mel spectrogram of silence is, on Whisper's scale

@@ -23,6 +23,7 @@ from worker.engines.alignment import timed
 from worker.engines.base import (
     BEST_OF,
     FRAMES,
+    HOP,
     SILENCE,
     WINDOW_S,
     Decoded,
@@ -33,7 +34,6 @@ from worker.engines.base import (
     n_positions,
 )
 
-HOP = RATE // 100
 FULL_BEAMS = 5  # where a window is heard a second time, its best is wanted, not its quickest
 
 

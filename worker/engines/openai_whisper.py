@@ -24,6 +24,7 @@ from worker.engines.alignment import path_through, timed
 from worker.engines.base import (
     BEST_OF,
     FRAMES,
+    HOP,
     SILENCE,
     WINDOW_S,
     Decoded,
@@ -34,7 +35,6 @@ from worker.engines.base import (
     n_positions,
 )
 
-HOP = RATE // 100
 MEDIAN_FRAMES = 7  # attention is smoothed over so many positions, as whisper.timing does
 
 
