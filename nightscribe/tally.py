@@ -8,8 +8,9 @@ from director.backlog import PartStored, Settled
 from director.estimate import LengthEstimate
 from director.plan import JOB_S, LONGEST
 from director.scan import Scan
+from shared.activity import Activity
 from shared.sources import Recording, Unreadable
-from shared.transcript import Activity, Failure, Flag
+from shared.transcript import Failure, Flag
 
 STALE_AFTER_S = 300.0
 

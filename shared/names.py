@@ -8,6 +8,7 @@ TRANSCRIPTS = f"{RECORDS_FOLDER}/transcripts/"
 FAILURES = f"{RECORDS_FOLDER}/failures/"
 PARTS = f"{RECORDS_FOLDER}/parts/"
 JOBS = f"{RECORDS_FOLDER}/jobs/"
+RUN = f"{RECORDS_FOLDER}/run.json"
 
 MAX_NAME_BYTES = 255  # what Linux and macOS file systems take
 

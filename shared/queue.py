@@ -22,7 +22,7 @@ from botocore.exceptions import (
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
-from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from shared.errors import LeaseLost, QueueError, RetryableError
 from shared.jobs import Job
@@ -39,6 +39,7 @@ ATTRIBUTE_NAMES_BYTES = 64  # the names and types of them count as well
 LONGEST_POLL_S = 3.0
 READ_TIMEOUT_S = 5.0  # a lease has no time for a server that accepts a call and never answers
 PATIENCE_S = 60.0  # how long a call is tried again before its error is raised
+LAST_TRY_AT = 0.9  # of that time, whatever the waits before: a shorter outage is always survived
 
 # Each means that the message is no longer ours; servers differ in which they say, and in what they put before it.
 _GONE = {"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidIdFormat"}
@@ -53,6 +54,8 @@ _REFUSED = {
     "ExpiredTokenException",
     "InvalidAccessKeyId",
 }
+
+_backoff = wait_random_exponential(multiplier=0.2, max=10)
 
 
 class QueueMissing(RetryableError):
@@ -273,9 +276,14 @@ class JobQueue:
     # The wire
 
     def _call(self, operation: str, *, patience_s: float = PATIENCE_S, **arguments: Any) -> dict[str, Any]:
+        last_s = LAST_TRY_AT * patience_s
+
+        def wait_s(state: RetryCallState) -> float:
+            return max(0.0, min(_backoff(state), last_s - (state.seconds_since_start or 0.0)))
+
         retrying = Retrying(
-            stop=stop_before_delay(patience_s),
-            wait=wait_random_exponential(multiplier=0.2, max=10),
+            stop=stop_after_delay(last_s),
+            wait=wait_s,
             retry=retry_if_exception(lambda e: isinstance(e, RetryableError) and not isinstance(e, QueueMissing)),
             reraise=True,
         )

@@ -7,12 +7,13 @@ from typing import TypeVar
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from shared.activity import Activity, Run
 from shared.errors import RetryableError
 from shared.formats import FORMATS, render
 from shared.jobs import Format, Frozen, Job, Slice
-from shared.names import JOBS, failure_key, output_key, parts_folder, transcript_key
+from shared.names import JOBS, RUN, failure_key, output_key, parts_folder, transcript_key
 from shared.store import TranscriptStore
-from shared.transcript import Activity, Failure, Part, Provenance, Transcript
+from shared.transcript import Failure, Part, Provenance, Transcript
 
 log = structlog.get_logger()
 
@@ -193,6 +194,17 @@ class Records:
             for name in sorted(self.store.names(JOBS)):
                 if name.endswith(".json") and (activity := self._load(Activity, JOBS + name)):
                     yield activity
+
+    def put_run(self, run: Run) -> None:
+        """Say how far a run is; it may fail as well."""
+        try:
+            self._save(RUN, run, durable=False)
+        except RetryableError as error:
+            log.debug("run.unwritten", why=str(error))
+
+    def last_run(self) -> Run | None:
+        """The last run that worked, or works, into this destination."""
+        return self._load(Run, RUN)
 
     def forget_activities(self) -> None:
         """Remove what workers said that are no more."""

@@ -105,16 +105,6 @@ class Failure(Frozen):
     failed_at: datetime
 
 
-class Activity(Frozen):
-    """What a worker is doing: advisory, for people."""
-
-    worker: str
-    recording: str
-    done_s: float = Field(default=0, description="Sound of the slice that is done.")
-    receive_count: int = 0
-    updated_at: datetime
-
-
 def merge(
     job: Job, part_of: Slice, parts: Sequence[Part], *, mtime_ns: int | None, finished_at: datetime
 ) -> Transcript:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from shared.activity import Activity
 from shared.errors import Interrupted, JobError, LeaseLost, NightscribeError, PermanentError, RetryableError, SetupError
 from shared.jobs import Job, Options, Slice
 from shared.queue import Delivery, JobQueue, QueueMissing
 from shared.records import Records
 from shared.settings import Settings
 from shared.sources import RecordingSource
-from shared.transcript import Activity, Failure, Part, merge, utc_now
+from shared.transcript import Failure, Part, merge, utc_now
 from worker.lease import Lease, lease_clock
 from worker.listening import End, Listener, ahead
 from worker.transcriber import Request, Transcriber

@@ -448,7 +448,7 @@ def test_a_server_that_is_down_is_waited_for_as_long_as_was_said(sqs_server: Sqs
     began = time.monotonic()
     with pytest.raises(RetryableError, match="does not answer") as raised:
         queue.change_visibility(delivery, 30, patience_s=1)
-    assert 0.5 < time.monotonic() - began < 5
+    assert 0.9 <= time.monotonic() - began < 20
     assert not isinstance(raised.value, QueueMissing)
 
 

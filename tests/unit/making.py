@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from shared.activity import Activity
 from shared.jobs import Job, Options, Slice
 from shared.sources import Recording
-from shared.transcript import Activity, Failure, Part, Segment, Transcript
+from shared.transcript import Failure, Part, Segment, Transcript
 
 WHEN = datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)
 OPTIONS = Options(engine="auto", model="tiny.en")

@@ -1,0 +1,46 @@
+"""What is going on, for people: what each worker is doing, and how far a run is. Nothing depends on it."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from shared.jobs import Frozen
+
+
+class Activity(Frozen):
+    """What a worker is doing."""
+
+    worker: str
+    recording: str
+    message: str = Field(default="", description="Id of the message it holds.")
+    n_recordings: int = Field(default=1, description="Recordings of its job that it was still to do when it began.")
+    done_s: float = Field(default=0, description="Sound of the slice that is done.")
+    receive_count: int = 0
+    began_at: datetime | None = Field(default=None, description="When it received the job.")
+    updated_at: datetime
+
+
+class Run(Frozen):
+    """How far a run is: of `run` while it works and when it has ended, of `director` once all is queued."""
+
+    version: Literal[1] = 1
+    id: str
+    command: Literal["run", "director"]
+    source: str = Field(description="Folder of the recordings, as the machine sees it that began the run.")
+    queue_name: str
+    endpoint: str | None = Field(description="Of the queue's server; None where the environment alone says it (AWS).")
+    model: str
+    engine: str
+    n_workers: int | None = Field(description="None where workers come and go.")
+    began_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None = None
+    interrupted: bool = False
+    n_total: int = Field(description="Recordings that were missing when it began.")
+    n_done: int = 0
+    n_failed: int = 0
+    total_s: float | None = Field(default=None, description="Sound in them, as far as can be told.")
+    heard_s: float = Field(default=0, description="Sound transcribed, that of unfinished recordings included.")
+    speed: float | None = Field(default=None, description="Seconds of sound a second, all workers together.")
+    left_s: float | None = Field(default=None, description="Seconds until all is done, if it goes on like this.")
