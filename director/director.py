@@ -15,8 +15,8 @@ from director.planner import Planned, Planner
 from shared.errors import RetryableError
 from shared.jobs import Format, Job, Layout, Options, Slice
 from shared.queue import BATCH, JobQueue, QueueMissing
-from shared.records import Records
-from shared.sources import RecordingSource
+from shared.records import NewerRecord, Records
+from shared.sources import RecordingSource, Unreadable
 from shared.transcript import Failure, Provenance
 
 log = structlog.get_logger()
@@ -215,18 +215,21 @@ class Director:
             del self._outstanding[job_id]
             yield PartStored(planned.recordings[0], end_s - planned.slice_of(0).start_s)
 
-    def _settled(self, planned: Planned, at: int, result: Provenance | Failure) -> Settled:
+    def _settled(self, planned: Planned, at: int, result: Provenance | Failure | Unreadable) -> Settled:
         missing = planned.recordings[at]
         self._letters.forgiven.discard(missing.recording.path)
         return Settled(missing, result)
 
-    def _result(self, planned: Planned, at: int) -> Provenance | Failure | None:
+    def _result(self, planned: Planned, at: int) -> Provenance | Failure | Unreadable | None:
         path, fingerprint = planned.recordings[at].recording.path, planned.fingerprints[at]
-        if done := self.records.provenance(path):
-            part_of = planned.slice_of(at)
-            if done.settles(self._job_of((part_of,)), part_of):
-                return done
-        failure = self.records.failure(path) or self._letters.unsaved.get(path)
+        try:
+            done, failure = self.records.provenance(path), self.records.failure(path)
+        except NewerRecord as error:  # workers of two versions are at work here
+            return Unreadable(path, str(error))
+        part_of = planned.slice_of(at)
+        if done and done.settles(self._job_of((part_of,)), part_of):
+            return done
+        failure = failure or self._letters.unsaved.get(path)
         return failure if failure and failure.fingerprint == fingerprint else None
 
     def record_dead_letters(self) -> None:

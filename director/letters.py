@@ -7,7 +7,7 @@ import structlog
 from shared.errors import JobError, RetryableError
 from shared.jobs import Job, Slice
 from shared.queue import Delivery, JobQueue
-from shared.records import Records
+from shared.records import NewerRecord, Records
 from shared.transcript import Failure, utc_now
 
 log = structlog.get_logger()
@@ -26,17 +26,21 @@ class DeadLetters:
     unsaved: dict[str, Failure] = field(default_factory=dict)
     """Reasons that could not be written, by recording."""
     _buried: set[tuple[str, str]] = field(default_factory=set)
+    _not_ours: set[str] = field(default_factory=set)
 
     def record(self) -> None:
         """Turn what was set aside into failure records.
 
-        A job that killed its workers left no reason behind, so it is given one; others have theirs already.
+        A job that killed its workers left no reason behind, so it is given one; others have theirs already. What is
+        no job of this version stays there for a person, who is told of it once.
         """
         for letter in self.queue.dead_letters():
             try:
                 job = Job.from_message(letter.body)
             except JobError as error:
-                log.error("dead_letter.not_ours", why=str(error))
+                if letter.message_id not in self._not_ours:  # it is there again at every look
+                    self._not_ours.add(letter.message_id)
+                    log.error("dead_letter.not_ours", message=letter.message_id, why=letter.reason or str(error))
                 continue
             saved = [
                 self._is_of_old(part_of, letter) or self._record_dead(job, part_of, letter) for part_of in job.slices
@@ -59,7 +63,10 @@ class DeadLetters:
 
     def _record_dead(self, job: Job, part_of: Slice, letter: Delivery) -> bool:
         path, fingerprint = part_of.recording, part_of.fingerprint
-        done, failed = self.records.provenance(path), self.records.failure(path)
+        try:
+            done, failed = self.records.provenance(path), self.records.failure(path)
+        except NewerRecord:  # then what came of it is known already
+            return True
         if (done and done.settles(job, part_of)) or (failed and failed.fingerprint == fingerprint):
             return True
         failure = Failure(

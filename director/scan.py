@@ -79,6 +79,10 @@ class _Known:
         begun = self.begun and with_suffix(name, "") in self.begun
         return self._records.begun_stem(self._folder + name) if begun else None
 
+    def damaged(self, name: str) -> Provenance | None:
+        """What is left of the transcript of the recording of that name, which is damaged."""
+        return self._records.damaged(self._folder + name) if self.is_finished(name) else None
+
     @cached_property
     def taken(self) -> set[str]:
         """Stems of text files that are ours; perhaps of recordings that are gone and left only them."""
@@ -173,8 +177,9 @@ class Scanner:
         elif not self.retry_failed and (failure := known.failure(name)) and self._same(recording, failure):
             self._scan.failed_before.append(failure)
             return None
-        if provenance and not self._would_hit_others(provenance, known.existing):
-            return provenance.stem
+        before = provenance or known.damaged(name)
+        if before and not self._would_hit_others(before, known.existing):
+            return before.stem
         stem = self._free_stem(recording.path, usual, known, begun=known.begun_stem(name))
         self._scan.n_foreign += stem is None
         return stem

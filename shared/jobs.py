@@ -3,7 +3,6 @@
 import hashlib
 import json
 from itertools import pairwise
-from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,13 +16,22 @@ RECORDS_FOLDER = ".nightscribe"  # in the destination
 
 def _inside(path: str) -> str:
     """A path below the source or the destination, and not among our own records."""
-    parts = PurePosixPath(path).parts
+    parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts or path.startswith("/") or ".." in parts or "\0" in path or parts[0].casefold() == RECORDS_FOLDER:
         raise ValueError(f"{path!r} is not a path below the source")
     return path
 
 
 RelativePath = Annotated[str, AfterValidator(_inside)]
+
+
+def _ascending(cuts: tuple[float, ...]) -> tuple[float, ...]:
+    if any(b <= a for a, b in pairwise((0.0, *cuts))):
+        raise ValueError("they do not follow each other")
+    return cuts
+
+
+Cuts = Annotated[tuple[float, ...], AfterValidator(_ascending)]
 
 
 Format = Literal["txt", "vtt", "srt", "json", "tsv"]
@@ -62,14 +70,14 @@ class Slice(Frozen):
     fingerprint: str
     size: int = Field(ge=0)
     stem: RelativePath = Field(description="Where its text files go: path in the destination, without extension.")
-    cuts: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+    cuts: Cuts = Field(
         default=(), description="Seconds at which the recording is cut, the same in every slice of it."
     )
     index: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _is_a_stretch(self) -> Self:
-        if self.index >= self.count or any(b <= a for a, b in pairwise(self.cuts)):
+        if self.index >= self.count:
             raise ValueError("it is no stretch of a recording")
         return self
 

@@ -9,6 +9,8 @@ FAILURES = f"{RECORDS_FOLDER}/failures/"
 PARTS = f"{RECORDS_FOLDER}/parts/"
 JOBS = f"{RECORDS_FOLDER}/jobs/"
 RUN = f"{RECORDS_FOLDER}/run.json"
+REPORT = f"{RECORDS_FOLDER}/report.json"
+REPORT_PAGE = f"{RECORDS_FOLDER}/report.html"
 
 MAX_NAME_BYTES = 255  # what Linux and macOS file systems take
 

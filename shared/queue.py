@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from math import ceil
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import structlog
@@ -26,6 +28,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_de
 
 from shared.errors import LeaseLost, QueueError, RetryableError
 from shared.jobs import Job
+from shared.peek import Peeked, peek
 
 log = structlog.get_logger()
 
@@ -40,6 +43,11 @@ LONGEST_POLL_S = 3.0
 READ_TIMEOUT_S = 5.0  # a lease has no time for a server that accepts a call and never answers
 PATIENCE_S = 60.0  # how long a call is tried again before its error is raised
 LAST_TRY_AT = 0.9  # of that time, whatever the waits before: a shorter outage is always survived
+
+AMAZONS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+
+# What SQS takes in an attribute; a reason may quote anything, as the name of a file.
+_UNSPEAKABLE = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 
 # Each means that the message is no longer ours; servers differ in which they say, and in what they put before it.
 _GONE = {"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidIdFormat"}
@@ -70,6 +78,8 @@ class Delivery:
     body: str
     receipt_handle: str
     receive_count: int
+    group: str = ""
+    """Message group id: the identity of its job."""
     run: str | None = None
     """Which run of a director queued it."""
     reason: str | None = None
@@ -96,8 +106,17 @@ class _Entry:
 class JobQueue:
     """One FIFO queue of jobs and its dead-letter queue. Safe to use from several threads."""
 
-    def __init__(self, client: Any, name: str, *, visibility_timeout_s: float, max_receives: int) -> None:
+    def __init__(
+        self,
+        client: Any,
+        name: str,
+        *,
+        visibility_timeout_s: float,
+        max_receives: int,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._client = client
+        self._patience_s = patience_s
         self.name = name
         self.dead_letter_name = name.removesuffix(".fifo") + "-dead.fifo"
         self._visibility_timeout_s = visibility_timeout_s
@@ -122,6 +141,21 @@ class JobQueue:
             dead_arn = self._attributes(self._dead_url)["QueueArn"]
             redrive = {"deadLetterTargetArn": dead_arn, "maxReceiveCount": str(self._max_receives)}
         self._url = self._ensure_one(self.name, template | {"RedrivePolicy": json.dumps(redrive)})
+
+    def find(self) -> None:
+        """Find both queues as they are, and create neither. Raises: QueueMissing: if there is none of that name."""
+        redrive = self._redrive()
+        if not redrive:
+            raise QueueMissing(f"There is no queue {self.name!r}.")
+        self.dead_letter_name = redrive["deadLetterTargetArn"].rpartition(":")[2]
+        self._url = self._call("get_queue_url", QueueName=self.name)["QueueUrl"]
+        self._dead_url = self._call("get_queue_url", QueueName=self.dead_letter_name)["QueueUrl"]
+
+    @property
+    def endpoint(self) -> str | None:
+        """Address of the server; None where it is Amazon's."""
+        url: str = self._client.meta.endpoint_url
+        return None if (urlsplit(url).hostname or "").endswith(AMAZONS) else url
 
     def _redrive(self) -> dict[str, str]:
         """The redrive policy of the queue if it exists."""
@@ -174,11 +208,20 @@ class JobQueue:
             {RUN: run},
         )
 
-    def _send(self, url: str, entries: Iterable["_Entry"], attributes: dict[str, str | None]) -> None:
-        said = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value}
-        for batch in _batches(entries, len("".join(value or "" for value in attributes.values()).encode())):
+    def _send(
+        self,
+        url: str,
+        entries: Iterable["_Entry"],
+        attributes: dict[str, str | None],
+        *,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        texts = {name: _UNSPEAKABLE.sub("\N{REPLACEMENT CHARACTER}", text) for name, text in attributes.items() if text}
+        said = {name: {"DataType": "String", "StringValue": text} for name, text in texts.items()}
+        for batch in _batches(entries, len("".join(texts.values()).encode())):
             answer = self._call(
                 "send_message_batch",
+                patience_s=patience_s,
                 QueueUrl=url,
                 Entries=[
                     {
@@ -199,12 +242,23 @@ class JobQueue:
 
     def counts(self) -> Counts:
         """Messages that wait (those returned with a delay among the ones in flight) and that are worked on."""
-        found = self._attributes(self._url)
+        return self._counts(self._url)
+
+    def dead_counts(self) -> Counts:
+        """The same of what was set aside."""
+        return self._counts(self._dead_url)
+
+    def _counts(self, url: str) -> Counts:
+        found = self._attributes(url)
         return Counts(
             queued=int(found.get("ApproximateNumberOfMessages", 0))
             + int(found.get("ApproximateNumberOfMessagesDelayed", 0)),
             in_flight=int(found.get("ApproximateNumberOfMessagesNotVisible", 0)),
         )
+
+    def peek(self) -> list[Peeked] | None:
+        """Every message without receiving it, where the server shows them; SQS itself does not."""
+        return peek(self.endpoint, self._url, timeout_s=READ_TIMEOUT_S) if self.endpoint else None
 
     def dead_letters(self) -> Iterator[Delivery]:
         """What was set aside, each hidden from others for half a minute: remove it with `bury` once it is recorded."""
@@ -235,7 +289,7 @@ class JobQueue:
             MaxNumberOfMessages=most,
             WaitTimeSeconds=round(min(LONGEST_POLL_S, wait_s)),
             VisibilityTimeout=timeout_s,
-            AttributeNames=["ApproximateReceiveCount"],
+            AttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
             MessageAttributeNames=[RUN, REASON, WORKER],
         )
         for message in answer.get("Messages", []):
@@ -245,6 +299,7 @@ class JobQueue:
                 body=message["Body"],
                 receipt_handle=message["ReceiptHandle"],
                 receive_count=int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+                group=message.get("Attributes", {}).get("MessageGroupId", message["MessageId"]),
                 run=said.get(RUN),
                 reason=said.get(REASON),
                 worker=said.get(WORKER),
@@ -263,9 +318,19 @@ class JobQueue:
             VisibilityTimeout=ceil(timeout_s),  # never shorter than the lease that counts on it,
         )
 
-    def delete(self, delivery: Delivery) -> None:
+    def put_back(self, delivery: Delivery, *, patience_s: float = PATIENCE_S) -> None:
+        """Give a message back as one that was never received, which the next receive does not make a dead letter.
+
+        Raises: LeaseLost: if it is no longer ours; it is then there twice, and the second finds the work done.
+        """
+        again = _Entry(delivery.body, delivery.group, f"{delivery.message_id}-again")
+        self._send(self._url, [again], {RUN: delivery.run}, patience_s=patience_s)
+        self.delete(delivery, patience_s=patience_s)
+
+    def delete(self, delivery: Delivery, *, patience_s: float = PATIENCE_S) -> None:
         """Remove a job that is done. Raises: LeaseLost: if it is no longer ours."""
-        self._call("delete_message", QueueUrl=self._url, ReceiptHandle=delivery.receipt_handle)
+        handle = delivery.receipt_handle
+        self._call("delete_message", patience_s=patience_s, QueueUrl=self._url, ReceiptHandle=handle)
 
     def set_aside(self, delivery: Delivery, body: str, reason: str, *, worker: str | None = None) -> None:
         """Put what cannot be done (`body`) on the dead-letter queue; only then is the message deleted."""
@@ -275,8 +340,8 @@ class JobQueue:
 
     # The wire
 
-    def _call(self, operation: str, *, patience_s: float = PATIENCE_S, **arguments: Any) -> dict[str, Any]:
-        last_s = LAST_TRY_AT * patience_s
+    def _call(self, operation: str, *, patience_s: float | None = None, **arguments: Any) -> dict[str, Any]:
+        last_s = LAST_TRY_AT * (self._patience_s if patience_s is None else patience_s)
 
         def wait_s(state: RetryCallState) -> float:
             return max(0.0, min(_backoff(state), last_s - (state.seconds_since_start or 0.0)))
@@ -337,14 +402,15 @@ def _batches(entries: Iterable[_Entry], attribute_bytes: int) -> Iterator[list[_
         yield batch
 
 
-def connect(name: str, *, visibility_timeout_s: float, max_receives: int) -> JobQueue:
+def connect(name: str, *, visibility_timeout_s: float, max_receives: int, patience_s: float = PATIENCE_S) -> JobQueue:
     """The queue on the server that the environment names; nothing is sent yet.
 
     `AWS_ENDPOINT_URL_SQS` and the other `AWS_*` variables are boto3's own; where LOCALSTACK_ENDPOINT or
     LOCALSTACK_HOST is set instead, LocalStack is found through localstack-client; otherwise it is AWS.
     """
     # Retries are ours (`_call`), so that they know a lease's deadline.
-    config = Config(retries={"total_max_attempts": 1}, connect_timeout=READ_TIMEOUT_S, read_timeout=READ_TIMEOUT_S)
+    timeout_s = min(READ_TIMEOUT_S, patience_s)
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=timeout_s, read_timeout=timeout_s)
     try:
         client = _session().client("sqs", config=config)
     except (BotoCoreError, ValueError, RuntimeError) as error:
@@ -352,7 +418,9 @@ def connect(name: str, *, visibility_timeout_s: float, max_receives: int) -> Job
             f"The queue's address is not complete: {str(error).rstrip('.')}. Set AWS_DEFAULT_REGION and, for a server "
             "other than AWS, AWS_ENDPOINT_URL_SQS (http://HOST:PORT) or LOCALSTACK_HOST (HOST:PORT)."
         ) from error
-    return JobQueue(client, name, visibility_timeout_s=visibility_timeout_s, max_receives=max_receives)
+    return JobQueue(
+        client, name, visibility_timeout_s=visibility_timeout_s, max_receives=max_receives, patience_s=patience_s
+    )
 
 
 def _session() -> Any:

@@ -8,17 +8,19 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from shared.activity import Activity, Run
-from shared.errors import RetryableError
+from shared.errors import RetryableError, SetupError
 from shared.formats import FORMATS, render
-from shared.jobs import Format, Frozen, Job, Slice
-from shared.names import JOBS, RUN, failure_key, output_key, parts_folder, transcript_key
+from shared.jobs import Cuts, Format, Frozen, Job, RelativePath, Slice
+from shared.names import FAILURES, JOBS, RUN, failure_key, output_key, parts_folder, transcript_key
+from shared.processes import has_ended
 from shared.store import TranscriptStore
-from shared.transcript import Failure, Part, Provenance, Transcript
+from shared.transcript import Failure, Part, Provenance, Transcript, utc_now
 
 log = structlog.get_logger()
 
 # Beside the parts of a recording:
-STEM = "stem"
+PART = ".json"
+BEGUN = ".begun"
 CUTS = "cuts.json"
 
 # A transcript of hours is megabytes long, and a million of them are compared at each run: what is said before its
@@ -27,7 +29,19 @@ HEADER_BYTES = 4096
 SEGMENTS = b',"segments":['
 END = b"]}"
 
+SILENT_S = 3600
+
 _Record = TypeVar("_Record", bound=BaseModel)
+
+
+class NewerRecord(SetupError):
+    """A record is of a version that this program does not know yet: it is to be left as it is."""
+
+
+class _AnyVersion(BaseModel):
+    """As much of a record as every version has."""
+
+    version: int
 
 
 class _Header(Provenance, extra="ignore"):
@@ -38,22 +52,50 @@ class _Cuts(Frozen):
     """Where the sound of this fingerprint was cut."""
 
     fingerprint: str
-    cuts: tuple[float, ...]
+    cuts: Cuts
+
+
+class _Begun(Frozen):
+    """Work on a slice that was begun, with which message, and where the text files of its recording go."""
+
+    stem: RelativePath
+    worker: str
+    message: str
 
 
 class Records:
-    """What is known about recordings in one destination. A damaged record counts as absent, and is logged."""
+    """What is known about recordings in one destination.
+
+    A damaged record counts as absent, and is logged; what it told is found out again. So is what a newer version has
+    left of work that is not finished. Its transcripts and failures are never taken for absent: see `NewerRecord`.
+    """
 
     def __init__(self, store: TranscriptStore) -> None:
         self.store = store
 
     def _load(self, model: type[_Record], key: str) -> _Record | None:
+        """The record under a key, unless it is damaged or of a newer version."""
+        try:
+            return self._load_known(model, key)
+        except NewerRecord:
+            log.warning("record.unreadable", key=key, why="It was written by a newer nightscribe.")
+            return None
+
+    def _load_known(self, model: type[_Record], key: str) -> _Record | None:
+        """The same of a record that must not be done without. Raises: NewerRecord: if only a newer version knows it."""
         content = self.store.get(key)
         if content is None:
             return None
         try:
             return model.model_validate_json(content)
         except ValidationError as error:
+            with contextlib.suppress(ValidationError):
+                version = _AnyVersion.model_validate_json(content).version
+                if "version" in model.model_fields and version > model.model_fields["version"].default:
+                    raise NewerRecord(
+                        f"{key!r} was written by a newer nightscribe (version {version} of its format) and is left "
+                        "alone. Update nightscribe."
+                    ) from None
             problem = error.errors(include_url=False, include_input=False)[0]
             log.warning("record.unreadable", key=key, why=problem["msg"])
             return None
@@ -64,19 +106,28 @@ class Records:
     # Finished recordings
 
     def provenance(self, recording: str) -> Provenance | None:
-        """How a finished recording was made, without its text."""
-        return self.provenance_at(transcript_key(recording))
+        """How a finished recording was made, without its text. Raises: NewerRecord: if a newer version finished it."""
+        return self._provenance(transcript_key(recording))
 
     def provenance_at(self, key: str) -> Provenance | None:
-        """How the transcript under a key was made."""
+        """How the transcript under a key was made, if this version can tell."""
+        with contextlib.suppress(NewerRecord):
+            return self._provenance(key)
+        return None
+
+    def _provenance(self, key: str) -> Provenance | None:
         ends = self.store.ends(key, HEADER_BYTES, len(END))
         if ends is None:
             return None
-        header, segments, _ = ends[0].partition(SEGMENTS)
-        if segments and ends[1] == END:
-            with contextlib.suppress(ValidationError):
-                return _Header.model_validate_json(header + b"}")
-        return self._load(_Header, key)  # someone else's JSON may be written in another way, and a damaged one is told
+        if ends[1] == END and (header := _header(ends[0])):
+            return header
+        # Someone else's JSON may be written in another way, and what is damaged or newer is told.
+        return self._load_known(_Header, key)
+
+    def damaged(self, recording: str) -> Provenance | None:
+        """What the transcript of a recording says at its beginning, should the rest be damaged."""
+        ends = self.store.ends(transcript_key(recording), HEADER_BYTES, 0)
+        return _header(ends[0]) if ends else None
 
     def transcript(self, recording: str) -> Transcript | None:
         """The canonical transcript of a finished recording."""
@@ -114,9 +165,29 @@ class Records:
 
     # Parts
 
+    def begin(self, job: Job, of: Slice, *, worker: str, message: str) -> None:
+        """Say whose message holds a slice, and where the text files will go that may soon be there."""
+        self._save(self._part_key(job, of, BEGUN), _Begun(stem=of.stem, worker=worker, message=message))
+
+    def held_by(self, job: Job, of: Slice, *, besides: str, for_s: float) -> str | None:
+        """The worker that has this slice in hand with another message, and was heard of in the last `for_s`.
+
+        Its message comes back by itself should it die, so that ours may be let go.
+        """
+        begun = self._load(_Begun, self._part_key(job, of, BEGUN))
+        if begun is None or begun.message == besides:
+            return None
+        activity = self._load(Activity, f"{JOBS}{begun.worker}.json")
+        if activity is None or activity.message != begun.message:
+            return None
+        return begun.worker if (utc_now() - activity.updated_at).total_seconds() < for_s else None
+
+    def release(self, job: Job, of: Slice) -> None:
+        """A slice is in nobody's hands any more."""
+        self.store.delete(self._part_key(job, of, BEGUN))
+
     def put_part(self, job: Job, of: Slice, part: Part) -> None:
-        """Keep the result of a slice until the whole recording is done, and where its text files will go."""
-        self.store.put(parts_folder(of.recording) + STEM, of.stem.encode())
+        """Keep the result of a slice until the whole recording is done."""
         self._save(self._part_key(job, of), part)
 
     def part(self, job: Job, of: Slice) -> Part | None:
@@ -137,9 +208,10 @@ class Records:
 
     def stored(self, job: Job, of: Slice) -> frozenset[int]:
         """Which slices of the recording have their results in store."""
-        before, after = f"{job.part_id(of)}-", ".json"
+        before = f"{job.part_id(of)}-"
         names = self.store.names(parts_folder(of.recording))
-        return frozenset(int(name[len(before) : -len(after)]) for name in names if name.startswith(before))
+        indices = (name[len(before) : -len(PART)] for name in names if name.startswith(before) and name.endswith(PART))
+        return frozenset(int(index) for index in indices if index.isdecimal())  # a sync tool's copies have other names
 
     def keep_cuts(self, recording: str, fingerprint: str, cuts: tuple[float, ...]) -> None:
         """Remember where a recording is cut: a later run that cuts it there again finds the parts of this one."""
@@ -152,8 +224,11 @@ class Records:
 
     def begun_stem(self, recording: str) -> str | None:
         """Where the text files of a recording go whose work has begun and not ended: those that are there are ours."""
-        content = self.store.get(parts_folder(recording) + STEM)
-        return None if content is None else content.decode()
+        folder = parts_folder(recording)
+        for name in self.store.names(folder):
+            if name.endswith(BEGUN) and (begun := self._load(_Begun, folder + name)):
+                return begun.stem
+        return None
 
     def drop_parts(self, recording: str) -> None:
         """Remove the parts of a finished recording, and any left from earlier options."""
@@ -162,8 +237,8 @@ class Records:
             self.store.delete(folder + name)
 
     @staticmethod
-    def _part_key(job: Job, of: Slice) -> str:
-        return f"{parts_folder(of.recording)}{job.part_id(of)}-{of.index}.json"
+    def _part_key(job: Job, of: Slice, kind: str = PART) -> str:
+        return f"{parts_folder(of.recording)}{job.part_id(of)}-{of.index}{kind}"
 
     # Failures
 
@@ -172,12 +247,28 @@ class Records:
         self._save(failure_key(failure.recording), failure)
 
     def failure(self, recording: str) -> Failure | None:
-        """Why a recording has no transcript, if it was tried."""
-        return self._load(Failure, failure_key(recording))
+        """Why a recording has no transcript, if it was tried. Raises: NewerRecord: if a newer version says why."""
+        return self._load_known(Failure, failure_key(recording))
+
+    def failures(self) -> Iterator[Failure]:
+        """Why recordings have no transcript, one after the other; what this version cannot read is left out."""
+        for key in self.store.walk(FAILURES):
+            if failure := self._load(Failure, key):
+                yield failure
 
     def forgive(self, recording: str) -> None:
         """Remove a failure record."""
         self.store.delete(failure_key(recording))
+
+    def count(self, folder: str) -> int:
+        """How many records there are in a folder of them and below, by their names alone: there may be a million."""
+        n, folders = 0, [folder]
+        while folders:
+            at = folders.pop()
+            names, below = self.store.listing(at)
+            n += sum(name.endswith(".json") for name in names)
+            folders.extend(f"{at}{name}/" for name in below)
+        return n
 
     # Activity
 
@@ -207,11 +298,21 @@ class Records:
         return self._load(Run, RUN)
 
     def forget_activities(self) -> None:
-        """Remove what workers said that are no more."""
+        """Remove what workers said that are no more; those of other machines are, when not heard of for long."""
         for name in self.store.names(JOBS):
-            self.store.delete(JOBS + name)
+            said = self._load(Activity, JOBS + name)
+            if said is None or has_ended(said.worker) or (utc_now() - said.updated_at).total_seconds() > SILENT_S:
+                self.store.delete(JOBS + name)
 
     def leave(self, worker: str) -> None:
         """Remove what a worker said it was doing; it may fail as well."""
         with contextlib.suppress(RetryableError):
             self.store.delete(f"{JOBS}{worker}.json")
+
+
+def _header(beginning: bytes) -> _Header | None:
+    header, segments, _ = beginning.partition(SEGMENTS)
+    if segments:
+        with contextlib.suppress(ValidationError):
+            return _Header.model_validate_json(header + b"}")
+    return None

@@ -18,6 +18,9 @@ from shared.languages import language_code
 ENV_PREFIX = "NIGHTSCRIBE_"
 EngineName = Literal["auto", "faster-whisper", "openai-whisper"]
 Task = Literal["transcribe", "translate"]
+# Names of settings: what decides about the words of a transcript, and about the files it is written to.
+WORDS = ("model", "engine", "language", "language_per_window", "task")
+TEXTS = ("formats", "line_chars", "lines", "word_timestamps")
 
 
 def _default_models_dir() -> Path:
@@ -73,6 +76,10 @@ class Settings(BaseSettings):
         default=3.0, ge=0, description="A recording changed in the last so many seconds is still being written."
     )
 
+    follow_links: bool = Field(
+        default=False, description="Follow links in SOURCE that lead out of it; director and worker alike."
+    )
+
     # The queue
     queue_name: str = Field(
         default="nightscribe.fifo", pattern=r"^[A-Za-z0-9_-]{1,70}\.fifo$", description="Name of the FIFO queue."
@@ -84,7 +91,7 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(default=30, gt=0, description="How often a worker asks for more.")
     max_receives: int = Field(default=3, ge=1, description="How often a job is tried before it is set aside.")
     retry_delay_s: float = Field(
-        default=10, ge=0, description="Wait before a job that failed is tried again; four times longer each time."
+        default=30, ge=0, description="Wait before a job that failed is tried again; four times longer each time."
     )
 
     # What is said about it

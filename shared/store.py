@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from shared.errors import RetryableError
+from shared.processes import is_alive
 
 TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]+\.tmp$")
 STALE_AFTER_S = 3600
@@ -152,7 +153,7 @@ class FolderStore:
         """Remove a temporary file whose writer cannot come back; on another host only its age tells."""
         try:
             mine = match["host"] == self._host
-            if (mine and not _alive(int(match["pid"]))) or time.time() - entry.stat().st_mtime > STALE_AFTER_S:
+            if (mine and not is_alive(int(match["pid"]))) or time.time() - entry.stat().st_mtime > STALE_AFTER_S:
                 Path(entry.path).unlink(missing_ok=True)
         except OSError:  # someone else removes it at this moment, or may
             return
@@ -175,13 +176,3 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads nowhere, or to itself
         return False
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

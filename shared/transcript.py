@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from shared.jobs import Format, Frozen, Job, Layout, Options, Slice
+from shared.jobs import Format, Frozen, Job, Layout, Options, RelativePath, Slice
 
 
 class Flag(StrEnum):
@@ -67,7 +67,7 @@ class Provenance(Frozen):
     fingerprint: str = Field(description="Size and hash of the first and last 64 KiB.")
     size: int = Field(description="Bytes.")
     mtime_ns: int | None = Field(description="When the recording was last changed, where the source knows it.")
-    stem: str = Field(description="Where the text files are: path in the destination, without extension.")
+    stem: RelativePath = Field(description="Where the text files are: path in the destination, without extension.")
     formats: tuple[Format, ...] = Field(description="Text files written when it was finished.")
     layout: Layout = Layout()
     options: Options

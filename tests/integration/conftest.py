@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import recordings
 from support.servers import SqsServer
-from support.workplace import Counted, Workplace, weights
+from support.workplace import Counted, Workplace, unhurried, weights
 
 from shared.queue import connect
 from shared.settings import Settings
@@ -44,10 +44,11 @@ def sqs_server(ministack: SqsServer) -> Iterator[SqsServer]:
 
 @pytest.fixture
 def workplace(sqs_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
-    """An empty source and destination, and a queue of their own that hides its messages for half a minute."""
+    """An empty source and destination, and a queue of their own that hides its messages for minutes."""
     # A worker that is to stop would otherwise wait out its poll, and each test with it.
     monkeypatch.setattr("worker.worker.POLL_S", 0)
-    settings = Settings(visibility_timeout_s=30, heartbeat_s=10)
+    unhurried(monkeypatch)
+    settings = Settings(visibility_timeout_s=300, heartbeat_s=10, retry_delay_s=10)
     queue = connect(
         f"integration-{uuid.uuid4().hex}.fifo",
         visibility_timeout_s=settings.visibility_timeout_s,

@@ -12,6 +12,7 @@ from support import recordings
 from support.servers import SqsServer
 from support.waiting import wait_until
 from support.workplace import Counted, Dictated, Workplace, WrappedStore, working
+from support.workplace import received as next_delivery
 
 from director.backlog import Backlog, PartStored, Settled
 from director.director import Director
@@ -40,9 +41,7 @@ def silences(workplace: Workplace) -> list[str]:
 def died_over(queue: JobQueue, max_receives: int) -> None:
     """Receive the only job as often as it is given, as workers do that are killed by it."""
     for _ in range(max_receives):
-        delivery = queue.receive(wait_s=5)
-        assert delivery is not None
-        queue.change_visibility(delivery, 0)
+        queue.change_visibility(next_delivery(queue), 0)
     assert queue.receive(wait_s=1) is None
 
 
@@ -60,9 +59,8 @@ def settled(director: Director, missing: Backlog) -> dict[str, Provenance | Fail
 
 
 def received(queue: JobQueue) -> tuple[Delivery, Job]:
-    """The next job, which must be there."""
-    delivery = queue.receive(wait_s=5)
-    assert delivery is not None
+    """The next job, which must come."""
+    delivery = next_delivery(queue)
     return delivery, Job.from_message(delivery.body)
 
 
@@ -100,16 +98,19 @@ def test_no_more_than_a_window_of_jobs_is_ever_outstanding(
 ) -> None:
     """Counted whenever the director has looked; and all of it is settled in the end."""
     director = workplace.director(window=window)
-    most = 0
+    most_outstanding = most_queued = 0
     done: set[str] = set()
     with working(workplace.worker(Dictated())):
         for step in each_alone(director, workplace.scan().missing, follow=True):
             counts = workplace.queue.counts()
-            most = max(most, counts.queued + counts.in_flight, len(director._outstanding))
+            most_outstanding = max(most_outstanding, len(director._outstanding))
+            most_queued = max(most_queued, counts.queued + counts.in_flight)
             if isinstance(step, Settled):
                 done.add(step.missing.recording.path)
     assert done == set(silences)
-    assert most <= window
+    assert most_outstanding <= window
+    # What is settled makes room, though its worker may yet have to delete the message.
+    assert most_queued <= window + 1
 
 
 def test_a_director_that_does_not_follow_ends_once_all_is_queued(workplace: Workplace, silences: list[str]) -> None:
@@ -168,9 +169,7 @@ def test_jobs_that_only_the_director_remembers_are_sent_again(
     steps = each_alone(director, workplace.scan().missing, follow=True)
     assert next(steps) is None
     for _ in silences:
-        delivery = workplace.queue.receive(wait_s=5)
-        assert delivery is not None
-        workplace.queue.delete(delivery)
+        workplace.queue.delete(next_delivery(workplace.queue))
     assert workplace.is_empty()
     with working(workplace.worker(Dictated())):
         done = {step.missing.recording.path for step in steps if isinstance(step, Settled)}
@@ -383,7 +382,7 @@ def test_slices_that_are_lost_are_sent_again_even_when_all_parts_are_stored(
         workplace.queue.delete(delivery)
         jobs.append(job)
     assert [type(next(steps)) for _ in range(2)] == [PartStored, PartStored]
-    wait_until(lambda: next(steps) is None and workplace.queue.counts().queued, 10, "the last slice to be sent again")
+    wait_until(lambda: next(steps) is None and workplace.queue.counts().queued, what="the last slice to be sent again")
     _, again = received(workplace.queue)
     assert again == jobs[-1]
     store_part(workplace.records, again, again.slices[0])
@@ -398,7 +397,7 @@ def test_a_dead_letter_of_a_finished_recording_is_buried(workplace: Workplace, c
     died_over(workplace.queue, workplace.settings.max_receives)
     workplace.queue.send([job], "two")
     with working(workplace.worker(Dictated())):
-        wait_until(lambda: workplace.records.provenance("a.wav"), 30, "the recording to be finished")
+        wait_until(lambda: workplace.records.provenance("a.wav"), what="the recording to be finished")
     workplace.director().record_dead_letters()
     assert workplace.records.failure("a.wav") is None
     assert workplace.letters() == []
@@ -441,9 +440,9 @@ def test_two_directors_and_two_workers_transcribe_each_recording_once(
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(120)
         assert not any(thread.is_alive() for thread in threads)
-        wait_until(workplace.is_empty, 30, "the second message of each job to be gone")
+        wait_until(workplace.is_empty, what="the second message of each job to be gone")
     assert [set(result) for result in results] == [{f"{n}.wav" for n in range(len(clips))}] * 2
     assert engine.n_calls == len(clips)
     assert len(workplace.texts) == 3 * len(clips)

@@ -10,11 +10,13 @@ import pytest
 from support import recordings
 from support.waiting import wait_until
 from support.workplace import FORMATS, Counted, Dictated, Workplace, Wrapped, WrappedStore, working
+from support.workplace import received as next_delivery
 
 from shared.audio import RATE, Waveform
 from shared.errors import RetryableError, SetupError
 from shared.jobs import Job, Options
 from shared.names import PARTS, TRANSCRIPTS
+from shared.queue import Delivery
 from shared.store import FolderStore
 from shared.transcript import Flag, Part, Segment
 from worker.engines.base import Decoded, Encoded
@@ -33,6 +35,11 @@ def part(text: str) -> Part:
         compression_ratio=1,
     )
     return Part(segments=(said,), engine="earlier 1", language="en", container_s=3.0, decoded_s=3.0, processing_s=1.0)
+
+
+def received(workplace: Workplace) -> Delivery:
+    """The next delivery, which must come."""
+    return next_delivery(workplace.queue)
 
 
 def retried_at_once(workplace: Workplace) -> list[int]:
@@ -55,7 +62,7 @@ def test_a_job_becomes_its_texts_and_its_record(workplace: Workplace, engine: Co
     job = workplace.job("1859/london.wav")
     workplace.queue.send([job], "run")
     with working(workplace.worker(engine)):
-        wait_until(workplace.is_empty, 30, "the job to be done")
+        wait_until(workplace.is_empty, what="the job to be done")
     assert workplace.texts == ["1859/london.srt", "1859/london.txt", "1859/london.vtt"]
     assert "best of times" in (workplace.dest / "1859/london.txt").read_text()
     assert (workplace.dest / "1859/london.vtt").read_text().startswith("WEBVTT")
@@ -77,7 +84,7 @@ def test_a_recording_in_which_nobody_speaks_is_finished_and_flagged(workplace: W
     recordings.noise(workplace.source / "rain.wav", 5)
     workplace.queue.send([workplace.job("rain.wav")], "run")
     with working(workplace.worker(engine)):
-        wait_until(workplace.is_empty, 30, "the job to be done")
+        wait_until(workplace.is_empty, what="the job to be done")
     made = workplace.records.transcript("rain.wav")
     assert made is not None
     assert (made.segments, made.flags) == ((), (Flag.NO_SPEECH,))
@@ -92,7 +99,7 @@ def test_a_job_queued_twice_is_done_once(workplace: Workplace, engine: Counted, 
     workplace.queue.send([job], "one")
     workplace.queue.send([job], "two")
     with working(workplace.worker(engine, name="1"), workplace.worker(engine, name="2")):
-        wait_until(workplace.is_empty, 30, "both messages to be gone")
+        wait_until(workplace.is_empty, what="both messages to be gone")
     assert engine.n_calls == 1
     assert workplace.records.provenance("a.wav") is not None
 
@@ -119,7 +126,7 @@ def test_one_bad_recording_of_a_job_fails_alone(
     names = [bad, "good.wav"] if order == "bad first" else ["good.wav", bad]
     workplace.queue.send([workplace.job(*names)], "run")
     with working(workplace.worker(Dictated())):
-        wait_until(workplace.is_empty, 30, "the job to be done with")
+        wait_until(workplace.is_empty, what="the job to be done with")
     assert workplace.texts == ["good.srt", "good.txt", "good.vtt"]
     failure = workplace.records.failure(bad)
     assert failure is not None
@@ -147,7 +154,7 @@ def test_messages_that_are_no_jobs_are_set_aside_and_the_worker_goes_on(
         )
     workplace.queue.send([job], "run")
     with working(workplace.worker(Dictated())):
-        wait_until(workplace.is_empty, 30, "all to be done with")
+        wait_until(workplace.is_empty, what="all to be done with")
     assert workplace.records.provenance("a.wav") is not None
     letters = workplace.letters()
     assert sorted(letter.body for letter in letters) == sorted(bodies)
@@ -168,7 +175,7 @@ def test_a_recording_changed_after_it_was_queued_is_left_to_the_next_run(
     else:
         recording.write_bytes(recordings.beckett().read_bytes())
     with working(workplace.worker(Dictated())):
-        wait_until(workplace.is_empty, 30, "the job to be done with")
+        wait_until(workplace.is_empty, what="the job to be done with")
         failure = workplace.records.failure("a.wav")
         assert failure is not None
         assert "changed after it was queued" in failure.reason
@@ -191,7 +198,7 @@ def test_a_recording_changed_while_it_is_transcribed_has_the_words_of_the_sound_
     job = workplace.job("a.wav")
     workplace.queue.send([job], "run")
     with working(workplace.worker(Dictated(before=lambda: recording.write_bytes(clips[1].read_bytes())))):
-        wait_until(workplace.is_empty, 30, "the job to be done with")
+        wait_until(workplace.is_empty, what="the job to be done with")
     made = workplace.records.provenance("a.wav")
     assert made is not None
     assert made.fingerprint == job.slices[0].fingerprint
@@ -213,7 +220,7 @@ def test_trouble_that_passes_costs_a_delay_and_nothing_else(workplace: Workplace
     asked = retried_at_once(workplace)
     workplace.queue.send([workplace.job("a.wav")], "run")
     with working(workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), once))):
-        wait_until(workplace.is_empty, 30, "the job to be done")
+        wait_until(workplace.is_empty, what="the job to be done")
     assert asked == [10]
     assert workplace.texts == ["a.srt", "a.txt", "a.vtt"]
     assert workplace.records.failure("a.wav") is None
@@ -231,14 +238,14 @@ def test_trouble_that_stays_is_waited_out_longer_each_time_and_then_recorded(
         shutil.copy(clips[n], workplace.source / f"{name}.wav")
 
     def never(key: str) -> None:
-        if key.startswith(PARTS + "b.wav"):
+        if key.startswith(PARTS + "b.wav") and key.endswith(".json"):
             raise RetryableError("The share is away.")
 
     asked = retried_at_once(workplace)
     engine = Dictated()
     workplace.queue.send([workplace.job("a.wav", "b.wav", "c.wav")], "run")
     with working(workplace.worker(engine, store=WrappedStore(FolderStore(workplace.dest), never))):
-        wait_until(workplace.is_empty, 30, "the job to be done with")
+        wait_until(workplace.is_empty, what="the job to be done with")
     assert asked == [10, 40]
     assert engine.n_calls == 3 + 1 + 1
     failure = workplace.records.failure("b.wav")
@@ -263,7 +270,7 @@ def test_a_share_that_is_away_is_not_tried_with_every_recording_of_a_job(
     tried: list[str] = []
 
     def sometimes(key: str) -> None:
-        if key.startswith(PARTS) and key.endswith("/stem"):
+        if key.startswith(PARTS) and key.endswith(".json"):
             tried.append(key.removeprefix(PARTS).partition("/")[0])
             if not works[len(tried) - 1]:
                 raise RetryableError("The share is away.")
@@ -272,8 +279,7 @@ def test_a_share_that_is_away_is_not_tried_with_every_recording_of_a_job(
     worker = workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), sometimes))
     workplace.queue.send([workplace.job(*names)], "run")
     for n_tried in (6, 9):
-        delivery = workplace.queue.receive(wait_s=10)
-        assert delivery is not None
+        delivery = received(workplace)
         worker._handle(delivery, worker.clock())
         assert len(tried) == n_tried
         assert workplace.texts == [f"{tried[2].removesuffix('.wav')}.{fmt}" for fmt in sorted(FORMATS)]
@@ -281,9 +287,59 @@ def test_a_share_that_is_away_is_not_tried_with_every_recording_of_a_job(
     assert len(set(tried[:6])) == 6, "each once, and then enough"
     assert tried[2] not in tried[6:], "it is done"
     with working(worker):
-        wait_until(workplace.is_empty, 30, "the job to be done")
+        wait_until(workplace.is_empty, what="the job to be done")
     assert workplace.texts == sorted(f"{n}.{fmt}" for n in range(6) for fmt in FORMATS)
     assert [workplace.records.failure(name) for name in names] == [None] * 6
+
+
+def test_a_destination_that_takes_nothing_is_known_before_anything_is_transcribed(
+    workplace: Workplace, clips: list[Path]
+) -> None:
+    """A full disk must not cost an hour of work for each job of the night."""
+    shutil.copy(clips[0], workplace.source / "a.wav")
+
+    def full(_key: str) -> None:
+        raise RetryableError("No space left on device.")
+
+    engine = Dictated()
+    workplace.queue.send([workplace.job("a.wav")], "run")
+    worker = workplace.worker(engine, store=WrappedStore(FolderStore(workplace.dest), full))
+    delivery = received(workplace)
+    worker._handle(delivery, worker.clock())
+    assert engine.n_calls == 0
+    assert workplace.temporary == []
+
+
+def test_a_worker_in_trouble_with_one_job_after_the_other_rests_longer_each_time(
+    workplace: Workplace, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share that is away for ten minutes must not use up the tries of every job on the queue."""
+    shutil.copy(clips[0], workplace.source / "a.wav")
+    rested: list[float] = []
+    works = [False, True, False, False, False, True]
+
+    def sometimes(key: str) -> None:
+        if key.endswith(".begun") and not works[len(rested)]:
+            raise RetryableError("The share is away.")
+
+    worker = workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), sometimes))
+
+    class Stop(threading.Event):
+        """Notes how long was waited for it, and waits no longer."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            rested[-1] = timeout or 0.0
+            return self.is_set()
+
+    worker.stop = Stop()
+    for n in range(len(works)):
+        # Another redo of it is another job.
+        workplace.queue.send([workplace.job("a.wav").model_copy(update={"redo": str(n)})], "run")
+        delivery = received(workplace)
+        worker._handle(delivery, worker.clock())
+        rested.append(0.0)
+        worker._rest()
+    assert rested == [0, 0, 0, 10, 40, 0]
 
 
 def one_at_a_time(worker: Worker) -> None:
@@ -345,8 +401,7 @@ def test_at_the_last_try_a_job_is_done_from_behind_and_one_window_at_a_time(
     worker = workplace.worker(Batched(), store=WrappedStore(FolderStore(workplace.dest), before_put))
     workplace.queue.send([workplace.job(*names)], "run")
     for n in range(1, workplace.settings.max_receives + 1):
-        delivery = workplace.queue.receive(wait_s=10)
-        assert delivery is not None
+        delivery = received(workplace)
         assert delivery.receive_count == n
         if n < workplace.settings.max_receives:
             workplace.queue.change_visibility(delivery, 0)
@@ -375,7 +430,7 @@ def test_a_worker_that_dies_of_one_recording_leaves_the_others_done(workplace: W
     retried_at_once(workplace)
     workplace.queue.send([workplace.job(*names)], "run")
     with working(workplace.worker(Dying())):
-        wait_until(workplace.is_empty, 30, "the job to be done with")
+        wait_until(workplace.is_empty, what="the job to be done with")
     assert [name for name in names if workplace.records.provenance(name) is None] == ["2.wav"]
     assert [name for name in names if workplace.records.failure(name)] == ["2.wav"]
     [letter] = workplace.letters()
@@ -399,7 +454,7 @@ def test_what_was_finished_before_a_worker_is_stopped_stays_finished(workplace: 
     assert len(workplace.texts) == 3 * len(done)
     second = Dictated()
     with working(workplace.worker(second, name="second")):
-        wait_until(workplace.is_empty, 30, "the rest to be done")
+        wait_until(workplace.is_empty, what="the rest to be done")
     assert second.n_calls == len(names) - len(done)
     assert workplace.texts == sorted(f"{n}.{fmt}" for n in range(6) for fmt in FORMATS)
     assert workplace.letters() == []
@@ -416,7 +471,7 @@ def test_an_unexpected_error_is_tried_again_and_then_recorded(workplace: Workpla
     engine = Dictated(before=stumble)
     workplace.queue.send([workplace.job("a.wav")], "run")
     with working(workplace.worker(engine)):
-        wait_until(workplace.is_empty, 30, "the job to be done with")
+        wait_until(workplace.is_empty, what="the job to be done with")
     assert engine.n_calls == 3
     failure = workplace.records.failure("a.wav")
     assert failure is not None
@@ -432,7 +487,7 @@ def test_a_destination_that_is_away_for_good_still_leaves_its_reason(workplace: 
     workplace.dest.write_text("a file where the folder was")
     workplace.queue.send([workplace.job("a.wav")], "run")
     with working(workplace.worker(Dictated())):
-        [letter] = wait_until(workplace.letters, 10, "the job to be set aside")
+        [letter] = wait_until(workplace.letters, what="the job to be set aside")
     assert "Cannot write" in (letter.reason or "")
     workplace.dest.unlink()
     away.rename(workplace.dest)
@@ -454,9 +509,73 @@ def test_what_this_machine_cannot_do_is_given_back_at_once(workplace: Workplace,
     worker.transcriber_for = missing
     with pytest.raises(SetupError, match="not installed"):
         worker.run(until_empty=True)
-    delivery = workplace.queue.receive(wait_s=0)
-    assert delivery is not None
-    assert delivery.receive_count == 2
+    assert received(workplace).receive_count == 2
+
+
+def test_a_job_that_is_interrupted_at_its_last_try_has_its_tries_again(workplace: Workplace, clips: list[Path]) -> None:
+    """Workers that are stopped, as machines of the cloud are every other hour, must not make a failure of it."""
+    shutil.copy(clips[0], workplace.source / "a.wav")
+    workplace.queue.send([workplace.job("a.wav")], "run")
+    counts = []
+    for _ in range(5):
+        delivery = received(workplace)
+        counts.append(delivery.receive_count)
+        stop = threading.Event()
+        worker = workplace.worker(Dictated(before=stop.set))
+        worker.stop = stop
+        worker._handle(delivery, worker.clock())
+    assert counts == [1, 2, 3, 1, 2]
+    with working(workplace.worker(Dictated())):
+        wait_until(workplace.is_empty, what="the job to be done")
+    assert workplace.texts == ["a.srt", "a.txt", "a.vtt"]
+    assert workplace.letters() == []
+
+
+def test_what_another_worker_has_in_hand_is_left_to_it(workplace: Workplace, clips: list[Path]) -> None:
+    """A director that comes when half of a job is done queues the other half, while the first worker is still at it."""
+    names = [f"{n}.wav" for n in range(4)]
+    for name, clip in zip(names, clips, strict=True):
+        shutil.copy(clip, workplace.source / name)
+    whole, half = workplace.job(*names), workplace.job(*names[2:])
+    assert whole.id != half.id
+    second = Dictated()
+
+    def come_in_between() -> None:
+        if first.n_calls == 2:
+            workplace.queue.send([half], "a later run")
+            late = received(workplace)
+            worker = workplace.worker(second, name="second")
+            worker._handle(late, worker.clock())
+
+    first = Dictated(before=come_in_between)
+    worker = workplace.worker(first, name="first")
+    one_at_a_time(worker)
+    workplace.queue.send([whole], "run")
+    worker._handle(received(workplace), worker.clock())
+    assert workplace.is_empty()
+    assert (first.n_calls, second.n_calls) == (4, 0)
+    assert workplace.texts == sorted(f"{n}.{fmt}" for n in range(4) for fmt in FORMATS)
+
+
+def test_what_a_dead_worker_had_in_hand_is_done_with_its_own_message(workplace: Workplace, clips: list[Path]) -> None:
+    """It was heard of a moment ago, but its message has come back: so it has it no more."""
+    shutil.copy(clips[0], workplace.source / "a.wav")
+    workplace.queue.send([workplace.job("a.wav")], "run")
+
+    def die() -> None:
+        raise SystemExit
+
+    dying = workplace.worker(Dictated(before=die), name="dying")
+    dying.records.leave = lambda _worker: None  # type: ignore[method-assign]  the dead say nothing any more
+    delivery = received(workplace)
+    with pytest.raises(SystemExit):
+        dying._handle(delivery, dying.clock())
+    assert [activity.worker for activity in workplace.records.activities()] == ["dying"]
+    workplace.queue.change_visibility(delivery, 0)
+    successor = Dictated()
+    with working(workplace.worker(successor, name="successor")):
+        wait_until(workplace.is_empty, what="the job to be done")
+    assert successor.n_calls == 1
 
 
 def test_a_finished_recording_is_not_touched(workplace: Workplace, clips: list[Path]) -> None:
@@ -465,10 +584,10 @@ def test_a_finished_recording_is_not_touched(workplace: Workplace, clips: list[P
     engine = Dictated()
     with working(workplace.worker(engine)):
         workplace.queue.send([workplace.job("a.wav")], "one")
-        wait_until(workplace.is_empty, 30, "the job to be done")
+        wait_until(workplace.is_empty, what="the job to be done")
         (workplace.dest / "a.txt").write_text("corrected by hand")
         workplace.queue.send([workplace.job("a.wav")], "two")
-        wait_until(workplace.is_empty, 30, "the second message to be gone")
+        wait_until(workplace.is_empty, what="the second message to be gone")
     assert engine.n_calls == 1
     assert (workplace.dest / "a.txt").read_text() == "corrected by hand"
 
@@ -481,7 +600,7 @@ def test_a_slice_whose_part_is_there_is_not_transcribed_again(workplace: Workpla
     engine = Dictated()
     workplace.queue.send([job], "run")
     with working(workplace.worker(engine)):
-        wait_until(workplace.is_empty, 30, "the job to be done")
+        wait_until(workplace.is_empty, what="the job to be done")
     assert engine.n_calls == 0
     assert (workplace.dest / "a.txt").read_text().strip() == "Kept from before."
     assert not workplace.records.begun_stem("a.wav")
@@ -497,10 +616,10 @@ def test_whoever_does_the_last_slice_puts_the_recording_together(workplace: Work
     engine = Dictated()
     with working(workplace.worker(engine)):
         workplace.queue.send([workplace.job(slices[1])], "run")
-        wait_until(workplace.is_empty, 30, "the second half to be done")
+        wait_until(workplace.is_empty, what="the second half to be done")
         assert workplace.texts == []
         workplace.queue.send([workplace.job(slices[0])], "run")
-        wait_until(workplace.is_empty, 30, "the first half to be done")
+        wait_until(workplace.is_empty, what="the first half to be done")
     made = workplace.records.transcript("a.wav")
     assert made is not None
     [first, second] = made.segments
@@ -523,7 +642,7 @@ def test_two_workers_share_the_slices_of_a_long_recording(workplace: Workplace, 
 
         def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
             if not getattr(passed, "yet", False):
-                both_at_work.wait(20)
+                both_at_work.wait(60)
                 passed.yet = True
             return super().encode(waveform, full=full)
 
@@ -547,8 +666,7 @@ def test_a_worker_until_empty_ends_when_nothing_is_left(workplace: Workplace, cl
     shutil.copy(clips[0], workplace.source / "a.wav")
     shutil.copy(clips[1], workplace.source / "b.wav")
     workplace.queue.send([workplace.job("a.wav"), workplace.job("b.wav")], "run")
-    others = workplace.queue.receive(wait_s=5)
-    assert others is not None
+    others = received(workplace)
     engine = Dictated()
     worker = workplace.worker(engine)
     running = threading.Thread(target=worker.run, kwargs={"until_empty": True})
@@ -558,7 +676,7 @@ def test_a_worker_until_empty_ends_when_nothing_is_left(workplace: Workplace, cl
         running.join(2.5)
         assert running.is_alive(), "it left while a job was in flight elsewhere"
         workplace.queue.change_visibility(others, 0)
-        running.join(15)
+        running.join(60)
         assert not running.is_alive()
     finally:
         worker.stop.set()

@@ -5,9 +5,9 @@ from making import segment
 from whisper.utils import compression_ratio as openai_compression_ratio
 
 from shared.transcript import Flag, Segment
+from worker.attempt import retry_delay_s
 from worker.engines.base import Decoded
 from worker.quality import best, compression_ratio, flags, is_bad, is_doubtful, is_foreign, is_invented, is_repetitive
-from worker.worker import retry_delay_s
 
 
 def sure(length_s: float = 1.0) -> Segment:

@@ -1,17 +1,23 @@
 """Records in a real folder: what is written is read back, and what is damaged is not there."""
 
 import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from making import OPTIONS, activity, failure, job, part, segment, slice_of, transcript
 
 from shared.errors import RetryableError
 from shared.formats import FORMATS, render
-from shared.names import JOBS, failure_key, parts_folder, transcript_key
-from shared.records import Records
+from shared.names import JOBS, RUN, failure_key, parts_folder, transcript_key
+from shared.processes import process_name
+from shared.records import CUTS, NewerRecord, Records
 from shared.store import FolderStore
-from shared.transcript import Flag, Provenance, Transcript
+from shared.transcript import Flag, Provenance, Transcript, utc_now
 
 ALL = tuple(FORMATS)
 DONE = transcript(
@@ -143,25 +149,91 @@ def test_nothing_is_known_of_a_recording_never_seen(records: Records) -> None:
 WHOLE = DONE.model_dump(mode="json")
 DAMAGED = [
     b"", b"\0" * 500, b"{", b"null", b"[]", b"{}", b"\xff\xfe", DONE.model_dump_json().encode()[:-20],
-    json.dumps(WHOLE | {"version": 2}).encode(), json.dumps({k: v for k, v in WHOLE.items() if k != "stem"}).encode(),
+    json.dumps(WHOLE | {"version": 0}).encode(), json.dumps({k: v for k, v in WHOLE.items() if k != "stem"}).encode(),
     json.dumps(WHOLE | {"size": "many"}).encode(), b"[" * 100_000, b'{"version": 1' + b" " * 1000,
+    json.dumps(WHOLE | {"stem": "../../etc/motd"}).encode(), b'{"version": "new"}', b'{"version": 2',
 ]  # fmt: skip
+
+
+def everywhere(records: Records, content: bytes) -> None:
+    """Let it be all that any record of `a.mp3` says."""
+    folder = parts_folder("a.mp3")
+    records.begin(job(slice_of("a.mp3")), slice_of("a.mp3"), worker="here-1", message="m")
+    records.put_part(job(slice_of("a.mp3")), slice_of("a.mp3"), part())
+    records.keep_cuts("a.mp3", "10-abc", (1.0,))
+    of_parts = [folder + name for name in records.store.names(folder)]
+    assert len(of_parts) == 3
+    for key in (transcript_key("a.mp3"), failure_key("a.mp3"), JOBS + "here-1.json", RUN, *of_parts):
+        records.store.put(key, content)
+
+
+def assert_no_work_is_known(records: Records) -> None:
+    assert records.transcript("a.mp3") is None
+    assert records.orphan(transcript_key("a.mp3")) is None
+    assert records.provenance_at(transcript_key("a.mp3")) is None
+    assert records.part(job(slice_of("a.mp3")), slice_of("a.mp3")) is None
+    assert records.parts(job(slice_of("a.mp3")), slice_of("a.mp3")) is None
+    assert records.begun_stem("a.mp3") is None
+    assert records.held_by(job(slice_of("a.mp3")), slice_of("a.mp3"), besides="other", for_s=1e6) is None
+    assert records.kept_cuts("a.mp3", "10-abc") is None
+    assert records.last_run() is None
+    assert list(records.activities()) == []
 
 
 @pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_record_counts_as_absent(records: Records, content: bytes) -> None:
     """After a power cut or a careless edit; one of them must not end the night."""
-    for key in (transcript_key("a.mp3"), failure_key("a.mp3"), JOBS + "here-1.json"):
-        damage(records, key, content)
-    records.put_part(job(slice_of("a.mp3")), slice_of("a.mp3"), part())
-    [name] = [name for name in records.store.names(parts_folder("a.mp3")) if name.endswith(".json")]
-    damage(records, parts_folder("a.mp3") + name, content)
+    everywhere(records, content)
     assert records.provenance("a.mp3") is None
-    assert records.transcript("a.mp3") is None
-    assert records.orphan(transcript_key("a.mp3")) is None
     assert records.failure("a.mp3") is None
-    assert records.part(job(slice_of("a.mp3")), slice_of("a.mp3")) is None
-    assert list(records.activities()) == []
+    assert_no_work_is_known(records)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_result_of_a_newer_version_is_never_taken_for_absent(records: Records, indent: int | None) -> None:
+    """Else an old machine would overwrite what a new one has done; whoever asks is told what to do."""
+    newer = json.dumps({"version": 2, "recording": "a.mp3", "mood": "calm", "segments": []}, indent=indent).encode()
+    everywhere(records, newer)
+    for ask, key in ((records.provenance, transcript_key("a.mp3")), (records.failure, failure_key("a.mp3"))):
+        with pytest.raises(NewerRecord, match=r"a newer nightscribe \(version 2 of .* Update nightscribe\.") as raised:
+            ask("a.mp3")
+        assert repr(key) in str(raised.value)
+    # What is left of unfinished work is found out again.
+    assert_no_work_is_known(records)
+
+
+def test_of_a_transcript_that_lost_its_end_it_is_known_how_it_was_made(records: Records) -> None:
+    """Where its text files are, for one."""
+    made = transcript(segment(text="word " * 5000), stem="talk.mp3", formats=("txt",))
+    records.finish(made, ())
+    before = records.provenance("talk.mp3")
+    whole = records.store.get(transcript_key("talk.mp3"))
+    assert whole is not None
+    for n_bytes in (len(whole) - 1, len(whole) // 2, whole.index(b"segments") + 12):
+        damage(records, transcript_key("talk.mp3"), whole[:n_bytes])
+        assert records.provenance("talk.mp3") is None
+        assert records.damaged("talk.mp3") == before
+    damage(records, transcript_key("talk.mp3"), whole[:100])
+    assert records.damaged("talk.mp3") is None
+    assert records.damaged("nowhere.mp3") is None
+
+
+@pytest.mark.parametrize("cuts", [(0.0,), (-1.0, 5.0), (5.0, 5.0), (9.0, 1.0), (float("nan"),), (float("inf"),)])
+def test_cuts_that_cannot_be_are_made_anew(records: Records, cuts: tuple[float, ...]) -> None:
+    damage(records, parts_folder("a.mp3") + CUTS, json.dumps({"fingerprint": "1", "cuts": cuts}).encode())
+    assert records.kept_cuts("a.mp3", "1") is None
+
+
+def test_files_of_others_among_the_parts_are_no_parts(records: Records) -> None:
+    """Programs that keep folders in step on two machines leave copies under names of their own."""
+    records.put_part(job(), slice_of(), part())
+    folder = parts_folder("talk.mp3")
+    [name] = records.store.names(folder)
+    for other in (name.replace(".json", " (conflicted copy).json"), name + ".bak", name.replace("0.json", ".json")):
+        damage(records, folder + other, b"{}")
+    assert len(records.store.names(folder)) == 4
+    assert records.stored(job(), slice_of()) == {0}
+    assert records.parts(job(), slice_of()) == [part()]
 
 
 def test_a_damaged_record_is_replaced_by_the_next_one(records: Records) -> None:
@@ -248,12 +320,39 @@ def test_dropping_parts_leaves_nothing_of_them_and_touches_no_other(records: Rec
     records.put_part(job(), slice_of(), part())
     records.put_part(job(redo="again"), slice_of(), part())
     other = slice_of("other.mp3")
-    records.put_part(job(other), other, part())
+    for of in (slice_of(), other):
+        records.begin(job(of), of, worker="here-1", message="m")
     assert records.begun_stem("talk.mp3")
     records.drop_parts("talk.mp3")
     assert not records.begun_stem("talk.mp3")
     assert records.begun_stem("other.mp3")
     assert list(records.store.walk(parts_folder("talk.mp3"))) == []
+
+
+# Who has what in hand
+
+
+def test_a_slice_is_held_by_the_message_it_was_begun_with_while_its_worker_is_heard_of(records: Records) -> None:
+    records.begin(job(), slice_of(), worker="here-1", message="first")
+    records.report(activity(worker="here-1", message="first", updated_at=utc_now()))
+    assert records.held_by(job(), slice_of(), besides="second", for_s=60) == "here-1"
+    # The same message again has left whoever had it before; and another redo is other work.
+    assert records.held_by(job(), slice_of(), besides="first", for_s=60) is None
+    assert records.held_by(job(redo="again"), slice_of(), besides="second", for_s=60) is None
+    records.release(job(), slice_of())
+    assert records.held_by(job(), slice_of(), besides="second", for_s=60) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"message": "third"}, {"worker": "there-2"}, {"updated_at": utc_now() - timedelta(seconds=61)}],
+    ids=["has another job now", "is no more", "was not heard of for long"],
+)
+def test_a_slice_is_not_held_by_a_worker_that(records: Records, changes: dict[str, Any]) -> None:
+    records.begin(job(), slice_of(), worker="here-1", message="first")
+    now = {"worker": "here-1", "message": "first", "updated_at": utc_now()}
+    records.report(activity(**(now | changes)))
+    assert records.held_by(job(), slice_of(), besides="second", for_s=60) is None
 
 
 # Failures
@@ -278,6 +377,18 @@ def test_what_workers_do_is_known_until_they_leave(records: Records) -> None:
     assert [a.worker for a in records.activities()] == ["a-1", "b-2"]
     records.leave("a-1")
     assert list(records.activities()) == [activity(worker="b-2", done_s=3.5)]
+
+
+def test_what_the_dead_said_is_forgotten_and_what_others_say_is_not(records: Records) -> None:
+    """A run on another machine may be at work on the same recordings, and goes by what its workers say."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    now, long_ago = utc_now(), utc_now() - timedelta(days=1)
+    here, dead = process_name(os.getpid()), process_name(ended.pid)
+    for worker, updated_at in ((here, now), (dead, now), ("elsewhere-1", now), ("elsewhere-2", long_ago)):
+        records.report(activity(worker=worker, updated_at=updated_at))
+    records.forget_activities()
+    assert {found.worker for found in records.activities()} == {here, "elsewhere-1"}
 
 
 def test_what_is_only_for_people_may_fail(tmp_path: Path) -> None:

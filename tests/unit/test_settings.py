@@ -30,6 +30,7 @@ NOT_DEFAULT = {
     "max_receives": 5,
     "retry_delay_s": 0.5,
     "log_level": "debug",
+    "follow_links": True,
 }
 
 

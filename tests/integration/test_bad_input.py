@@ -1,0 +1,106 @@
+"""What others have left on the queue and among the records: said once, never obeyed, never in the way."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from support.waiting import wait_until
+from support.workplace import Dictated, Workplace, Wrapped, working
+
+from director.backlog import Settled
+from shared.names import failure_key, transcript_key
+from shared.queue import REASON, RUN
+from shared.sources import Unreadable
+
+NEWER = b'{"version": 2, "words": "in another shape"}'
+
+
+def newer_job(workplace: Workplace) -> str:
+    """As a later release may queue it."""
+    return workplace.job("a.wav").to_message().replace('"version":1', '"version":2')
+
+
+def set_aside(workplace: Workplace, body: str, **said: str) -> None:
+    """Put a letter on the dead-letter queue."""
+    workplace.queue._client.send_message(
+        QueueUrl=workplace.queue._dead_url,
+        MessageBody=body,
+        MessageGroupId="theirs",
+        MessageDeduplicationId=str(hash(body)),
+        MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in said.items()},
+    )
+
+
+def test_a_letter_that_is_not_ours_stays_and_is_told_once(workplace: Workplace, clips: list[Path]) -> None:
+    """However often a director looks: a line for each look would fill the log of a night."""
+    shutil.copy(clips[0], workplace.source / "a.wav")
+    bodies = ["not JSON at all", '{"Records": [{"eventSource": "aws:s3"}]}', newer_job(workplace)]
+    for body in bodies:
+        set_aside(workplace, body)
+    director = workplace.director()
+    client, seen = workplace.queue._client, []
+
+    def watched(receive: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        answer = receive(**arguments)
+        seen.extend(answer.get("Messages", []))
+        return answer
+
+    workplace.queue._client = Wrapped(client, "receive_message", watched)
+    with capture_logs() as logs:
+        for _ in range(3):
+            director.record_dead_letters()
+            assert sorted(message["Body"] for message in seen) == sorted(bodies)
+            for message in seen:  # as they would be for the next look, in half a minute
+                client.change_message_visibility(
+                    QueueUrl=workplace.queue._dead_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+                )
+            seen.clear()
+    assert [entry["event"] for entry in logs] == ["dead_letter.not_ours"] * len(bodies)
+    assert all("not a job of this version of nightscribe" in entry["why"] for entry in logs)
+    assert len({entry["message"] for entry in logs}) == len(bodies)
+    assert list(workplace.records.store.walk("")) == []
+
+
+def test_a_letter_that_is_not_ours_is_told_with_the_reason_it_carries(workplace: Workplace) -> None:
+    """Whoever set it aside knew more than whoever finds it."""
+    set_aside(workplace, "?", **{RUN: "run 7", REASON: "The tape was wet."})
+    with capture_logs() as logs:
+        workplace.director().record_dead_letters()
+    assert [entry["why"] for entry in logs] == ["The tape was wet."]
+
+
+@pytest.mark.parametrize("what", [transcript_key, failure_key], ids=["transcript", "failure"])
+def test_a_letter_about_what_a_newer_version_has_settled_is_buried(
+    workplace: Workplace, clips: list[Path], what: Callable[[str], str]
+) -> None:
+    """What came of its recording is on record, if not for us to read."""
+    shutil.copy(clips[0], workplace.source / "a.wav")
+    workplace.records.store.put(what("a.wav"), NEWER)
+    set_aside(workplace, workplace.job("a.wav").to_message())
+    workplace.director().record_dead_letters()
+    assert workplace.letters() == []
+    assert workplace.records.store.get(what("a.wav")) == NEWER
+
+
+def test_what_a_newer_version_finished_meanwhile_is_left_alone(workplace: Workplace, clips: list[Path]) -> None:
+    """By a worker, who goes on with the rest, and by a director, who says so and ends."""
+    for name in ("a.wav", "b.wav"):
+        shutil.copy(clips[0], workplace.source / name)
+    missing = workplace.scan().missing
+    workplace.records.store.put(transcript_key("a.wav"), NEWER)
+    engine = Dictated()
+    with working(workplace.worker(engine)):
+        steps = [step for step in workplace.director().direct(missing, follow=True) if isinstance(step, Settled)]
+        wait_until(workplace.is_empty, 20, "the job to be done")
+    results = {step.missing.recording.path: step.result for step in steps}
+    told = results.pop("a.wav")
+    assert isinstance(told, Unreadable)
+    assert "Update nightscribe." in told.reason
+    assert results == {"b.wav": workplace.records.provenance("b.wav")}
+    assert engine.n_calls == 1
+    assert workplace.records.store.get(transcript_key("a.wav")) == NEWER
+    assert workplace.texts == ["b.srt", "b.txt", "b.vtt"]
+    assert workplace.letters() == []

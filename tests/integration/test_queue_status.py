@@ -1,0 +1,223 @@
+"""A destination, its queue and its workers as they are seen, and failures that are put back on a real queue."""
+
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from support.servers import SqsServer
+from support.waiting import wait_until
+from support.workplace import Dictated, Workplace, working
+
+from nightscribe.cli import cli
+from nightscribe.fleet import queue_missing
+from nightscribe.local_queue import local_queue
+from nightscribe.run import Request, open_queue
+from nightscribe.status import PEEK_AT_MOST, QueueState, Status, gather
+from shared.activity import Run
+from shared.jobs import Job
+from shared.queue import PATIENCE_S
+from shared.settings import Settings, load_settings
+from shared.transcript import utc_now
+
+
+def looked(workplace: Workplace) -> tuple[Status, QueueState]:
+    """How things stand, with a queue that is reached."""
+    status = gather(workplace.dest, load_settings(queue_name=workplace.queue.name))
+    assert status.queue, status.no_queue
+    return status, status.queue
+
+
+def with_clips(workplace: Workplace, clips: list[Path]) -> None:
+    for clip in clips:
+        (workplace.source / clip.name).write_bytes(clip.read_bytes())
+
+
+def died_over(workplace: Workplace, max_receives: int = 3) -> None:
+    """Receive the only job as often as it is given, as workers do that are killed by it."""
+    for _ in range(max_receives):
+        delivery = workplace.queue.receive(wait_s=5)
+        assert delivery
+        workplace.queue.change_visibility(delivery, 0)
+    assert workplace.queue.receive(wait_s=1) is None
+
+
+def retry(workplace: Workplace, *options: str) -> str:
+    result = CliRunner().invoke(cli, ["retry", str(workplace.dest), *options])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def asked(workplace: Workplace) -> Request:
+    """What a user asks of a director."""
+    settings = load_settings(queue_name=workplace.queue.name, model="tiny.en", engine="faster-whisper", settle_s=0)
+    return Request(workplace.source, workplace.dest, settings)
+
+
+def test_what_waits_is_in_progress_or_done_is_seen_as_it_goes(workplace: Workplace, clips: list[Path]) -> None:
+    with_clips(workplace, clips)
+    workplace.queue.send([workplace.job(f"{n}.wav") for n in range(3)], "run")
+    seen: list[tuple[Status, QueueState]] = []
+    engine = Dictated(before=lambda: seen.append(looked(workplace)))
+    with working(workplace.worker(engine, name="here-1")):
+        wait_until(lambda: workplace.records.provenance("2.wav") and workplace.is_empty(), 60, "three transcripts")
+    for number, (status, queue) in enumerate(seen):
+        waiting = [job.recordings for job in queue.jobs or () if job.waiting]
+        assert waiting == [(f"{n}.wav",) for n in range(number + 1, 3)]
+        assert (queue.n_waiting, queue.n_held, status.n_done) == (2 - number, 1, number)
+        [at_work] = status.workers
+        assert (at_work.worker, at_work.recording) == ("here-1", f"{number}.wav")
+    assert len(seen) == 3
+    status, queue = looked(workplace)
+    assert (queue.n_waiting, queue.n_held, queue.jobs, status.n_done, status.workers) == (0, 0, (), 3, ())
+
+
+def test_looking_leaves_every_job_as_it_was(workplace: Workplace, clips: list[Path]) -> None:
+    """It is neither received nor hidden, and no look counts as a try."""
+    with_clips(workplace, clips)
+    workplace.queue.send([workplace.job("0.wav")], "run")
+    for _ in range(workplace.settings.max_receives + 1):
+        assert looked(workplace)[1].n_waiting == 1
+    delivery = workplace.queue.receive(wait_s=0)
+    assert delivery
+    assert delivery.receive_count == 1
+
+
+def test_a_slice_in_hand_is_known_with_its_length(workplace: Workplace, clips: list[Path]) -> None:
+    with_clips(workplace, clips)
+    workplace.queue.send([workplace.job(workplace.slice_of("0.wav", cuts=(1.5,)))], "run")
+    seen: list[Status] = []
+    with working(workplace.worker(Dictated(before=lambda: seen.append(looked(workplace)[0])))):
+        wait_until(lambda: seen and workplace.is_empty(), 60, "the slice")
+    [at_work] = seen[0].workers
+    assert (at_work.slice_s, at_work.message != "") == (1.5, True)
+
+
+def test_what_was_set_aside_is_counted_and_stays_there(workplace: Workplace, clips: list[Path]) -> None:
+    with_clips(workplace, clips)
+    workplace.queue.send([workplace.job("0.wav")], "run")
+    died_over(workplace)
+    for _ in range(2):
+        assert looked(workplace)[1].n_set_aside == 1
+    assert len(workplace.letters()) == 1
+
+
+def test_a_queue_too_long_to_be_read_is_counted(
+    workplace: Workplace, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert PEEK_AT_MOST >= 1000
+    monkeypatch.setattr("nightscribe.status.PEEK_AT_MOST", 1)
+    with_clips(workplace, clips)
+    workplace.queue.send([workplace.job("0.wav"), workplace.job("1.wav")], "run")
+    assert (looked(workplace)[1].n_waiting, looked(workplace)[1].jobs) == (2, None)
+
+
+def test_a_queue_that_is_not_there_is_said_to_be_missing_and_not_made(workplace: Workplace) -> None:
+    settings = load_settings(queue_name="never-made.fifo")
+    for _ in range(2):
+        status = gather(workplace.dest, settings)
+        assert (status.queue, status.no_queue) == (None, "There is no queue 'never-made.fifo'.")
+
+
+def test_a_server_that_is_away_costs_a_sentence_and_little_time(workplace: Workplace, sqs_server: SqsServer) -> None:
+    sqs_server.stop()
+    began = time.monotonic()
+    status = gather(workplace.dest, load_settings(queue_name=workplace.queue.name))
+    assert status.queue is None
+    assert "does not answer" in (status.no_queue or "")
+    assert time.monotonic() - began < PATIENCE_S / 2  # what the work itself would wait
+
+
+def test_the_queue_of_a_run_on_this_machine_is_found_whatever_the_environment_names(
+    workplace: Workplace, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_clips(workplace, clips)
+    with local_queue(tmp_path / "queue.log") as server:
+        queue = open_queue(Settings())
+        queue.send([workplace.job("3.wav")], "run")
+        now = utc_now()
+        workplace.records.put_run(
+            Run(
+                id="1",
+                command="run",
+                source=str(workplace.source),
+                queue_name=queue.name,
+                endpoint=queue.endpoint,
+                model="tiny.en",
+                engine="faster-whisper",
+                n_workers=1,
+                began_at=now,
+                updated_at=now,
+                n_total=1,
+            )
+        )
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another's")
+        status = gather(workplace.dest, Settings())
+    assert status.queue, status.no_queue
+    assert status.queue.server == f"http://127.0.0.1:{server.port}"
+    assert [job.recordings for job in status.queue.jobs or ()] == [("3.wav",)]
+
+
+# What a director says, and retry
+
+
+def test_a_director_says_what_it_has_queued(workplace: Workplace, clips: list[Path]) -> None:
+    with_clips(workplace, clips)
+    assert queue_missing(asked(workplace)) == 0
+    status, queue = looked(workplace)
+    assert status.run
+    assert (status.run.command, status.run.n_total, status.live) == ("director", 4, False)
+    assert status.run.endpoint == queue.server
+    assert {name for job in queue.jobs or () for name in job.recordings} == {clip.name for clip in clips}
+
+
+def test_the_queue_of_the_last_director_is_looked_at_without_being_named(
+    workplace: Workplace, clips: list[Path]
+) -> None:
+    with_clips(workplace, clips)
+    queue_missing(asked(workplace))
+    status = gather(workplace.dest, Settings())
+    assert status.queue
+    assert status.queue.name == workplace.queue.name
+
+
+def test_a_retry_queues_what_failed_for_the_workers_of_a_fleet(workplace: Workplace, clips: list[Path]) -> None:
+    """Also what killed its workers, of which only the dead-letter queue knows; it is not a failure again later."""
+    (workplace.source / "0.wav").write_bytes(clips[0].read_bytes())
+    (workplace.source / "bad.mp3").write_text("not sound")
+    queue_missing(asked(workplace))
+    died_over(workplace)
+    dry = retry(workplace, "--dry-run")
+    assert "On the queue, 1 job that was set aside would be looked at too." in dry
+    assert "Nothing to put back" in dry
+
+    said = retry(workplace)
+
+    assert "Put back: 2 recordings." in said
+    assert "0.wav: It was begun 3 times and never finished" in said
+    assert f"Queued 2 recordings on {workplace.queue.name}." in said
+    assert workplace.letters() == []
+    assert list(workplace.records.failures()) == []
+    with working(workplace.worker(Dictated())):
+        wait_until(
+            lambda: workplace.records.provenance("0.wav") and workplace.records.failure("bad.mp3"), 60, "both to end"
+        )
+    assert workplace.records.failure("0.wav") is None
+
+
+def test_a_retry_of_some_leaves_the_others_failed(workplace: Workplace, clips: list[Path]) -> None:
+    with_clips(workplace, clips[:2])
+    queue_missing(asked(workplace))
+    died_over(workplace)
+
+    said = retry(workplace, "--name", "1.wav")
+
+    assert "Put back: 1 recording." in said
+    assert f"Queued 1 recording on {workplace.queue.name}." in said
+    assert [each.recording for each in workplace.records.failures()] == ["0.wav"]
+    delivery = workplace.queue.receive(wait_s=5)
+    assert delivery
+    assert [part.recording for part in Job.from_message(delivery.body).slices] == ["1.wav"]
+    assert Job.from_message(delivery.body).options.model == "tiny.en"
+    assert workplace.letters() == []

@@ -1,0 +1,282 @@
+"""One try of one job: what is done of it, and what becomes of its message."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from shared.errors import Interrupted, JobError, LeaseLost, NightscribeError, PermanentError, RetryableError, SetupError
+from shared.jobs import Job, Options, Slice
+from shared.queue import Delivery, JobQueue
+from shared.records import NewerRecord, Records
+from shared.settings import Settings
+from shared.sources import RecordingSource
+from shared.transcript import Failure, Part, merge, utc_now
+from worker.lease import Lease
+from worker.listening import End, Listener, ahead
+from worker.reporter import Reporter
+from worker.transcriber import Request, Transcriber
+
+log = structlog.get_logger()
+
+MAX_RETRY_DELAY_S = 900
+GIVE_BACK_PATIENCE_S = 5
+GIVE_UP_AFTER = 3  # slices in a row that cannot be read or stored: it is the disk or the share, not the recording
+
+
+@dataclass
+class Attempt:
+    """A received job in the hands of one worker, who stores and deletes only while the lease is held."""
+
+    worker: str
+    queue: JobQueue
+    source: RecordingSource
+    records: Records
+    transcriber_for: Callable[[Options], Transcriber]
+    settings: Settings
+    delivery: Delivery
+    lease: Lease
+    reporter: Reporter
+    _storing: threading.Lock = field(default_factory=threading.Lock)
+
+    def make(self) -> bool:
+        """Do what there is to do. Gives whether trouble that may pass kept all of it from being done.
+
+        Raises: SetupError: if this machine cannot do it; another one may, and has the job by then.
+        """
+        try:
+            return self._do()
+        except LeaseLost as error:
+            log.warning("job.abandoned", why=str(error))
+        except Interrupted:
+            self._give_back()
+            log.info("job.returned")
+        except SetupError:
+            self._give_back()
+            raise
+        return False
+
+    def abandon(self) -> None:
+        """Give the job back from another thread, because the process must end now; nothing is being stored then."""
+        with self._storing:
+            self._give_back()
+            self.reporter.end()
+
+    def _do(self) -> bool:
+        try:
+            job = Job.from_message(self.delivery.body)
+        except JobError as error:
+            log.error("message.refused", why=str(error))
+            self._set_aside(self.delivery.body, str(error))
+            return False
+        failed: list[Slice] = []
+        unfinished = {(of.recording, of.index): of for of in job.slices}
+        reason, in_a_row, n_done = "", 0, 0
+        trouble: Exception | None = None
+        try:
+            self._leave_out(job, unfinished)
+            begun, trouble = self._begin(job, list(unfinished.values()))
+            for end, part in self._results(job, begun):
+                of = end.of
+                try:
+                    self._finish(job, end, part)
+                    unfinished.pop((of.recording, of.index))
+                    in_a_row = 0
+                    n_done += 1
+                except PermanentError as error:
+                    reason = str(error)
+                    self._fail(job, of, reason)
+                    failed.append(unfinished.pop((of.recording, of.index)))
+                except RetryableError as error:
+                    log.warning("slice.retried_later", recording=of.recording, why=str(error))
+                    trouble = trouble or error
+                    in_a_row += 1
+                    if in_a_row == GIVE_UP_AFTER:
+                        break
+        except (LeaseLost, Interrupted, SetupError):
+            raise
+        except Exception as error:
+            if not isinstance(error, NightscribeError):
+                log.exception("job.crashed")
+            trouble = error
+        if trouble:
+            self._retry_later(job, list(unfinished.values()), trouble)
+            return not n_done
+        if failed:
+            self._set_aside(_only(job, failed), reason)
+        else:
+            self._while_held(lambda: self.queue.delete(self.delivery))
+        return False
+
+    def _results(self, job: Job, slices: list[Slice]) -> Iterator[tuple[End, Part | None]]:
+        """These slices of a job, each as soon as it is transcribed."""
+        if not slices:
+            return
+        n_tries = self.delivery.receive_count
+        if n_tries >= self.settings.max_receives:
+            # Should one of them kill every worker, those behind it get their turn before it.
+            slices.reverse()
+        transcriber = self.transcriber_for(job.options)
+        request = Request(
+            options=job.options,
+            all_words=job.layout.words,
+            careful=n_tries > 1,
+            check=self.lease.check,
+            progress=self.reporter.progress,
+        )
+        with closing(ahead(Listener(self.source).listen(slices))) as sound:
+            yield from transcriber.transcribe(sound, request)
+
+    def _leave_out(self, job: Job, unfinished: dict[tuple[str, int], Slice]) -> None:
+        """Take out what is done, and what another worker has in hand: that comes back with the other's message."""
+        # One by one: whatever stops it, no recording that is finished is told to have failed.
+        for key, of in list(unfinished.items()):
+            if self._is_done(job, of) or self._is_elsewhere(job, of):
+                del unfinished[key]
+
+    def _is_elsewhere(self, job: Job, of: Slice) -> bool:
+        # The queue keeps equal jobs apart. Those of a director that came when half of a job was done only overlap.
+        mine, for_s = self.delivery.message_id, self.settings.visibility_timeout_s
+        other = self.records.held_by(job, of, besides=mine, for_s=for_s)
+        if other:
+            log.info("slice.skipped", recording=of.recording, why="in the hands of another worker", worker_there=other)
+        return other is not None
+
+    def _begin(self, job: Job, slices: list[Slice]) -> tuple[list[Slice], Exception | None]:
+        """Say which slices are in hand: those where this is possible, and what keeps it from being so of others.
+
+        So a destination that takes no file is known before an hour of work is wasted.
+        """
+        begun: list[Slice] = []
+        trouble: RetryableError | None = None
+        in_a_row = 0
+        if slices:
+            self.reporter.begin(slices[0], len({of.recording for of in slices}))
+        for of in slices:
+            try:
+                begin = partial(self.records.begin, job, of, worker=self.worker, message=self.delivery.message_id)
+                self._while_held(begin)
+                begun.append(of)
+                in_a_row = 0
+            except RetryableError as error:
+                log.warning("slice.retried_later", recording=of.recording, why=str(error))
+                trouble = error
+                in_a_row += 1
+                if in_a_row == GIVE_UP_AFTER:
+                    raise
+        return begun, trouble
+
+    def _is_done(self, job: Job, of: Slice) -> bool:
+        self.lease.check()
+        try:
+            done = self.records.provenance(of.recording)
+        except NewerRecord as error:
+            log.warning("slice.skipped", recording=of.recording, why=str(error))
+            return True
+        if done and done.settles(job, of):
+            log.info("slice.skipped", recording=of.recording, why="already finished")
+            self._while_held(lambda: self.records.drop_parts(of.recording))
+            return True
+        if self.records.part(job, of) is None:
+            return False
+        self._put_together(job, of, None)
+        return True
+
+    def _finish(self, job: Job, end: End, part: Part | None) -> None:
+        """Store what came of a slice, or raise what went wrong with it."""
+        if end.error:
+            raise end.error
+        assert part  # noqa: S101  there is one where there is no error
+        self._while_held(lambda: self.records.put_part(job, end.of, part))
+        self._put_together(job, end.of, end.mtime_ns)
+
+    def _put_together(self, job: Job, of: Slice, mtime_ns: int | None) -> None:
+        """Finish the recording if all its parts are there."""
+        parts = self.records.parts(job, of)
+        if parts is None:
+            return
+        transcript = merge(job, of, parts, mtime_ns=mtime_ns, finished_at=utc_now())
+        self._while_held(lambda: self.records.finish(transcript, job.formats))
+        self.records.drop_parts(of.recording)
+        self.records.forgive(of.recording)
+        log.info(
+            "recording.completed",
+            recording=of.recording,
+            audio_s=transcript.decoded_s,
+            speed=round(transcript.decoded_s / max(0.001, transcript.processing_s), 1),
+            flags=list(transcript.flags),
+        )
+
+    # What becomes of the message
+
+    def _while_held(self, store: Callable[[], None]) -> None:
+        """Store or delete, if the job is certainly still ours; `abandon` waits for it, so nothing is half done."""
+        with self._storing:
+            if not self.lease.held:
+                raise LeaseLost("The lease ran out before the result could be stored.")
+            store()
+
+    def _give_back(self, delay_s: float | None = None) -> None:
+        """Let another worker have the job after `delay_s`; without, at once, and this try was not its last one."""
+        self.lease.end()
+        if not self.lease.held:
+            return
+        try:
+            if delay_s is None and self.delivery.receive_count >= self.settings.max_receives:
+                self.queue.put_back(self.delivery, patience_s=GIVE_BACK_PATIENCE_S)
+            else:
+                self.queue.change_visibility(self.delivery, delay_s or 0, patience_s=GIVE_BACK_PATIENCE_S)
+        except NightscribeError as error:
+            log.warning("job.not_returned", why=str(error))  # it comes back by itself when its lease runs out
+
+    def _retry_later(self, job: Job, unfinished: list[Slice], error: Exception) -> None:
+        reason = str(error) if isinstance(error, NightscribeError) else f"Unexpected {type(error).__name__}: {error}"
+        n_tries = self.delivery.receive_count
+        if n_tries >= self.settings.max_receives:
+            reason += f" Tried {n_tries} times."
+            try:
+                for part_of in unfinished:
+                    self._fail(job, part_of, reason)
+            except RetryableError as failing:  # then the dead letter carries the reason, for the director to record
+                log.warning("failure.not_recorded", why=str(failing))
+            self._set_aside(_only(job, unfinished), reason)
+            return
+        delay_s = retry_delay_s(self.settings.retry_delay_s, n_tries)
+        self._give_back(delay_s)
+        log.warning("job.retried_later", recordings=len(unfinished), why=reason, delay_s=delay_s)
+
+    def _set_aside(self, body: str, reason: str) -> None:
+        self._while_held(lambda: self.queue.set_aside(self.delivery, body, reason, worker=self.worker))
+
+    def _fail(self, job: Job, part_of: Slice, reason: str) -> None:
+        try:
+            # Its time only goes with the sound that failed; a file changed meanwhile must look changed to the next run.
+            now = self.source.stat(part_of.recording)
+            mtime_ns = now.mtime_ns if self.source.fingerprint(now) == part_of.fingerprint else None
+        except NightscribeError:
+            mtime_ns = None
+        failure = Failure(
+            recording=part_of.recording,
+            fingerprint=part_of.fingerprint,
+            size=part_of.size,
+            mtime_ns=mtime_ns,
+            reason=reason,
+            attempts=self.delivery.receive_count,
+            worker=self.worker,
+            failed_at=utc_now(),
+        )
+        self._while_held(lambda: self.records.fail(failure))
+        self.records.release(job, part_of)
+        log.error("recording.failed", recording=part_of.recording, why=reason)
+
+
+def retry_delay_s(first_s: float, receive_count: int) -> float:
+    """Wait before the next try after `receive_count` of them: four times longer each time."""
+    return min(MAX_RETRY_DELAY_S, first_s * 4.0 ** (receive_count - 1))
+
+
+def _only(job: Job, slices: list[Slice]) -> str:
+    return job.model_copy(update={"slices": tuple(slices)}).to_message()

@@ -1,0 +1,78 @@
+"""What a worker says about the job it holds: for people, and for workers whose jobs overlap with it."""
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from shared.activity import Activity
+from shared.jobs import Slice
+from shared.queue import Delivery
+from shared.records import Records
+from shared.transcript import utc_now
+
+REPORT_EVERY_S = 1.0
+END_WITHIN_S = 5.0  # a store that does not answer must not keep a worker from its next job
+
+
+class Reporter:
+    """Keeps the activity of one job up to date from a thread of its own.
+
+    So a slow store does not slow the work, and a worker whose engine takes minutes for a batch does not look dead.
+    """
+
+    def __init__(self, records: Records, worker: str, delivery: Delivery, *, refresh_s: float) -> None:
+        """`refresh_s`: how often it is said anew that nothing has changed."""
+        self._records = records
+        self._worker = worker
+        self._delivery = delivery
+        self._refresh_s = refresh_s
+        self._activity: Activity | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep_saying, name="reporter", daemon=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def begin(self, of: Slice, n_recordings: int) -> None:
+        """Say what the job begins with; this is known to others once it returns."""
+        now = utc_now()
+        self._activity = Activity(
+            worker=self._worker,
+            recording=of.recording,
+            message=self._delivery.message_id,
+            n_recordings=n_recordings,
+            receive_count=self._delivery.receive_count,
+            began_at=now,
+            updated_at=now,
+        )
+        self._records.report(self._activity)
+        self._thread.start()
+
+    def progress(self, of: Slice, done_s: float) -> None:
+        """So much of a slice is done."""
+        if self._activity:
+            self._activity = self._activity.model_copy(
+                update={"recording": of.recording, "done_s": round(done_s, 1), "updated_at": utc_now()}
+            )
+
+    def end(self) -> None:
+        """The job is no longer in hand."""
+        if self._activity is None or self._over.is_set():
+            return
+        self._over.set()
+        self._thread.join(timeout=END_WITHIN_S)
+        self._records.leave(self._worker)
+
+    def _keep_saying(self) -> None:
+        said, said_at = self._activity, time.monotonic()
+        while not self._over.wait(REPORT_EVERY_S):
+            current = self._activity
+            if current and (current is not said or time.monotonic() - said_at >= self._refresh_s):
+                self._records.report(current.model_copy(update={"updated_at": utc_now()}))
+                said, said_at = current, time.monotonic()
