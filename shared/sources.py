@@ -12,6 +12,7 @@ from typing import Protocol
 from shared.errors import PermanentError, RetryableError
 
 FINGERPRINT_BYTES = 64 * 1024
+LEADS_OUT = "is a link that leads out of the source; put a copy there, or allow it with --follow-links."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,13 @@ class RecordingSource(Protocol):
 
 
 class FolderSource:
-    """A folder and the folders below it. Symbolic links are followed; a loop is walked once."""
+    """A folder and the folders below it. Symbolic links within it are followed; a loop is walked once."""
 
-    def __init__(self, root: Path, *, leave_out: Path | None = None) -> None:
+    def __init__(self, root: Path, *, leave_out: Path | None = None, follow_links: bool = False) -> None:
+        """`follow_links`: those that lead out of it as well. Then a message can name whatever they lead to."""
         self.root = root.resolve()
         self._leave_out = leave_out.resolve() if leave_out else None
+        self._follow_links = follow_links
 
     def folders(self) -> Iterator[Folder]:
         """See `RecordingSource.folders`; `leave_out` (the destination) is not entered."""
@@ -92,6 +95,15 @@ class FolderSource:
             yield folder
             pending.extend((f"{path}{name}/", real_below[name]) for name in reversed(folder.below))
 
+    def _leads_out(self, real: str) -> bool:
+        return not self._follow_links and not (real + "/").startswith(str(self.root).rstrip("/") + "/")
+
+    def _place(self, path: str) -> Path:
+        """Where a recording is. Raises: PermanentError: if a link on the way there leads out of the source."""
+        if self._leads_out(os.path.realpath(self.root / path)):
+            raise PermanentError(f"{path!r} {LEADS_OUT}")
+        return self.root / path
+
     def _is_barred(self, real: str) -> bool:
         if real == str(self.root):
             return False
@@ -109,9 +121,12 @@ class FolderSource:
                 try:
                     if entry.is_dir():
                         # Only a link leads elsewhere than its name says; asking for each folder would take minutes.
-                        real_below[entry.name] = (
-                            os.path.realpath(entry.path) if entry.is_symlink() else f"{real.rstrip('/')}/{entry.name}"
-                        )
+                        is_link = entry.is_symlink()
+                        leads_to = os.path.realpath(entry.path) if is_link else f"{real.rstrip('/')}/{entry.name}"
+                        if is_link and self._leads_out(leads_to) and not self._is_barred(leads_to):
+                            folder.unreadable.append(Unreadable(path, f"It {LEADS_OUT}"))
+                        else:
+                            real_below[entry.name] = leads_to
                     elif entry.is_file():
                         stat = entry.stat()
                         path.encode()
@@ -134,7 +149,7 @@ class FolderSource:
     def fingerprint(self, recording: Recording) -> str:
         """See `RecordingSource.fingerprint`."""
         digest = hashlib.sha256()
-        with self._errors(recording.path), (self.root / recording.path).open("rb") as file:
+        with self._errors(recording.path), self._place(recording.path).open("rb") as file:
             digest.update(file.read(FINGERPRINT_BYTES))
             size = file.seek(0, os.SEEK_END)
             if size > FINGERPRINT_BYTES:
@@ -146,7 +161,7 @@ class FolderSource:
     def local(self, path: str) -> Iterator[Path]:
         """See `RecordingSource.local`; what goes wrong while the file is read is translated as well."""
         with self._errors(path):
-            yield self.root / path
+            yield self._place(path)
 
     @contextmanager
     def _errors(self, path: str) -> Iterator[None]:
@@ -159,6 +174,8 @@ class FolderSource:
                 raise
             raise PermanentError(f"{path!r} is no longer in the source.") from None
         except PermissionError:
+            if not os.access(self.root, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+                raise RetryableError(f"The source {str(self.root)!r} may not be read now.") from None
             raise PermanentError(f"{path!r} may not be read by this user; change its permissions.") from None
         except OSError as error:
             raise RetryableError(f"{path!r} cannot be read now ({error.strerror or error}).") from error

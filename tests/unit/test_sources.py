@@ -118,15 +118,49 @@ def test_a_destination_that_is_the_source_is_looked_through(tmp_path: Path) -> N
     assert paths(tmp_path, leave_out=tmp_path) == ["a.mp3"]
 
 
-def test_a_linked_folder_and_a_linked_file_are_followed(tmp_path: Path) -> None:
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A source with links to a folder and to a file beside it, and to others within it."""
     file(tmp_path / "elsewhere" / "1.mp3")
     file(tmp_path / "2.mp3", b"longer than the link")
     source = tmp_path / "in"
-    source.mkdir()
+    file(source / "own" / "3.mp3")
     (source / "folder").symlink_to(tmp_path / "elsewhere")
     (source / "file.mp3").symlink_to(tmp_path / "2.mp3")
-    assert paths(source) == ["file.mp3", "folder/1.mp3"]
-    assert next(item.size for item in listed(source) if isinstance(item, Recording)) == len(b"longer than the link")
+    (source / "inner.mp3").symlink_to(source / "own" / "3.mp3")
+    return source
+
+
+def read(source: FolderSource, path: str) -> str:
+    """What is there, as a worker comes to it."""
+    source.fingerprint(source.stat(path))
+    with source.local(path) as file:
+        return file.read_bytes().decode()
+
+
+def test_links_within_the_source_are_followed(linked: Path) -> None:
+    assert read(FolderSource(linked), "inner.mp3") == read(FolderSource(linked), "own/3.mp3")
+
+
+@pytest.mark.parametrize("path", ["file.mp3", "folder/1.mp3"])
+def test_what_a_link_out_of_the_source_leads_to_is_not_read(linked: Path, path: str) -> None:
+    """A message may name anything; it must not be a way to files that nobody gave to be transcribed."""
+    source = FolderSource(linked)
+    with pytest.raises(PermanentError, match="leads out of the source"):
+        source.fingerprint(source.stat(path))
+    with pytest.raises(PermanentError, match="leads out of the source"), source.local(path):
+        pass
+    assert read(FolderSource(linked, follow_links=True), path)
+
+
+def test_a_folder_out_of_the_source_is_named_and_entered_only_when_that_is_allowed(linked: Path) -> None:
+    found = {item.path: item for item in listed(linked)}
+    assert set(found) == {"file.mp3", "folder", "inner.mp3", "own/3.mp3"}
+    assert isinstance(found["folder"], Unreadable)
+    assert "--follow-links" in found["folder"].reason
+    allowed = [item for each in FolderSource(linked, follow_links=True).folders() for item in each.recordings]
+    assert [item.path for item in allowed] == ["file.mp3", "inner.mp3", "folder/1.mp3", "own/3.mp3"]
+    assert next(item.size for item in allowed if item.path == "file.mp3") == len(b"longer than the link")
 
 
 def test_a_source_that_is_a_link_is_the_folder_it_leads_to(tmp_path: Path) -> None:
@@ -240,6 +274,17 @@ def test_a_file_that_may_not_be_read_will_not_be_readable_later(open_folder: Pat
         assert isinstance(found, Recording)
         with pytest.raises(PermanentError, match=r"'a\.mp3' may not be read by this user"):
             source.fingerprint(found)
+
+
+def test_a_source_that_may_not_be_read_for_a_while_says_nothing_about_its_recordings(open_folder: Path) -> None:
+    """A share that comes back with other rights must not make every recording of the night a failure."""
+    source = FolderSource(file(open_folder / "in" / "a.mp3").parent)
+    (open_folder / "in").chmod(0)
+    try:
+        with as_nobody(), pytest.raises(RetryableError, match="may not be read now"):
+            source.fingerprint(Recording("a.mp3", 1, 1))
+    finally:
+        (open_folder / "in").chmod(0o755)
 
 
 def test_a_recording_that_is_gone_is_gone(tmp_path: Path) -> None:
