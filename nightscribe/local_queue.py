@@ -1,32 +1,122 @@
 """An SQS-compatible server of our own on loopback, for as long as one machine is enough."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, Self
 
 import boto3
+import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightscribe.children import start_child
 from shared.errors import SetupError
 
+log = structlog.get_logger()
+
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 30
 TRIES = 3
+START_AGAIN_S = 0.5  # one that dies at once must not keep a processor busy
+
+
+class LocalQueue:
+    """The server on one port, started again whenever it dies; it then begins with nothing, as after a power cut."""
+
+    def __init__(self, command: list[str], port: int, state: Path, log_file: IO[bytes]) -> None:
+        self.port = port
+        self.environment = environment_of(f"http://{HOST}:{port}")
+        self._account = f"{secrets.randbelow(10**12):012}"  # which the address of a queue tells
+        self._command = command
+        self._settings = dict(os.environ) | {
+            "BIND_HOST": HOST,  # it would listen to the whole network otherwise
+            "GATEWAY_PORT": str(port),
+            "SERVICES": "sqs",
+            "STATE_DIR": str(state),
+            "MINISTACK_ACCOUNT_ID": self._account,
+            "PERSIST_STATE": "0",  # the store says what is done; a queue that starts empty is the simplest to trust
+        }
+        self._log_file = log_file
+        self._over = threading.Event()
+        self._server = self._started()
+        self._watcher = threading.Thread(target=self._watch, name="queue-watcher", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self.stop()
+        self._watcher.join()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that is the server now."""
+        return self._server.pid
+
+    def stop(self) -> None:
+        """Ask it to end, and see that it does."""
+        self._server.send_signal(signal.SIGTERM)
+        try:
+            self._server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+
+    def answers(self) -> bool:
+        """Whether the server we started answers, and not another that was quicker to take the port."""
+        client = boto3.client(
+            "sqs",
+            endpoint_url=self.environment["AWS_ENDPOINT_URL_SQS"],
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            region_name=self.environment["AWS_DEFAULT_REGION"],
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5, proxies={}),
+        )
+        until = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < until and self._server.poll() is None:
+            try:
+                url: str = client.create_queue(QueueName="ours")["QueueUrl"]
+                client.delete_queue(QueueUrl=url)
+            except (BotoCoreError, ClientError):
+                time.sleep(0.05)
+            else:
+                return f"/{self._account}/" in url
+        return False
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        return start_child(self._command, environment=self._settings, output=self._log_file)
+
+    def _watch(self) -> None:
+        """Start it again when it dies: director and workers bear that, create the queues anew and compare again."""
+        while True:
+            status = self._server.wait()
+            if self._over.wait(START_AGAIN_S):
+                return
+            log.warning("queue_server.died", status=status)
+            self._server = self._started()
+            if self._over.is_set():  # asked to end at this moment: `stop` may have seen only the dead one
+                self.stop()
+                return
 
 
 @contextmanager
-def local_queue(log_file: Path) -> Iterator[None]:
+def local_queue(log_file: Path) -> Iterator[LocalQueue]:
     """Start ministack, and stop it at the end; meanwhile this process and its children find it by their environment.
 
     Raises: SetupError: if it is not installed or does not start.
@@ -34,34 +124,34 @@ def local_queue(log_file: Path) -> Iterator[None]:
     program = Path(sysconfig.get_path("scripts")) / "ministack"
     if not program.exists():
         raise SetupError("The local queue server is not installed. Install it: pip install 'nightscribe[local]'.")
-    with tempfile.TemporaryDirectory(prefix="nightscribe-queue-") as state, log_file.open("wb") as log:
+    with tempfile.TemporaryDirectory(prefix="nightscribe-queue-") as state, log_file.open("wb") as output:
         for _ in range(TRIES):
-            port = _free_port()
-            server = _start(program, port, Path(state), log)
-            environment = _environment(port)
+            server = LocalQueue([sys.executable, str(program)], _free_port(), Path(state), output)
             try:
-                if _answers(server, environment):
-                    with _only(environment):
-                        yield
-                    return
-            finally:
-                _stop(server)
+                answers = server.answers()
+            except BaseException:
+                server.stop()
+                raise
+            if answers:
+                with server, only(server.environment):
+                    yield server
+                return
+            server.stop()
     raise SetupError(f"The local queue server does not start; see {log_file}.")
 
 
-def _start(program: Path, port: int, state: Path, log: IO[bytes]) -> "subprocess.Popen[bytes]":
-    settings = {
-        "BIND_HOST": HOST,  # it would listen to the whole network otherwise
-        "GATEWAY_PORT": str(port),
-        "SERVICES": "sqs",
-        "STATE_DIR": str(state),
-        "PERSIST_STATE": "0",  # the store says what is done; a queue that starts empty is the simplest to trust
+def environment_of(endpoint: str) -> dict[str, str]:
+    """The variables that lead boto3 to a server of ours."""
+    return {
+        "AWS_ENDPOINT_URL_SQS": endpoint,
+        "AWS_ACCESS_KEY_ID": "nightscribe",
+        "AWS_SECRET_ACCESS_KEY": "nightscribe",
+        "AWS_DEFAULT_REGION": "us-east-1",
     }
-    return start_child([sys.executable, str(program)], environment=dict(os.environ) | settings, output=log)
 
 
 @contextmanager
-def _only(environment: dict[str, str]) -> Iterator[None]:
+def only(environment: dict[str, str]) -> Iterator[None]:
     """Set the variables that name the server, with none of the user's own beside them to lead elsewhere."""
     before = dict(os.environ)
     for name in before:
@@ -75,45 +165,6 @@ def _only(environment: dict[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def _environment(port: int) -> dict[str, str]:
-    return {
-        "AWS_ENDPOINT_URL_SQS": f"http://{HOST}:{port}",
-        "AWS_ACCESS_KEY_ID": "nightscribe",
-        "AWS_SECRET_ACCESS_KEY": "nightscribe",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-
-
-def _answers(server: "subprocess.Popen[bytes]", environment: dict[str, str]) -> bool:
-    """Whether the server we started answers; one that ended may have left its port to another's server."""
-    client = boto3.client(
-        "sqs",
-        endpoint_url=environment["AWS_ENDPOINT_URL_SQS"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        region_name=environment["AWS_DEFAULT_REGION"],
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5, proxies={}),
-    )
-    until = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            client.list_queues()
-        except (BotoCoreError, ClientError):
-            time.sleep(0.05)
-        else:
-            return server.poll() is None
-    return False
-
-
-def _stop(server: "subprocess.Popen[bytes]") -> None:
-    server.send_signal(signal.SIGTERM)
-    try:
-        server.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
 
 
 def _free_port() -> int:

@@ -15,11 +15,14 @@ import structlog
 
 from nightscribe.children import start_child
 from shared.errors import SetupError
+from shared.processes import process_name
 
 log = structlog.get_logger()
 
 STOP_TIMEOUT_S = 10
-MAX_DEATHS_IN_A_ROW = 5  # of one worker, with nothing settled in between: a machine on which no job can run
+# Of one worker, with nothing settled in between. Before anything was, it is a machine on which no job can run.
+MAX_DEATHS_IN_A_ROW = 5
+MAX_DEATHS_LATER = 30  # a few recordings at the end of the night that kill every worker are to be named as failed
 
 
 @dataclass
@@ -40,6 +43,7 @@ class WorkerPool:
     environment: dict[str, str]
     log_folder: Path
     _places: list[_Place] = field(default_factory=list)
+    _max_deaths: int = MAX_DEATHS_IN_A_ROW
 
     def __enter__(self) -> Self:
         for number in range(1, self.n + 1):
@@ -63,11 +67,18 @@ class WorkerPool:
                 process.kill()
                 process.wait()
 
+    @property
+    def names(self) -> list[str]:
+        """What the workers call themselves, each in its place; one that died and was started again has another name."""
+        return [process_name(place.process.pid) for place in self._places if place.process]
+
     def look_after(self, *, progressed: bool) -> None:
         """Start workers again that died, as one does that is killed for memory.
 
         Raises: SetupError: with a worker's own words if it cannot start, or if it dies again and again.
         """
+        if progressed:
+            self._max_deaths = MAX_DEATHS_LATER
         for place in self._places:
             if progressed:
                 place.deaths = 0
@@ -77,7 +88,7 @@ class WorkerPool:
             log.warning("worker.died", status=status, log=str(place.log_file))
             if status == 2:
                 raise SetupError(_last_line(place.log_file))
-            if place.deaths >= MAX_DEATHS_IN_A_ROW:
+            if place.deaths >= self._max_deaths:
                 raise SetupError(
                     f"A worker died {place.deaths} times without finishing anything (last exit status {status}); "
                     f"see {place.log_file}. Killed for memory (-9)? Try --workers 1 or a smaller --model."

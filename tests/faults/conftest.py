@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import recordings
 from support.servers import SqsServer
-from support.workplace import Workplace
+from support.workplace import Workplace, unhurried
 
 from shared.queue import connect
 from shared.settings import Settings
@@ -35,6 +35,7 @@ def workplace(
 ) -> Workplace:
     """One recording of 3 s, `a.wav`, and a queue of its own."""
     monkeypatch.setattr("worker.worker.POLL_S", 0)
+    unhurried(monkeypatch)
     queue = connect(
         f"faults-{uuid.uuid4().hex}.fifo",
         visibility_timeout_s=settings.visibility_timeout_s,

@@ -1,0 +1,97 @@
+"""A server that forgets the queue, and says of how many messages it holds what was true a second ago."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from support.servers import SqsServer
+from support.waiting import wait_until
+from support.workplace import Dictated, Workplace, Wrapped, working
+
+from director.backlog import Settled
+from shared.errors import RetryableError
+from shared.queue import Counts, connect
+
+ASK = "get_queue_attributes"
+NOTHING = {"ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesNotVisible": "0"}
+
+
+def test_a_director_ends_when_the_store_has_everything_whatever_the_queue_says(workplace: Workplace) -> None:
+    """It says at every look that nothing is left, when nothing is done yet; nor is anything sent twice for that."""
+    client, sent = workplace.queue._client, []
+
+    def noted(send: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        sent.append(arguments)
+        return send(**arguments)
+
+    missing = workplace.scan().missing
+    director = workplace.director()
+    director.queue = connect(workplace.queue.name, visibility_timeout_s=30, max_receives=3)
+    director.queue.ensure()
+    blind = Wrapped(client, ASK, lambda _ask, _arguments: {"Attributes": NOTHING})
+    director.queue._client = Wrapped(blind, "send_message_batch", noted)
+    steps = director.direct(missing, follow=True)
+    assert [next(steps) for _ in range(10)] == [None] * 10
+    assert len(sent) == 1
+    with working(workplace.worker(Dictated())):
+        settled = [step for step in steps if isinstance(step, Settled)]
+    assert [step.result for step in settled] == [workplace.records.provenance("a.wav")]
+    assert settled[0].result is not None
+
+
+def test_a_worker_that_is_to_end_with_the_work_asks_twice_whether_there_is_none(workplace: Workplace) -> None:
+    """The first answer is a second old: from before another worker gave its job back."""
+    workplace.queue.send([workplace.job("a.wav")], "run")
+    others = workplace.queue.receive(wait_s=5)
+    assert others is not None
+    # Nobody but this test gives it back.
+    workplace.queue.change_visibility(others, 600)
+    client, n_asked = workplace.queue._client, 0
+    asked_again = threading.Event()
+
+    def late(ask: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        nonlocal n_asked
+        n_asked += 1
+        if n_asked == 1:
+            return {"Attributes": NOTHING}
+        asked_again.set()
+        return ask(**arguments)
+
+    engine = Dictated()
+    queue = connect(workplace.queue.name, visibility_timeout_s=30, max_receives=9)
+    queue.ensure()
+    queue._client = Wrapped(client, ASK, late)
+    worker = workplace.worker(engine, queue=queue)
+    running = threading.Thread(target=worker.run, kwargs={"until_empty": True})
+    running.start()
+    try:
+        wait_until(lambda: asked_again.is_set() or not running.is_alive(), 30, "it to ask a second time")
+        assert running.is_alive(), "it believed the first answer"
+        workplace.queue.change_visibility(others, 0)
+        running.join(60)
+        assert not running.is_alive()
+    finally:
+        worker.stop.set()
+        running.join()
+    assert engine.n_calls == 1
+    assert workplace.is_empty()
+
+
+def test_a_worker_makes_the_queues_anew_that_its_server_has_forgotten(
+    workplace: Workplace, sqs_server: SqsServer
+) -> None:
+    """With no director there to do it: the next one finds them, and a worker that waits."""
+
+    def counts() -> Counts | None:
+        try:
+            return workplace.queue.counts()
+        except RetryableError:
+            return None
+
+    with working(workplace.worker(Dictated())):
+        sqs_server.kill()
+        sqs_server.start()
+        wait_until(counts, 60, "the queue to be there again")
+        workplace.queue.send([workplace.job("a.wav")], "run")
+        wait_until(workplace.is_empty, 60, "the job to be done")
+    assert workplace.texts == ["a.srt", "a.txt", "a.vtt"]
