@@ -13,6 +13,8 @@ Usage: ./build.sh COMMAND
 
   run SOURCE DEST [OPTIONS]  transcribe the recordings in SOURCE into DEST on this machine
                              (options: ./build.sh run --help)
+  status DEST [--watch]      show how far it is, what is queued, and what failed and why
+  retry DEST                 put recordings back that failed
   test [PYTEST OPTIONS]      check types and style, and run the tests
   setup                      only make the virtual environment in .venv
 
@@ -71,9 +73,9 @@ setup() {
 command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
-  run)
+  run | status | retry)
     setup all
-    exec "$VENV/bin/nightscribe" run "$@"
+    exec "$VENV/bin/nightscribe" "$command" "$@"
     ;;
   test)
     setup all,test

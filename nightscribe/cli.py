@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -11,21 +10,19 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 import structlog
-from rich.console import Console
 
-from director.backlog import Settled
-from director.estimate import LengthEstimate
 from nightscribe import preflight
 from nightscribe import run as local
-from nightscribe.summary import before, failures
-from nightscribe.tally import Tally
-from nightscribe.words import count
+from nightscribe.fleet import queue_missing
+from nightscribe.retry import retry as put_back
+from nightscribe.watch import show
 from shared.errors import NightscribeError
 from shared.jobs import Options
 from shared.log import configure_logging
+from shared.processes import process_name
 from shared.records import Records
-from shared.settings import ENV_PREFIX, Settings, load_settings, shown_default
-from shared.sources import FolderSource, Unreadable
+from shared.settings import ENV_PREFIX, TEXTS, WORDS, Settings, load_settings, shown_default
+from shared.sources import FolderSource
 from shared.store import FolderStore
 from worker import engines
 from worker.transcriber import Models
@@ -87,21 +84,17 @@ def _flag(option: str, meaning: str) -> Callable[[Any], Any]:
     return click.option(option, is_flag=True, envvar=variable, help=f"{meaning}  [{variable}]")
 
 
-def _folders(*, required: bool) -> Callable[[Any], Any]:
+def _folders(*names: str, required: bool) -> Callable[[Any], Any]:
     """SOURCE and DEST, as arguments or as variables."""
 
     def decorate(command: Any) -> Any:
-        for name in ("dest", "source"):
+        for name in reversed(names or ("source", "dest")):
             command = click.argument(
                 name, type=click.Path(path_type=Path), envvar=f"{ENV_PREFIX}{name.upper()}", required=required
             )(command)
         return command
 
     return decorate
-
-
-_RESULT = ("model", "engine", "language", "language_per_window", "task")
-_TEXTS = ("formats", "line_chars", "lines", "word_timestamps")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -125,7 +118,7 @@ def cli() -> None:
 
 @cli.command()
 @_folders(required=True)
-@_settings(*_RESULT, *_TEXTS, "workers", "batch_size")
+@_settings(*WORDS, *TEXTS, "workers", "batch_size", "follow_links")
 @_flag("--dry-run", "Only say what would be done, and how long it will roughly take.")
 @_flag("--redo", "Transcribe finished recordings again.")
 @_flag("--retry-failed", "Try recordings again that failed in an earlier run.")
@@ -148,7 +141,7 @@ def run(source: Path, dest: Path, dry_run: bool, redo: bool, retry_failed: bool,
 
 @cli.command()
 @_folders(required=True)
-@_settings(*_RESULT, *_TEXTS, "queue_name", "window", "log_level")
+@_settings(*WORDS, *TEXTS, "queue_name", "window", "follow_links", "log_level")
 @_flag("--redo", "Queue finished recordings too.")
 @_flag("--retry-failed", "Queue recordings again that failed in an earlier run.")
 def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: Any) -> None:
@@ -168,26 +161,12 @@ def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: 
     preflight.check_options(settings)
     configure_logging(settings.log_level)
     request = local.Request(source, dest, settings, redo=redo, retry_failed=retry_failed)
-    made = request.director(local.open_queue(settings), settings.engine)
-    made.record_dead_letters()
-    errors = Console(stderr=True)
-    tally = Tally(request.scan(errors), LengthEstimate())
-    request.survey(tally, errors)
-    n_gone = 0
-    for event in made.direct(tally.scan.missing, rates=tally.lengths.rates(), follow=False):
-        if isinstance(event, Settled) and isinstance(event.result, Unreadable):
-            tally.settle(event)
-            n_gone += 1
-    click.echo(f"Queued {count(tally.n_total - n_gone, 'recording')} on {settings.queue_name}.")
-    failed = list(failures(tally, dest))
-    for line in [*before(tally.scan), *failed]:
-        click.echo(line)
-    raise SystemExit(1 if failed else 0)
+    raise SystemExit(queue_missing(request))
 
 
 @cli.command()
 @_folders(required=True)
-@_settings("model", "engine", "threads", "batch_size", "queue_name", "models_dir", "log_level")
+@_settings("model", "engine", "threads", "batch_size", "queue_name", "models_dir", "follow_links", "log_level")
 @_flag("--until-empty", "End when nothing is left on the queue; otherwise wait for more.")
 def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     """Do one job from the queue after the other: recordings from SOURCE, transcripts to DEST.
@@ -212,9 +191,9 @@ def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     models = Models(settings.models_dir, threads=settings.threads, batch_size=settings.batch_size)
     models.transcriber(Options(engine=settings.engine, model=settings.model))
     made = Worker(
-        name=f"{socket.gethostname()}-{os.getpid()}",
+        name=process_name(os.getpid()),
         queue=queue,
-        source=FolderSource(source, leave_out=dest),
+        source=FolderSource(source, leave_out=dest, follow_links=settings.follow_links),
         records=Records(FolderStore(dest)),
         transcriber_for=models.transcriber,
         settings=settings,
@@ -244,6 +223,56 @@ def _stop_on_signals(made: Worker) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+
+
+@cli.command()
+@_folders("dest", required=True)
+@_settings("queue_name")
+@click.option("--watch", is_flag=True, help="Look again every two seconds, until the run has ended or Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object; with --watch, one on each line.")
+def status(dest: Path, watch: bool, as_json: bool, **given: Any) -> None:
+    """Show how things stand in DEST: what is queued, in progress, failed and done, and the time left.
+
+    \b
+    Examples:
+      nightscribe status ~/transcripts
+      nightscribe status ~/transcripts --watch
+      nightscribe status ~/transcripts --json
+
+    Nothing is received from the queue for that. Which recordings are queued is shown by the server of `run`, by
+    ministack and by LocalStack; Amazon's tells only how many jobs there are. --watch stays until a `run` that is at
+    work has ended; with workers elsewhere, until Ctrl-C. Exit code: 0, 1 if recordings failed, 2 if DEST is no
+    destination.
+    """
+    preflight.check_records(dest)
+    raise SystemExit(show(dest, load_settings(**given), watch=watch, as_json=as_json))
+
+
+@cli.command()
+@_folders("dest", required=True)
+@_settings("queue_name")
+@click.option(
+    "--name", "names", multiple=True, metavar="GLOB", help="Only recordings of such paths, or with this in it."
+)
+@click.option(
+    "--reason", "reasons", multiple=True, metavar="TEXT", help="Only those that failed for a reason with this in it."
+)
+@click.option("--dry-run", is_flag=True, help="Only list what would be put back.")
+def retry(dest: Path, names: tuple[str, ...], reasons: tuple[str, ...], dry_run: bool, **given: Any) -> None:
+    """Put recordings back that failed in DEST, so that they are tried again.
+
+    \b
+    Examples:
+      nightscribe retry ~/transcripts
+      nightscribe retry ~/transcripts --name '2012/*' --name interview
+      nightscribe retry ~/transcripts --reason memory --dry-run
+
+    Capitals do not matter. Of several names, one must fit, and so of several reasons. After a `run`, type the command
+    that is told; after a `director`, they are queued at once if its source is seen from here. Exit code: 0, or 2 if
+    DEST is no destination.
+    """
+    preflight.check_records(dest)
+    raise SystemExit(put_back(dest, names, reasons, dry_run=dry_run, **given))
 
 
 @cli.group()

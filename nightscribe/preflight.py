@@ -50,6 +50,17 @@ def check_dest(dest: Path, *, create: bool) -> None:
         )
 
 
+def check_records(dest: Path) -> None:
+    """Raises: SetupError: unless it is a destination that a run or a director has worked into."""
+    if not dest.is_dir():
+        raise SetupError(f"DEST {str(dest)!r} does not exist; give the folder of your transcripts.")
+    if not (dest / RECORDS_FOLDER).is_dir():
+        raise SetupError(
+            f"DEST {str(dest)!r} holds no records of nightscribe (no folder {RECORDS_FOLDER} in it); "
+            "give the folder that `run` or `director` was given as DEST."
+        )
+
+
 def check_options(settings: Settings) -> None:
     """Raises: SetupError: if the model, the language and the task do not go together."""
     check_model(settings.model, None)

@@ -68,23 +68,48 @@ class _LineView:
 
 def state(tally: Tally, now: float) -> str:
     """How far a run is, in a line."""
-    total_s, speed, left_s = tally.total_s, tally.speed(now), tally.left_s(now)
-    said = [f"{tally.n_settled:,} of {count(tally.n_total, 'recording')}"]
-    said.append(f"{duration(tally.heard_s)} of about {duration(total_s)} of sound" if total_s else "")
+    return so_far(
+        tally.n_settled,
+        tally.n_total,
+        heard_s=tally.heard_s,
+        total_s=tally.total_s,
+        speed=tally.speed(now),
+        left_s=tally.left_s(now),
+        n_failed=len(tally.failed),
+    )
+
+
+def so_far(
+    n_settled: int,
+    n_total: int,
+    *,
+    heard_s: float,
+    total_s: float | None,
+    speed: float | None,
+    left_s: float | None,
+    n_failed: int,
+) -> str:
+    """The same from its figures."""
+    said = [f"{n_settled:,} of {count(n_total, 'recording')}"]
+    said.append(f"{duration(heard_s)} of about {duration(total_s)} of sound" if total_s else "")
     said.append(f"{speed:.1f} × real time" if speed else "models are loading")
     said.append(f"about {duration(left_s)} left" if left_s is not None else "")
-    said.append(f"{len(tally.failed):,} failed" if tally.failed else "")
+    said.append(f"{n_failed:,} failed" if n_failed else "")
     return " · ".join(part for part in said if part)
 
 
 def render(tally: Tally, heading: str, now: float) -> RenderableType:
     """The live view."""
-    total_s = tally.total_s
-    share = tally.heard_s / total_s if total_s else 0.0
+    lines = Text(heading, style="bold", no_wrap=True, overflow="ellipsis"), Text(state(tally, now))
+    return Group(*lines, bar_of_all(tally.heard_s, tally.total_s), _workers(tally), _failures(tally))
+
+
+def bar_of_all(heard_s: float, total_s: float | None) -> RenderableType:
+    """How much of all sound is done."""
+    share = heard_s / total_s if total_s else 0.0
     bar = Table.grid(padding=(0, 1))
     bar.add_row(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), f"{share:4.0%}", "of all")
-    lines = Text(heading, style="bold", no_wrap=True, overflow="ellipsis"), Text(state(tally, now))
-    return Group(*lines, bar, _workers(tally), _failures(tally))
+    return bar
 
 
 def _workers(tally: Tally) -> RenderableType:

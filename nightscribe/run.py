@@ -19,7 +19,9 @@ from director.estimate import LengthEstimate, sample, typical_speed
 from director.plan import job_s, n_jobs
 from director.scan import Scan, Scanner
 from nightscribe import preflight
+from nightscribe.account import account, beginning
 from nightscribe.local_queue import local_queue
+from nightscribe.night import Night
 from nightscribe.pool import WorkerPool
 from nightscribe.progress import view
 from nightscribe.summary import all_done, before, failures, summary
@@ -57,7 +59,7 @@ class Request:
     @cached_property
     def recordings(self) -> FolderSource:
         """The source, without the destination if that lies in it."""
-        return FolderSource(self.source, leave_out=self.dest)
+        return FolderSource(self.source, leave_out=self.dest, follow_links=self.settings.follow_links)
 
     @cached_property
     def records(self) -> Records:
@@ -136,9 +138,9 @@ class Request:
 
 def run(request: Request) -> int:
     """Do all that is missing in DEST, and say on standard output what came of it. Gives the exit code."""
-    began = time.monotonic()
     settings, dest = request.settings, request.dest
     engine = _check(request, create=True)
+    night = Night(request.source, dest, settings, engine)
     records_folder = dest / RECORDS_FOLDER
     logs = dest / preflight.LOGS
     tally, interrupted = None, False
@@ -154,16 +156,22 @@ def run(request: Request) -> int:
                 tally.job_s = job_s(tally.total_s, settings.workers)
                 _fetch_weights(settings, engine, errors)
                 with local_queue(logs / "queue.log"):
-                    _work(request, tally, engine, logs, errors)
+                    _work(request, tally, night, logs, errors)
         except KeyboardInterrupt:
             interrupted = True
-    if tally is None:
-        print("Interrupted before any work was begun.")
-        return 130
-    for line in summary(
-        tally, elapsed_s=time.monotonic() - began, dest=dest, formats=settings.formats, interrupted=interrupted
-    ):
-        print(line)
+        except NightscribeError as error:
+            if tally and night.run_id:
+                night.write_report(tally, stopped=str(error))
+            raise
+        if tally is None:
+            print("Interrupted before any work was begun.")
+            return 130
+        for line in summary(
+            tally, elapsed_s=night.elapsed_s, dest=dest, formats=settings.formats, interrupted=interrupted
+        ):
+            print(line)
+        if said := night.write_report(tally, interrupted=interrupted):
+            print(said)
     if interrupted:
         return 130
     return 0 if all_done(tally) else 1
@@ -218,19 +226,22 @@ def open_queue(settings: Settings) -> JobQueue:
     return queue
 
 
-def _work(request: Request, tally: Tally, engine: str, logs: Path, console: Console) -> None:
-    settings, source, dest = request.settings, request.source, request.dest
+def _work(request: Request, tally: Tally, night: Night, logs: Path, console: Console) -> None:
+    settings, source, dest, engine = request.settings, request.source, request.dest, night.engine
     queue = open_queue(settings)
     rates = tally.lengths.rates()
     n_workers = n_jobs(tally.scan.missing, rates, tally.job_s, settings.workers)
     heading = f"nightscribe: {settings.model} on {engine}, {count(n_workers, 'worker')}, {source} → {dest}"
     environment = to_environment(settings) | {"OMP_NUM_THREADS": str(settings.threads)}
+    director = request.director(queue, engine)
+    night.run_id = director.run_id
+    run = beginning("run", director, source=source, settings=settings, n_total=tally.n_total, n_workers=n_workers)
+    progressed = False
     with (
+        account(request.records, run, tally) as said,
         WorkerPool(n_workers, [str(source.absolute()), str(dest.absolute())], environment, logs) as pool,
         view(console, heading) as shown,
     ):
-        progressed = False
-        director = request.director(queue, engine)
         for event in director.direct(tally.scan.missing, rates=rates, job_s=tally.job_s, follow=True):
             match event:
                 case Settled():
@@ -242,8 +253,11 @@ def _work(request: Request, tally: Tally, engine: str, logs: Path, console: Cons
                 continue
             pool.look_after(progressed=progressed)
             progressed = False
-            tally.observe(request.records.activities(), time.monotonic())
+            activities = list(request.records.activities())
+            tally.observe(activities, time.monotonic())
+            night.observe(pool.names, activities, tally.heard_s)
             shown.show(tally)
+            said.tell(tally)
 
 
 def _expected_speed(scan: Scan, settings: Settings, engine: str) -> float:

@@ -35,8 +35,8 @@ def summary(
     yield from failures(tally, dest)
     if tally.flagged:
         yield f"Worth a look: {count(len(tally.flagged), 'transcript')}."
-        lines = [f"  {path}: {', '.join(flags)}" for path, flags in tally.flagged]
-        yield from _shortened(lines, dest / TRANSCRIPTS)
+        lines = [f"  {each.recording}: {', '.join(each.flags)}" for each in tally.flagged]
+        yield from shortened(lines, dest / TRANSCRIPTS)
     yield f"Transcripts: {dest} ({', '.join(formats)})"
 
 
@@ -57,7 +57,7 @@ def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
         yield f"Before: {'; '.join(done)}."
     if scan.being_written:
         yield f"Left for the next run, still being written: {count(len(scan.being_written), 'recording')}."
-        yield from _shortened([f"  {path}" for path in scan.being_written], None)
+        yield from shortened([f"  {path}" for path in scan.being_written], None)
 
 
 def failures(tally: Tally, dest: Path) -> Iterator[str]:
@@ -66,7 +66,7 @@ def failures(tally: Tally, dest: Path) -> Iterator[str]:
     if not failed:
         return
     yield f"Failed: {count(len(failed), 'recording')}."
-    yield from _shortened([f"  {path}: {reason}" for path, reason in failed], dest / FAILURES)
+    yield from shortened([f"  {path}: {reason}" for path, reason in failed], dest / FAILURES)
     if n_before := len(tally.scan.failed_before):
         yield f"  ({n_before:,} of these failed in an earlier run and were left alone; --retry-failed tries again.)"
 
@@ -83,7 +83,8 @@ def _failures(tally: Tally) -> list[tuple[str, str]]:
     ]
 
 
-def _shortened(lines: Sequence[str], rest: Path | None) -> Iterator[str]:
+def shortened(lines: Sequence[str], rest: Path | None) -> Iterator[str]:
+    """As many lines as a person reads, and where the rest is."""
     yield from lines[:SHOWN]
     if len(lines) > SHOWN:
         yield f"  … and {len(lines) - SHOWN:,} more" + (f", in {rest}" if rest else "")

@@ -1,18 +1,30 @@
 """How far a run is: counts and estimates, fed by the director's events, read by the views."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import nsmallest
+from typing import NamedTuple
 
 from director.backlog import PartStored, Settled
 from director.estimate import LengthEstimate
 from director.plan import JOB_S, LONGEST
 from director.scan import Scan
 from shared.activity import Activity
+from shared.names import output_key
 from shared.sources import Recording, Unreadable
 from shared.transcript import Failure, Flag
 
 STALE_AFTER_S = 300.0
+
+
+class Flagged(NamedTuple):
+    """A transcript that a person may want to look at."""
+
+    recording: str
+    flags: tuple[Flag, ...]
+    text: str
+    """Its text file in the destination."""
 
 
 @dataclass
@@ -25,7 +37,8 @@ class Tally:
     done: int = 0
     done_audio_s: float = 0.0
     failed: list[Failure] = field(default_factory=list)
-    flagged: list[tuple[str, tuple[Flag, ...]]] = field(default_factory=list)
+    flagged: list[Flagged] = field(default_factory=list)
+    languages: Counter[str] = field(default_factory=Counter)
     activities: list[Activity] = field(default_factory=list)
     working_since: float | None = None
 
@@ -52,8 +65,11 @@ class Tally:
         self.done += 1
         self.done_audio_s += result.decoded_s
         self.lengths.learn(recording.path, recording.size, result.decoded_s)
+        if result.language:
+            self.languages[result.language] += 1
         if result.flags:
-            self.flagged.append((recording.path, result.flags))
+            fmt = (*result.formats, "txt")[0]  # a record that another tool wrote may name none
+            self.flagged.append(Flagged(recording.path, result.flags, output_key(result.stem, fmt)))
 
     def store_part(self, stored: PartStored) -> None:
         """Count a slice of a recording that is not done with."""
@@ -118,3 +134,19 @@ class Tally:
         """Seconds until all is done, if it goes on like this."""
         speed, total_s = self.speed(now), self.total_s
         return (total_s - self.heard_s) / speed if speed and total_s is not None else None
+
+    def figures(self, now: float) -> dict[str, float | None]:
+        """All of that as `shared.activity.Run` has it."""
+        return {
+            "n_total": self.n_total,
+            "n_done": self.done,
+            "n_failed": self.n_settled - self.done,
+            "total_s": _tenths(self.total_s),
+            "heard_s": _tenths(self.heard_s),
+            "speed": _tenths(self.speed(now)),
+            "left_s": _tenths(self.left_s(now)),
+        }
+
+
+def _tenths(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)

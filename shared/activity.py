@@ -32,6 +32,9 @@ class Run(Frozen):
     endpoint: str | None = Field(description="Of the queue's server; None where the environment alone says it (AWS).")
     model: str
     engine: str
+    asked: dict[str, str] = Field(
+        default={}, description="Settings by which the same can be asked for again, as variables."
+    )
     n_workers: int | None = Field(description="None where workers come and go.")
     began_at: datetime
     updated_at: datetime

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from shared.activity import Activity
+from shared.activity import Activity, Run
 from shared.jobs import Job, Options, Slice
 from shared.sources import Recording
 from shared.transcript import Failure, Part, Segment, Transcript
@@ -86,6 +86,24 @@ def failure(recording: str = "talk.mp3", **changes: Any) -> Failure:
 def activity(recording: str = "talk.mp3", done_s: float = 0.0, **changes: Any) -> Activity:
     """What a worker says it is doing."""
     return Activity(**({"worker": "here-1", "recording": recording, "done_s": done_s, "updated_at": WHEN} | changes))
+
+
+def run_of(command: str = "run", **changes: Any) -> Run:
+    """A run that began at `WHEN`, of which nothing is done yet."""
+    values: dict[str, Any] = {
+        "id": "1",
+        "command": command,
+        "source": "/recordings",
+        "queue_name": "nightscribe.fifo",
+        "endpoint": "http://127.0.0.1:9",
+        "model": OPTIONS.model,
+        "engine": "faster-whisper",
+        "n_workers": 2,
+        "began_at": WHEN,
+        "updated_at": WHEN,
+        "n_total": 25,
+    }
+    return Run(**(values | changes))
 
 
 def recording(path: str = "talk.mp3", size: int = 10, mtime_ns: int | None = 1) -> Recording:

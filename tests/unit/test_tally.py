@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from making import WHEN, activity, failure, recording, transcript
+from making import WHEN, activity, failure, recording, run_of, transcript
 
 from director.backlog import Backlog, Missing, PartStored, Settled
 from director.estimate import LengthEstimate
@@ -143,9 +143,16 @@ def test_when_all_is_settled_the_total_is_what_was_heard(order: str) -> None:
 
 def test_flagged_transcripts_are_remembered() -> None:
     tally = tally_of(a=1, b=1)
-    done(tally, "a", 1, flags=(Flag.TRUNCATED,))
+    done(tally, "a", 1, flags=(Flag.TRUNCATED,), stem="a.mp3 (2)")
     done(tally, "b", 1)
-    assert tally.flagged == [("a.mp3", (Flag.TRUNCATED,))]
+    assert tally.flagged == [("a.mp3", (Flag.TRUNCATED,), "a.mp3 (2).txt")]
+
+
+def test_languages_are_counted_where_somebody_speaks() -> None:
+    tally = tally_of(a=1, b=1, c=1)
+    for name, language in (("a", "en"), ("b", None), ("c", "en")):
+        done(tally, name, 1, language=language)
+    assert tally.languages == {"en": 2}
 
 
 def test_slices_count_as_soon_as_they_are_stored_and_only_once() -> None:
@@ -182,6 +189,18 @@ def test_a_recording_that_is_gone_is_settled_without_a_transcript() -> None:
     tally.settle(Settled(next(iter(tally.scan.missing)), Unreadable("a.mp3", "It is no longer in the source.")))
     assert (tally.n_settled, tally.n_total, tally.failed) == (1, 2, [])
     assert [item.path for item in tally.scan.unreadable] == ["a.mp3"]
+
+
+def test_the_figures_of_a_run_are_those_that_its_record_has() -> None:
+    tally = tally_of(a=100, b=100, c=100)
+    tally.observe([], now=0)
+    done(tally, "a", 60.04)
+    failed(tally, "b")
+    tally.observe([activity("c.mp3", 12)], now=10)
+    told = run_of().model_copy(update=tally.figures(now=20))
+    assert (told.n_total, told.n_done, told.n_failed) == (3, 1, 1)
+    assert (told.total_s, told.heard_s, told.speed, told.left_s) == (120.1, 72.0, 7.2, 6.7)
+    assert tally_of(a=1).figures(now=0)["total_s"] is None
 
 
 def test_the_longest_are_told_with_their_lengths_as_far_as_they_are_known() -> None:

@@ -1,0 +1,55 @@
+"""Which queue brings work into a destination, and how it is reached from here."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nightscribe.account import is_live
+from nightscribe.local_queue import environment_of, only
+from shared.activity import Run
+from shared.errors import QueueError, RetryableError
+from shared.queue import JobQueue, connect
+from shared.settings import Settings
+
+WITHIN_S = 3.0  # somebody is waiting for the answer
+NAMING = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL", "LOCALSTACK_ENDPOINT", "LOCALSTACK_HOST")
+
+
+class NoQueue(QueueError):
+    """There is no queue to be looked at, for a reason that its sentence tells."""
+
+
+@contextmanager
+def reached(last: Run | None, settings: Settings) -> Iterator[JobQueue]:
+    """The queue of the last run into a destination: its own while it works, or the one that the environment names.
+
+    Raises: NoQueue: with a sentence, if there is none or it does not answer within seconds.
+    """
+    named = any(name in os.environ for name in NAMING) or "queue_name" in settings.model_fields_set
+    if last and last.command == "run" and last.endpoint and is_live(last):
+        with only(environment_of(last.endpoint)):
+            yield _found(last.queue_name, settings)
+    elif last and last.command == "run" and not named:
+        raise NoQueue("none now: the last run brought its own, which ended with it.")
+    else:
+        yield _found(queue_name(last, settings), settings)
+
+
+def queue_name(last: Run | None, settings: Settings) -> str:
+    """The one that is asked for, or else that of the last director."""
+    asked_for = "queue_name" in settings.model_fields_set or last is None or last.command == "run"
+    return settings.queue_name if asked_for or last is None else last.queue_name
+
+
+def _found(name: str, settings: Settings) -> JobQueue:
+    try:
+        queue = connect(
+            name,
+            visibility_timeout_s=settings.visibility_timeout_s,
+            max_receives=settings.max_receives,
+            patience_s=WITHIN_S,
+        )
+        queue.find()
+    except (QueueError, RetryableError) as error:
+        raise NoQueue(str(error)) from error
+    return queue

@@ -1,0 +1,173 @@
+"""Failures are put back: which of them, what the user is told, and what they are to type next."""
+
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from making import WHEN, failure, run_of
+
+from nightscribe.account import asked
+from nightscribe.cli import cli
+from nightscribe.retry import command_again, is_meant
+from shared.records import Records
+from shared.settings import load_settings
+from shared.store import FolderStore
+from shared.transcript import Failure, utc_now
+
+MEMORY = "It was begun 3 times and never finished: perhaps for lack of memory."
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    """A destination of a run in which three recordings failed."""
+    records = Records(FolderStore(tmp_path))
+    for failed in (
+        failure("2012/interview.mp3"),
+        failure("2012/talk.mp3", reason=MEMORY),
+        failure("2013/Talk [1].mp3", reason="It is empty (0 bytes)."),
+    ):
+        records.fail(failed)
+    records.put_run(run_of(ended_at=WHEN))
+    return records
+
+
+def call(dest: Path, *options: str) -> Result:
+    result = CliRunner().invoke(cli, ["retry", str(dest), *options])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def left(records: Records) -> list[str]:
+    return [each.recording for each in records.failures()]
+
+
+# Which
+
+
+@pytest.mark.parametrize(
+    ("names", "reasons", "meant"),
+    [
+        ((), (), True),
+        (("2012/*",), (), True),
+        (("*.mp3",), (), True),
+        (("TALK",), (), True),
+        (("talk.mp?",), (), False),
+        (("*/talk.mp?",), (), True),
+        (("2013", "2012"), (), True),
+        (("2013",), (), False),
+        ((), ("MEMORY",), True),
+        ((), ("empty", "memory"), True),
+        ((), ("empty",), False),
+        (("2012/*",), ("empty",), False),
+    ],
+)
+def test_failures_are_chosen_by_name_and_by_reason(
+    names: tuple[str, ...], reasons: tuple[str, ...], meant: bool
+) -> None:
+    failed: Failure = failure("2012/Talk.mp3", reason=MEMORY)
+    assert is_meant(failed, names, reasons) is meant
+
+
+def test_a_name_with_brackets_can_be_typed_as_it_is() -> None:
+    assert is_meant(failure("2013/Talk [1].mp3"), ("talk [1].mp3",), ())
+
+
+# What happens
+
+
+def test_all_are_put_back_and_named_with_their_reasons(records: Records, tmp_path: Path) -> None:
+    said = call(tmp_path).stdout.splitlines()
+    assert said[:4] == [
+        "Put back: 3 recordings.",
+        "  2012/interview.mp3: It holds text, not sound.",
+        f"  2012/talk.mp3: {MEMORY}",
+        "  2013/Talk [1].mp3: It is empty (0 bytes).",
+    ]
+    assert left(records) == []
+    assert call(tmp_path).stdout == "Nothing to put back: no recording failed that is meant.\n"
+
+
+def test_those_that_are_not_meant_stay(records: Records, tmp_path: Path) -> None:
+    call(tmp_path, "--name", "2012/*", "--reason", "memory")
+    assert left(records) == ["2012/interview.mp3", "2013/Talk [1].mp3"]
+
+
+def test_a_dry_run_lists_and_changes_nothing(records: Records, tmp_path: Path) -> None:
+    said = call(tmp_path, "--dry-run").stdout
+    assert said.startswith("Would be put back: 3 recordings.\n  2012/interview.mp3: ")
+    assert "type" not in said
+    assert len(left(records)) == 3
+
+
+def test_many_are_listed_as_far_as_a_person_reads(records: Records, tmp_path: Path) -> None:
+    for number in range(40):
+        records.fail(failure(f"more/{number}.mp3"))
+    said = call(tmp_path).stdout
+    assert "Put back: 43 recordings." in said
+    assert "  … and 23 more\n" in said
+    assert left(records) == []
+
+
+def test_an_interruption_in_the_middle_loses_nothing(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was put back is missing, and the others are still known to have failed."""
+    forgive = Records.forgive
+
+    def interrupted(self: Records, recording: str) -> None:
+        if recording.startswith("2012/talk"):
+            raise KeyboardInterrupt
+        forgive(self, recording)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Records, "forgive", interrupted)
+        assert CliRunner().invoke(cli, ["retry", str(tmp_path)]).exit_code == 130
+    assert left(records) == ["2012/talk.mp3", "2013/Talk [1].mp3"]
+    call(tmp_path)
+    assert left(records) == []
+
+
+# What comes next
+
+
+def test_the_command_to_type_is_that_of_the_run(records: Records, tmp_path: Path) -> None:
+    settings = load_settings(model="small", language="de", formats="txt,json", word_timestamps=True, line_chars=42)
+    records.put_run(run_of(source="/my recordings", asked=asked(settings)))
+    options = "--model small --language de --formats txt,json --word-timestamps"
+    assert call(tmp_path).stdout.endswith(f"nightscribe run '/my recordings' {tmp_path} {options}\n")
+
+
+def test_the_command_to_type_is_understood(tmp_path: Path) -> None:
+    """Every option that it may have is one of the command's."""
+    settings = load_settings(model="small", language="de", queue_name="mine.fifo", word_timestamps=True)
+    for command in ("run", "director"):
+        words = shlex.split(command_again(run_of(command, source="/my recordings", asked=asked(settings)), tmp_path))
+        above = click.Context(cli, **cli.context_settings)
+        context = cli.commands[command].make_context(command, words[2:], parent=above)
+        assert context.params["model"] == "small"
+        assert context.params["word_timestamps"] is True
+        assert str(context.params["source"]) == "/my recordings"
+        assert context.params.get("queue_name") == ("mine.fifo" if command == "director" else None)
+
+
+def test_a_run_at_work_is_said_not_to_look_again(records: Records, tmp_path: Path) -> None:
+    records.put_run(run_of(updated_at=utc_now()))
+    assert "A run is at work that will not look at them again. When it has ended, type:" in call(tmp_path).stdout
+
+
+def test_where_no_run_has_said_anything_the_next_one_does_them(records: Records, tmp_path: Path) -> None:
+    records.store.delete(".nightscribe/run.json")
+    result = call(tmp_path)
+    assert "the next `nightscribe run` or `nightscribe director` does them" in result.stdout
+    assert left(records) == []
+
+
+def test_a_fleet_whose_queue_is_not_reached_is_told_what_to_type(records: Records, tmp_path: Path) -> None:
+    """They are put back all the same."""
+    records.put_run(run_of("director", source=str(tmp_path)))
+    result = call(tmp_path)
+    assert "What was set aside on the queue cannot be looked at: " in result.stderr
+    assert result.stdout.splitlines()[-1].endswith(f"nightscribe director {tmp_path} {tmp_path}")
+    assert left(records) == []

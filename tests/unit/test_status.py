@@ -1,0 +1,432 @@
+"""How things stand, from what a destination holds to the lines that a person reads. No queue is asked here."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from making import WHEN, activity, failure, job, run_of, slice_of, transcript
+from rich.console import Console
+
+from director.backlog import Backlog
+from director.estimate import LengthEstimate
+from director.scan import Scan
+from nightscribe.account import LIVE_S, account, is_live
+from nightscribe.cli import cli
+from nightscribe.status import QueuedJob, QueueState, Status, Working, _queued, gather
+from nightscribe.status_view import LISTED, LISTED_LIVE, lines, render
+from nightscribe.tally import Tally
+from nightscribe.watch import EVERY_S, follow
+from shared.activity import Run
+from shared.names import TRANSCRIPTS
+from shared.peek import Peeked, from_localstack, from_ministack
+from shared.records import Records
+from shared.settings import Settings
+from shared.store import FolderStore
+from shared.transcript import utc_now
+
+LATER = WHEN + timedelta(minutes=10)
+SETTINGS = Settings()
+
+
+def queued(*recordings: str, waiting: bool = True, receive_count: int = 0, **changes: Any) -> QueuedJob:
+    return QueuedJob(message="m", recordings=recordings, waiting=waiting, receive_count=receive_count, **changes)
+
+
+def queue_of(*jobs: QueuedJob, **changes: Any) -> QueueState:
+    n_waiting = sum(job.waiting for job in jobs)
+    values: dict[str, Any] = {
+        "name": "nightscribe.fifo",
+        "server": "http://queue:4566",
+        "n_waiting": n_waiting,
+        "n_held": len(jobs) - n_waiting,
+        "n_set_aside": 0,
+        "jobs": jobs,
+    }
+    return QueueState(**(values | changes))
+
+
+def status_of(**changes: Any) -> Status:
+    values: dict[str, Any] = {
+        "dest": "/texts",
+        "at": LATER,
+        "live": False,
+        "run": None,
+        "queue": None,
+        "workers": (),
+        "n_done": 0,
+        "n_failed": len(changes.get("failures", ())),
+        "failures": (),
+    }
+    return Status(**(values | changes))
+
+
+def said(**changes: Any) -> str:
+    return "\n".join(lines(status_of(**changes)))
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    """An empty destination."""
+    return Records(FolderStore(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A clock on the wall that shows the same everywhere."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+# What a run says of itself
+
+
+def tally() -> Tally:
+    return Tally(Scan(missing=Backlog()), LengthEstimate())
+
+
+def test_a_run_is_told_of_from_its_beginning_to_its_end(records: Records) -> None:
+    with account(records, run_of(), tally()):
+        begun = records.last_run()
+        assert begun
+        assert (begun.ended_at, begun.n_total) == (None, 0)
+        assert is_live(begun)
+    ended = records.last_run()
+    assert ended
+    assert ended.ended_at
+    assert not ended.interrupted
+    assert not is_live(ended)
+
+
+def test_a_run_that_breaks_off_says_so(records: Records) -> None:
+    with pytest.raises(KeyboardInterrupt), account(records, run_of(), tally()):
+        raise KeyboardInterrupt
+    ended = records.last_run()
+    assert ended
+    assert (ended.interrupted, ended.left_s) == (True, None)
+
+
+def test_a_run_is_written_down_every_few_seconds_at_most(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("nightscribe.account.time.monotonic", lambda: now[0])
+    written: list[Run] = []
+    monkeypatch.setattr(records, "put_run", written.append)
+    with account(records, run_of(), tally()) as account_of:
+        for _ in range(10):
+            now[0] += 0.5
+            account_of.tell(tally())
+    assert len(written) == 1 + 2 + 1
+
+
+def test_a_destination_that_takes_nothing_does_not_end_a_run(tmp_path: Path) -> None:
+    with account(Records(FolderStore(tmp_path / "gone")), run_of(), tally()) as account_of:
+        account_of.tell(tally())
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_run_that_was_not_heard_of_for_long_is_no_more() -> None:
+    """It was killed, or its machine was."""
+    assert is_live(run_of(), WHEN + timedelta(seconds=LIVE_S - 1))
+    assert not is_live(run_of(), WHEN + timedelta(seconds=LIVE_S + 1))
+    assert not is_live(run_of(ended_at=WHEN), WHEN)
+
+
+# Gathering
+
+
+def test_what_is_done_and_what_failed_is_counted_in_folders_below_too(records: Records, tmp_path: Path) -> None:
+    for name in ("a.mp3", "2012/b.mp3", "2012/05/c.mp3"):
+        records.finish(transcript(recording=name, stem=name), ())
+    records.fail(failure("2012/old.mp3"))
+    records.fail(failure("new.mp3", failed_at=LATER))
+    status = gather(tmp_path, SETTINGS)
+    assert (status.n_done, status.n_failed) == (3, 2)
+    assert [each.recording for each in status.failures] == ["new.mp3", "2012/old.mp3"]
+
+
+def test_only_so_many_failures_are_read_and_all_are_counted(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightscribe.status.FAILURES_READ", 3)
+    for number in range(5):
+        records.fail(failure(f"{number}.mp3"))
+    status = gather(tmp_path, SETTINGS)
+    assert (len(status.failures), status.n_failed) == (3, 5)
+
+
+def test_a_record_that_is_damaged_is_counted_and_costs_nothing_else(records: Records, tmp_path: Path) -> None:
+    records.fail(failure("good.mp3"))
+    records.store.put(".nightscribe/failures/bad.mp3.json", b"{")
+    records.store.put(".nightscribe/run.json", b"nonsense")
+    status = gather(tmp_path, SETTINGS)
+    assert status.run is None
+    assert [each.recording for each in status.failures] == ["good.mp3"]
+
+
+def test_counting_reads_no_record(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be a million of them."""
+    records.finish(transcript(), ())
+    records.store.put(f"{TRANSCRIPTS}not/a/record.txt", b"")
+    for read in ("get", "ends"):
+        monkeypatch.setattr(FolderStore, read, lambda *_: pytest.fail("a record was read"))
+    assert records.count(TRANSCRIPTS) == 1
+    assert records.count(".nightscribe/nothing/") == 0
+
+
+def test_workers_that_a_run_left_behind_are_not_at_work(records: Records, tmp_path: Path) -> None:
+    records.report(activity(worker="dead"))
+    records.put_run(run_of(ended_at=LATER))
+    assert gather(tmp_path, SETTINGS).workers == ()
+    records.report(activity(worker="new", updated_at=LATER + timedelta(seconds=5)))
+    [working] = gather(tmp_path, SETTINGS, now=LATER + timedelta(seconds=65)).workers
+    assert (working.worker, working.silent_s) == ("new", 60)
+
+
+def test_the_queue_of_a_run_that_is_over_is_not_looked_for(records: Records, tmp_path: Path) -> None:
+    records.put_run(run_of(ended_at=LATER))
+    status = gather(tmp_path, SETTINGS)
+    assert status.queue is None
+    assert status.no_queue == "none now: the last run brought its own, which ended with it."
+
+
+def test_the_queue_of_a_run_that_does_not_answer_costs_a_sentence(records: Records, tmp_path: Path) -> None:
+    records.put_run(run_of(endpoint="http://127.0.0.1:9", updated_at=utc_now()))
+    records.fail(failure())
+    status = gather(tmp_path, SETTINGS)
+    assert (status.live, status.queue, status.n_failed) == (True, None, 1)
+    assert status.no_queue
+    assert status.no_queue.startswith("The queue server does not answer")
+
+
+# What servers answer
+
+
+def test_answers_of_both_servers_are_read_alike() -> None:
+    """An empty list, a list of one and a list are three different things where an answer was XML once."""
+    ministack = {"MessageId": "1", "Body": "b", "ReceiveCount": 2, "IsVisible": False}
+    attributes = [
+        {"Name": "ApproximateReceiveCount", "Value": "2"},
+        {"Name": "IsVisible", "Value": "false"},
+        {"Name": "IsDelayed", "Value": "false"},
+    ]
+    localstack = {"MessageId": "1", "Body": "b", "Attribute": attributes}
+
+    def result(messages: object) -> dict[str, Any]:
+        return {"ReceiveMessageResponse": {"ReceiveMessageResult": messages}}
+
+    read = list(from_ministack({"messages": {"0": {"us-east-1": {"url": [ministack]}}}}))
+    assert len(read) == 1
+    assert read == list(from_localstack(result({"Message": localstack})))
+    assert read == list(from_localstack(result({"Message": [localstack]})))
+    for nothing in (None, {}, {"Message": None}, {"Message": []}):
+        assert list(from_localstack(result(nothing))) == []
+    assert list(from_ministack({"messages": {}})) == []
+
+
+# The lines
+
+
+def test_a_run_at_work_says_how_far_how_fast_and_how_long_yet() -> None:
+    run = run_of(n_done=5, n_failed=1, heard_s=1080, total_s=2220, speed=36.1, left_s=32)
+    assert said(live=True, run=run).splitlines()[:3] == [
+        "/recordings → /texts (tiny.en on faster-whisper, 2 workers)",
+        "A run is at work, begun on 29 Feb at 23:59.",
+        "6 of 25 recordings · 18 min of about 37 min of sound · 36.1 × real time · about 32 s left · 1 failed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("run", "line"),
+    [
+        (run_of(), "The last run broke off: it was last heard of on 29 Feb at 23:59."),
+        (
+            run_of(ended_at=LATER, n_done=20, n_failed=5),
+            "The last run ended at 00:09, after 10 min; 20 of 25 recordings done, 5 failed.",
+        ),
+        (
+            run_of(ended_at=LATER, interrupted=True, n_done=3),
+            "The last run was interrupted at 00:09; 3 of 25 recordings done.",
+        ),
+        (
+            run_of("director", ended_at=LATER, interrupted=True),
+            "The last director was interrupted at 00:09, before all of 25 recordings were queued.",
+        ),
+        (run_of("director", ended_at=LATER), "The last director had queued 25 recordings at 00:09."),
+    ],
+)
+def test_what_became_of_the_last_run_is_told(run: Run, line: str) -> None:
+    assert line in said(run=run).splitlines()
+
+
+def test_a_destination_of_an_older_version_is_shown_without_its_run() -> None:
+    text = said(n_done=1200, no_queue="The queue's address is not complete.")
+    assert "No run into /texts has said anything of itself." in text
+    assert "Done         1,200 recordings" in text
+    assert "Queue        The queue's address is not complete." in text
+
+
+def test_what_waits_is_named_in_the_order_of_the_queue() -> None:
+    queue = queue_of(
+        queued("taken.mp3", waiting=False, receive_count=1),
+        queued("long.mp3", slice=2, n_slices=5),
+        queued("a.mp3", "b.mp3", "c.mp3", receive_count=1),
+        queued(),
+        n_set_aside=1,
+    )
+    assert said(queue=queue).splitlines()[2:7] == [
+        "Queued       3 jobs with 4 recordings on nightscribe.fifo at http://queue:4566; 1 more taken",
+        "             long.mp3 (slice 2 of 5)",
+        "             a.mp3 and 2 more · try 2",
+        "             a message that is no job of this version",
+        "Set aside    1 job, for the next director or `retry` to look at",
+    ]
+
+
+def test_amazons_queue_tells_only_how_many() -> None:
+    queue = queue_of(jobs=None, server=None, n_waiting=1200, n_held=3)
+    assert "Queued       1,200 jobs on nightscribe.fifo; 3 more taken" in said(queue=queue)
+
+
+def test_of_a_long_queue_the_beginning_is_shown() -> None:
+    text = said(queue=queue_of(*(queued(f"{n}.mp3") for n in range(LISTED + 7))))
+    assert f"             {LISTED - 1}.mp3\n             … and 7 more jobs\n" in text
+
+
+def test_each_worker_says_what_it_does_and_how_far_it_is() -> None:
+    def working(**changes: Any) -> Working:
+        changes = {"silent_s": 1.0, **changes}
+        return Working(**activity("a.mp3", done_s=250).model_dump() | changes)
+
+    workers = (
+        working(),
+        working(slice_s=600.0, receive_count=2, n_recordings=12),
+        working(silent_s=150.0),
+    )
+    assert said(workers=workers).splitlines()[1:4] == [
+        "In progress  here-1: a.mp3, 4 min 10 s done",
+        "             here-1: a.mp3, 4 min 10 s of 10 min done · of a job of 12 recordings · try 2",
+        "             here-1: a.mp3, 4 min 10 s done · silent for 2 min 30 s",
+    ]
+
+
+def test_few_failures_are_listed_and_many_are_grouped_by_reason() -> None:
+    few = tuple(failure(f"{n}.mp3") for n in range(LISTED))
+    assert said(failures=few).count("It holds text, not sound.") == LISTED
+    many = (*few, failure("zero.mp3", reason="It is empty (0 bytes)."))
+    assert said(failures=many).splitlines()[-4:-1] == [
+        f"Failed       {LISTED + 1} recordings",
+        f"             0.mp3 and {LISTED - 1} more: It holds text, not sound.",
+        "             zero.mp3: It is empty (0 bytes).",
+    ]
+    different = tuple(failure(f"{n}.mp3", reason=f"Reason {n}.") for n in range(LISTED + 2))
+    assert "… and 2 other reasons, in /texts/.nightscribe/failures/" in said(failures=different)
+
+
+def test_the_live_view_fits_a_small_screen_whatever_it_holds() -> None:
+    many = tuple(failure(f"{n}.mp3", reason=f"Reason {n} " * 20) for n in range(50))
+    queue = queue_of(*(queued(f"[bold]{n} " * 20) for n in range(50)))
+    console = Console(width=80, height=24, force_terminal=True)
+    with console.capture() as captured:
+        console.print(render(status_of(live=True, run=run_of(total_s=10), failures=many, queue=queue)))
+    shown = captured.get().splitlines()
+    assert len(shown) < 24
+    assert "[bold]" in captured.get()
+    assert sum("Reason" in line for line in shown) == LISTED_LIVE
+
+
+# Watching
+
+
+class Scene:
+    """What is seen one look after the other, and then Ctrl-C."""
+
+    def __init__(self, *statuses: Status) -> None:
+        self._statuses = list(statuses[1:])
+        self.shown: list[Status] = []
+        self.slept_s: list[float] = []
+        self.end, self.is_over = follow(statuses[0], self._look, self.shown.append, sleep=self.slept_s.append)
+
+    def _look(self) -> Status:
+        if not self._statuses:
+            raise KeyboardInterrupt
+        return self._statuses.pop(0)
+
+
+def test_watching_ends_with_the_run() -> None:
+    live, over = status_of(live=True, run=run_of()), status_of(run=run_of(ended_at=LATER))
+    scene = Scene(live, live, over, live)
+    assert scene.shown == [live, live, over]
+    assert (scene.end, scene.is_over) == (over, True)
+    assert min(scene.slept_s) >= EVERY_S
+
+
+def test_a_run_may_begin_and_end_between_two_looks() -> None:
+    over = status_of(run=run_of(ended_at=LATER + timedelta(seconds=1)))
+    assert Scene(status_of(), status_of(), over, over).shown == [status_of(), status_of(), over]
+
+
+def test_watching_goes_on_where_no_run_is_at_work_until_it_is_interrupted() -> None:
+    """Workers elsewhere come and go, and a run may yet begin."""
+    idle, queueing = status_of(run=run_of(ended_at=WHEN)), status_of(live=True, run=run_of("director"))
+    scene = Scene(idle, queueing, idle, idle)
+    assert scene.shown == [idle, queueing, idle, idle]
+    assert (scene.end, scene.is_over) == (idle, False)
+
+
+# The command
+
+
+def test_json_has_everything_under_names_that_stay(records: Records, tmp_path: Path) -> None:
+    records.fail(failure())
+    records.put_run(run_of(ended_at=LATER))
+    result = CliRunner().invoke(cli, ["status", str(tmp_path), "--json"])
+    assert result.exit_code == 1
+    status = json.loads(result.stdout)
+    assert set(status) == {
+        *("version", "dest", "at", "live", "run", "queue", "no_queue", "workers"),
+        *("n_done", "n_failed", "failures"),
+    }
+    assert status["run"]["n_total"] == 25
+    assert status["failures"][0]["reason"] == "It holds text, not sound."
+
+
+def test_where_nothing_failed_the_status_is_good_and_plain(records: Records, tmp_path: Path) -> None:
+    records.put_run(run_of(ended_at=LATER, n_done=25))
+    result = CliRunner().invoke(cli, ["status", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+    assert "25 of 25 recordings done" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["status", "retry"])
+def test_a_folder_that_is_no_destination_is_refused(tmp_path: Path, command: str) -> None:
+    for folder, why in ((tmp_path / "nowhere", "does not exist"), (tmp_path, "holds no records of nightscribe")):
+        result = CliRunner().invoke(cli, [command, str(folder)])
+        assert result.exit_code == 2
+        assert why in result.stderr
+
+
+def test_what_is_in_a_message_is_told_by_its_slices() -> None:
+    cuts = (600.0, 1200.0)
+    each = [
+        _queued(Peeked("m", body, 1, True))
+        for body in (
+            job(slice_of("a.mp3"), slice_of("b.mp3")).to_message(),
+            job(slice_of("long.mp3", cuts=cuts, index=1)).to_message(),
+            job(slice_of("long.mp3", cuts=cuts, index=2)).to_message(),
+            "not ours",
+        )
+    ]
+    assert [(q.recordings, q.slice, q.n_slices, q.slice_s) for q in each] == [
+        (("a.mp3", "b.mp3"), None, 1, None),
+        (("long.mp3",), 2, 3, 600.0),
+        (("long.mp3",), 3, 3, None),
+        ((), None, 1, None),
+    ]
