@@ -1,0 +1,90 @@
+"""A run on this machine from its beginning to the report of it."""
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from nightscribe.page import page
+from nightscribe.report import report
+from nightscribe.summary import all_done
+from nightscribe.tally import Tally
+from nightscribe.timeline import Sightings
+from shared.activity import Activity
+from shared.errors import RetryableError
+from shared.names import REPORT, REPORT_PAGE
+from shared.settings import Settings
+from shared.store import FolderStore
+from shared.transcript import utc_now
+from worker.lease import lease_clock
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Night:
+    """What its report will be made of, apart from the tally."""
+
+    source: Path
+    dest: Path
+    settings: Settings
+    engine: str
+    run_id: str | None = None
+    """Known once its work begins."""
+    began_at: datetime = field(default_factory=utc_now)
+
+    def __post_init__(self) -> None:
+        self._began_s = time.monotonic()
+        # The night of a machine that slept for an hour of it is an hour longer.
+        self._sightings = Sightings(lease_clock())
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long it has been at work."""
+        return time.monotonic() - self._began_s
+
+    def observe(self, workers: Sequence[str], activities: Iterable[Activity], heard_s: float) -> None:
+        """See `Sightings.observe`."""
+        self._sightings.observe(lease_clock(), workers, activities, heard_s)
+
+    def write_report(self, tally: Tally, *, interrupted: bool = False, stopped: str | None = None) -> str:
+        """Write what came of it, and give a sentence on where that is.
+
+        A run without any work leaves the report of the night before it as it is, and a report that cannot be written
+        does no harm to anything else.
+        """
+        store, place = FolderStore(self.dest), self.dest / REPORT_PAGE
+        try:
+            there = place.exists()
+            if self.run_id is None and (there or all_done(tally)):
+                return f"Last report: {place}" if there else ""
+            made = report(
+                tally,
+                self._sightings.drawn(self.began_at, lease_clock()),
+                run=self.run_id,
+                began_at=self.began_at,
+                ended_at=utc_now(),
+                elapsed_s=self.elapsed_s,
+                interrupted=interrupted,
+                stopped=stopped,
+                source=self.source,
+                dest=self.dest,
+                settings=self.settings,
+                engine=self.engine,
+            )
+            store.put(REPORT, made.model_dump_json().encode())
+            store.put(REPORT_PAGE, page(made).encode(errors="replace"))
+        except RetryableError as error:
+            log.warning("report.unwritten", why=str(error))
+            print(f"The report could not be written. {error}", file=sys.stderr)
+        except Exception as error:
+            # Whatever is wrong with a report, the night was as good as it was.
+            log.exception("report.failed")
+            print(f"The report could not be made: {error}", file=sys.stderr)
+        else:
+            return f"Report: {place}"
+        return ""

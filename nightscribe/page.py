@@ -1,0 +1,236 @@
+"""The report as a page for the morning: one file that loads and runs nothing, whatever recordings are called."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from datetime import tzinfo
+from heapq import nsmallest
+from html import escape
+from importlib.resources import files
+from re import sub
+from string import Template
+from typing import TypeVar
+from urllib.parse import quote
+
+from nightscribe.plot import plot
+from nightscribe.report import Failed, Report, Suspicious
+from nightscribe.words import count, duration
+from shared.jobs import RECORDS_FOLDER
+from shared.languages import LANGUAGES
+from shared.names import REPORT
+from shared.settings import Settings
+from shared.transcript import Flag
+
+SHOWN = 300  # rows of a list; a page with all of a bad night's would not open
+GROUPS = 30  # in which they are shown
+REPORT_NAME = REPORT.rpartition("/")[2]
+
+# The most telling first.
+MEANINGS = {
+    Flag.TRUNCATED: "less sound could be decoded than the file says it holds",
+    Flag.REPETITION: "the same words over and over",
+    Flag.LOW_CONFIDENCE: "the model was not sure of what it heard",
+    Flag.LANGUAGE_UNSURE: "the detected language may be wrong",
+    Flag.LANGUAGE_CHANGES: "more than one language is spoken",
+    Flag.CHANNELS_CANCEL: "one channel is the other inverted; only one of them was listened to",
+    Flag.NO_SPEECH: "nobody is heard to speak; the transcript is empty on purpose",
+}
+CONTROLS = {code: 0x2400 + code for code in range(32)} | {127: 0x2421}  # pictures of them
+
+_Item = TypeVar("_Item", Failed, Suspicious)
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+def page(report: Report, zone: tzinfo | None = None) -> str:
+    """HTML, with the times of day of a zone; None is that of this machine."""
+    template = Template(files("nightscribe").joinpath("page.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=_text(f"nightscribe: {_headline(report)}"),
+        state="bad" if report.stopped else "some" if report.totals.failed or report.totals.left else "good",
+        headline=_text(_headline(report)),
+        when=_when(report, zone),
+        folders=f"<bdi>{_text(report.source)}</bdi> → <bdi>{_text(report.dest)}</bdi>",
+        stopped=f'<p class="stopped">It could not go on: {_text(report.stopped)}</p>' if report.stopped else "",
+        tiles="".join(_tiles(report)),
+        left=_left(report),
+        timeline=_timeline(report, zone),
+        failures="".join(_failures(report, zone)),
+        suspicious="".join(_suspicious(report)),
+        details="".join(_details(report)),
+        json=REPORT_NAME,
+    )
+
+
+def _headline(report: Report) -> str:
+    totals = report.totals
+    if report.interrupted or report.stopped:
+        how = "Stopped" if report.stopped else "Interrupted"
+        return f"{how} with {totals.done:,} of {count(totals.recordings, 'recording')} done"
+    if totals.failed:
+        return f"{count(totals.done, 'recording')} done, {totals.failed:,} failed"
+    return f"All done: {count(totals.done, 'recording')}"
+
+
+def _when(report: Report, zone: tzinfo | None) -> str:
+    began, ended = report.began_at.astimezone(zone), report.ended_at.astimezone(zone)
+    until = f"{ended:%H:%M}" if ended.date() == began.date() else f"{ended:%A} {ended:%H:%M}"
+    offset, name = f"{ended:%z}", ended.tzname() or ""
+    known = f"{name}, " if name.isalpha() and name != "UTC" else ""  # some zones are called +07
+    day = f"{began:%A} {began.day} {began:%B %Y}"
+    return _text(f"{day}, {began:%H:%M} to {until} ({known}UTC{offset[:3]}:{offset[3:5]})")
+
+
+def _tiles(report: Report) -> Iterator[str]:
+    totals = report.totals
+    yield _tile("done", f"{totals.done:,}")
+    if totals.failed:
+        yield _tile("failed", f"{totals.failed:,}", "#failed")
+    if totals.left:
+        yield _tile("left", f"{totals.left:,}")
+    if report.suspicious:
+        yield _tile("worth a look", f"{len(report.suspicious):,}", "#suspicious")
+    hours = totals.audio_s / 3600
+    yield _tile("of sound", duration(totals.audio_s) if hours < 1000 else f"{hours:,.0f} h")
+    yield _tile("start to end", duration(report.elapsed_s))
+    yield _tile("real time", f"{totals.speed:.1f} ×")
+
+
+def _tile(label: str, value: str, link: str = "") -> str:
+    inside = f"<strong>{value}</strong> {label}"
+    return f'<li><a href="{link}">{inside}</a></li>' if link else f"<li>{inside}</li>"
+
+
+def _timeline(report: Report, zone: tzinfo | None) -> str:
+    if not report.time_line.lanes:
+        return ""
+    return (
+        "<section><h2>Time line</h2>"
+        + plot(report.time_line, zone, report.totals.speed)
+        + '<p class="legend"><i class="busy"></i> at work <i class="idle"></i> waiting or loading a model '
+        + "<b>✕</b> died and was started again</p></section>"
+    )
+
+
+def _left(report: Report) -> str:
+    if not report.totals.left:
+        return ""
+    left = count(report.totals.left, "recording")
+    return f"<p>{left} left. The same command goes on with them:</p><pre>{_text(report.run_command)}</pre>"
+
+
+def _failures(report: Report, zone: tzinfo | None) -> Iterator[str]:
+    if not report.failures:
+        return
+    yield f'<section id="failed"><h2>Failed <small>{len(report.failures):,}</small></h2>'
+    if report.retry_command:
+        choose = "<code>--name</code> and <code>--reason</code> choose some"
+        yield f"<p>When the cause is mended, try them again ({choose}):</p>"
+        yield f"<pre>{_text(report.retry_command)}<br>{_text(report.run_command)}</pre>"
+    else:
+        yield f"<p>The next run looks at them again:</p><pre>{_text(report.run_command)}</pre>"
+    source = _source(report)
+
+    def row(failed: Failed) -> str:
+        said = "" if _kind(failed) == failed.reason else f"<small>{_text(failed.reason)}</small>"
+        tries = "" if failed.attempts is None else f"{failed.attempts} ×" if failed.attempts > 1 else ""
+        when = f"{failed.failed_at.astimezone(zone):%a %H:%M}" if failed.failed_at else ""
+        earlier = f'<mark title="{when}">earlier run</mark>' if failed.earlier else when
+        name = f'<a href="{source}/{_link(failed.recording)}"><bdi>{_text(failed.recording)}</bdi></a>'
+        return f"<tr><td>{name} {said}</td><td>{tries}</td><td>{earlier}</td></tr>"
+
+    yield from _grouped(report.failures, _kind, row, _text, lambda _, n: -n)
+    yield "</section>"
+
+
+def _suspicious(report: Report) -> Iterator[str]:
+    if not report.suspicious:
+        return
+    yield f'<section id="suspicious"><h2>Worth a look <small>{len(report.suspicious):,}</small></h2>'
+    source = _source(report)
+
+    def row(suspicious: Suspicious) -> str:
+        return (
+            f'<tr><td><a href="../{_link(suspicious.text)}"><bdi>{_text(suspicious.recording)}</bdi></a></td>'
+            f'<td><a class="quiet" href="{source}/{_link(suspicious.recording)}">listen</a></td></tr>'
+        )
+
+    yield from _grouped(
+        report.suspicious, lambda each: each.flags, row, _flags, lambda flags, _: min(map(list(MEANINGS).index, flags))
+    )
+    yield "</section>"
+
+
+def _flags(flags: tuple[Flag, ...]) -> str:
+    """What a transcript is suspected of, as a heading."""
+    meaning = "; ".join(MEANINGS[flag] for flag in flags)
+    return f'{_text(", ".join(flags).capitalize())} <span class="meaning">{_text(meaning)}</span>'
+
+
+def _kind(failed: Failed) -> str:
+    """Its reason without the names that make it one of its kind."""
+    reason = failed.reason.replace(repr(failed.recording), "It", 1)
+    return sub(r"(?<!\w)'[^']+'(?!\w)", "…", reason)
+
+
+def _grouped(
+    items: Sequence[_Item],
+    key: Callable[[_Item], _Key],
+    row: Callable[[_Item], str],
+    heading: Callable[[_Key], str],
+    order: Callable[[_Key, int], int],
+) -> Iterator[str]:
+    """Tables, one for each kind; what is too much for a page is counted.
+
+    Args: order: what a kind with so many items is sorted by.
+    """
+    groups: dict[_Key, list[_Item]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    first = nsmallest(GROUPS, groups, key=lambda each: order(each, len(groups[each])))
+    for each in first:
+        group = groups[each]
+        shown = nsmallest(SHOWN // len(first), group, key=lambda item: item.recording)
+        rows = "".join(map(row, shown))
+        yield f"<h3>{heading(each)} <small>{len(group):,}</small></h3><table>{rows}</table>"
+        yield _more(len(group) - len(shown), "more")
+    yield _more(len(items) - sum(len(groups[each]) for each in first), "of other kinds")
+
+
+def _more(n: int, what: str) -> str:
+    if not n:
+        return ""
+    return f'<p class="more">… and {n:,} {what}, in <a href="{REPORT_NAME}">{REPORT_NAME}</a></p>'
+
+
+def _details(report: Report) -> Iterator[str]:
+    settings = Settings.model_fields
+    yield _detail("Model", f"{report.model} on {report.engine}, {count(len(report.time_line.lanes), 'worker')}")
+    for name, value in report.options.items():
+        if name not in ("model", "engine") and (name == "formats" or value != settings[name].default):
+            said = ", ".join(value) if isinstance(value, tuple) else "yes" if value is True else str(value)
+            yield _detail(name.replace("_", " ").capitalize(), said)
+    if report.languages:
+        spoken = (f"{LANGUAGES.get(code, code).title()} {n:,}" for code, n in report.languages.items())
+        yield _detail("Languages", " · ".join(spoken))
+    for note in report.notes:
+        name, _, said = note.partition(": ")
+        yield _detail(name if said else "", said or note)
+
+
+def _detail(name: str, said: str) -> str:
+    return f"<dt>{_text(name)}</dt><dd>{_text(said)}</dd>"
+
+
+def _source(report: Report) -> str:
+    """Where the recordings are, seen from the page."""
+    return _link(os.path.relpath(report.source, f"{report.dest}/{RECORDS_FOLDER}"))
+
+
+def _text(said: str) -> str:
+    """As HTML shows it: nothing in it is a tag, and no invisible character of a name is lost."""
+    return escape(said.translate(CONTROLS))
+
+
+def _link(path: str) -> str:
+    """As a link needs it; `%`, `#` and `?` are letters of a name like any other."""
+    return quote(os.fsencode(path))

@@ -1,0 +1,157 @@
+"""What came of a run, whole: `report.json` is a dump of it, and the page is made from it. Pure."""
+
+import os
+import shlex
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from nightscribe.summary import before
+from nightscribe.tally import Tally
+from nightscribe.timeline import TimeLine
+from shared.jobs import Format, Frozen
+from shared.settings import TEXTS, WORDS, Settings
+from shared.transcript import Failure, Flag
+
+
+class Failed(Frozen):
+    """A recording without a transcript."""
+
+    recording: str
+    reason: str
+    attempts: int | None = Field(default=None, description="None where it could not even be looked at.")
+    failed_at: datetime | None = None
+    worker: str | None = None
+    earlier: bool = Field(default=False, description="It failed in an earlier run and was left alone.")
+
+
+class Suspicious(Frozen):
+    """A transcript that a person may want to look at."""
+
+    recording: str
+    flags: tuple[Flag, ...]
+    text: str = Field(description="Its text file: path in the destination.")
+
+
+class Totals(Frozen):
+    """A run in numbers."""
+
+    recordings: int = Field(description="That were missing when it began.")
+    done: int
+    failed: int = Field(description="Recordings without a transcript, those of earlier runs included.")
+    left: int = Field(description="Not done when it ended.")
+    audio_s: float = Field(description="Sound in those that were done.")
+    speed: float = Field(description="Seconds of sound a second, from the beginning to the end of the run.")
+    done_before: int = Field(description="Recordings that had their transcripts already.")
+
+
+class Report(Frozen):
+    """A run from its beginning to its end."""
+
+    version: Literal[1] = 1
+    run: str | None = Field(description="Its id; None if it ended before anything was queued.")
+    began_at: datetime
+    ended_at: datetime
+    elapsed_s: float
+    interrupted: bool
+    stopped: str | None = Field(description="Why it could not go on, where that ended it.")
+    source: str
+    dest: str
+    model: str
+    engine: str
+    options: dict[str, str | int | bool | tuple[Format, ...]] = Field(description="The settings of words and texts.")
+    totals: Totals
+    languages: dict[str, int] = Field(description="Recordings by the language spoken, the most frequent first.")
+    notes: tuple[str, ...] = Field(description="What was found done, and what was done without transcribing.")
+    run_command: str = Field(description="Does what is left, with the same options.")
+    retry_command: str | None = Field(description="To be said before it, so that what failed is tried again.")
+    time_line: TimeLine
+    failures: tuple[Failed, ...]
+    suspicious: tuple[Suspicious, ...]
+
+
+def report(
+    tally: Tally,
+    time_line: TimeLine,
+    *,
+    run: str | None,
+    began_at: datetime,
+    ended_at: datetime,
+    elapsed_s: float,
+    interrupted: bool,
+    stopped: str | None,
+    source: Path,
+    dest: Path,
+    settings: Settings,
+    engine: str,
+) -> Report:
+    """Everything that is known when a run has ended."""
+    source, dest = source.absolute(), dest.absolute()
+    failures = (
+        *(_failed(failure) for failure in tally.failed),
+        *(_failed(failure, earlier=True) for failure in tally.scan.failed_before),
+        *(Failed(recording=item.path, reason=item.reason) for item in tally.scan.unreadable),
+    )
+    recorded = tally.failed or tally.scan.failed_before
+    return Report(
+        run=run,
+        began_at=began_at,
+        ended_at=ended_at,
+        elapsed_s=round(elapsed_s, 1),
+        interrupted=interrupted,
+        stopped=stopped,
+        source=_printable(source),
+        dest=_printable(dest),
+        model=settings.model,
+        engine=engine,
+        options={name: getattr(settings, name) for name in (*WORDS, *TEXTS)},
+        totals=Totals(
+            recordings=tally.n_total,
+            done=tally.done,
+            failed=len(failures),
+            left=tally.n_total - tally.n_settled,
+            audio_s=round(tally.done_audio_s, 1),
+            speed=round(tally.done_audio_s / elapsed_s, 2) if elapsed_s > 0 else 0.0,
+            done_before=tally.scan.n_finished,
+        ),
+        languages=dict(tally.languages.most_common()),
+        notes=tuple(line.strip() for line in before(tally.scan)),
+        run_command=run_command(source, dest, settings),
+        retry_command=shlex.join(["nightscribe", "retry", _printable(dest)]) if recorded else None,
+        time_line=time_line,
+        failures=failures,
+        suspicious=tuple(
+            Suspicious(recording=each.recording, flags=each.flags, text=each.text) for each in tally.flagged
+        ),
+    )
+
+
+def run_command(source: Path, dest: Path, settings: Settings) -> str:
+    """The command that does the same with whatever is missing; without --redo, which would do everything again."""
+    words = ["nightscribe", "run", _printable(source), _printable(dest)]
+    for name in (*WORDS, *TEXTS, "workers", "batch_size", "follow_links"):
+        value = getattr(settings, name)
+        if value == Settings.model_fields[name].get_default(call_default_factory=True):
+            continue
+        words.append("--" + name.replace("_", "-"))
+        if not isinstance(value, bool):
+            words.append(",".join(value) if isinstance(value, tuple) else str(value))
+    return shlex.join(words)
+
+
+def _failed(failure: Failure, *, earlier: bool = False) -> Failed:
+    return Failed(
+        recording=failure.recording,
+        reason=failure.reason,
+        attempts=failure.attempts,
+        failed_at=failure.failed_at,
+        worker=failure.worker,
+        earlier=earlier,
+    )
+
+
+def _printable(path: Path) -> str:
+    """A folder's name may hold bytes that are no text, and JSON none but text."""
+    return os.fsencode(path).decode(errors="replace")

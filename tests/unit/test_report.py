@@ -1,0 +1,317 @@
+"""The report of a run and its page: read back as a browser would, never by its looks."""
+
+import shlex
+from collections.abc import Iterator
+from datetime import timedelta, timezone
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from making import WHEN, activity, failure, recording, transcript
+
+from director.backlog import Backlog, Missing, Settled
+from director.estimate import LengthEstimate
+from director.scan import Scan
+from nightscribe.cli import cli
+from nightscribe.night import Night
+from nightscribe.page import MEANINGS, SHOWN, page
+from nightscribe.plot import MAX_TICKS, ticks
+from nightscribe.report import Failed, Report, Suspicious, report, run_command
+from nightscribe.tally import Tally
+from nightscribe.timeline import Sightings
+from shared.names import REPORT, REPORT_PAGE
+from shared.settings import Settings
+from shared.sources import Unreadable
+from shared.transcript import Flag
+
+SOURCE, DEST = Path("/my recordings"), Path("/texts/of #1")
+PAGE = DEST.as_uri() + "/" + REPORT_PAGE
+ZONE = timezone(timedelta(hours=7))
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1).filter(
+    lambda n: n not in (".", "..")
+)
+
+
+class Read(HTMLParser):
+    """What a browser makes of a page: its tags, the links in it and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        self.links = [attributes["href"] or "" for tag, attributes in self.tags if tag == "a"]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def count(self, tag: str) -> int:
+        return sum(each == tag for each, _ in self.tags)
+
+    def paths(self) -> Iterator[str]:
+        """Files that are linked to, as a browser finds them from where the page is."""
+        for link in self.links:
+            whole = urlsplit(urljoin(PAGE, link))
+            if not whole.fragment:
+                assert not whole.query
+                yield unquote(whole.path)
+
+
+def tally_of(n_done: int = 2, n_failed: int = 1, n_left: int = 0, **scan: Any) -> Tally:
+    names = [f"{number}.mp3" for number in range(n_done + n_failed + n_left)]
+    tally = Tally(Scan(missing=Backlog(Missing(recording(n), n[:-4]) for n in names), **scan), LengthEstimate())
+    for number, missing in enumerate(list(tally.scan.missing)[: n_done + n_failed]):
+        path = missing.recording.path
+        good = transcript(recording=path, stem=missing.stem, decoded_s=1800.0)
+        tally.settle(Settled(missing, good if number < n_done else failure(path)))
+    return tally
+
+
+def report_of(tally: Tally, seen: Sightings | None = None, **changes: Any) -> Report:
+    values: dict[str, Any] = {
+        "run": "abc",
+        "began_at": WHEN,
+        "ended_at": WHEN + timedelta(hours=9),
+        "elapsed_s": 9 * 3600.0,
+        "interrupted": False,
+        "stopped": None,
+        "source": SOURCE,
+        "dest": DEST,
+        "settings": Settings(model="small"),
+        "engine": "faster-whisper",
+    }
+    return report(tally, (seen or Sightings(0.0)).drawn(WHEN, 9 * 3600.0), **(values | changes))
+
+
+def read(made: Report) -> Read:
+    return Read(page(made, ZONE))
+
+
+# What it says
+
+
+def test_the_json_is_the_report() -> None:
+    seen = Sightings(0.0)
+    seen.observe(9.0, ["a-1"], [activity(worker="a-1")], 30)
+    tally = tally_of(failed_before=[failure("old.mp3")], unreadable=[Unreadable("locked", "It may not be read.")])
+    made = report_of(tally, seen)
+    assert Report.model_validate_json(made.model_dump_json()) == made
+
+
+def test_the_totals_add_up_and_failures_of_earlier_runs_are_told_apart() -> None:
+    scan = {"failed_before": [failure("old.mp3")], "unreadable": [Unreadable("locked", "No.")], "n_finished": 7}
+    made = report_of(tally_of(3, 2, 4, **scan), interrupted=True)
+    totals = made.totals
+    assert (totals.recordings, totals.done, totals.failed, totals.left, totals.done_before) == (9, 3, 4, 4, 7)
+    assert (totals.audio_s, totals.speed) == (5400.0, 0.17)
+    assert [(f.recording, f.attempts, f.earlier) for f in made.failures] == [
+        ("3.mp3", 1, False),
+        ("4.mp3", 1, False),
+        ("old.mp3", 1, True),
+        ("locked", None, False),
+    ]
+    assert made.languages == {"en": 3}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"model": "small", "language": "de", "task": "translate", "formats": ("json",), "workers": 97},
+        {"language_per_window": True, "word_timestamps": True, "line_chars": 30, "engine": "openai-whisper"},
+    ],
+)
+def test_the_command_does_the_same_when_it_is_typed_again(given: dict[str, Any], tmp_path: Path) -> None:
+    source, dest = tmp_path / "it's $(here)", tmp_path / "a b"
+    program, command, *arguments = shlex.split(run_command(source, dest, Settings(**given)))
+    assert (program, command) == ("nightscribe", "run")
+    asked = cli.commands["run"].make_context("run", arguments).params
+    assert (asked["source"], asked["dest"]) == (source, dest)
+    said = {name: value for name, value in asked.items() if value not in (None, False, source, dest)}
+    assert said == {
+        name: ",".join(value) if isinstance(value, tuple) else value if value is True or name in CHOICES else str(value)
+        for name, value in given.items()
+    }
+
+
+CHOICES = ("engine", "task")
+
+
+def test_only_failures_that_were_recorded_need_to_be_put_back() -> None:
+    assert report_of(tally_of(1, 1)).retry_command == "nightscribe retry '/texts/of #1'"
+    assert report_of(tally_of(1, 0, failed_before=[failure()])).retry_command
+    assert report_of(tally_of(1, 0, unreadable=[Unreadable("locked", "No.")])).retry_command is None
+
+
+def test_a_folder_whose_name_is_no_text_has_a_report_too() -> None:
+    made = report_of(tally_of(), source=Path("/caf\udce9"))
+    assert made.source == "/caf\ufffd"
+    assert "caf\ufffd" in read(Report.model_validate_json(made.model_dump_json())).text
+
+
+# The page
+
+
+@pytest.mark.parametrize(
+    ("changes", "tally", "said"),
+    [
+        ({}, tally_of(2, 0), "All done: 2 recordings"),
+        ({}, tally_of(1200, 1), "1,200 recordings done, 1 failed"),
+        ({"interrupted": True}, tally_of(1, 0, 3), "Interrupted with 1 of 4 recordings done"),
+        ({"stopped": "The <queue> is gone."}, tally_of(1, 0, 3), "Stopped with 1 of 4 recordings done"),
+    ],
+)
+def test_the_first_line_says_how_it_went(changes: dict[str, Any], tally: Tally, said: str) -> None:
+    made = report_of(tally, **changes)
+    seen = read(made)
+    assert said in seen.text
+    assert seen.text.count(made.run_command) == (1 if made.totals.left or made.failures else 0)
+    assert ("The <queue> is gone." in seen.text) == bool(made.stopped)
+
+
+def test_times_are_local_and_say_of_which_zone() -> None:
+    text = read(report_of(tally_of(1, 1))).text
+    assert "Friday 1 March 2024, 06:59 to 15:59 (UTC+07:00)" in text
+    assert "Fri 06:59" in text
+
+
+def test_failures_stand_under_their_reasons_the_most_frequent_first() -> None:
+    gone = [Failed(recording=name, reason=f"{name!r} is no longer in the source.") for name in ("a", "it's b")]
+    text = [Failed(recording=f"{n}.mp3", reason="It holds text, not sound.") for n in range(3)]
+    seen = read(report_of(tally_of()).model_copy(update={"failures": (*gone, *text)}))
+    assert seen.text.index("It holds text, not sound. 3") < seen.text.index("It is no longer in the source. 2")
+    assert seen.count("table") == 2
+    assert "nightscribe run '/my recordings' '/texts/of #1' --model small" in seen.text
+
+
+def test_every_flag_has_a_meaning_and_what_has_none_of_them_is_no_section() -> None:
+    assert set(MEANINGS) == set(Flag)
+    every = tuple(Suspicious(recording=f"{flag}.mp3", flags=(flag,), text=f"{flag}.txt") for flag in Flag)
+    seen = read(report_of(tally_of(1, 0)).model_copy(update={"suspicious": every}))
+    assert all(MEANINGS[flag] in seen.text for flag in Flag)
+    assert seen.text.index(f"{Flag.TRUNCATED}.mp3") < seen.text.index(f"{Flag.NO_SPEECH}.mp3")
+    assert "Worth a look" not in read(report_of(tally_of(1, 0))).text
+
+
+@given(st.sets(NAMES, min_size=1, max_size=4), NAMES)
+def test_links_lead_to_recordings_and_texts_of_any_name(names: set[str], reason: str) -> None:
+    made = report_of(tally_of(1, 0)).model_copy(
+        update={
+            "failures": tuple(Failed(recording=f"below/{name}", reason=reason) for name in names),
+            "suspicious": tuple(Suspicious(recording=n, flags=(Flag.TRUNCATED,), text=f"{n}.txt") for n in names),
+        }
+    )
+    seen = read(made)
+    wanted = {f"{SOURCE}/below/{name}" for name in names} | {f"{SOURCE}/{name}" for name in names}
+    assert set(seen.paths()) == wanted | {f"{DEST}/{name}.txt" for name in names} | {f"{DEST}/{REPORT}"}
+
+
+@settings(max_examples=50)
+@given(NAMES | st.sampled_from(["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "&lt;b&gt;", "$title"]))
+def test_no_name_becomes_a_part_of_the_page(name: str) -> None:
+    """The same tags with the same attributes whatever it is, nothing that runs, and nothing that is fetched."""
+    assert tags(name) == tags("plain")
+    assert not {"script", "img", "iframe", "link", "object"} & {tag for tag, _ in tags(name)}
+
+
+@cache
+def tags(name: str) -> list[tuple[str, list[str]]]:
+    """Those of a page in which a name stands wherever one can, with the names of their attributes."""
+    sightings = Sightings(0.0)
+    sightings.observe(9.0, ["a-1"], [activity(name, worker="a-1")], 30)
+    tally = tally_of(1, 1, failed_before=[failure(name, reason=f"{name!r} is bad.")])
+    made = report_of(tally, sightings, source=Path("/", "x" + name), stopped=name)
+    more = {"suspicious": (Suspicious(recording=name, flags=(Flag.NO_SPEECH,), text=name),)}
+    seen = read(made.model_copy(update=more))
+    return [(tag, sorted(attributes)) for tag, attributes in seen.tags]
+
+
+def test_a_page_of_a_hundred_thousand_failures_is_small_and_says_how_many_there_are() -> None:
+    reasons = [f"Reason {'abcdefghijklmnopqrstuvwxyz'[n]}." for n in range(26)]
+    many = tuple(Failed(recording=f"{n}.mp3", reason=reasons[min(25, n % 100)]) for n in range(50_000))
+    odd = tuple(Failed(recording=f"{n}.wav", reason=f"Odd {n}.") for n in range(50_000))
+    html = page(report_of(tally_of()).model_copy(update={"failures": many + odd}), ZONE)
+    seen = Read(html)
+    assert len(html) < 500_000
+    assert seen.count("tr") <= SHOWN
+    assert "Failed 100,000" in seen.text
+    assert "Reason z. 37,500" in seen.text
+    assert "… and 37,490 more, in report.json" in seen.text
+    assert "… and 49,996 of other kinds, in report.json" in seen.text
+
+
+def test_a_lane_for_each_worker_with_its_deaths() -> None:
+    sightings = Sightings(0.0)
+    for number in range(1, 11):
+        names = ["a-1", "a-2" if number < 5 else "a-3"]
+        sightings.observe(number * 3000.0, names, [activity("talk.mp3", worker="a-1")], number * 100.0)
+    seen = read(report_of(tally_of(), sightings))
+    assert "worker 1" in seen.text
+    assert "worker 2" in seen.text
+    assert "worker 3" not in seen.text
+    [death] = [attributes for tag, attributes in seen.tags if tag == "b" and attributes]
+    assert death["title"] == "11:09:35: it died and was started again"
+    assert any(tag == "rect" for tag, _ in seen.tags)
+
+
+@pytest.mark.parametrize(
+    ("length", "labels"),
+    [
+        (timedelta(seconds=25), ["07:00:00", "07:00:05", "07:00:10", "07:00:15", "07:00:20"]),
+        (timedelta(minutes=70), ["07:00", "07:15", "07:30", "07:45", "08:00"]),
+        (timedelta(hours=9), ["08:00", "10:00", "12:00", "14:00"]),
+        (timedelta(days=3), ["Fri 12:00", "Sat 00:00", "Sat 12:00", "Sun 00:00", "Sun 12:00", "Mon 00:00"]),
+    ],
+)
+def test_the_time_of_day_is_marked_at_round_times(length: timedelta, labels: list[str]) -> None:
+    assert [label for _, label in ticks(WHEN, WHEN + length, ZONE)] == labels
+
+
+@given(st.timedeltas(timedelta(0), timedelta(days=400)))
+def test_there_are_never_too_many_marks(length: timedelta) -> None:
+    found = ticks(WHEN, WHEN + length, ZONE)
+    assert len(found) <= MAX_TICKS + 1
+    assert all(WHEN <= at <= WHEN + length for at, _ in found)
+
+
+# When it is written
+
+
+def night(dest: Path, *, worked: bool = True) -> Night:
+    return Night(SOURCE, dest, Settings(model="small"), "faster-whisper", run_id="abc" if worked else None)
+
+
+def test_a_run_without_work_leaves_the_report_of_the_night_before_it(tmp_path: Path) -> None:
+    assert night(tmp_path).write_report(tally_of()) == f"Report: {tmp_path / REPORT_PAGE}"
+    before = {name: (tmp_path / name).read_bytes() for name in (REPORT, REPORT_PAGE)}
+    empty = tally_of(0, 0, failed_before=[failure()])
+    assert night(tmp_path, worked=False).write_report(empty) == f"Last report: {tmp_path / REPORT_PAGE}"
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert Report.model_validate_json(before[REPORT]).run == "abc"
+
+
+def test_without_an_earlier_one_failures_are_worth_a_report_and_nothing_is_not(tmp_path: Path) -> None:
+    assert night(tmp_path, worked=False).write_report(tally_of(0, 0)) == ""
+    assert not list(tmp_path.iterdir())
+    assert night(tmp_path, worked=False).write_report(tally_of(0, 0, failed_before=[failure("a.mp3")]))
+    assert "a.mp3" in (tmp_path / REPORT_PAGE).read_text()
+
+
+def test_a_report_that_cannot_be_written_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".nightscribe").write_text("in the way")
+    assert night(tmp_path).write_report(tally_of()) == ""
+    assert night(tmp_path / "gone").write_report(tally_of()) == ""
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all(
+        line.startswith("The report could not be written. Cannot write '.nightscribe/report.json'") for line in said
+    )
