@@ -90,8 +90,8 @@ class FolderStore:
             with _made(temporary) as file:
                 try:
                     file.write(content)
+                    file.flush()  # or a reader could find it renamed and still empty
                     if durable:
-                        file.flush()
                         os.fsync(file.fileno())
                     temporary.replace(target)
                 except BaseException:

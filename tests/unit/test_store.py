@@ -93,6 +93,23 @@ def test_a_reader_sees_only_whole_versions(store: FolderStore) -> None:
     assert seen <= set(versions)
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_file_is_whole_before_it_has_its_name(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    """One so small that it would wait in a buffer until it is closed, too."""
+    replace = Path.replace
+    seen: list[bytes] = []
+
+    def look(path: Path, target: Path) -> Path:
+        seen.append(path.read_bytes())
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", look)
+    store.put("a.txt", b"few words", durable=durable)
+    assert seen == [b"few words"]
+
+
 def test_writers_in_many_threads_do_not_get_into_each_others_way(store: FolderStore) -> None:
     errors: list[Exception] = []
 
