@@ -157,11 +157,14 @@ class Records:
             wanted = tuple(fmt for fmt, content in there.items() if content is not None or fmt in formats)
         else:  # what is there stays as it is: someone may have edited it
             wanted = tuple(fmt for fmt in formats if there[fmt] is None)
+        begun = f"{parts_folder(recording)}renamed{BEGUN}"  # text files of a move that is cut short are known as ours
+        self._save(begun, _Begun(stem=stem, worker="", message=""))
         self.finish(old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem}), wanted)
         for fmt, content in there.items():
             if moves and content == render(old, fmt):
                 self.store.delete(output_key(old.stem, fmt))
         self.store.delete(transcript_key(old.recording))
+        self.store.delete(begun)
 
     # Parts
 

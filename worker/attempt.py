@@ -199,9 +199,10 @@ class Attempt:
         if parts is None:
             return
         transcript = merge(job, of, parts, mtime_ns=mtime_ns, finished_at=utc_now())
+        # In this order, or a worker that dies in between would leave a reason for failing to a recording that is finished.
+        self._while_held(lambda: self.records.forgive(of.recording))
         self._while_held(lambda: self.records.finish(transcript, job.formats))
         self.records.drop_parts(of.recording)
-        self.records.forgive(of.recording)
         log.info(
             "recording.completed",
             recording=of.recording,

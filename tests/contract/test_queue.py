@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -217,6 +218,48 @@ def test_different_jobs_are_received_in_parallel(queue: JobQueue) -> None:
     assert queue.receive(wait_s=0) is None
 
 
+def test_a_dead_workers_job_comes_back_while_an_older_one_is_worked_on(sqs_environment: dict[str, str]) -> None:
+    """Some servers hide it until every older message in flight is done with: for ever, beside one heartbeat."""
+    queue = opened(new_name(), visibility_timeout_s=1)
+    queue.send([job("older.wav"), job("a.wav")], "run")
+    older = received(queue)
+    queue.change_visibility(older, 600)
+    dead_workers = received(queue)
+    again = received(queue)
+    assert (again.message_id, again.receive_count) == (dead_workers.message_id, 2)
+
+
+ALLOWED = re.compile(r"[A-Za-z0-9!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}")
+"""What AWS takes as the id of a group and for deduplication; other servers take more."""
+SPEAKABLE = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
+"""And in an attribute."""
+
+
+@ministack_only
+@pytest.mark.parametrize("name", ["a b", "räksmörgås 🎤", "日" * 60, "x" * 200, "tab\tand\nline", "\x7f\ufffe\x01"])
+def test_what_is_sent_is_what_aws_takes(queue: JobQueue, name: str) -> None:
+    """Whatever a recording is called; a server for one machine would not complain."""
+    client, sent = queue._client, []
+
+    def noted(send: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        sent.extend(arguments["Entries"])
+        return send(**arguments)
+
+    queue._client = Wrapped(client, "send_message_batch", noted)
+    queue.send([job(f"{name}/{name}.wav")], name)
+    queue.put_back(received(queue))
+    delivery = received(queue)
+    queue.set_aside(delivery, delivery.body, f"{name} \ud800 is not what it says. " * 100, worker=name)
+    assert len(sent) == 3
+    for entry in sent:
+        assert ALLOWED.fullmatch(entry["MessageGroupId"])
+        assert ALLOWED.fullmatch(entry["MessageDeduplicationId"])
+        assert entry["MessageBody"].isascii()
+        assert entry["MessageBody"].isprintable()
+        for said in entry["MessageAttributes"].values():
+            assert SPEAKABLE.fullmatch(said["StringValue"])
+
+
 def test_a_job_sent_twice_in_one_run_is_queued_once(queue: JobQueue) -> None:
     """Even after it was done: an answer lost on the way makes a director send again."""
     queue.send([job()], "run")
@@ -314,6 +357,37 @@ def test_what_is_set_aside_carries_its_reason(queue: JobQueue) -> None:
     [letter] = queue.dead_letters()
     assert (letter.body, letter.reason) == ("what is left of it", "The tape was wet: 100 % naß.")
     assert (letter.run, letter.worker) == ("run 7", "here-1")
+
+
+def test_a_job_put_back_counts_as_never_received(sqs_environment: dict[str, str]) -> None:
+    """And is the same job all the same: another message of it still waits for this one."""
+    queue = opened(new_name(), max_receives=1)
+    queue.send([job()], "run 7")
+    for _ in range(3):
+        delivery = received(queue)
+        assert (delivery.receive_count, delivery.group, delivery.run) == (1, job().id, "run 7")
+        queue.put_back(delivery)
+    received(queue)
+    queue.send([job()], "run 8")
+    assert queue.receive(wait_s=0) is None
+    assert list(queue.dead_letters()) == []
+
+
+def test_a_job_that_cannot_be_put_back_stays_where_it_is(queue: JobQueue) -> None:
+    """It is deleted only once the queue has it a second time."""
+    queue.send([job()], "run")
+    delivery = received(queue)
+    client = queue._client
+
+    def refuse(_send: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": False}]}
+
+    queue._client = Wrapped(client, "send_message_batch", refuse)
+    with pytest.raises(RetryableError):
+        queue.put_back(delivery, patience_s=1)
+    queue._client = client
+    give_back(queue, delivery)
+    assert received(queue).message_id == delivery.message_id
 
 
 def test_large_jobs_are_sent_in_as_many_calls_as_they_need(queue: JobQueue) -> None:

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 from support.waiting import wait_until
-from support.workplace import Dictated, Workplace, Wrapped, working
+from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, working
 
 from director.backlog import Settled
+from shared.errors import RetryableError
 from shared.names import failure_key, transcript_key
 from shared.queue import REASON, RUN
+from shared.records import Records
 from shared.sources import Unreadable
+from shared.store import FolderStore
+from shared.transcript import Failure
 
 NEWER = b'{"version": 2, "words": "in another shape"}'
 
@@ -34,6 +38,29 @@ def set_aside(workplace: Workplace, body: str, **said: str) -> None:
     )
 
 
+class Looks:
+    """Goes between a queue and its client, and knows which messages were received."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self._queue, self._client = workplace.queue, workplace.queue._client
+        self._seen: list[dict[str, str]] = []
+        workplace.queue._client = Wrapped(self._client, "receive_message", self._receive)
+
+    def _receive(self, receive: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        answer = receive(**arguments)
+        self._seen += answer.get("Messages", [])
+        return answer
+
+    def taken_back(self) -> list[str]:
+        """Let letters be there for another look, as they would be in half a minute; gives what they hold."""
+        seen, self._seen = self._seen, []
+        for message in seen:
+            self._client.change_message_visibility(
+                QueueUrl=self._queue._dead_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+            )
+        return [message["Body"] for message in seen]
+
+
 def test_a_letter_that_is_not_ours_stays_and_is_told_once(workplace: Workplace, clips: list[Path]) -> None:
     """However often a director looks: a line for each look would fill the log of a night."""
     shutil.copy(clips[0], workplace.source / "a.wav")
@@ -41,23 +68,11 @@ def test_a_letter_that_is_not_ours_stays_and_is_told_once(workplace: Workplace, 
     for body in bodies:
         set_aside(workplace, body)
     director = workplace.director()
-    client, seen = workplace.queue._client, []
-
-    def watched(receive: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-        answer = receive(**arguments)
-        seen.extend(answer.get("Messages", []))
-        return answer
-
-    workplace.queue._client = Wrapped(client, "receive_message", watched)
+    looks = Looks(workplace)
     with capture_logs() as logs:
         for _ in range(3):
             director.record_dead_letters()
-            assert sorted(message["Body"] for message in seen) == sorted(bodies)
-            for message in seen:  # as they would be for the next look, in half a minute
-                client.change_message_visibility(
-                    QueueUrl=workplace.queue._dead_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
-                )
-            seen.clear()
+            assert sorted(looks.taken_back()) == sorted(bodies)
     assert [entry["event"] for entry in logs] == ["dead_letter.not_ours"] * len(bodies)
     assert all("not a job of this version of nightscribe" in entry["why"] for entry in logs)
     assert len({entry["message"] for entry in logs}) == len(bodies)
@@ -103,4 +118,27 @@ def test_what_a_newer_version_finished_meanwhile_is_left_alone(workplace: Workpl
     assert engine.n_calls == 1
     assert workplace.records.store.get(transcript_key("a.wav")) == NEWER
     assert workplace.texts == ["b.srt", "b.txt", "b.vtt"]
+    assert workplace.letters() == []
+
+
+def test_a_letter_whose_reason_cannot_be_recorded_stays_until_it_can(workplace: Workplace, clips: list[Path]) -> None:
+    """The disk is full: the run tells the reason, and the letter is there for the next one."""
+    shutil.copy(clips[0], workplace.source / "a.wav")
+    set_aside(workplace, workplace.job("a.wav").to_message(), **{REASON: "The tape was wet."})
+
+    def full(_key: str) -> None:
+        raise RetryableError("No space left on device.")
+
+    looks = Looks(workplace)
+    director = workplace.director()
+    director._letters.records = Records(WrappedStore(FolderStore(workplace.dest), full))
+    [step] = [step for step in director.direct(workplace.scan().missing, follow=True) if isinstance(step, Settled)]
+    assert isinstance(step.result, Failure)
+    assert step.result.reason == "The tape was wet."
+    assert workplace.records.failure("a.wav") is None
+    assert len(looks.taken_back()) == 1
+    workplace.director().record_dead_letters()
+    failure = workplace.records.failure("a.wav")
+    assert failure is not None
+    assert failure.reason == "The tape was wet."
     assert workplace.letters() == []
