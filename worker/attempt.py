@@ -29,7 +29,10 @@ GIVE_UP_AFTER = 3  # slices in a row that cannot be read or stored: it is the di
 
 @dataclass
 class Attempt:
-    """A received job in the hands of one worker, who stores and deletes only while the lease is held."""
+    """A received job in the hands of one worker, who stores and deletes only while the lease is held.
+
+    `records` take nothing after that (see `HeldStore`).
+    """
 
     worker: str
     queue: JobQueue
@@ -199,7 +202,7 @@ class Attempt:
         if parts is None:
             return
         transcript = merge(job, of, parts, mtime_ns=mtime_ns, finished_at=utc_now())
-        # In this order, or a worker that dies in between would leave a reason for failing to a recording that is finished.
+        # In this order, or a worker that dies in between would leave a finished recording with a reason for failing.
         self._while_held(lambda: self.records.forgive(of.recording))
         self._while_held(lambda: self.records.finish(transcript, job.formats))
         self.records.drop_parts(of.recording)
@@ -217,7 +220,7 @@ class Attempt:
         """Store or delete, if the job is certainly still ours; `abandon` waits for it, so nothing is half done."""
         with self._storing:
             if not self.lease.held:
-                raise LeaseLost("The lease ran out before the result could be stored.")
+                raise LeaseLost("The lease ran out before the job was done with.")
             store()
 
     def _give_back(self, delay_s: float | None = None) -> None:

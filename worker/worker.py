@@ -13,6 +13,7 @@ from shared.records import Records
 from shared.settings import Settings
 from shared.sources import RecordingSource
 from worker.attempt import Attempt, retry_delay_s
+from worker.held import HeldStore
 from worker.lease import Lease, lease_clock
 from worker.reporter import Reporter
 from worker.transcriber import Transcriber
@@ -98,7 +99,7 @@ class Worker:
                 worker=self.name,
                 queue=self.queue,
                 source=self.source,
-                records=self.records,
+                records=Records(HeldStore(self.records.store, lease)),
                 transcriber_for=self.transcriber_for,
                 settings=self.settings,
                 delivery=delivery,

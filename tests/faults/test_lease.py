@@ -11,7 +11,7 @@ from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, received, working
 
 from shared.errors import Interrupted, LeaseLost
-from shared.names import PARTS, TRANSCRIPTS
+from shared.names import PARTS, TRANSCRIPTS, transcript_key
 from shared.queue import Delivery, JobQueue, connect
 from shared.records import BEGUN
 from shared.settings import Settings
@@ -315,9 +315,12 @@ def test_a_worker_whose_lease_ran_out_stores_and_deletes_nothing(workplace: Work
 
 
 @pytest.mark.parametrize("sqs_server", ["ministack", "localstack"], indirect=True)
-@pytest.mark.parametrize("moment", ["transcribing", "storing"])
+@pytest.mark.parametrize(
+    ("moment", "stored"),
+    [("transcribing", []), ("a.txt", ["a.txt"]), (transcript_key("a.wav"), ["a.srt", "a.txt", "a.vtt"])],
+)
 def test_a_handle_is_not_used_after_the_workers_own_clock_says_no(
-    workplace: Workplace, clock: Clock, moment: str
+    workplace: Workplace, clock: Clock, moment: str, stored: list[str]
 ) -> None:
     """The server would accept it: to the server no time has passed."""
     workplace.settings = workplace.settings.model_copy(update={"heartbeat_s": 300})
@@ -326,7 +329,7 @@ def test_a_handle_is_not_used_after_the_workers_own_clock_says_no(
         clock.now_s += 3600
 
     def before_put(key: str) -> None:
-        if moment == "storing" and key.startswith(TRANSCRIPTS):
+        if key == moment:
             sleep_for_an_hour()
 
     used = [Calls(workplace.queue, EXTEND), Calls(workplace.queue, "delete_message")]
@@ -339,12 +342,12 @@ def test_a_handle_is_not_used_after_the_workers_own_clock_says_no(
     assert [entry["event"] for entry in logs if entry["event"].startswith("job.")] == ["job.abandoned"]
     assert [call.asked for call in used] == [[], []]
     # What was being written when time ran out is whole; what was not begun is not there.
-    assert workplace.texts == (["a.srt", "a.txt", "a.vtt"] if moment == "storing" else [])
+    assert workplace.texts == stored
     workplace.queue.change_visibility(delivery, 0)  # accepted, as it would have been then
     again = received(workplace.queue)
     workplace.worker(engine)._handle(again, lease_clock())
     assert workplace.is_empty()
-    assert engine.n_calls == (1 if moment == "storing" else 2)
+    assert engine.n_calls == (1 if stored else 2)
 
 
 def test_a_share_that_stalls_for_longer_than_a_lease_costs_only_time(workplace: Workplace) -> None:

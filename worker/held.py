@@ -1,0 +1,52 @@
+"""A store for a worker's results, which ends where its lease ends."""
+
+from collections.abc import Iterator
+
+from shared.errors import LeaseLost
+from shared.store import TranscriptStore
+from worker.lease import Lease
+
+
+class HeldStore:
+    """The store as it is, but nothing is written or deleted once the job may be another's.
+
+    Asked before each file: a process that is stopped between two of them may go on an hour later.
+    """
+
+    def __init__(self, store: TranscriptStore, lease: Lease) -> None:
+        self._store = store
+        self._lease = lease
+
+    def get(self, key: str) -> bytes | None:
+        """See `TranscriptStore.get`."""
+        return self._store.get(key)
+
+    def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
+        """See `TranscriptStore.ends`."""
+        return self._store.ends(key, n_first, n_last)
+
+    def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        """See `TranscriptStore.put`. Raises: LeaseLost: if the lease is over."""
+        self._require()
+        self._store.put(key, content, durable=durable)
+
+    def delete(self, key: str) -> None:
+        """See `TranscriptStore.delete`. Raises: LeaseLost: if the lease is over."""
+        self._require()
+        self._store.delete(key)
+
+    def names(self, folder: str) -> list[str]:
+        """See `TranscriptStore.names`."""
+        return self._store.names(folder)
+
+    def listing(self, folder: str) -> tuple[list[str], list[str]]:
+        """See `TranscriptStore.listing`."""
+        return self._store.listing(folder)
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """See `TranscriptStore.walk`."""
+        return self._store.walk(folder)
+
+    def _require(self) -> None:
+        if not self._lease.held:
+            raise LeaseLost("The lease ran out before the result could be stored.")
