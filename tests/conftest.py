@@ -2,24 +2,44 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
+import botocore.session
 import pytest
+import structlog
+from hypothesis import HealthCheck, settings
 from support import recordings, servers
 from support.cache import CACHE
+from support.command import clean
 from support.servers import SqsServer
+
+# The same examples every time, however slow the machine: no change is refused for what another one did. New ones are
+# looked for with HYPOTHESIS_PROFILE=explore.
+settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", settings.get_profile("steady"), derandomize=False, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the developer's shell and AWS profile out of the tests."""
-    for name in list(os.environ):
-        if name.startswith(("NIGHTSCRIBE_", "AWS_", "LOCALSTACK_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    # Without credentials boto3 would otherwise spend seconds asking the network for an instance's role.
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    clean(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def clean_log() -> Iterator[None]:
+    """A command that a test calls in this process decides where the events of its run go, and which; no other's."""
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_loader() -> Iterator[None]:
+    """What boto3 knows of AWS is read once, and not for each of hundreds of clients."""
+    with patch("botocore.session.create_loader", cache(botocore.session.create_loader)):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -119,4 +119,4 @@ def test_wait_until_says_what_it_waited_for() -> None:
     began = time.monotonic()
     with pytest.raises(AssertionError, match=r"waited 0\.1 s in vain for the moon"):
         wait_until(lambda: False, 0.1, "the moon")
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 30

@@ -1,13 +1,12 @@
 """The command as a user types it: real processes, a real queue server, real weights."""
 
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import cache, recordings
-from support.command import COMMAND
+from support.command import environment_of, run_command
 
 from shared.errors import WeightsError
 from worker.weights.resolver import resolve
@@ -27,11 +26,7 @@ def weights(models_dir: Path) -> Path:
 @pytest.fixture
 def environment(weights: Path) -> dict[str, str]:
     """Of the commands under test."""
-    return os.environ | {
-        "NIGHTSCRIBE_MODELS_DIR": str(weights),
-        "NIGHTSCRIBE_MODEL": "tiny.en",
-        "NIGHTSCRIBE_SETTLE_S": "0.2",
-    }
+    return environment_of(weights)
 
 
 @pytest.fixture
@@ -39,14 +34,7 @@ def nightscribe(environment: dict[str, str]) -> Callable[..., "subprocess.Comple
     """Runs the command to its end."""
 
     def run(*arguments: str | Path, **more: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            env=environment | more,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        return run_command(environment | more, *arguments)
 
     return run
 
@@ -54,9 +42,4 @@ def nightscribe(environment: dict[str, str]) -> Callable[..., "subprocess.Comple
 @pytest.fixture
 def three(tmp_path: Path, speech: Path) -> Path:
     """A source of three recordings in two folders."""
-    source = tmp_path / "source"
-    (source / "2012").mkdir(parents=True)
-    recordings.cut(speech, source / "first.mp3", 0, 6)
-    recordings.cut(speech, source / "2012" / "second.WAV", 6, 5)
-    recordings.cut(speech, source / "2012" / "third.m4a", 11, 4)
-    return source
+    return recordings.three(tmp_path, speech)

@@ -4,12 +4,15 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from support.command import texts
 from support.servers import SqsServer
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+# On the other server than the one that `run` starts.
+@pytest.mark.parametrize("sqs_server", ["localstack"], indirect=True)
 def test_director_queues_what_is_missing_and_a_worker_does_it(
     nightscribe: Command, sqs_environment: dict[str, str], three: Path, tmp_path: Path
 ) -> None:

@@ -1,52 +1,83 @@
 """`nightscribe run`, from recordings to transcripts."""
 
 import json
+import shlex
+import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import srt
 from support import recordings
-from support.command import COMMAND, texts
+from support.command import COMMAND, clean, environment_of, run_command, texts
+from support.recordings import three as three_recordings
 from support.waiting import wait_until
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def test_three_recordings_become_nine_files_and_a_rerun_does_nothing(
-    nightscribe: Command, three: Path, tmp_path: Path
-) -> None:
-    dest = tmp_path / "dest"
-    first = nightscribe("run", three, dest)
-    assert first.returncode == 0, first.stderr
-    assert "Done: 3 recordings" in first.stdout
-    assert set(texts(dest)) == {
+@dataclass(frozen=True)
+class Finished:
+    """A source, what `run` made of it, and what it said."""
+
+    source: Path
+    dest: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory, weights: Path, speech: Path) -> Finished:
+    """Three recordings, done; not to be written to."""
+    folder = tmp_path_factory.mktemp("first run")
+    source, dest = three_recordings(folder, speech), folder / "dest"
+    with pytest.MonkeyPatch.context() as patch:
+        clean(patch)
+        done = run_command(environment_of(weights), "run", source, dest)
+    assert done.returncode == 0, done.stderr
+    return Finished(source, dest, done.stdout)
+
+
+@pytest.fixture
+def finished(first_run: Finished, tmp_path: Path) -> Finished:
+    """Three recordings, done, to go on from."""
+    shutil.copytree(first_run.source, tmp_path / "source")
+    shutil.copytree(first_run.dest, tmp_path / "dest")
+    return Finished(tmp_path / "source", tmp_path / "dest", first_run.said)
+
+
+def test_three_recordings_become_nine_files(finished: Finished) -> None:
+    assert "Done: 3 recordings" in finished.said
+    assert set(texts(finished.dest)) == {
         f"{stem}.{fmt}" for stem in ("first", "2012/second", "2012/third") for fmt in ("txt", "vtt", "srt")
     }
-    assert "it was the best of times" in (dest / "first.txt").read_text().lower()
-    assert list(srt.parse((dest / "first.srt").read_text()))
+    assert "it was the best of times" in (finished.dest / "first.txt").read_text().lower()
+    assert list(srt.parse((finished.dest / "first.srt").read_text()))
+    assert not (finished.dest / ".nightscribe/parts").exists()
 
+
+def test_a_rerun_does_only_what_is_missing(nightscribe: Command, finished: Finished) -> None:
+    source, dest = finished.source, finished.dest
     before = texts(dest)
-    again = nightscribe("run", three, dest)
+    report = (dest / ".nightscribe/report.json").read_bytes()
+    again = nightscribe("run", source, dest)
     assert again.returncode == 0
+    assert "Last report: " in again.stdout
+    assert (dest / ".nightscribe/report.json").read_bytes() == report
     assert "Nothing to do: every recording has its transcript." in again.stdout
     assert texts(dest) == before
-    assert not (dest / ".nightscribe/parts").exists()
 
     (dest / "first.srt").unlink()
     (dest / "2012/third.txt").unlink()
-    rewritten = nightscribe("run", three, dest)
-    assert "2 missing text files written again" in rewritten.stdout
-    assert texts(dest).keys() == before.keys()
-
-    recordings.cut(three / "first.mp3", three / "fourth.flac", 0, 3)
-    added = nightscribe("run", three, dest)
+    recordings.cut(source / "first.mp3", source / "fourth.flac", 0, 3)
+    added = nightscribe("run", source, dest)
     assert "Done: 1 recording," in added.stdout
     assert "3 recordings already done" in added.stdout
+    assert "2 missing text files written again" in added.stdout
+    assert {name: text for name, text in texts(dest).items() if "fourth" not in name} == before
 
 
 def test_bad_recordings_are_named_and_cost_the_others_nothing(
@@ -88,54 +119,78 @@ def test_bad_recordings_are_named_and_cost_the_others_nothing(
     assert "truncated.wav: no speech, truncated" in done.stdout  # it is a tone
     assert "cut.m4a: It was cut off" in done.stdout
     assert not (dest / "notes.srt").exists()
-    assert "6 of these failed in an earlier run" in nightscribe("run", source, dest).stdout
+
+    page = dest / ".nightscribe/report.html"
+    assert done.stdout.splitlines()[-1] == f"Report: {page}"
+    assert f"nightscribe retry {dest}" in page.read_text()
+    report = json.loads(page.with_suffix(".json").read_text())
+    assert {failed["recording"] for failed in report["failures"]} == failures
+    assert {"truncated.wav", "silence.mp3"} <= {each["recording"] for each in report["suspicious"]}
+    assert all((dest / each["text"]).exists() for each in report["suspicious"])
+    assert report["time_line"]["lanes"]
+
+    seen = nightscribe("status", dest)
+    assert seen.returncode == 1
+    assert "6 failed" in seen.stdout
+    assert "zero.mp3: It is empty (0 bytes)." in seen.stdout
+    put_back = nightscribe("retry", dest, "--reason", "is empty")
+    assert put_back.stdout.startswith("Put back: 1 recording.\n  zero.mp3: It is empty (0 bytes).\n")
+    again = nightscribe(*shlex.split(put_back.stdout.splitlines()[-1])[1:])
+    assert "  zero.mp3: It is empty (0 bytes)." in again.stdout
+    assert "5 of these failed in an earlier run" in again.stdout
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_leaves_nothing_half_done_and_is_gone_on_with(
-    how: signal.Signals, nightscribe: Command, environment: dict[str, str], speech: Path, tmp_path: Path
+def test_a_run_that_is_interrupted_and_one_that_is_killed_leave_nothing_half_done_and_are_gone_on_with(
+    nightscribe: Command, environment: dict[str, str], speech: Path, tmp_path: Path
 ) -> None:
     source, dest = tmp_path / "source", tmp_path / "dest"
     source.mkdir()
-    for number in range(10):
-        recordings.cut(speech, source / f"{number}.wav", number, 20)
-    # One window at a time, or all would be done at once.
-    command = [*COMMAND, "run", str(source), str(dest), "--workers", "1", "--batch-size", "1"]
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        # Whoever runs the tests in the background has its children ignore Ctrl-C, and a run goes on ignoring it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    wait_until(lambda: list(dest.glob("*.srt")), timeout_s=60, what="the first transcript")
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(how)
-    said, _ = process.communicate(timeout=30)
-    if how != signal.SIGKILL:
-        assert process.returncode == 130
-        assert "Interrupted:" in said
-        assert "Run the same command again to go on." in said
-    # Even then: no worker and no server outlives its run.
-    _, alive = psutil.wait_procs(children, timeout=20)
-    assert not alive
-    finished = {path: path.stat().st_mtime_ns for path in dest.rglob("transcripts/*.json")}
-    assert 0 < len(finished) < 10
+    for number in range(12):
+        recordings.cut(speech, source / f"{number}.wav", number, 12)
+    done: dict[Path, int] = {}
+    for how in (signal.SIGINT, signal.SIGKILL):
+        # One window at a time, or all would be done at once.
+        process = subprocess.Popen(
+            [*COMMAND, "run", str(source), str(dest), "--workers", "1", "--batch-size", "1"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            # Whoever runs the tests in the background has its children ignore Ctrl-C, and a run goes on ignoring it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
+        wait_until(lambda before=done: finished_in(dest) != before, timeout_s=120, what="one more transcript")
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(how)
+        said, _ = process.communicate(timeout=120)
+        if how != signal.SIGKILL:
+            assert process.returncode == 130
+            assert "Interrupted:" in said
+            assert "Run the same command again to go on." in said
+            assert json.loads((dest / ".nightscribe/report.json").read_text())["interrupted"]
+        # Even then: no worker and no server outlives its run.
+        _, alive = psutil.wait_procs(children, timeout=60)
+        assert not alive
+        assert done.items() < finished_in(dest).items()
+        done = finished_in(dest)
+        assert len(done) < 12
 
     again = nightscribe("run", source, dest)
 
     assert again.returncode == 0, again.stderr
-    assert f"Done: {10 - len(finished)} recording" in again.stdout
-    assert all(path.stat().st_mtime_ns == mtime for path, mtime in finished.items())
-    assert len(texts(dest)) == 30
+    assert f"Done: {12 - len(done)} recording" in again.stdout
+    assert done.items() < finished_in(dest).items()
+    assert len(texts(dest)) == 36
     assert not list(dest.rglob("*.tmp"))
 
 
-def test_redo_does_finished_recordings_again(nightscribe: Command, three: Path, tmp_path: Path) -> None:
-    dest = tmp_path / "dest"
-    assert nightscribe("run", three, dest).returncode == 0
-    redone = nightscribe("run", three, dest, "--redo", "--formats", "txt,json", "--engine", "openai-whisper")
+def finished_in(dest: Path) -> dict[Path, int]:
+    """The transcripts that are there, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in dest.rglob("transcripts/*.json")}
+
+
+def test_redo_does_finished_recordings_again(nightscribe: Command, finished: Finished) -> None:
+    dest = finished.dest
+    redone = nightscribe("run", finished.source, dest, "--redo", "--formats", "txt,json", "--engine", "openai-whisper")
     assert redone.returncode == 0, redone.stderr
     assert "Done: 3 recordings" in redone.stdout
     record = json.loads((dest / "first.json").read_text())
@@ -161,50 +216,62 @@ def test_the_destination_may_lie_in_the_source_or_be_it(nightscribe: Command, th
     assert "times" in (three / "first.mp3.txt").read_text()
 
 
-def test_a_renamed_recording_keeps_its_transcript(nightscribe: Command, three: Path, tmp_path: Path) -> None:
-    dest = tmp_path / "dest"
-    nightscribe("run", three, dest)
+def test_a_renamed_recording_keeps_its_transcript(nightscribe: Command, finished: Finished) -> None:
+    source, dest = finished.source, finished.dest
     said = (dest / "first.txt").read_text()
-    (three / "first.mp3").rename(three / "2012" / "premier.mp3")
-    again = nightscribe("run", three, dest)
+    (source / "first.mp3").rename(source / "2012" / "premier.mp3")
+    again = nightscribe("run", source, dest)
     assert "1 transcript followed a renamed recording" in again.stdout
     assert (dest / "2012/premier.txt").read_text() == said
     assert not (dest / "first.txt").exists()
 
 
-def test_a_second_run_into_the_same_destination_is_refused(
+def test_a_second_run_into_the_same_destination_is_refused_and_the_first_can_be_watched_to_its_end(
     nightscribe: Command, environment: dict[str, str], three: Path, tmp_path: Path
 ) -> None:
     dest = tmp_path / "dest"
     with subprocess.Popen(
         [*COMMAND, "run", str(three), str(dest)], env=environment, stdout=subprocess.DEVNULL
     ) as first:
-        wait_until((dest / ".nightscribe/logs/queue.log").exists, timeout_s=30, what="the first run")
-        second = nightscribe("run", three, dest)
+        wait_until((dest / ".nightscribe/logs/queue.log").exists, timeout_s=120, what="the first run")
+        watch = [*COMMAND, "status", str(dest), "--watch", "--json"]
+        watching = subprocess.Popen(watch, env=environment, stdout=subprocess.PIPE, text=True)
+        # It stands still meanwhile, or it could be over before the second has begun.
+        first.send_signal(signal.SIGSTOP)
+        try:
+            second = nightscribe("run", three, dest)
+        finally:
+            first.send_signal(signal.SIGCONT)
         assert second.returncode == 2
         assert "Another nightscribe run is at work" in second.stderr
-        assert first.wait(60) == 0
+        assert first.wait(120) == 0
+        looks = [json.loads(line) for line in watching.communicate(timeout=120)[0].splitlines()]
+    assert watching.returncode == 0
+    assert (looks[-1]["n_done"], looks[-1]["run"]["n_done"], looks[-1]["live"]) == (3, 3, False)
+    assert looks[-1]["run"]["ended_at"]
 
 
-def test_a_file_that_is_being_written_is_left_and_said_so(nightscribe: Command, three: Path, tmp_path: Path) -> None:
-    growing = three / "growing.mp3"
+def test_a_file_that_is_being_written_is_left_and_said_so(nightscribe: Command, finished: Finished) -> None:
+    growing = finished.source / "growing.mp3"
     writer = subprocess.Popen(["sh", "-c", 'while :; do printf x >> "$0"; sleep 0.05; done', str(growing)])
     try:
         wait_until(growing.exists, what="the growing file")
-        done = nightscribe("run", three, tmp_path / "dest", NIGHTSCRIBE_SETTLE_S="1")
+        # So long that a machine which stands still for a moment does not make it look finished.
+        done = nightscribe("run", finished.source, finished.dest, NIGHTSCRIBE_SETTLE_S="6")
     finally:
         writer.kill()
         writer.wait()
     assert done.returncode == 0
     assert "Left for the next run, still being written: 1 recording." in done.stdout
     assert "  growing.mp3" in done.stdout
-    assert "Done: 3 recordings" in done.stdout
+    assert "3 recordings already done" in done.stdout
+    assert not list(finished.dest.glob("growing.*"))
 
 
 def test_an_empty_source_is_said_to_be_empty(nightscribe: Command, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
-    began = time.monotonic()
     done = nightscribe("run", tmp_path / "source", tmp_path / "dest")
     assert done.returncode == 0
     assert "No recordings were found" in done.stdout
-    assert time.monotonic() - began < 30
+    logs = tmp_path / "dest/.nightscribe/logs"
+    assert not [path.name for path in logs.iterdir() if path.name != "run.log"], "nothing was started for that"

@@ -264,6 +264,7 @@ def test_nobody_ever_reads_half_a_text(
             if killed_at < len(names):
                 process.kill()
         wait_until(workplace.is_empty, what="the queue to be empty")
+        wait_until(lambda: process.has_said("worker.started", times=2), START_TIMEOUT_S, "the second to be ready")
         process.ends(signal.SIGTERM)
     assert workplace.texts == sorted(f"{n}.{fmt}" for n in range(len(names)) for fmt in FORMATS)
     reader.check()

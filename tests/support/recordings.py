@@ -18,7 +18,7 @@ from support.cache import CACHE, last_line, locked, unavailable
 PACKAGE = "moonshine-voice==0.1.5"
 # The same files are in the wheel of every platform; this one can be fetched from all of them.
 PLATFORM = "manylinux_2_34_x86_64"
-FETCH_TIMEOUT_S = 240.0
+FETCH_TIMEOUT_S = 500.0
 
 SHA256 = {
     "two_cities.wav": "f3348494d77cb74a02862f5e685ed09faf3e75832c5cc5c80703282c2cd8b52e",
@@ -52,6 +52,16 @@ def two_cities() -> Path:
 def beckett() -> Path:
     """10 s of read Beckett, six short sentences with pauses, 16 kHz mono; not to be written to."""
     return _recording("beckett.wav")
+
+
+def three(folder: Path, speech: Path) -> Path:
+    """A source of three recordings in two folders, made in this folder."""
+    source = folder / "source"
+    (source / "2012").mkdir(parents=True)
+    cut(speech, source / "first.mp3", 0, 6)
+    cut(speech, source / "2012" / "second.WAV", 6, 5)
+    cut(speech, source / "2012" / "third.m4a", 11, 4)
+    return source
 
 
 def cut(source: Path, dest: Path, start_s: float, duration_s: float, *args: str) -> Path:

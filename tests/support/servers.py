@@ -23,9 +23,9 @@ from support.waiting import wait_until
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 10.0
-BUILD_TIMEOUT_S = 240.0  # a test, the making of its fixtures included, is cut off after 300
+BUILD_TIMEOUT_S = 500.0  # a test, the making of its fixtures included, is cut off after 600
 
 LOCALSTACK = "localstack-4.10.0"
 LOCALSTACK_REQUIREMENTS = (
@@ -62,7 +62,7 @@ class SqsServer:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.stop()
+        self.kill()  # nothing of it is needed any more, and LocalStack takes its time
 
     @property
     def endpoint_url(self) -> str:

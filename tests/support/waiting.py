@@ -9,7 +9,7 @@ T = TypeVar("T")
 INTERVAL_S = 0.02
 
 
-def wait_until(predicate: Callable[[], T], timeout_s: float = 10.0, what: str = "the condition") -> T:
+def wait_until(predicate: Callable[[], T], timeout_s: float = 60.0, what: str = "the condition") -> T:
     """Poll until the predicate is true and return what it returned.
 
     Raises: AssertionError: naming `what`, if that takes longer than `timeout_s`.

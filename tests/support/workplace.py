@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from director.director import Director
 from director.scan import Scan, Scanner
 from shared.audio import RATE, Waveform
@@ -20,6 +22,7 @@ from shared.sources import FolderSource
 from shared.store import FolderStore, TranscriptStore
 from shared.transcript import Word
 from support.cache import locked, unavailable
+from support.waiting import wait_until
 from worker import engines
 from worker.engines.base import Decoded, Encoded, Engine
 from worker.lease import lease_clock
@@ -221,6 +224,19 @@ class Workplace:
         """Whether no job is left."""
         counts = self.queue.counts()
         return counts.queued + counts.in_flight == 0
+
+
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be given up or put off in this process that a machine which stands still for a moment would delay."""
+    # What a server was just giving out when a call was given up would stay hidden.
+    monkeypatch.setattr("shared.queue.READ_TIMEOUT_S", 60.0)
+    # A director looks at what is done after so long, with the rest of its jobs still to be sent.
+    monkeypatch.setattr("director.director.FILL_S", 60.0)
+
+
+def received(queue: JobQueue) -> Delivery:
+    """The next delivery, which must come."""
+    return wait_until(lambda: queue.receive(wait_s=1), what="a delivery")
 
 
 @contextmanager

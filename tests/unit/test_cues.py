@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from making import segment
 
@@ -52,7 +52,6 @@ def spoken(draw: st.DrawFn) -> Segment:
     return segment(draw(TIME_S), draw(TIME_S), text, words=words)
 
 
-UNHURRIED = settings(deadline=None)  # the machine may be busy
 SEGMENTS = st.lists(spoken(), max_size=4)
 
 
@@ -61,7 +60,6 @@ def letters(texts: list[str]) -> str:
 
 
 @given(SEGMENTS, LAYOUTS)
-@UNHURRIED
 def test_everything_is_said_once_and_in_order(segments: list[Segment], layout: Layout) -> None:
     ordered = sorted(segments, key=lambda s: (s.start_s, s.end_s))
     made = cues(segments, layout)
@@ -69,7 +67,6 @@ def test_everything_is_said_once_and_in_order(segments: list[Segment], layout: L
 
 
 @given(SEGMENTS, LAYOUTS)
-@UNHURRIED
 def test_lines_fit_the_layout(segments: list[Segment], layout: Layout) -> None:
     for cue in cues(segments, layout):
         assert 1 <= len(cue.lines) <= layout.lines
@@ -78,7 +75,6 @@ def test_lines_fit_the_layout(segments: list[Segment], layout: Layout) -> None:
 
 
 @given(SEGMENTS, LAYOUTS)
-@UNHURRIED
 def test_cues_follow_each_other_and_can_be_seen(segments: list[Segment], layout: Layout) -> None:
     made = cues(segments, layout)
     assert all(MIN_CUE_MS <= cue.end_ms - cue.start_ms <= MAX_CUE_MS for cue in made)
@@ -87,7 +83,6 @@ def test_cues_follow_each_other_and_can_be_seen(segments: list[Segment], layout:
 
 
 @given(SEGMENTS, LAYOUTS)
-@UNHURRIED
 def test_the_same_words_always_become_the_same_cues(segments: list[Segment], layout: Layout) -> None:
     copies = [Segment.model_validate_json(s.model_dump_json()) for s in segments]
     assert cues(segments, layout) == cues(copies, layout)

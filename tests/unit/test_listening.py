@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -190,15 +190,29 @@ def test_nothing_stays_open_when_nobody_listens_any_more(source: Source) -> None
 # Ahead
 
 
-def listening() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "listening"]
+Listening = Callable[[], list[threading.Thread]]
 
 
-@settings(max_examples=20, deadline=None)
+@pytest.fixture
+def listening() -> Listening:
+    """The threads that a test has begun and that have not ended."""
+    before = threading.enumerate()
+
+    def begun() -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if each.name == "listening" and each not in before]
+
+    return begun
+
+
+@settings(max_examples=20)
 @given(st.lists(st.integers()), st.integers(1, 5))
 def test_what_is_made_ahead_comes_in_its_order(items: list[int], n: int) -> None:
     assert list(ahead(iter(items), n)) == items
-    assert listening() == []
+
+
+def test_the_thread_ends_with_what_it_makes(listening: Listening) -> None:
+    assert list(ahead(iter(range(5)), 2)) == [0, 1, 2, 3, 4]
+    wait_until(lambda: not listening(), what="the thread to end")
 
 
 def test_an_error_comes_after_what_was_made_before_it() -> None:
@@ -242,33 +256,33 @@ def test_sound_is_made_while_nobody_asks() -> None:
 
     with closing(ahead(items())) as stream:
         next(stream)
-        assert made.wait(5)
+        assert made.wait(60)
 
 
-def test_leaving_early_stops_the_thread_and_closes_what_it_listened_to(source: Source) -> None:
+def test_leaving_early_stops_the_thread_and_closes_what_it_listened_to(source: Source, listening: Listening) -> None:
     slices = [slice_of(source, "long.wav", cuts=(30.0,)), slice_of(source, "0.wav")]
     stream = ahead(Listener(source).listen(slices), 2)
     next(stream)
     assert len(listening()) == 1
     stream.close()
-    wait_until(lambda: not listening(), 5, "the thread to end")
-    wait_until(lambda: source.n_open == 0, 5, "the recording to be closed")
+    wait_until(lambda: not listening(), what="the thread to end")
+    wait_until(lambda: source.n_open == 0, what="the recording to be closed")
 
 
-def test_a_share_that_hangs_keeps_nobody_from_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_share_that_hangs_keeps_nobody_from_leaving(monkeypatch: pytest.MonkeyPatch, listening: Listening) -> None:
     monkeypatch.setattr("worker.listening.END_WITHIN_S", 0.1)
     answer, hanging = threading.Event(), threading.Event()
 
     def items() -> Iterator[int]:
         yield 1
         hanging.set()
-        answer.wait(20)
+        answer.wait(60)
         yield 2
 
     stream = ahead(items())
     next(stream)
-    assert hanging.wait(5)
+    assert hanging.wait(60)
     stream.close()
-    assert not answer.is_set()
+    assert listening(), "it was waited for"
     answer.set()
-    wait_until(lambda: not listening(), 5, "the thread to end")
+    wait_until(lambda: not listening(), what="the thread to end")
