@@ -1,0 +1,251 @@
+"""What the diary says: what was done in vain, what was done twice, how long an interrupted job waited. Pure."""
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import inf
+
+from shared.names import PARTS
+from shared.records import BEGUN, PART
+from shared.settings import Settings
+from storm.diary import Entry
+from storm.sound import Script, word_s
+
+SliceId = tuple[str, int]
+
+RECOVERED_WITHIN = 1.5  # visibility timeouts
+NOISE_S = 1.0  # what a busy machine may take from a free worker's receive to its first word about it
+
+
+@dataclass
+class _Delivery:
+    """One message in one worker's hands."""
+
+    who: str
+    received: float
+    slices: list[tuple[str, int, float, float | None]]
+    count: int
+    """How often it was received."""
+    ended: float = inf
+    ended_by: str = ""
+
+
+@dataclass(frozen=True)
+class _Hearing:
+    """A window that the engine was given."""
+
+    delivery: _Delivery
+    of: SliceId
+    began: float
+    seconds: float
+    spent_s: float
+
+
+@dataclass
+class Account:
+    """Engine-seconds, and recoveries in visibility timeouts."""
+
+    needed_s: float = 0.0
+    lost_s: Counter[str] = field(default_factory=Counter)
+    """Never stored, by what became of the worker."""
+    double_s: Counter[str] = field(default_factory=Counter)
+    """Done although it had been stored, or was in the hands of another worker at that time."""
+    interrupted: int = 0
+    """Kills of workers with unfinished slices in their hands."""
+    recoveries: list[float] = field(default_factory=list)
+    late: Counter[str] = field(default_factory=Counter)
+    """Of those that took too long, why; "" is no reason."""
+    waited: list[float] = field(default_factory=list)
+    """Of the recoveries, what was spent waiting for any worker to be free."""
+    stored_late: int = 0
+    """Stores and deletes begun by a worker that had been stopped for longer than its lease."""
+    examples: list[str] = field(default_factory=list)
+
+
+class Book:
+    """All events, by what is asked of them."""
+
+    def __init__(self, entries: Iterable[Entry], scripts: Sequence[Script], settings: Settings) -> None:
+        self._timeout_s = settings.visibility_timeout_s
+        self._max_receives = settings.max_receives
+        self._words = {word: (each.name, word_s(at)) for each in scripts for at, word in enumerate(each.words)}
+        self._entries = sorted(entries, key=lambda entry: entry.at)
+        self._deliveries: list[_Delivery] = []
+        self._in_hand: dict[str, _Delivery] = {}
+        self._hearings: list[_Hearing] = []
+        self._stored: dict[SliceId, tuple[float, _Delivery]] = {}
+        self._stopped: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self._begun: dict[SliceId, list[float]] = defaultdict(list)
+        self._asking: dict[str, float] = {}
+        self._receives: list[tuple[float, float]] = []
+        self._at: dict[str, list[float]] = defaultdict(list)
+        self._died = {entry.who: entry.at for entry in self._entries if entry.what == "killed"}
+        self.account = Account()
+        for entry in self._entries:
+            self._take(entry)
+        self._work()
+        self._recovery()
+
+    def _take(self, entry: Entry) -> None:
+        held = self._in_hand.get(entry.who)
+        self._at[entry.what].append(entry.at)
+        if entry.who in self._asking:  # whatever it does now, it has its answer
+            self._receives.append((self._asking.pop(entry.who), entry.at))
+        match entry.what:
+            case "free":
+                self._asking[entry.who] = entry.at
+                if held:
+                    self._end(held, entry.at, "gave it up")
+            case "received":
+                slices = [(r, i, start_s, end_s) for r, i, start_s, end_s in entry.of["slices"]]
+                held = _Delivery(entry.who, entry.at, slices, entry.of["count"])
+                self._in_hand[entry.who] = held
+                self._deliveries.append(held)
+            case "killed" if held:
+                self._end(held, entry.at, "killed")
+            case "stopped":
+                self._stopped[entry.who].append((entry.at, inf))
+            case "went on":
+                self._stopped[entry.who][-1] = (self._stopped[entry.who][-1][0], entry.at)
+            case "asked" if held and not held.ended_by:
+                held.ended_by = "asked to end"
+            case "hearing" if held:
+                for word, seconds in entry.of["windows"]:
+                    self._hear(entry, held, word, seconds)
+            case "storing" | "deleting" if held:
+                self._check_late(entry, held)
+            case "stored" if held and entry.of["key"].startswith(PARTS):
+                self._store(entry, held)
+
+    def _store(self, entry: Entry, held: _Delivery) -> None:
+        recording, _, name = entry.of["key"].removeprefix(PARTS).rpartition("/")
+        of, dot, kind = name.rpartition("-")[2].partition(".")
+        if not of.isdecimal():
+            return
+        if dot + kind == PART:
+            self._stored.setdefault((recording, int(of)), (entry.at, held))
+        elif dot + kind == BEGUN:
+            self._begun[recording, int(of)].append(entry.at)
+
+    def _hear(self, entry: Entry, held: _Delivery, word: str, seconds: float) -> None:
+        recording, at_s = self._words[word]
+        of = next((r, i) for r, i, start_s, end_s in held.slices if r == recording and start_s <= at_s < (end_s or inf))
+        spent_s = min(seconds, max(0.0, self._died.get(entry.who, inf) - entry.at))
+        self._hearings.append(_Hearing(held, of, entry.at, seconds, spent_s))
+
+    def _end(self, held: _Delivery, at: float, why: str) -> None:
+        held.ended = at
+        held.ended_by = held.ended_by or why
+        self._in_hand.pop(held.who, None)
+
+    def _check_late(self, entry: Entry, held: _Delivery) -> None:
+        for begun, over in self._stopped[held.who]:
+            if held.received < begun and over - begun > self._timeout_s and entry.at > over:
+                if not entry.of.get("key", "").startswith(".nightscribe/jobs/"):
+                    self.account.stored_late += 1
+                    self.account.examples.append(f"stored late: {entry.of}")
+                return
+
+    def _was_stopped(self, held: _Delivery, at: float) -> bool:
+        return any(begun <= at < over for begun, over in self._stopped[held.who])
+
+    # Work
+
+    def _work(self) -> None:
+        of_slice: dict[SliceId, list[_Hearing]] = defaultdict(list)
+        for hearing in self._hearings:
+            of_slice[hearing.of].append(hearing)
+        for of, hearings in of_slice.items():
+            stored_at, winner = self._stored.get(of, (inf, None))
+            for hearing in hearings:
+                if hearing.delivery is winner:
+                    self.account.needed_s += hearing.spent_s
+                elif why := self._twice(hearing, hearings, stored_at):
+                    self.account.double_s[why] += hearing.spent_s
+                    self.account.examples.append(f"{why}: {of} at {hearing.began:.2f} by {hearing.delivery.who}")
+                else:
+                    self.account.lost_s[self._fate(hearing.delivery)] += hearing.spent_s
+
+    def _twice(self, hearing: _Hearing, hearings: Sequence[_Hearing], stored_at: float) -> str:
+        if hearing.began > stored_at:
+            return "after it had been stored"
+        mine = [each for each in hearings if each.delivery is hearing.delivery]
+        first = min(each.began for each in mine)
+        for other in {id(each.delivery): each.delivery for each in hearings}.values():
+            if other is hearing.delivery:
+                continue
+            theirs = [each for each in hearings if each.delivery is other]
+            began = max(first, min(each.began for each in theirs))
+            until = [max(each.began + each.spent_s for each in group) for group in (mine, theirs)]
+            if (
+                began < min(until)
+                and not self._was_stopped(other, began)
+                and not self._was_stopped(hearing.delivery, began)
+            ):
+                return "while another worker did it"
+        return ""
+
+    def _fate(self, held: _Delivery) -> str:
+        if any(held.received < begun < held.ended for begun, _ in self._stopped[held.who]):
+            return "stopped"
+        if held.ended_by == "gave it up" and self._between("server killed", held.received - 1, held.ended):
+            return "the queue server was killed"
+        if held.ended_by == "gave it up" and self._between("filled", held.received - self._timeout_s, held.ended):
+            return "the disk was full"
+        return held.ended_by or "others"
+
+    def _between(self, what: str, begin: float, end: float) -> bool:
+        times = self._at[what]
+        at = bisect_right(times, begin)
+        return at < len(times) and times[at] <= end
+
+    # Recovery
+
+    def _recovery(self) -> None:
+        self._receives.sort()
+        for held in self._deliveries:
+            if held.ended_by != "killed":
+                continue
+            killed_at = held.ended
+            open_slices = [(r, i) for r, i, _, _ in held.slices if self._stored_by((r, i)) > killed_at]
+            if not open_slices or self._was_stopped(held, killed_at):
+                continue
+            self.account.interrupted += 1
+            again = min((at for of in open_slices for at in self._begun[of] if at > killed_at), default=inf)
+            took = (again - killed_at) / self._timeout_s
+            self.account.recoveries.append(took)
+            visible_at = killed_at + self._timeout_s
+            free_at = min((max(at, visible_at) for at, until in self._receives if until > visible_at), default=inf)
+            self.account.waited.append(max(0.0, min(free_at, again) - visible_at) / self._timeout_s)
+            if took > RECOVERED_WITHIN:
+                why = self._why_late(held, open_slices, killed_at, again, free_at)
+                self.account.late[why] += 1
+                if not why:
+                    self.account.examples.append(f"late: {open_slices} killed {killed_at:.2f}, {took:.1f} timeouts")
+
+    def _stored_by(self, of: SliceId) -> float:
+        return self._stored.get(of, (inf, None))[0]
+
+    def _why_late(
+        self, held: _Delivery, slices: Sequence[SliceId], killed_at: float, again: float, free_at: float
+    ) -> str:
+        if held.count >= self._max_receives:
+            return "it was its last try"
+        if self._between("server killed", killed_at - self._timeout_s, again):
+            return "the queue server was killed too"
+        if self._between("filled", killed_at - self._timeout_s, again):
+            return "the disk was full"
+        wanted = set(slices)
+        others = (
+            other
+            for other in self._deliveries
+            if killed_at < other.received < again and wanted & {(r, i) for r, i, _, _ in other.slices}
+        )
+        if any(each.ended_by == "killed" or self._stopped[each.who] for each in others):
+            return "its next worker was hit as well"
+        if self._between("slowed", killed_at - 6, again):
+            return "the disk was slow"
+        if again - max(killed_at + self._timeout_s, free_at) < NOISE_S:
+            return "no worker was free"
+        return ""

@@ -1,0 +1,208 @@
+"""The processes in the storm: the project's own workers and directors, with a note of what they do."""
+
+import ctypes
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from multiprocessing import get_context
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+from typing import Any
+
+from director.director import Director
+from director.scan import Scanner
+from nightscribe.children import PR_SET_PDEATHSIG
+from nightscribe.cli import _stop_on_signals
+from nightscribe.run import open_queue
+from shared.errors import NightscribeError
+from shared.jobs import Job, Options
+from shared.log import configure_logging
+from shared.queue import Delivery, JobQueue
+from shared.records import Records
+from shared.settings import Settings
+from shared.sources import FolderSource
+from shared.store import FolderStore
+from storm.diary import Diary
+from storm.sound import JOB_S, RATES, Reader, first_sound_s
+from worker.speech import SpeechDetector
+from worker.transcriber import Transcriber
+from worker.worker import Worker
+
+_numbers = count(1)
+
+OPTIONS = Options(engine="auto", model="base", language="en")
+FORMATS = ("txt", "vtt", "srt")
+SLOWEST_S = 0.4  # of the disk while it is slow
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it happens."""
+
+    folder: Path
+    settings: Settings
+    pace: float
+    """Seconds that the engine takes for a second of sound."""
+
+    @property
+    def source(self) -> Path:
+        """The recordings."""
+        return self.folder / "source"
+
+    @property
+    def dest(self) -> Path:
+        """The transcripts."""
+        return self.folder / "dest"
+
+    @property
+    def slow(self) -> Path:
+        """While there is such a file, the destination is slow."""
+        return self.folder / "slow"
+
+    @property
+    def diary(self) -> Diary:
+        """Opened anew."""
+        return Diary(self.folder / "diary.jsonl")
+
+
+def started(name: str, place: Place, task: Callable[..., None], *arguments: Any) -> ForkProcess:
+    """A process of its own, forked from this one, which has everything imported; it does not outlive it."""
+    process = get_context("fork").Process(
+        target=_child,
+        args=(name, place, task, *arguments),
+        name=f"{name}.{next(_numbers)}",  # which is never given twice, as the number of a process is
+        daemon=True,
+    )
+    process.start()
+    return process
+
+
+def _child(name: str, place: Place, task: Callable[..., None], *arguments: Any) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    log = os.open(place.folder / "logs" / f"{name}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    configure_logging("info", os.fdopen(2, "w", buffering=1, closefd=False))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        task(place, *arguments)
+    except NightscribeError as error:
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
+class _Queue(JobQueue):
+    """The queue; what is received and deleted is noted."""
+
+    diary: Diary
+    delivery = 0
+
+    def receive(self, wait_s: float) -> Delivery | None:
+        self.diary.note("free")
+        delivery = super().receive(wait_s)
+        if delivery:
+            self.delivery += 1
+            slices = [(of.recording, of.index, of.start_s, of.end_s) for of in Job.from_message(delivery.body).slices]
+            self.diary.note(
+                "received",
+                delivery=self.delivery,
+                message=delivery.message_id,
+                count=delivery.receive_count,
+                slices=slices,
+            )
+        return delivery
+
+    def delete(self, delivery: Delivery, **given: Any) -> None:
+        self.diary.note("deleting", delivery=self.delivery)
+        super().delete(delivery, **given)
+
+
+class _Store(FolderStore):
+    """The store, slow for a while; what is stored is noted."""
+
+    def __init__(self, place: Place, queue: _Queue) -> None:
+        super().__init__(place.dest)
+        self._slow = place.slow
+        self._queue = queue
+
+    def _wait(self) -> None:
+        if self._slow.exists():
+            time.sleep(SLOWEST_S * random.random())
+
+    def get(self, key: str) -> bytes | None:
+        self._wait()
+        return super().get(key)
+
+    def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
+        self._wait()
+        return super().ends(key, n_first, n_last)
+
+    def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        self._queue.diary.note("storing", delivery=self._queue.delivery, key=key)
+        self._wait()
+        super().put(key, content, durable=durable)
+        self._queue.diary.note("stored", delivery=self._queue.delivery, key=key)
+
+    def delete(self, key: str) -> None:
+        self._wait()
+        super().delete(key)
+
+
+def work(place: Place) -> None:
+    """What `nightscribe worker` does, but for the engine and the speech detector."""
+    SpeechDetector.first_speech_s = first_sound_s  # type: ignore[method-assign]
+    queue = _queue(place)
+    engine = Reader(
+        place.pace,
+        lambda windows: queue.diary.note("hearing", delivery=queue.delivery, windows=windows),
+        lambda: queue.diary.note("heard", delivery=queue.delivery),
+    )
+    transcriber = Transcriber(engine)
+    made = Worker(
+        name=f"{socket.gethostname()}-{os.getpid()}",
+        queue=queue,
+        source=FolderSource(place.source, leave_out=place.dest),
+        records=Records(_Store(place, queue)),
+        transcriber_for=lambda _: transcriber,
+        settings=place.settings,
+    )
+    _stop_on_signals(made)
+    made.run(until_empty=False)
+
+
+def direct(place: Place, follow: bool, retry_failed: bool) -> None:
+    """What `nightscribe director` does, and with `follow` what `nightscribe run` does."""
+    queue = _queue(place)
+    source = FolderSource(place.source, leave_out=place.dest)
+    records = Records(_Store(place, queue))
+    made = Director(
+        queue=queue,
+        source=source,
+        records=records,
+        options=OPTIONS,
+        formats=FORMATS,
+        window=place.settings.window,
+        max_receives=place.settings.max_receives,
+        retry_failed=retry_failed,
+    )
+    made.record_dead_letters()
+    scan = Scanner(source, records, FORMATS, settle_s=0, retry_failed=retry_failed).scan()
+    for event in made.direct(scan.missing, follow=follow, rates=RATES, job_s=JOB_S):
+        if follow and event is None:
+            list(records.activities())  # as the one who shows them does
+
+
+def _queue(place: Place) -> _Queue:
+    queue = open_queue(place.settings)
+    queue.__class__ = _Queue  # whoever connects makes the plain one
+    assert isinstance(queue, _Queue)
+    queue.diary = place.diary
+    return queue

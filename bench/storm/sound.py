@@ -1,0 +1,166 @@
+"""Recordings whose words can be foretold, and an engine that reads these words from the sound.
+
+A word is twelve digits, each a fiftieth of a second of one loudness of sixteen, and it is a hash of the recording's
+name and the word's place. So a transcript can only be right if every window of every slice was decoded, cut, heard and
+put together in its place. Between the words there is nothing, which takes no room on the disk.
+"""
+
+# ruff: noqa: ARG002  the engine's protocol says what its methods are given
+
+import random
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from director.backlog import Backlog, Missing
+from director.estimate import Rates
+from director.plan import n_jobs, nominal_cuts
+from shared.audio import RATE, Waveform
+from shared.sources import Recording
+from shared.transcript import Word
+from worker.engines.base import Decoded, Encoded
+
+DIGITS = 12
+STEP = RATE // 50
+LOUDEST = 0.9
+WORD_S = DIGITS * STEP / RATE
+FIRST_S, EVERY_S = 0.3, 1.0
+SAMPLE_BYTES, HEADER_BYTES = 2, 44
+RATES = Rates({".wav": 1 / (SAMPLE_BYTES * RATE)})
+
+JOB_S = 40.0
+LONG_S, SINGLE_S, CLIP_S = (160, 400), (25, 55), (6, 16)
+LONG_SHARE, SINGLE_SHARE = 0.4, 0.35  # of the jobs; the others are of several clips
+
+
+@dataclass(frozen=True)
+class Script:
+    """What one recording is to say."""
+
+    name: str
+    seconds: int
+
+    @cached_property
+    def words(self) -> list[str]:
+        """In their order."""
+        return [
+            blake2b(f"{self.name} {at}".encode(), digest_size=DIGITS // 2).hexdigest()
+            for at in range(int(self.seconds / EVERY_S))
+        ]
+
+    @property
+    def stem(self) -> str:
+        """Of its text files."""
+        return self.name.removesuffix(".wav")
+
+
+def word_s(at: int) -> float:
+    """When the word that stands there begins."""
+    return FIRST_S + at * EVERY_S
+
+
+def written(n: int, chooser: random.Random) -> list[Script]:
+    """Scripts that make about `n` jobs: slices of long recordings, single ones, and bundles of clips."""
+    scripts: list[Script] = []
+    n_slices = 0
+    while n_slices < LONG_SHARE * n:
+        scripts.append(Script(f"long/{len(scripts):05}.wav", chooser.randint(*LONG_S)))
+        n_slices += len(nominal_cuts(scripts[-1].seconds, JOB_S)) + 1
+    scripts += [Script(f"single/{at:05}.wav", chooser.randint(*SINGLE_S)) for at in range(round(SINGLE_SHARE * n))]
+    clips: list[Script] = []
+    while jobs(scripts + clips) < n:
+        clips += [Script(f"clips/{len(clips) + at:05}.wav", chooser.randint(*CLIP_S)) for at in range(1 + n // 100)]
+    return sorted(scripts + clips, key=lambda script: script.name)
+
+
+def jobs(scripts: Sequence[Script]) -> int:
+    """How many messages a director makes of them."""
+    sizes = ((script.name, HEADER_BYTES + script.seconds * RATE * SAMPLE_BYTES) for script in scripts)
+    backlog = Backlog(Missing(Recording(name, size, None), name) for name, size in sorted(sizes))
+    return n_jobs(backlog, RATES, JOB_S, len(scripts) * 100)
+
+
+def record(script: Script, folder: Path) -> None:
+    """Make the recording, a WAV file with holes."""
+    path = folder / script.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n_bytes = script.seconds * RATE * SAMPLE_BYTES
+    with path.open("wb") as file:
+        file.write(_wav_header(n_bytes))
+        for at, word in enumerate(script.words):
+            file.seek(HEADER_BYTES + round(word_s(at) * RATE) * SAMPLE_BYTES)
+            loudness = [(int(digit, 16) + 1) / 16 * LOUDEST for digit in word]
+            file.write(np.repeat(np.round(np.array(loudness) * 2**15), STEP).astype("<i2").tobytes())
+        file.truncate(HEADER_BYTES + n_bytes)
+
+
+def _wav_header(n_bytes: int) -> bytes:
+    format_chunk = struct.pack(
+        "<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE, RATE * SAMPLE_BYTES, SAMPLE_BYTES, 8 * SAMPLE_BYTES
+    )
+    riff = struct.pack("<4sI4s", b"RIFF", HEADER_BYTES - 8 + n_bytes, b"WAVE")
+    return riff + format_chunk + struct.pack("<4sI", b"data", n_bytes)
+
+
+def heard(waveform: Waveform) -> list[Word]:
+    """The words in it."""
+    sound = waveform != 0
+    starts = np.flatnonzero(sound & ~np.concatenate([[False], sound[:-1]]))
+    found = []
+    for start in starts.tolist():
+        steps = waveform[start : start + DIGITS * STEP : STEP]
+        digits = "".join(f"{round(float(step) / LOUDEST * 16) - 1:x}" for step in steps)
+        found.append(Word(start / RATE, start / RATE + WORD_S, " " + digits))
+    return found
+
+
+def first_sound_s(_detector: object, waveform: Waveform) -> float | None:
+    """In place of the speech detector, which takes none of this for speech."""
+    words = heard(waveform)
+    return words[0].start_s if words else None
+
+
+class Reader:
+    """An engine that takes a known time for every second of sound; `listening` is told before, `listened` after it."""
+
+    name = "reader 1"
+    batch_size = 2
+
+    def __init__(
+        self, pace: float, listening: Callable[[Sequence[tuple[str, float]]], object], listened: Callable[[], object]
+    ) -> None:
+        """`pace`: seconds for a second of sound. `listening` gets the first word of each window, and its seconds."""
+        self._pace = pace
+        self._listening = listening
+        self._listened = listened
+
+    def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
+        """Find the words."""
+        return Encoded(heard(waveform), len(waveform) / RATE, full)
+
+    def detect_language(self, windows: Sequence[Encoded]) -> list[dict[str, float]]:
+        """It is English."""
+        return [{"en": 1.0}] * len(windows)
+
+    def decode(
+        self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
+    ) -> list[Decoded]:
+        """Take the time, and say the words."""
+        self._listening([(window.states[0].text.strip(), window.seconds * self._pace) for window in windows])
+        time.sleep(sum(window.seconds for window in windows) * self._pace)
+        self._listened()
+        return [
+            Decoded(tuple(range(len(w.states))), "".join(word.text for word in w.states), -0.1, 0.0) for w in windows
+        ]
+
+    def align(
+        self, windows: Sequence[Encoded], decoded: Sequence[Decoded], languages: Sequence[str], *, task: str
+    ) -> list[list[Word]]:
+        """The words are where they were found."""
+        return [list(window.states) for window in windows]
