@@ -21,6 +21,7 @@ from shared.jobs import Options
 from shared.log import configure_logging
 from shared.processes import process_name
 from shared.records import Records
+from shared.scratch import sweep_scratch
 from shared.settings import ENV_PREFIX, TEXTS, WORDS, Settings, load_settings, shown_default
 from shared.sources import FolderSource
 from shared.store import FolderStore
@@ -187,6 +188,7 @@ def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     configure_logging(settings.log_level)
     queue = local.open_queue(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # there is nothing to give back yet
+    sweep_scratch()
     # The model is loaded only now: it takes seconds and memory, in vain if there is no queue.
     models = Models(settings.models_dir, threads=settings.threads, batch_size=settings.batch_size)
     models.transcriber(Options(engine=settings.engine, model=settings.model))

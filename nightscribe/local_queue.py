@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from nightscribe.children import start_child
 from shared.errors import SetupError
+from shared.scratch import scratch_folder
 
 log = structlog.get_logger()
 
@@ -124,9 +124,9 @@ def local_queue(log_file: Path) -> Iterator[LocalQueue]:
     program = Path(sysconfig.get_path("scripts")) / "ministack"
     if not program.exists():
         raise SetupError("The local queue server is not installed. Install it: pip install 'nightscribe[local]'.")
-    with tempfile.TemporaryDirectory(prefix="nightscribe-queue-") as state, log_file.open("wb") as output:
+    with scratch_folder() as state, log_file.open("wb") as output:
         for _ in range(TRIES):
-            server = LocalQueue([sys.executable, str(program)], _free_port(), Path(state), output)
+            server = LocalQueue([sys.executable, str(program)], _free_port(), state, output)
             try:
                 answers = server.answers()
             except BaseException:

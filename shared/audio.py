@@ -138,9 +138,13 @@ def ends(path: Path) -> tuple[bytes, bytes]:
         raise RetryableError(f"The recording cannot be read ({error.strerror}).") from None
 
 
-def begins_at(said: str, name: int = 0) -> int | None:
-    """The sample with which the sound of that name begins, counted from the beginning of the film or from the seek."""
-    found = re.search(rf"^\[ametadata@{name} @ \w+\] frame:0 +pts:(-?\d+)", said, re.MULTILINE)
+def begins_at(said: str, name: int | None = None) -> int | None:
+    """The sample with which the sound (of that name) begins, counted from the beginning of the film or from the seek.
+
+    ffmpeg's threads write into each other's lines: a name may be lost, and only one sound needs none.
+    """
+    whose = "" if name is None else rf"\[ametadata@{name} @ \w+\] "
+    found = re.search(rf"{whose}frame:0 +pts:(-?\d+)", said)
     return int(found[1]) if found else None
 
 

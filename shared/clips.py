@@ -1,7 +1,6 @@
 """Many short recordings by one ffmpeg: starting it can cost as much as transcribing a clip."""
 
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from shared.audio import RATE, STALL_S, Decoder, Waveform, begins_at, ends, samp
 from shared.channels import Listener
 from shared.errors import NightscribeError, PermanentError, RetryableError
 from shared.media import declared_wav_s, ffmpeg_path, input_arguments, parse_banner
+from shared.scratch import scratch_folder
 
 TOGETHER = 16
 CLIP_BYTES = 2_000_000  # what is larger is worth an ffmpeg of its own
@@ -57,15 +57,15 @@ def _decode(paths: Sequence[Path]) -> Iterator[Sound | NightscribeError]:
     if len(paths) < 2:
         yield from map(_decode_alone, paths)
         return
-    with tempfile.TemporaryDirectory(prefix="nightscribe-") as folder:
+    with scratch_folder() as folder:
         try:
-            said = _run(paths, Path(folder))
+            said = _run(paths, folder)
         except subprocess.TimeoutExpired:  # halves would wait as long for the same disk, again and again
             yield from map(_decode_alone, paths)
             return
         if said is not None:
             for name, path in enumerate(paths):
-                yield _sound(path, Path(folder, f"{name}.wav"), said, name) or _decode_alone(path)
+                yield _sound(path, folder / f"{name}.wav", said, name) or _decode_alone(path)
             return
     yield from _decode(paths[: len(paths) // 2])
     yield from _decode(paths[len(paths) // 2 :])
@@ -99,12 +99,12 @@ def _run(paths: Sequence[Path], folder: Path) -> str | None:
 
 def _sound(path: Path, wav: Path, said: str, name: int) -> Sound | None:
     """The sound of the file that was the input of that number, or None if its own decoder should have a look at it."""
-    info = parse_banner(said, name)
-    if info is None or info.audio_tracks != 1:
+    info, late = parse_banner(said, name), begins_at(said, name)
+    if info is None or info.audio_tracks != 1 or late is None:
         return None
     listener = Listener(RATE)
     with wav.open("rb") as file:
-        chunks = list(listener.listen(samples(file, lambda: begins_at(said, name) or 0)))
+        chunks = list(listener.listen(samples(file, lambda: late)))
     waveform = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
     if not 0 < len(waveform) < LONGEST_S * RATE:
         return None

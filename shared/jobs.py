@@ -70,9 +70,7 @@ class Slice(Frozen):
     fingerprint: str
     size: int = Field(ge=0)
     stem: RelativePath = Field(description="Where its text files go: path in the destination, without extension.")
-    cuts: Cuts = Field(
-        default=(), description="Seconds at which the recording is cut, the same in every slice of it."
-    )
+    cuts: Cuts = Field(default=(), description="Seconds at which the recording is cut, the same in every slice of it.")
     index: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")

@@ -332,11 +332,23 @@ class JobQueue:
         handle = delivery.receipt_handle
         self._call("delete_message", patience_s=patience_s, QueueUrl=self._url, ReceiptHandle=handle)
 
-    def set_aside(self, delivery: Delivery, body: str, reason: str, *, worker: str | None = None) -> None:
-        """Put what cannot be done (`body`) on the dead-letter queue; only then is the message deleted."""
+    def set_aside(
+        self,
+        delivery: Delivery,
+        body: str,
+        reason: str,
+        *,
+        worker: str | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        """Put what cannot be done (`body`) on the dead-letter queue; only then is the message deleted.
+
+        Each of the two is tried for half of `patience_s`.
+        """
         letter = _Entry(body, delivery.message_id, delivery.message_id)
-        self._send(self._dead_url, [letter], {RUN: delivery.run, REASON: reason, WORKER: worker})
-        self.delete(delivery)
+        attributes = {RUN: delivery.run, REASON: reason, WORKER: worker}
+        self._send(self._dead_url, [letter], attributes, patience_s=patience_s / 2)
+        self.delete(delivery, patience_s=patience_s / 2)
 
     # The wire
 

@@ -111,7 +111,7 @@ class Attempt:
         if failed:
             self._set_aside(_only(job, failed), reason)
         else:
-            self._while_held(lambda: self.queue.delete(self.delivery))
+            self._be_done(lambda patience_s: self.queue.delete(self.delivery, patience_s=patience_s))
         return False
 
     def _results(self, job: Job, slices: list[Slice]) -> Iterator[tuple[End, Part | None]]:
@@ -253,7 +253,16 @@ class Attempt:
         log.warning("job.retried_later", recordings=len(unfinished), why=reason, delay_s=delay_s)
 
     def _set_aside(self, body: str, reason: str) -> None:
-        self._while_held(lambda: self.queue.set_aside(self.delivery, body, reason, worker=self.worker))
+        self._be_done(
+            lambda patience_s: self.queue.set_aside(
+                self.delivery, body, reason, worker=self.worker, patience_s=patience_s
+            )
+        )
+
+    def _be_done(self, remove: Callable[[float], None]) -> None:
+        """Remove the message, for which there is as long as the lease lasts: nobody asks for more of it meanwhile."""
+        self.lease.end()
+        self._while_held(lambda: remove(self.lease.remaining_s))
 
     def _fail(self, job: Job, part_of: Slice, reason: str) -> None:
         try:

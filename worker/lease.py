@@ -73,6 +73,11 @@ class Lease:
         """Whether the message is certainly still ours."""
         return not self._lost.is_set() and self._clock() < self._deadline
 
+    @property
+    def remaining_s(self) -> float:
+        """How long it lasts if it is not extended."""
+        return max(0.0, self._deadline - self._clock()) if self.held else 0.0
+
     def check(self) -> None:
         """Raises: LeaseLost: if the message may be another's. Interrupted: if the worker is to stop."""
         if not self.held:

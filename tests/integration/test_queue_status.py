@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from support.servers import SqsServer
 from support.waiting import wait_until
-from support.workplace import Dictated, Workplace, working
+from support.workplace import Dictated, Workplace, received, working
 
 from nightscribe.cli import cli
 from nightscribe.fleet import queue_missing
@@ -36,8 +36,7 @@ def with_clips(workplace: Workplace, clips: list[Path]) -> None:
 def died_over(workplace: Workplace, max_receives: int = 3) -> None:
     """Receive the only job as often as it is given, as workers do that are killed by it."""
     for _ in range(max_receives):
-        delivery = workplace.queue.receive(wait_s=5)
-        assert delivery
+        delivery = received(workplace.queue)
         workplace.queue.change_visibility(delivery, 0)
     assert workplace.queue.receive(wait_s=1) is None
 
@@ -78,8 +77,7 @@ def test_looking_leaves_every_job_as_it_was(workplace: Workplace, clips: list[Pa
     workplace.queue.send([workplace.job("0.wav")], "run")
     for _ in range(workplace.settings.max_receives + 1):
         assert looked(workplace)[1].n_waiting == 1
-    delivery = workplace.queue.receive(wait_s=0)
-    assert delivery
+    delivery = received(workplace.queue)
     assert delivery.receive_count == 1
 
 
@@ -216,8 +214,7 @@ def test_a_retry_of_some_leaves_the_others_failed(workplace: Workplace, clips: l
     assert "Put back: 1 recording." in said
     assert f"Queued 1 recording on {workplace.queue.name}." in said
     assert [each.recording for each in workplace.records.failures()] == ["0.wav"]
-    delivery = workplace.queue.receive(wait_s=5)
-    assert delivery
+    delivery = received(workplace.queue)
     assert [part.recording for part in Job.from_message(delivery.body).slices] == ["1.wav"]
     assert Job.from_message(delivery.body).options.model == "tiny.en"
     assert workplace.letters() == []
