@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -83,10 +84,6 @@ class Director:
                 self._in_trouble_since = None
                 more_to_send = self._has_room and not self._exhausted
                 pause_s = 0.0 if more_to_send else max(POLL_S, (self.clock() - began) * (1 / POLL_SHARE - 1))
-            except QueueMissing:
-                log.warning("queue.lost", queue=self.queue.name)
-                self.queue.ensure()
-                self._send_again()
             except RetryableError as error:
                 self._bear(error)
             yield None
@@ -169,11 +166,15 @@ class Director:
         self._send(self._job(each.planned) for each in self._outstanding.values())
 
     def _bear(self, error: RetryableError) -> None:
-        """A share that is away for some minutes must not end the night."""
+        """A share or a queue's server that is away for some minutes must not end the night."""
         self._in_trouble_since = self._in_trouble_since or self.clock()
         log.warning("director.paused", why=str(error))
         if self.clock() - self._in_trouble_since > TROUBLE_S:
             raise error
+        if isinstance(error, QueueMissing):
+            with suppress(RetryableError):  # it may be away again by now: then the next call says so
+                self.queue.ensure()
+                self._send_again()
 
     # Following
 

@@ -32,5 +32,5 @@ def start_child(command: Sequence[str], *, environment: dict[str, str], output: 
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=before_exec,  # noqa: PLW1509  no other thread of ours holds a lock that this needs
+        preexec_fn=before_exec,  # noqa: PLW1509  needs no lock that another thread may hold
     )

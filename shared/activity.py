@@ -1,9 +1,8 @@
 """What is going on, for people: what each worker is doing, and how far a run is. Nothing depends on it."""
 
-from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from shared.jobs import Frozen
 
@@ -17,8 +16,8 @@ class Activity(Frozen):
     n_recordings: int = Field(default=1, description="Recordings of its job that it was still to do when it began.")
     done_s: float = Field(default=0, description="Sound of the slice that is done.")
     receive_count: int = 0
-    began_at: datetime | None = Field(default=None, description="When it received the job.")
-    updated_at: datetime
+    began_at: AwareDatetime | None = Field(default=None, description="When it received the job.")
+    updated_at: AwareDatetime
 
 
 class Run(Frozen):
@@ -28,17 +27,19 @@ class Run(Frozen):
     id: str
     command: Literal["run", "director"]
     source: str = Field(description="Folder of the recordings, as the machine sees it that began the run.")
+    host: str = Field(default="", description="Name of the machine that it is, or was, at work on.")
     queue_name: str
     endpoint: str | None = Field(description="Of the queue's server; None where the environment alone says it (AWS).")
     model: str
     engine: str
-    asked: dict[str, str] = Field(
-        default={}, description="Settings by which the same can be asked for again, as variables."
+    asked: dict[str, str | int | bool | tuple[str, ...]] = Field(
+        default={}, description="Settings by which the same can be asked for again, by their names."
     )
+    redo: bool = Field(default=False, description="Finished recordings were asked for too.")
     n_workers: int | None = Field(description="None where workers come and go.")
-    began_at: datetime
-    updated_at: datetime
-    ended_at: datetime | None = None
+    began_at: AwareDatetime
+    updated_at: AwareDatetime
+    ended_at: AwareDatetime | None = None
     interrupted: bool = False
     n_total: int = Field(description="Recordings that were missing when it began.")
     n_done: int = 0

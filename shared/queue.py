@@ -214,7 +214,7 @@ class JobQueue:
         entries: Iterable["_Entry"],
         attributes: dict[str, str | None],
         *,
-        patience_s: float = PATIENCE_S,
+        patience_s: float | None = None,
     ) -> None:
         texts = {name: _UNSPEAKABLE.sub("\N{REPLACEMENT CHARACTER}", text) for name, text in attributes.items() if text}
         said = {name: {"DataType": "String", "StringValue": text} for name, text in texts.items()}
@@ -305,7 +305,7 @@ class JobQueue:
                 worker=said.get(WORKER),
             )
 
-    def change_visibility(self, delivery: Delivery, timeout_s: float, *, patience_s: float = PATIENCE_S) -> None:
+    def change_visibility(self, delivery: Delivery, timeout_s: float, *, patience_s: float | None = None) -> None:
         """Hide the message for `timeout_s` from now; 0 gives it back at once.
 
         Raises: LeaseLost: if it is no longer ours. RetryableError: if the server did not answer within `patience_s`.
@@ -318,7 +318,7 @@ class JobQueue:
             VisibilityTimeout=ceil(timeout_s),  # never shorter than the lease that counts on it,
         )
 
-    def put_back(self, delivery: Delivery, *, patience_s: float = PATIENCE_S) -> None:
+    def put_back(self, delivery: Delivery, *, patience_s: float | None = None) -> None:
         """Give a message back as one that was never received, which the next receive does not make a dead letter.
 
         Raises: LeaseLost: if it is no longer ours; it is then there twice, and the second finds the work done.
@@ -327,7 +327,7 @@ class JobQueue:
         self._send(self._url, [again], {RUN: delivery.run}, patience_s=patience_s)
         self.delete(delivery, patience_s=patience_s)
 
-    def delete(self, delivery: Delivery, *, patience_s: float = PATIENCE_S) -> None:
+    def delete(self, delivery: Delivery, *, patience_s: float | None = None) -> None:
         """Remove a job that is done. Raises: LeaseLost: if it is no longer ours."""
         handle = delivery.receipt_handle
         self._call("delete_message", patience_s=patience_s, QueueUrl=self._url, ReceiptHandle=handle)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from shared.jobs import Format, Frozen, Job, Layout, Options, RelativePath, Slice
 
@@ -78,7 +78,7 @@ class Provenance(Frozen):
     decoded_s: float
     processing_s: float
     flags: tuple[Flag, ...] = ()
-    finished_at: datetime
+    finished_at: AwareDatetime
 
     def settles(self, job: Job, part_of: Slice) -> bool:
         """Whether it is what the job wants of that slice's recording: the same sound, and of the same redo if any."""
@@ -102,7 +102,7 @@ class Failure(Frozen):
     reason: str = Field(description="One plain sentence.")
     attempts: int
     worker: str
-    failed_at: datetime
+    failed_at: AwareDatetime
 
 
 def merge(

@@ -235,6 +235,8 @@ class Attempt:
                 self.queue.change_visibility(self.delivery, delay_s or 0, patience_s=GIVE_BACK_PATIENCE_S)
         except NightscribeError as error:
             log.warning("job.not_returned", why=str(error))  # it comes back by itself when its lease runs out
+        finally:
+            self.lease.give_up()
 
     def _retry_later(self, job: Job, unfinished: list[Slice], error: Exception) -> None:
         reason = str(error) if isinstance(error, NightscribeError) else f"Unexpected {type(error).__name__}: {error}"

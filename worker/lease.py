@@ -68,6 +68,10 @@ class Lease:
         self._over.set()
         self._thread.join(timeout=END_WITHIN_S)
 
+    def give_up(self) -> None:
+        """Give the job to others: nothing of it may be stored or deleted from here on, whoever is about to."""
+        self._lost.set()
+
     @property
     def held(self) -> bool:
         """Whether the message is certainly still ours."""

@@ -63,11 +63,9 @@ class Reporter:
 
     def end(self) -> None:
         """The job is no longer in hand."""
-        if self._activity is None or self._over.is_set():
-            return
         self._over.set()
-        self._thread.join(timeout=END_WITHIN_S)
-        self._records.leave(self._worker)
+        if self._thread.is_alive():
+            self._thread.join(timeout=END_WITHIN_S)
 
     def _keep_saying(self) -> None:
         said, said_at = self._activity, time.monotonic()
@@ -76,3 +74,4 @@ class Reporter:
             if current and (current is not said or time.monotonic() - said_at >= self._refresh_s):
                 self._records.report(current.model_copy(update={"updated_at": utc_now()}))
                 said, said_at = current, time.monotonic()
+        self._records.leave(self._worker)

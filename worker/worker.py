@@ -1,5 +1,6 @@
 """The worker's loop: one job after the other."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -59,13 +60,17 @@ class Worker:
                     if times_empty == 2:
                         log.info("queue.emptied")
                         return
-            except QueueMissing:
-                log.warning("queue.lost", queue=self.queue.name)
-                self.queue.ensure()
             except RetryableError as error:
                 # The calls have been tried again for a minute; a night is longer than an outage.
                 log.warning("worker.paused", why=str(error))
-                self.stop.wait(POLL_S)
+                self._mend(error)
+
+    def _mend(self, error: RetryableError) -> None:
+        if isinstance(error, QueueMissing):
+            with contextlib.suppress(RetryableError):  # it may be away again by now: then the next call says so
+                self.queue.ensure()
+                return
+        self.stop.wait(POLL_S)
 
     def abandon(self) -> None:
         """Give back the job in hand from another thread, because the process must end now."""

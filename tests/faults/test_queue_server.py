@@ -4,13 +4,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from support.servers import SqsServer
 from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, received, working
 
 from director.backlog import Settled
 from shared.errors import RetryableError
-from shared.queue import Counts, connect
+from shared.queue import Counts, JobQueue, connect
 
 ASK = "get_queue_attributes"
 NOTHING = {"ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesNotVisible": "0"}
@@ -94,3 +95,38 @@ def test_a_worker_makes_the_queues_anew_that_its_server_has_forgotten(
         workplace.queue.send([workplace.job("a.wav")], "run")
         wait_until(workplace.is_empty, 60, "the job to be done")
     assert workplace.texts == ["a.srt", "a.txt", "a.vtt"]
+
+
+def test_a_server_that_is_away_again_while_its_queues_are_made_anew_ends_nothing(
+    workplace: Workplace, sqs_server: SqsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died twice in a row; neither the director nor the worker takes that for the end of the night."""
+    monkeypatch.setattr("director.director.STALLED_S", 1.0)
+    missing = workplace.scan().missing
+    troubles = {"worker": [RetryableError("It is away again.")], "director": [RetryableError("It is away again.")]}
+
+    def unlucky(queue: JobQueue, whose: str) -> JobQueue:
+        ensure = queue.ensure
+
+        def sometimes() -> None:
+            if troubles[whose]:
+                raise troubles[whose].pop()
+            ensure()
+
+        monkeypatch.setattr(queue, "ensure", sometimes)
+        return queue
+
+    director = workplace.director()
+    director.queue = unlucky(connect(workplace.queue.name, visibility_timeout_s=30, max_receives=3), "director")
+    director.queue.find()
+    sqs_server.kill()
+    sqs_server.start()
+    steps = director.direct(missing, follow=True)
+    while troubles["director"]:
+        assert next(steps) is None
+    sqs_server.kill()
+    sqs_server.start()
+    with working(workplace.worker(Dictated(), queue=unlucky(workplace.queue, "worker"))):
+        wait_until(lambda: not troubles["worker"], what="the worker to miss the queue")
+        settled = [step for step in steps if isinstance(step, Settled)]
+    assert [step.missing.recording.path for step in settled] == ["a.wav"]

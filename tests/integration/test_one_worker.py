@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 from support import recordings
 from support.waiting import wait_until
-from support.workplace import FORMATS, Counted, Dictated, Workplace, Wrapped, WrappedStore, working
-from support.workplace import received as next_delivery
+from support.workplace import FORMATS, Counted, Dictated, Workplace, Wrapped, WrappedStore, received, working
 
 from shared.audio import RATE, Waveform
 from shared.errors import RetryableError, SetupError
 from shared.jobs import Job, Options
 from shared.names import PARTS, TRANSCRIPTS
-from shared.queue import Delivery
 from shared.store import FolderStore
 from shared.transcript import Flag, Part, Segment
 from worker.engines.base import Decoded, Encoded
@@ -35,11 +33,6 @@ def part(text: str) -> Part:
         compression_ratio=1,
     )
     return Part(segments=(said,), engine="earlier 1", language="en", container_s=3.0, decoded_s=3.0, processing_s=1.0)
-
-
-def received(workplace: Workplace) -> Delivery:
-    """The next delivery, which must come."""
-    return next_delivery(workplace.queue)
 
 
 def retried_at_once(workplace: Workplace) -> list[int]:
@@ -279,7 +272,7 @@ def test_a_share_that_is_away_is_not_tried_with_every_recording_of_a_job(
     worker = workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), sometimes))
     workplace.queue.send([workplace.job(*names)], "run")
     for n_tried in (6, 9):
-        delivery = received(workplace)
+        delivery = received(workplace.queue)
         worker._handle(delivery, worker.clock())
         assert len(tried) == n_tried
         assert workplace.texts == [f"{tried[2].removesuffix('.wav')}.{fmt}" for fmt in sorted(FORMATS)]
@@ -304,7 +297,7 @@ def test_a_destination_that_takes_nothing_is_known_before_anything_is_transcribe
     engine = Dictated()
     workplace.queue.send([workplace.job("a.wav")], "run")
     worker = workplace.worker(engine, store=WrappedStore(FolderStore(workplace.dest), full))
-    delivery = received(workplace)
+    delivery = received(workplace.queue)
     worker._handle(delivery, worker.clock())
     assert engine.n_calls == 0
     assert workplace.temporary == []
@@ -335,7 +328,7 @@ def test_a_worker_in_trouble_with_one_job_after_the_other_rests_longer_each_time
     for n in range(len(works)):
         # Another redo of it is another job.
         workplace.queue.send([workplace.job("a.wav").model_copy(update={"redo": str(n)})], "run")
-        delivery = received(workplace)
+        delivery = received(workplace.queue)
         worker._handle(delivery, worker.clock())
         rested.append(0.0)
         worker._rest()
@@ -401,7 +394,7 @@ def test_at_the_last_try_a_job_is_done_from_behind_and_one_window_at_a_time(
     worker = workplace.worker(Batched(), store=WrappedStore(FolderStore(workplace.dest), before_put))
     workplace.queue.send([workplace.job(*names)], "run")
     for n in range(1, workplace.settings.max_receives + 1):
-        delivery = received(workplace)
+        delivery = received(workplace.queue)
         assert delivery.receive_count == n
         if n < workplace.settings.max_receives:
             workplace.queue.change_visibility(delivery, 0)
@@ -509,7 +502,7 @@ def test_what_this_machine_cannot_do_is_given_back_at_once(workplace: Workplace,
     worker.transcriber_for = missing
     with pytest.raises(SetupError, match="not installed"):
         worker.run(until_empty=True)
-    assert received(workplace).receive_count == 2
+    assert received(workplace.queue).receive_count == 2
 
 
 def test_a_job_that_is_interrupted_at_its_last_try_has_its_tries_again(workplace: Workplace, clips: list[Path]) -> None:
@@ -518,7 +511,7 @@ def test_a_job_that_is_interrupted_at_its_last_try_has_its_tries_again(workplace
     workplace.queue.send([workplace.job("a.wav")], "run")
     counts = []
     for _ in range(5):
-        delivery = received(workplace)
+        delivery = received(workplace.queue)
         counts.append(delivery.receive_count)
         stop = threading.Event()
         worker = workplace.worker(Dictated(before=stop.set))
@@ -529,6 +522,20 @@ def test_a_job_that_is_interrupted_at_its_last_try_has_its_tries_again(workplace
         wait_until(workplace.is_empty, what="the job to be done")
     assert workplace.texts == ["a.srt", "a.txt", "a.vtt"]
     assert workplace.letters() == []
+
+
+def test_a_job_that_was_given_back_from_another_thread_is_not_stored_any_more(
+    workplace: Workplace, clips: list[Path]
+) -> None:
+    """The engine was busy for too long after the signal, and comes back a moment before the process ends."""
+    shutil.copy(clips[0], workplace.source / "a.wav")
+    workplace.queue.send([workplace.job("a.wav")], "run")
+    engine = Dictated()
+    worker = workplace.worker(engine)
+    engine._before = worker.abandon
+    worker._handle(received(workplace.queue), worker.clock())
+    assert workplace.texts == []
+    assert received(workplace.queue).receive_count == 2
 
 
 def test_what_another_worker_has_in_hand_is_left_to_it(workplace: Workplace, clips: list[Path]) -> None:
@@ -543,7 +550,7 @@ def test_what_another_worker_has_in_hand_is_left_to_it(workplace: Workplace, cli
     def come_in_between() -> None:
         if first.n_calls == 2:
             workplace.queue.send([half], "a later run")
-            late = received(workplace)
+            late = received(workplace.queue)
             worker = workplace.worker(second, name="second")
             worker._handle(late, worker.clock())
 
@@ -551,7 +558,7 @@ def test_what_another_worker_has_in_hand_is_left_to_it(workplace: Workplace, cli
     worker = workplace.worker(first, name="first")
     one_at_a_time(worker)
     workplace.queue.send([whole], "run")
-    worker._handle(received(workplace), worker.clock())
+    worker._handle(received(workplace.queue), worker.clock())
     assert workplace.is_empty()
     assert (first.n_calls, second.n_calls) == (4, 0)
     assert workplace.texts == sorted(f"{n}.{fmt}" for n in range(4) for fmt in FORMATS)
@@ -567,7 +574,7 @@ def test_what_a_dead_worker_had_in_hand_is_done_with_its_own_message(workplace: 
 
     dying = workplace.worker(Dictated(before=die), name="dying")
     dying.records.leave = lambda _worker: None  # type: ignore[method-assign]  the dead say nothing any more
-    delivery = received(workplace)
+    delivery = received(workplace.queue)
     with pytest.raises(SystemExit):
         dying._handle(delivery, dying.clock())
     assert [activity.worker for activity in workplace.records.activities()] == ["dying"]
@@ -666,7 +673,7 @@ def test_a_worker_until_empty_ends_when_nothing_is_left(workplace: Workplace, cl
     shutil.copy(clips[0], workplace.source / "a.wav")
     shutil.copy(clips[1], workplace.source / "b.wav")
     workplace.queue.send([workplace.job("a.wav"), workplace.job("b.wav")], "run")
-    others = received(workplace)
+    others = received(workplace.queue)
     engine = Dictated()
     worker = workplace.worker(engine)
     running = threading.Thread(target=worker.run, kwargs={"until_empty": True})

@@ -128,7 +128,7 @@ def test_away_from_a_terminal_the_heading_and_each_failure_are_a_line_once() -> 
 
 def test_away_from_a_terminal_a_line_every_half_minute_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("nightscribe.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("nightscribe.progress.lease_clock", lambda: now[0])
     file = io.StringIO()
     tally = tally_of(3)
     with view(Console(file=file, width=80), HEADING) as shown_by:

@@ -18,10 +18,11 @@ from director.backlog import Backlog, Missing, Settled
 from director.estimate import LengthEstimate
 from director.scan import Scan
 from nightscribe.cli import cli
+from nightscribe.commands import asked, run_again
 from nightscribe.night import Night
 from nightscribe.page import MEANINGS, SHOWN, page
 from nightscribe.plot import MAX_TICKS, ticks
-from nightscribe.report import Failed, Report, Suspicious, report, run_command
+from nightscribe.report import Failed, Report, Suspicious, report
 from nightscribe.tally import Tally
 from nightscribe.timeline import Sightings
 from shared.names import REPORT, REPORT_PAGE
@@ -132,11 +133,11 @@ def test_the_totals_add_up_and_failures_of_earlier_runs_are_told_apart() -> None
 )
 def test_the_command_does_the_same_when_it_is_typed_again(given: dict[str, Any], tmp_path: Path) -> None:
     source, dest = tmp_path / "it's $(here)", tmp_path / "a b"
-    program, command, *arguments = shlex.split(run_command(source, dest, Settings(**given)))
-    assert (program, command) == ("nightscribe", "run")
-    asked = cli.commands["run"].make_context("run", arguments).params
-    assert (asked["source"], asked["dest"]) == (source, dest)
-    said = {name: value for name, value in asked.items() if value not in (None, False, source, dest)}
+    program, command, *arguments = shlex.split(run_again("run", source, dest, asked("run", Settings(**given))))
+    assert (Path(program).name, command) == ("nightscribe", "run")
+    params = cli.commands["run"].make_context("run", arguments).params
+    assert (params["source"], params["dest"]) == (source, dest)
+    said = {name: value for name, value in params.items() if value not in (None, False, source, dest)}
     assert said == {
         name: ",".join(value) if isinstance(value, tuple) else value if value is True or name in CHOICES else str(value)
         for name, value in given.items()
@@ -147,14 +148,31 @@ CHOICES = ("engine", "task")
 
 
 def test_only_failures_that_were_recorded_need_to_be_put_back() -> None:
-    assert report_of(tally_of(1, 1)).retry_command == "nightscribe retry '/texts/of #1'"
+    assert shlex.split(report_of(tally_of(1, 1)).retry_command or "")[1:] == ["retry", "/texts/of #1"]
     assert report_of(tally_of(1, 0, failed_before=[failure()])).retry_command
     assert report_of(tally_of(1, 0, unreadable=[Unreadable("locked", "No.")])).retry_command is None
+
+
+def test_after_a_redo_no_command_is_said_to_go_on_with_it() -> None:
+    """It would find the old transcripts, and do nothing."""
+    promise = "The same command goes on with them"
+    assert promise in read(report_of(tally_of(1, 0, 3), interrupted=True)).text
+    redo = read(report_of(tally_of(1, 1, 3), interrupted=True, redo=True)).text
+    assert promise not in redo
+    assert redo.count("Those that had a transcript keep it: only --redo does them again") == 2
+
+
+def test_the_program_is_named_by_its_place_where_its_name_would_not_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    program = Path(shlex.split(report_of(tally_of(1, 1)).run_command)[0])
+    assert program.is_absolute()
+    assert program.name == "nightscribe"
 
 
 def test_a_folder_whose_name_is_no_text_has_a_report_too() -> None:
     made = report_of(tally_of(), source=Path("/caf\udce9"))
     assert made.source == "/caf\ufffd"
+    assert "caf\ufffd" in made.run_command
     assert "caf\ufffd" in read(Report.model_validate_json(made.model_dump_json())).text
 
 

@@ -105,6 +105,27 @@ def test_a_store_that_hangs_does_not_hold_up_the_work(tmp_path: Path, monkeypatc
     told._thread.join(10)
 
 
+def test_what_was_hanging_is_gone_too_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """News that were still being written when the job ended are not left for good."""
+    monkeypatch.setattr(reporter, "END_WITHIN_S", 0.1)
+    first, hanging, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        if first.is_set():
+            hanging.set()
+            go_on.wait(60)
+        first.set()
+
+    records = Records(Counting(tmp_path, hang))
+    with Reporter(records, "here-1", DELIVERY, refresh_s=3600) as told:
+        told.begin(slice_of("a.mp3"), 1)
+        told.progress(slice_of("a.mp3"), 1.0)
+        assert hanging.wait(60)
+    go_on.set()
+    told._thread.join(60)
+    assert said(records) is None
+
+
 def test_a_job_of_which_nothing_was_begun_leaves_nothing(tmp_path: Path) -> None:
     """All of it was done already."""
     with Reporter(Records(FolderStore(tmp_path)), "here-1", DELIVERY, refresh_s=3600):

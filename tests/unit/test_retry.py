@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from making import WHEN, failure, run_of
+from making import WHEN, failure, run_of, transcript
 
-from nightscribe.account import asked
 from nightscribe.cli import cli
-from nightscribe.retry import command_again, is_meant
+from nightscribe.commands import Command, asked, run_again
+from nightscribe.retry import is_meant
 from shared.records import Records
 from shared.settings import load_settings
 from shared.store import FolderStore
@@ -134,22 +134,24 @@ def test_an_interruption_in_the_middle_loses_nothing(
 
 def test_the_command_to_type_is_that_of_the_run(records: Records, tmp_path: Path) -> None:
     settings = load_settings(model="small", language="de", formats="txt,json", word_timestamps=True, line_chars=42)
-    records.put_run(run_of(source="/my recordings", asked=asked(settings)))
+    records.put_run(run_of(source="/my recordings", asked=asked("run", settings)))
     options = "--model small --language de --formats txt,json --word-timestamps"
     assert call(tmp_path).stdout.endswith(f"nightscribe run '/my recordings' {tmp_path} {options}\n")
 
 
 def test_the_command_to_type_is_understood(tmp_path: Path) -> None:
     """Every option that it may have is one of the command's."""
-    settings = load_settings(model="small", language="de", queue_name="mine.fifo", word_timestamps=True)
-    for command in ("run", "director"):
-        words = shlex.split(command_again(run_of(command, source="/my recordings", asked=asked(settings)), tmp_path))
+    settings = load_settings(model="small", language="de", queue_name="mine.fifo", word_timestamps=True, workers=97)
+    commands: tuple[Command, ...] = ("run", "director")
+    for command in commands:
+        words = shlex.split(run_again(command, "/my recordings", tmp_path, asked(command, settings)))
         above = click.Context(cli, **cli.context_settings)
         context = cli.commands[command].make_context(command, words[2:], parent=above)
         assert context.params["model"] == "small"
         assert context.params["word_timestamps"] is True
         assert str(context.params["source"]) == "/my recordings"
         assert context.params.get("queue_name") == ("mine.fifo" if command == "director" else None)
+        assert context.params.get("workers") == ("97" if command == "run" else None)
 
 
 def test_a_run_at_work_is_said_not_to_look_again(records: Records, tmp_path: Path) -> None:
@@ -162,6 +164,42 @@ def test_where_no_run_has_said_anything_the_next_one_does_them(records: Records,
     result = call(tmp_path)
     assert "the next `nightscribe run` or `nightscribe director` does them" in result.stdout
     assert left(records) == []
+
+
+def test_what_failed_in_a_redo_keeps_its_transcript_and_is_not_said_to_be_missing(
+    records: Records, tmp_path: Path
+) -> None:
+    """Without --redo it counts as finished."""
+    records.finish(transcript(recording="2012/talk.mp3", stem="2012/talk"), ())
+    records.finish(transcript(recording="2012/interview.mp3", stem="2012/interview", fingerprint="another"), ())
+    only = call(tmp_path, "--name", "2012/talk").stdout.splitlines()
+    assert only[-1] == (
+        "Of these, 1 recording keeps the transcript that it had before: only --redo does that again, with all that is "
+        "finished."
+    )
+    records.fail(failure("2012/talk.mp3"))
+    said = call(tmp_path).stdout
+    assert "Of these, 1 recording keeps the transcript" in said
+    assert "The others are missing again. To do them, type:" in said
+
+
+@pytest.mark.parametrize(
+    "asked_for", [{"NIGHTSCRIBE_MODEL": "small"}, {"of_a_newer_version": True, "model": "tiny.en"}]
+)
+def test_a_setting_that_this_version_does_not_know_is_left_out(
+    records: Records, tmp_path: Path, asked_for: dict[str, str | int | bool | tuple[str, ...]]
+) -> None:
+    records.put_run(run_of(asked=asked_for))
+    assert "nightscribe run /recordings" in call(tmp_path).stdout
+
+
+def test_where_no_queue_is_named_none_is_looked_for(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is asked for Amazon's."""
+    monkeypatch.setattr("nightscribe.reach.connect", lambda *_, **__: pytest.fail("a queue was looked for"))
+    records.store.delete(".nightscribe/run.json")
+    assert call(tmp_path).stderr == ""
 
 
 def test_a_fleet_whose_queue_is_not_reached_is_told_what_to_type(records: Records, tmp_path: Path) -> None:
