@@ -61,6 +61,7 @@ class Director:
         self._cut_and_settled: set[str] = set()
         self._letters = DeadLetters(self.queue, self.records, self.run_id, self.max_receives)
         self._empty_since: float | None = None
+        self._made_at = ""
         self._round = 0
         self._in_trouble_since: float | None = None
 
@@ -152,7 +153,10 @@ class Director:
     def _send_lost_again(self) -> None:
         """A server that was restarted has forgotten its messages; what is still outstanding then is sent again."""
         counts = self.queue.counts()
-        if not self._outstanding or counts.queued + counts.in_flight:
+        before, self._made_at = self._made_at, counts.made_at
+        if before and before != counts.made_at:  # a worker was quicker to create it again
+            self._send_again()
+        elif not self._outstanding or counts.queued + counts.in_flight:
             self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = self.clock()
@@ -174,6 +178,7 @@ class Director:
         if isinstance(error, QueueMissing):
             with suppress(RetryableError):  # it may be away again by now: then the next call says so
                 self.queue.ensure()
+                self._made_at = ""
                 self._send_again()
 
     # Following

@@ -94,6 +94,8 @@ class Counts:
 
     queued: int
     in_flight: int
+    made_at: str = ""
+    """When the queue was created: another time means another queue, without what was on the first."""
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,7 @@ class JobQueue:
             queued=int(found.get("ApproximateNumberOfMessages", 0))
             + int(found.get("ApproximateNumberOfMessagesDelayed", 0)),
             in_flight=int(found.get("ApproximateNumberOfMessagesNotVisible", 0)),
+            made_at=found.get("CreatedTimestamp", ""),
         )
 
     def peek(self) -> list[Peeked] | None:

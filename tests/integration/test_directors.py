@@ -160,6 +160,24 @@ def test_a_server_that_loses_everything_in_the_middle_costs_nothing_but_time(
     assert not workplace.scan().missing
 
 
+def test_a_queue_that_a_worker_has_created_again_is_known_to_be_another(
+    workplace: Workplace, sqs_server: SqsServer, silences: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The director never missed it; and it is not empty, since somebody else has sent something by then."""
+    monkeypatch.setattr("director.director.STALLED_S", 3600.0)
+    steps = each_alone(workplace.director(), workplace.scan().missing, follow=True)
+    assert [next(steps) for _ in range(2)] == [None, None]
+    sqs_server.kill()
+    sqs_server.start()
+    workplace.queue.ensure()
+    other = workplace.job(silences[0]).model_copy(update={"redo": "another run"})
+    workplace.queue.send([other], "another run")
+    wait_until(lambda: next(steps) is None and workplace.queue.counts().queued > len(silences))
+    with working(workplace.worker(Dictated())):
+        done = [step.missing.recording.path for step in steps if isinstance(step, Settled)]
+    assert sorted(done) == silences
+
+
 def test_jobs_that_only_the_director_remembers_are_sent_again(
     workplace: Workplace, silences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from support.workplace import Dictated, Workplace, received, working
 from nightscribe.cli import cli
 from nightscribe.fleet import queue_missing
 from nightscribe.local_queue import local_queue
-from nightscribe.run import Request, open_queue
+from nightscribe.request import Request, open_queue
 from nightscribe.status import PEEK_AT_MOST, QueueState, Status, gather
 from shared.activity import Run
 from shared.jobs import Job
