@@ -237,12 +237,15 @@ class Book:
         if self._between("filled", killed_at - self._timeout_s, again):
             return "the disk was full"
         wanted = set(slices)
-        others = (
+        later = [
             other
             for other in self._deliveries
-            if killed_at < other.received < again and wanted & {(r, i) for r, i, _, _ in other.slices}
-        )
-        if any(each.ended_by == "killed" or self._stopped[each.who] for each in others):
+            if killed_at < other.received <= again and wanted & {(r, i) for r, i, _, _ in other.slices}
+        ]
+        if any(each.ended_by == "killed" or self._stopped[each.who] for each in later if each.received < again):
+            return "its next worker was hit as well"
+        # A receive that nobody wrote down: its worker was hit before the message reached it.
+        if later and min(later, key=lambda each: each.received).count > held.count + 1:
             return "its next worker was hit as well"
         if self._between("slowed", killed_at - 6, again):
             return "the disk was slow"

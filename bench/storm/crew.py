@@ -19,7 +19,7 @@ from director.director import Director
 from director.scan import Scanner
 from nightscribe.children import PR_SET_PDEATHSIG
 from nightscribe.cli import _stop_on_signals
-from nightscribe.run import open_queue
+from nightscribe.request import open_queue
 from shared.errors import NightscribeError
 from shared.jobs import Job, Options
 from shared.log import configure_logging
