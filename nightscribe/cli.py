@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -13,7 +14,9 @@ import structlog
 
 from nightscribe import preflight
 from nightscribe import run as local
+from nightscribe.commands import OPTIONS
 from nightscribe.fleet import queue_missing
+from nightscribe.request import Request, open_queue
 from nightscribe.retry import retry as put_back
 from nightscribe.watch import show
 from shared.errors import NightscribeError
@@ -22,7 +25,7 @@ from shared.log import configure_logging
 from shared.processes import process_name
 from shared.records import Records
 from shared.scratch import sweep_scratch
-from shared.settings import ENV_PREFIX, TEXTS, WORDS, Settings, load_settings, shown_default
+from shared.settings import ENV_PREFIX, Settings, load_settings, shown_default
 from shared.sources import FolderSource
 from shared.store import FolderStore
 from worker import engines
@@ -53,8 +56,8 @@ class _CannotWork(click.ClickException):
     exit_code = 2
 
 
-def _setting(name: str, option: str | None = None) -> Callable[[Any], Any]:
-    """The command-line option of a setting; its help, default and variable come from `Settings`."""
+def _setting(name: str, default: str | None = None) -> Callable[[Any], Any]:
+    """The command-line option of a setting; its help, variable and (unless another is told) default are its own."""
     field = Settings.model_fields[name]
     kind: dict[str, Any]
     if field.annotation is bool:
@@ -64,9 +67,9 @@ def _setting(name: str, option: str | None = None) -> Callable[[Any], Any]:
     else:
         kind = {"type": str, "metavar": name.rpartition("_")[2].upper()}
     return click.option(
-        option or "--" + name.replace("_", "-"),
+        "--" + name.replace("_", "-"),
         name,
-        help=f"{field.description}  [{ENV_PREFIX}{name.upper()}; default: {shown_default(name)}]",
+        help=f"{field.description}  [{ENV_PREFIX}{name.upper()}; default: {default or shown_default(name)}]",
         **kind,
     )
 
@@ -119,7 +122,7 @@ def cli() -> None:
 
 @cli.command()
 @_folders(required=True)
-@_settings(*WORDS, *TEXTS, "workers", "batch_size", "follow_links")
+@_settings(*OPTIONS["run"])
 @_flag("--dry-run", "Only say what would be done, and how long it will roughly take.")
 @_flag("--redo", "Transcribe finished recordings again.")
 @_flag("--retry-failed", "Try recordings again that failed in an earlier run.")
@@ -136,13 +139,13 @@ def run(source: Path, dest: Path, dry_run: bool, redo: bool, retry_failed: bool,
     Folders below SOURCE are mirrored in DEST, which may lie in SOURCE or be SOURCE itself. What has its transcript
     already is left alone. Exit code: 0 all done, 1 some recordings failed, 2 wrong use, 130 interrupted.
     """
-    request = local.Request(source, dest, load_settings(**given), redo=redo, retry_failed=retry_failed)
+    request = Request(source, dest, load_settings(**given), redo=redo, retry_failed=retry_failed)
     raise SystemExit(local.dry_run(request) if dry_run else local.run(request))
 
 
 @cli.command()
 @_folders(required=True)
-@_settings(*WORDS, *TEXTS, "queue_name", "window", "follow_links", "log_level")
+@_settings(*OPTIONS["director"], "log_level")
 @_flag("--redo", "Queue finished recordings too.")
 @_flag("--retry-failed", "Queue recordings again that failed in an earlier run.")
 def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: Any) -> None:
@@ -161,7 +164,7 @@ def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: 
     preflight.check_dest(dest, create=True)
     preflight.check_options(settings)
     configure_logging(settings.log_level)
-    request = local.Request(source, dest, settings, redo=redo, retry_failed=retry_failed)
+    request = Request(source, dest, settings, redo=redo, retry_failed=retry_failed)
     raise SystemExit(queue_missing(request))
 
 
@@ -186,7 +189,7 @@ def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     preflight.check_dest(dest, create=True)
     preflight.check_engine(settings)
     configure_logging(settings.log_level)
-    queue = local.open_queue(settings)
+    queue = open_queue(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # there is nothing to give back yet
     sweep_scratch()
     # The model is loaded only now: it takes seconds and memory, in vain if there is no queue.
@@ -229,7 +232,7 @@ def _stop_on_signals(made: Worker) -> None:
 
 @cli.command()
 @_folders("dest", required=True)
-@_settings("queue_name")
+@_setting("queue_name", default="that of the last director")
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until the run has ended or Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; with --watch, one on each line.")
 def status(dest: Path, watch: bool, as_json: bool, **given: Any) -> None:
@@ -252,7 +255,7 @@ def status(dest: Path, watch: bool, as_json: bool, **given: Any) -> None:
 
 @cli.command()
 @_folders("dest", required=True)
-@_settings("queue_name")
+@_setting("queue_name", default="that of the last director")
 @click.option(
     "--name", "names", multiple=True, metavar="GLOB", help="Only recordings of such paths, or with this in it."
 )
@@ -306,4 +309,7 @@ def pull(name: str, **given: Any) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")  # names of folders may hold bytes that are no text
     cli(prog_name="nightscribe")

@@ -1,7 +1,6 @@
 """A run on this machine from its beginning to the report of it."""
 
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,19 +32,20 @@ class Night:
     dest: Path
     settings: Settings
     engine: str
+    redo: bool = False
     run_id: str | None = None
     """Known once its work begins."""
     began_at: datetime = field(default_factory=utc_now)
 
     def __post_init__(self) -> None:
-        self._began_s = time.monotonic()
         # The night of a machine that slept for an hour of it is an hour longer.
-        self._sightings = Sightings(lease_clock())
+        self._began_s = lease_clock()
+        self._sightings = Sightings(self._began_s)
 
     @property
     def elapsed_s(self) -> float:
         """How long it has been at work."""
-        return time.monotonic() - self._began_s
+        return lease_clock() - self._began_s
 
     def observe(self, workers: Sequence[str], activities: Iterable[Activity], heard_s: float) -> None:
         """See `Sightings.observe`."""
@@ -75,6 +75,7 @@ class Night:
                 dest=self.dest,
                 settings=self.settings,
                 engine=self.engine,
+                redo=self.redo,
             )
             store.put(REPORT, made.model_dump_json().encode())
             store.put(REPORT_PAGE, page(made).encode(errors="replace"))

@@ -7,14 +7,13 @@ from datetime import tzinfo
 from heapq import nsmallest
 from html import escape
 from importlib.resources import files
-from re import sub
 from string import Template
 from typing import TypeVar
 from urllib.parse import quote
 
 from nightscribe.plot import plot
 from nightscribe.report import Failed, Report, Suspicious
-from nightscribe.words import count, duration
+from nightscribe.words import count, duration, kind
 from shared.jobs import RECORDS_FOLDER
 from shared.languages import LANGUAGES
 from shared.names import REPORT
@@ -35,6 +34,7 @@ MEANINGS = {
     Flag.CHANNELS_CANCEL: "one channel is the other inverted; only one of them was listened to",
     Flag.NO_SPEECH: "nobody is heard to speak; the transcript is empty on purpose",
 }
+KEPT = "Those that had a transcript keep it: only <code>--redo</code> does them again, with all that is finished."
 CONTROLS = {code: 0x2400 + code for code in range(32)} | {127: 0x2421}  # pictures of them
 
 _Item = TypeVar("_Item", Failed, Suspicious)
@@ -115,13 +115,16 @@ def _left(report: Report) -> str:
     if not report.totals.left:
         return ""
     left = count(report.totals.left, "recording")
-    return f"<p>{left} left. The same command goes on with them:</p><pre>{_text(report.run_command)}</pre>"
+    how = f"{KEPT} This does the others:" if report.redo else "The same command goes on with them:"
+    return f"<p>{left} left. {how}</p><pre>{_text(report.run_command)}</pre>"
 
 
 def _failures(report: Report, zone: tzinfo | None) -> Iterator[str]:
     if not report.failures:
         return
     yield f'<section id="failed"><h2>Failed <small>{len(report.failures):,}</small></h2>'
+    if report.redo:
+        yield f"<p>{KEPT} For the others:</p>"
     if report.retry_command:
         choose = "<code>--name</code> and <code>--reason</code> choose some"
         yield f"<p>When the cause is mended, try them again ({choose}):</p>"
@@ -167,9 +170,7 @@ def _flags(flags: tuple[Flag, ...]) -> str:
 
 
 def _kind(failed: Failed) -> str:
-    """Its reason without the names that make it one of its kind."""
-    reason = failed.reason.replace(repr(failed.recording), "It", 1)
-    return sub(r"(?<!\w)'[^']+'(?!\w)", "…", reason)
+    return kind(failed.reason, failed.recording)
 
 
 def _grouped(

@@ -3,8 +3,11 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from nightscribe.words import printable
 from shared.errors import SetupError
 from shared.jobs import RECORDS_FOLDER
 from shared.media import ffmpeg_path
@@ -18,9 +21,15 @@ MIN_FREE_BYTES = 64 * 2**20  # transcripts are small; a disk with less will be f
 
 def check_source(source: Path) -> None:
     """Raises: SetupError: unless it is a folder that can be read."""
-    if source.is_file():
+    if printable(source.absolute()) != str(source.absolute()):
+        raise SetupError(
+            f"The path of SOURCE {str(source)!r} is not valid UTF-8, as ffmpeg needs it; rename that folder."
+        )
+    with _looking_at("SOURCE", source):
+        is_file, is_folder = source.is_file(), source.is_dir()
+    if is_file:
         raise SetupError(f"SOURCE {str(source)!r} is a file; give the folder that holds it.")
-    if not source.is_dir():
+    if not is_folder:
         raise SetupError(f"SOURCE {str(source)!r} does not exist; give the folder that holds your recordings.")
     if not os.access(source, os.R_OK | os.X_OK):
         raise SetupError(f"SOURCE {str(source)!r} may not be read by this user; change its permissions.")
@@ -28,7 +37,9 @@ def check_source(source: Path) -> None:
 
 def check_dest(dest: Path, *, create: bool) -> None:
     """Raises: SetupError: unless transcripts can be written there (or the folder made)."""
-    if dest.exists() and not dest.is_dir():
+    with _looking_at("DEST", dest):
+        is_other = dest.exists() and not dest.is_dir()
+    if is_other:
         raise SetupError(f"DEST {str(dest)!r} is a file; give a folder.")
     if not create:
         return
@@ -52,13 +63,26 @@ def check_dest(dest: Path, *, create: bool) -> None:
 
 def check_records(dest: Path) -> None:
     """Raises: SetupError: unless it is a destination that a run or a director has worked into."""
-    if not dest.is_dir():
+    with _looking_at("DEST", dest):
+        is_folder, has_records = dest.is_dir(), (dest / RECORDS_FOLDER).is_dir()
+    if not is_folder:
         raise SetupError(f"DEST {str(dest)!r} does not exist; give the folder of your transcripts.")
-    if not (dest / RECORDS_FOLDER).is_dir():
+    if not has_records:
         raise SetupError(
             f"DEST {str(dest)!r} holds no records of nightscribe (no folder {RECORDS_FOLDER} in it); "
             "give the folder that `run` or `director` was given as DEST."
         )
+
+
+@contextmanager
+def _looking_at(what: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(
+            f"{what} {str(folder)!r} cannot be looked at ({error.strerror}: {error.filename}); give another folder, or "
+            "change the permissions of it and of those above it."
+        ) from None
 
 
 def check_options(settings: Settings) -> None:

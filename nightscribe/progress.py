@@ -1,6 +1,5 @@
 """What a run shows while it works: a live view on a terminal, a line every half minute anywhere else."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from nightscribe.tally import Tally
 from nightscribe.words import count, duration
+from worker.lease import lease_clock
 
 LINE_EVERY_S = 30
 FAILURES_SHOWN = 5
@@ -44,20 +44,20 @@ class _LiveView:
         self._heading = heading
 
     def show(self, tally: Tally) -> None:
-        self._live.update(render(tally, self._heading, time.monotonic()), refresh=True)
+        self._live.update(render(tally, self._heading, lease_clock()), refresh=True)
 
 
 class _LineView:
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._shown_at = time.monotonic()
+        self._shown_at = lease_clock()
         self._n_failed = 0
 
     def show(self, tally: Tally) -> None:
         for failure in tally.failed[self._n_failed :]:
             self._print(f"failed: {failure.recording}: {failure.reason}")
         self._n_failed = len(tally.failed)
-        now = time.monotonic()
+        now = lease_clock()
         if now - self._shown_at >= LINE_EVERY_S:
             self._shown_at = now
             self._print(state(tally, now))

@@ -1,11 +1,12 @@
 """Which queue brings work into a destination, and how it is reached from here."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nightscribe.account import is_live
 from nightscribe.local_queue import environment_of, only
+from nightscribe.run_record import is_live
 from shared.activity import Run
 from shared.errors import QueueError, RetryableError
 from shared.queue import JobQueue, connect
@@ -25,14 +26,22 @@ def reached(last: Run | None, settings: Settings) -> Iterator[JobQueue]:
 
     Raises: NoQueue: with a sentence, if there is none or it does not answer within seconds.
     """
-    named = any(name in os.environ for name in NAMING) or "queue_name" in settings.model_fields_set
     if last and last.command == "run" and last.endpoint and is_live(last):
+        if last.host not in ("", socket.gethostname()):
+            raise NoQueue(f"it can only be seen on {last.host}, where the run is.")
         with only(environment_of(last.endpoint)):
             yield _found(last.queue_name, settings)
-    elif last and last.command == "run" and not named:
+    elif is_named(settings) or (last and last.command == "director"):
+        yield _found(queue_name(last, settings), settings)
+    elif last:
         raise NoQueue("none now: the last run brought its own, which ended with it.")
     else:
-        yield _found(queue_name(last, settings), settings)
+        raise NoQueue("none is named: set the AWS_* variables of its server, or give --queue-name.")
+
+
+def is_named(settings: Settings) -> bool:
+    """Whether a queue is asked for, by the environment or on the command line."""
+    return any(name in os.environ for name in NAMING) or "queue_name" in settings.model_fields_set
 
 
 def queue_name(last: Run | None, settings: Settings) -> str:
@@ -52,4 +61,6 @@ def _found(name: str, settings: Settings) -> JobQueue:
         queue.find()
     except (QueueError, RetryableError) as error:
         raise NoQueue(str(error)) from error
+    except ValueError as error:
+        raise NoQueue(f"its address is none: {error}.") from error
     return queue

@@ -1,16 +1,16 @@
-"""What came of a run, whole: `report.json` is a dump of it, and the page is made from it. Pure."""
+"""What came of a run, whole: `report.json` is a dump of it, and the page is made from it."""
 
-import os
-import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from nightscribe.commands import asked, retry_command, run_again
 from nightscribe.summary import before
 from nightscribe.tally import Tally
 from nightscribe.timeline import TimeLine
+from nightscribe.words import printable
 from shared.jobs import Format, Frozen
 from shared.settings import TEXTS, WORDS, Settings
 from shared.transcript import Failure, Flag
@@ -61,6 +61,7 @@ class Report(Frozen):
     dest: str
     model: str
     engine: str
+    redo: bool = Field(description="Finished recordings were to be done again.")
     options: dict[str, str | int | bool | tuple[Format, ...]] = Field(description="The settings of words and texts.")
     totals: Totals
     languages: dict[str, int] = Field(description="Recordings by the language spoken, the most frequent first.")
@@ -86,6 +87,7 @@ def report(
     dest: Path,
     settings: Settings,
     engine: str,
+    redo: bool = False,
 ) -> Report:
     """Everything that is known when a run has ended."""
     source, dest = source.absolute(), dest.absolute()
@@ -102,10 +104,11 @@ def report(
         elapsed_s=round(elapsed_s, 1),
         interrupted=interrupted,
         stopped=stopped,
-        source=_printable(source),
-        dest=_printable(dest),
+        source=printable(source),
+        dest=printable(dest),
         model=settings.model,
         engine=engine,
+        redo=redo,
         options={name: getattr(settings, name) for name in (*WORDS, *TEXTS)},
         totals=Totals(
             recordings=tally.n_total,
@@ -118,27 +121,14 @@ def report(
         ),
         languages=dict(tally.languages.most_common()),
         notes=tuple(line.strip() for line in before(tally.scan)),
-        run_command=run_command(source, dest, settings),
-        retry_command=shlex.join(["nightscribe", "retry", _printable(dest)]) if recorded else None,
+        run_command=printable(run_again("run", source, dest, asked("run", settings))),
+        retry_command=printable(retry_command(dest)) if recorded else None,
         time_line=time_line,
         failures=failures,
         suspicious=tuple(
             Suspicious(recording=each.recording, flags=each.flags, text=each.text) for each in tally.flagged
         ),
     )
-
-
-def run_command(source: Path, dest: Path, settings: Settings) -> str:
-    """The command that does the same with whatever is missing; without --redo, which would do everything again."""
-    words = ["nightscribe", "run", _printable(source), _printable(dest)]
-    for name in (*WORDS, *TEXTS, "workers", "batch_size", "follow_links"):
-        value = getattr(settings, name)
-        if value == Settings.model_fields[name].get_default(call_default_factory=True):
-            continue
-        words.append("--" + name.replace("_", "-"))
-        if not isinstance(value, bool):
-            words.append(",".join(value) if isinstance(value, tuple) else str(value))
-    return shlex.join(words)
 
 
 def _failed(failure: Failure, *, earlier: bool = False) -> Failed:
@@ -150,8 +140,3 @@ def _failed(failure: Failure, *, earlier: bool = False) -> Failed:
         worker=failure.worker,
         earlier=earlier,
     )
-
-
-def _printable(path: Path) -> str:
-    """A folder's name may hold bytes that are no text, and JSON none but text."""
-    return os.fsencode(path).decode(errors="replace")

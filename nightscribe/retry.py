@@ -1,27 +1,25 @@
 """`nightscribe retry`: recordings that failed are missing again, and a fleet is given them at once."""
 
-import shlex
-import sysconfig
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from shutil import which
 from uuid import uuid4
 
 import click
 
 from director.letters import DeadLetters
-from nightscribe.account import is_live
+from nightscribe.commands import asked, run_again
 from nightscribe.fleet import queue_missing
-from nightscribe.reach import reached
-from nightscribe.run import Request
+from nightscribe.reach import is_named, queue_name, reached
+from nightscribe.request import Request
+from nightscribe.run_record import is_live
 from nightscribe.summary import shortened
 from nightscribe.words import count
 from shared.activity import Run
 from shared.errors import NightscribeError
 from shared.names import FAILURES
-from shared.records import Records
-from shared.settings import ENV_PREFIX, Settings, load_settings, shown_default
+from shared.records import NewerRecord, Records
+from shared.settings import Settings, load_settings
 from shared.store import FolderStore
 from shared.transcript import Failure
 
@@ -30,24 +28,29 @@ def retry(dest: Path, names: Sequence[str], reasons: Sequence[str], *, dry_run: 
     """Put failures back, and say what comes next. Gives the exit code; `given` are settings."""
     records = Records(FolderStore(dest))
     last = records.last_run()
-    settings = load_settings(**(_asked(last) | {name: value for name, value in given.items() if value is not None}))
-    trouble = None if last and last.command == "run" else _take_in_letters(records, last, settings, dry_run=dry_run)
+    settings = load_settings(**(_asked(last) | given))
+    settings = settings.model_copy(update={"queue_name": queue_name(last, settings)}) if last else settings
+    of_fleet = last.command == "director" if last else is_named(settings)
+    trouble = _take_in_letters(records, last, settings, dry_run=dry_run) if of_fleet else None
     if trouble:
         click.echo(f"What was set aside on the queue cannot be looked at: {trouble}", err=True)
     chosen = [failure for failure in records.failures() if is_meant(failure, names, reasons)]
-    for line in _listed(chosen, dest, dry_run=dry_run):
+    n_kept = sum(_keeps_transcript(records, failure) for failure in chosen)
+    for line in _listed(chosen, n_kept, dest, dry_run=dry_run):
         click.echo(line)
     if dry_run or not chosen:
         return 0
     for failure in chosen:
         records.forgive(failure.recording)  # from here on it is missing, and done by the next run whatever happens
+    if n_kept == len(chosen):
+        return 0
     if last and last.command == "director" and not trouble and Path(last.source).is_dir():
         try:
-            queue_missing(Request(Path(last.source), dest, settings))
+            queue_missing(Request(Path(last.source), dest, settings), letters=False)
             return 0
         except NightscribeError as error:
             click.echo(f"They are not queued: {error}", err=True)
-    for line in _what_next(last, dest):
+    for line in _what_next(last, dest, settings, who="The others" if n_kept else "They"):
         click.echo(line)
     return 0
 
@@ -60,21 +63,19 @@ def is_meant(failure: Failure, names: Sequence[str], reasons: Sequence[str]) -> 
     return (named or not names) and (explained or not reasons)
 
 
-def command_again(last: Run, dest: Path) -> str:
-    """The command that does the same once more, to be typed as it is."""
-    installed = Path(sysconfig.get_path("scripts")) / "nightscribe"
-    words = ["nightscribe" if which("nightscribe") else str(installed), last.command, last.source, str(dest.absolute())]
-    for name, value in _asked(last).items():
-        if value == shown_default(name) or (name == "queue_name" and last.command == "run"):
-            continue
-        option = "--" + name.replace("_", "-")
-        words += [option] if value == "True" else [option, value]
-    return shlex.join(words)
+def _asked(last: Run | None) -> dict[str, object]:
+    """The settings of the last run; which queue it is depends on more."""
+    values = last.asked if last else {}
+    return {name: value for name, value in values.items() if name in Settings.model_fields and name != "queue_name"}
 
 
-def _asked(last: Run | None) -> dict[str, str]:
-    """The settings of the last run, by their names."""
-    return {name.removeprefix(ENV_PREFIX).lower(): value for name, value in (last.asked if last else {}).items()}
+def _keeps_transcript(records: Records, failure: Failure) -> bool:
+    """Whether it failed in a redo, and counts as finished all the same."""
+    try:
+        done = records.provenance(failure.recording)
+    except NewerRecord:
+        return True
+    return done is not None and done.fingerprint == failure.fingerprint
 
 
 def _take_in_letters(records: Records, last: Run | None, settings: Settings, *, dry_run: bool) -> str | None:
@@ -90,21 +91,27 @@ def _take_in_letters(records: Records, last: Run | None, settings: Settings, *, 
     return None
 
 
-def _listed(chosen: Sequence[Failure], dest: Path, *, dry_run: bool) -> Iterator[str]:
+def _listed(chosen: Sequence[Failure], n_kept: int, dest: Path, *, dry_run: bool) -> Iterator[str]:
     if not chosen:
         yield "Nothing to put back: no recording failed that is meant."
         return
     yield f"{'Would be put' if dry_run else 'Put'} back: {count(len(chosen), 'recording')}."
     each = [f"  {failure.recording}: {failure.reason}" for failure in chosen]
     yield from shortened(each, dest / FAILURES if dry_run else None)
+    if n_kept:
+        keep = "keeps the transcript that it" if n_kept == 1 else "keep the transcripts that they"
+        yield (
+            f"Of these, {count(n_kept, 'recording')} {keep} had before: only --redo does that again, with all that is "
+            "finished."
+        )
 
 
-def _what_next(last: Run | None, dest: Path) -> Iterator[str]:
+def _what_next(last: Run | None, dest: Path, settings: Settings, *, who: str) -> Iterator[str]:
     if last is None:
-        yield "They are missing again: the next `nightscribe run` or `nightscribe director` does them."
+        yield f"{who} are missing again: the next `nightscribe run` or `nightscribe director` does them."
         return
     if is_live(last):
         yield f"A {last.command} is at work that will not look at them again. When it has ended, type:"
     else:
-        yield "They are missing again. To do them, type:"
-    yield f"  {command_again(last, dest)}"
+        yield f"{who} are missing again. To do them, type:"
+    yield f"  {run_again(last.command, last.source, dest, asked(last.command, settings))}"

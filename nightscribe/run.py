@@ -2,149 +2,52 @@
 
 import fcntl
 import signal
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
-from director.backlog import Missing, PartStored, Settled
-from director.director import Director
-from director.estimate import LengthEstimate, sample, typical_speed
+from director.backlog import PartStored, Settled
+from director.estimate import LengthEstimate, typical_speed
 from director.plan import job_s, n_jobs
-from director.scan import Scan, Scanner
+from director.scan import Scan
 from nightscribe import preflight
-from nightscribe.account import account, beginning
 from nightscribe.local_queue import local_queue
 from nightscribe.night import Night
 from nightscribe.pool import WorkerPool
 from nightscribe.progress import view
+from nightscribe.request import Request, open_queue
+from nightscribe.run_record import RunRecord, beginning
 from nightscribe.summary import all_done, before, failures, summary
 from nightscribe.tally import Tally
 from nightscribe.words import count, duration
 from shared.errors import NightscribeError, SetupError
-from shared.jobs import RECORDS_FOLDER, Layout, Options
+from shared.jobs import RECORDS_FOLDER
 from shared.log import configure_logging
-from shared.media import probe
-from shared.queue import JobQueue, connect
-from shared.records import Records
 from shared.settings import Settings, to_environment
-from shared.sources import FolderSource
-from shared.store import FolderStore
-from shared.transcript import Provenance
 from worker import engines
+from worker.lease import lease_clock
 from worker.weights.resolver import resolve
 
-SAMPLE = 32  # looking into a file takes time before the first job is sent
 SAMPLE_FOR_DRY_RUN = 400
-PROBES_AT_ONCE = 4
 LISTED = 10
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for."""
-
-    source: Path
-    dest: Path
-    settings: Settings
-    redo: bool = False
-    retry_failed: bool = False
-
-    @cached_property
-    def recordings(self) -> FolderSource:
-        """The source, without the destination if that lies in it."""
-        return FolderSource(self.source, leave_out=self.dest, follow_links=self.settings.follow_links)
-
-    @cached_property
-    def records(self) -> Records:
-        """What the destination knows."""
-        return Records(FolderStore(self.dest))
-
-    def scan(self, console: Console, *, dry_run: bool = False) -> Scan:
-        """Look for what is missing, and show how many files were seen so far."""
-        scanner = Scanner(
-            source=self.recordings,
-            records=self.records,
-            formats=self.settings.formats,
-            settle_s=self.settings.settle_s,
-            layout=self.layout,
-            redo=self.redo,
-            retry_failed=self.retry_failed,
-            dry_run=dry_run,
-            is_current=self._is_current,
-        )
-        with console.status("Looking for recordings …") as status:
-            return scanner.scan(lambda n: status.update(f"Looking for recordings … {count(n, 'file')} seen"))
-
-    def survey(self, tally: Tally, console: Console, *, at_most: int = SAMPLE) -> None:
-        """Look into some of the missing recordings, from which the length of the others follows."""
-        chosen = sample(tally.scan.missing, at_most)
-        with console.status("") as status, ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
-            try:
-                for number, (missing, seconds) in enumerate(
-                    zip(chosen, pool.map(self._length_s, chosen), strict=True), 1
-                ):
-                    status.update(f"Looking into {number:,} of {count(len(chosen), 'recording')} …")
-                    if seconds is not None:
-                        tally.foresee(missing.recording, seconds)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-    def _length_s(self, missing: Missing) -> float | None:
-        with suppress(NightscribeError, OSError), self.recordings.local(missing.recording.path) as path:
-            return probe(path).duration_s
-        return None
-
-    @property
-    def layout(self) -> Layout:
-        """How texts are to look."""
-        settings = self.settings
-        return Layout(line_chars=settings.line_chars, lines=settings.lines, words=settings.word_timestamps)
-
-    def director(self, queue: JobQueue, engine: str) -> Director:
-        """What queues it."""
-        settings = self.settings
-        return Director(
-            queue=queue,
-            source=self.recordings,
-            records=self.records,
-            options=Options(
-                engine=engine,
-                model=settings.model,
-                task=settings.task,
-                language=settings.language,
-                language_per_window=settings.language_per_window,
-            ),
-            formats=settings.formats,
-            layout=self.layout,
-            window=settings.window,
-            max_receives=settings.max_receives,
-            redo=self.redo,
-            retry_failed=self.retry_failed,
-        )
-
-    def _is_current(self, done: Provenance) -> bool:
-        asked = (self.settings.model, self.settings.task, self.settings.language, self.settings.language_per_window)
-        options = done.options
-        return (options.model, options.task, options.language, options.language_per_window) == asked
 
 
 def run(request: Request) -> int:
     """Do all that is missing in DEST, and say on standard output what came of it. Gives the exit code."""
     settings, dest = request.settings, request.dest
     engine = _check(request, create=True)
-    night = Night(request.source, dest, settings, engine)
+    night = Night(request.source, dest, settings, engine, redo=request.redo)
     records_folder = dest / RECORDS_FOLDER
     logs = dest / preflight.LOGS
     tally, interrupted = None, False
-    with _alone(records_folder / "run.lock"), (logs / "run.log").open("w") as log_file, _interruptible():
+    with (
+        _alone(records_folder / "run.lock"),
+        (logs / "run.log").open("w", errors="backslashreplace") as log_file,
+        _interruptible(),
+    ):
         # What is for people goes to the terminal; the events of the night go to a file.
         configure_logging(settings.log_level, log_file)
         errors = Console(stderr=True)
@@ -167,7 +70,12 @@ def run(request: Request) -> int:
             print("Interrupted before any work was begun.")
             return 130
         for line in summary(
-            tally, elapsed_s=night.elapsed_s, dest=dest, formats=settings.formats, interrupted=interrupted
+            tally,
+            elapsed_s=night.elapsed_s,
+            dest=dest,
+            formats=settings.formats,
+            interrupted=interrupted,
+            redo=request.redo,
         ):
             print(line)
         if said := night.write_report(tally, interrupted=interrupted):
@@ -217,15 +125,6 @@ def _fetch_weights(settings: Settings, engine: str, console: Console) -> None:
         resolve(settings.model, engines.layout(engine), settings.models_dir)
 
 
-def open_queue(settings: Settings) -> JobQueue:
-    """The queue that the settings name, there and ready. Raises: QueueError, RetryableError: see `JobQueue.ensure`."""
-    queue = connect(
-        settings.queue_name, visibility_timeout_s=settings.visibility_timeout_s, max_receives=settings.max_receives
-    )
-    queue.ensure()
-    return queue
-
-
 def _work(request: Request, tally: Tally, night: Night, logs: Path, console: Console) -> None:
     settings, source, dest, engine = request.settings, request.source, request.dest, night.engine
     queue = open_queue(settings)
@@ -238,7 +137,7 @@ def _work(request: Request, tally: Tally, night: Night, logs: Path, console: Con
     run = beginning("run", director, source=source, settings=settings, n_total=tally.n_total, n_workers=n_workers)
     progressed = False
     with (
-        account(request.records, run, tally) as said,
+        RunRecord(request.records, run, tally) as said,
         WorkerPool(n_workers, [str(source.absolute()), str(dest.absolute())], environment, logs) as pool,
         view(console, heading) as shown,
     ):
@@ -254,10 +153,10 @@ def _work(request: Request, tally: Tally, night: Night, logs: Path, console: Con
             pool.look_after(progressed=progressed)
             progressed = False
             activities = list(request.records.activities())
-            tally.observe(activities, time.monotonic())
+            tally.observe(activities, lease_clock())
             night.observe(pool.names, activities, tally.heard_s)
             shown.show(tally)
-            said.tell(tally)
+            said.tell()
 
 
 def _expected_speed(scan: Scan, settings: Settings, engine: str) -> float:

@@ -1,18 +1,20 @@
 """How things stand in a destination: gathered from its records, and from a queue of which nothing is received."""
 
 from datetime import UTC, datetime
-from itertools import islice
+from heapq import nlargest
 from pathlib import Path
 
 from pydantic import Field
 
-from nightscribe.account import is_live
 from nightscribe.reach import reached
+from nightscribe.run_record import LIVE_S, is_live
+from nightscribe.words import printable
 from shared.activity import Activity, Run
 from shared.errors import JobError, NightscribeError
 from shared.jobs import Frozen, Job
 from shared.names import FAILURES, TRANSCRIPTS
 from shared.peek import Peeked
+from shared.processes import has_ended
 from shared.queue import JobQueue
 from shared.records import Records
 from shared.settings import Settings
@@ -20,7 +22,7 @@ from shared.store import FolderStore
 from shared.transcript import Failure
 
 PEEK_AT_MOST = 2_000  # jobs: a server must not be kept from its workers by whoever looks at it
-FAILURES_READ = 1_000
+FAILURES_KEPT = 1_000
 
 
 class QueuedJob(Frozen):
@@ -59,6 +61,7 @@ class Status(Frozen):
     version: int = 1
     dest: str
     at: datetime
+    trouble: str | None = Field(default=None, description="Why nothing newer than that could be seen.")
     live: bool = Field(description="Whether a `run` or a `director` is at work.")
     run: Run | None = Field(description="The last or present one.")
     queue: QueueState | None
@@ -66,7 +69,7 @@ class Status(Frozen):
     workers: tuple[Working, ...]
     n_done: int = Field(description="Recordings that have their transcript.")
     n_failed: int
-    failures: tuple[Failure, ...] = Field(description=f"Newest first; of more than {FAILURES_READ:,} only so many.")
+    failures: tuple[Failure, ...] = Field(description=f"Newest first; of more than {FAILURES_KEPT:,} only so many.")
 
 
 def gather(dest: Path, settings: Settings, *, now: datetime | None = None) -> Status:
@@ -78,9 +81,9 @@ def gather(dest: Path, settings: Settings, *, now: datetime | None = None) -> St
     at = now or datetime.now(UTC)
     last = records.last_run()
     queue, trouble = _queue(last, settings)
-    failures = sorted(islice(records.failures(), FAILURES_READ), key=lambda failure: failure.failed_at, reverse=True)
+    failures = nlargest(FAILURES_KEPT, records.failures(), key=lambda failure: failure.failed_at)
     return Status(
-        dest=str(dest.absolute()),
+        dest=printable(dest.absolute()),
         at=at.replace(microsecond=0),
         live=last is not None and is_live(last, at),
         run=last,
@@ -133,15 +136,17 @@ def _queued(peeked: Peeked) -> QueuedJob:
 
 
 def _working(records: Records, last: Run | None, queue: QueueState | None, at: datetime) -> "list[Working]":
-    """What workers say; those that a `run` has left behind when it ended are no more."""
+    """What workers say that are not known to be dead: one has ended on this machine, or with its `run`."""
     slices_s = {job.message: job.slice_s for job in (queue.jobs if queue and queue.jobs else ())}
     ended_at = last.ended_at if last and last.command == "run" else None
-    return [
+    broke_off = last is not None and last.command == "run" and not is_live(last, at)
+    working = (
         Working(
             **activity.model_dump(),
             slice_s=slices_s.get(activity.message),
             silent_s=max(0.0, (at - activity.updated_at).total_seconds()),
         )
         for activity in records.activities()
-        if ended_at is None or activity.updated_at > ended_at
-    ]
+        if (ended_at is None or activity.updated_at > ended_at) and not has_ended(activity.worker)
+    )
+    return [each for each in working if not (broke_off and each.silent_s > LIVE_S)]

@@ -7,10 +7,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from nightscribe.progress import bar_of_all, so_far
-from nightscribe.status import QueuedJob, QueueState, Status, Working
-from nightscribe.words import count, duration
+from nightscribe.status import FAILURES_KEPT, QueuedJob, QueueState, Status, Working
+from nightscribe.words import count, duration, kind
 from shared.activity import Run
 from shared.names import FAILURES
+from shared.transcript import Failure
 
 LISTED = 10
 LISTED_LIVE = 4  # what does not fit on a screen would not be seen
@@ -39,6 +40,8 @@ def lines(status: Status) -> Iterator[str]:
 
 
 def _heading(status: Status) -> Iterator[str]:
+    if status.trouble:
+        yield f"Last seen {_clock(status.at, status.at)}: {status.trouble}"
     run = status.run
     if run is None:
         yield f"No run into {status.dest} has said anything of itself."
@@ -47,6 +50,7 @@ def _heading(status: Status) -> Iterator[str]:
         run.model
         + (f" on {run.engine}" if run.command == "run" else "")
         + (f", {count(run.n_workers, 'worker')}" if run.n_workers else "")
+        + (", finished ones too" if run.redo else "")
     )
     yield f"{run.source} → {status.dest} ({what})"
     yield _when(status, run)
@@ -95,7 +99,10 @@ def _clock(then: datetime, now: datetime) -> str:
 
 
 def _blocks(status: Status, listed: int) -> Iterator[str]:
-    yield from _block("In progress", [_worker(each) for each in status.workers] or ["nothing that a worker told of"])
+    if status.workers:
+        yield from _block("In progress", map(_worker, status.workers))
+    elif status.live or not (status.run and status.run.command == "run"):  # of one that is over it goes without saying
+        yield _labelled("In progress", "nothing that a worker told of")
     queue = status.queue
     if queue is None:
         yield _labelled("Queue", status.no_queue or "")
@@ -161,15 +168,18 @@ def _job(job: QueuedJob) -> str:
 
 
 def _failed(status: Status, listed: int) -> Iterator[str]:
-    yield count(status.n_failed, "recording")
+    newest = f", of the newest {FAILURES_KEPT:,}:" if status.n_failed > len(status.failures) >= FAILURES_KEPT else ""
+    yield count(status.n_failed, "recording") + newest
     if len(status.failures) <= listed:
         yield from (f"{failure.recording}: {failure.reason}" for failure in status.failures)
         return
-    reasons: dict[str, list[str]] = {}
+    kinds: dict[str, list[Failure]] = {}
     for failure in status.failures:
-        reasons.setdefault(failure.reason, []).append(failure.recording)
-    for reason, recordings in list(reasons.items())[:listed]:
-        more = f" and {len(recordings) - 1:,} more" if len(recordings) > 1 else ""
-        yield f"{recordings[0]}{more}: {reason}"
-    if len(reasons) > listed:
-        yield f"… and {len(reasons) - listed:,} other reasons, in {status.dest}/{FAILURES}"
+        kinds.setdefault(kind(failure.reason, failure.recording), []).append(failure)
+    for reason, alike in list(kinds.items())[:listed]:
+        if len(alike) == 1:
+            yield f"{alike[0].recording}: {alike[0].reason}"
+        else:
+            yield f"{alike[0].recording} and {len(alike) - 1:,} more: {reason}"
+    if len(kinds) > listed:
+        yield f"… and {len(kinds) - listed:,} other reasons, in {status.dest}/{FAILURES}"

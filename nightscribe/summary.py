@@ -12,7 +12,7 @@ SHOWN = 20
 
 
 def summary(
-    tally: Tally, *, elapsed_s: float, dest: Path, formats: tuple[str, ...], interrupted: bool
+    tally: Tally, *, elapsed_s: float, dest: Path, formats: tuple[str, ...], interrupted: bool, redo: bool = False
 ) -> Iterator[str]:
     """Lines for a person, from the most important on."""
     if tally.done:
@@ -31,7 +31,12 @@ def summary(
     yield from before(tally.scan)
     if interrupted:
         left = tally.n_total - tally.n_settled
-        yield f"Interrupted: {count(left, 'recording')} left. Run the same command again to go on."
+        how = (
+            "Those that had a transcript keep it; --redo begins again with all of them."
+            if redo
+            else "Run the same command again to go on."
+        )
+        yield f"Interrupted: {count(left, 'recording')} left. {how}"
     yield from failures(tally, dest)
     if tally.flagged:
         yield f"Worth a look: {count(len(tally.flagged), 'transcript')}."

@@ -12,6 +12,7 @@ from rich.live import Live
 
 from nightscribe.status import Status, gather
 from nightscribe.status_view import lines, render
+from shared.errors import RetryableError
 from shared.settings import Settings
 
 EVERY_S = 2.0
@@ -46,12 +47,20 @@ def follow(
             before = status
             sleep(max(EVERY_S, took_s * (1 / SHARE - 1)))
             began = time.monotonic()
-            status = look()
+            status = _looked(look, before)
             took_s = time.monotonic() - began
             if _has_ended(before, status, since):
                 put(status)
                 return status, True
     return status, False
+
+
+def _looked(look: Callable[[], Status], before: Status) -> Status:
+    """How things stand now, or stood before and why that is all that can be told: a share may be away for a while."""
+    try:
+        return look()
+    except RetryableError as error:
+        return before.model_copy(update={"trouble": str(error)})
 
 
 def _has_ended(before: Status, status: Status, since: datetime) -> bool:

@@ -1,5 +1,9 @@
 """Numbers and names as people read them."""
 
+import os
+import re
+from pathlib import Path
+
 
 def duration(seconds: float) -> str:
     """`4.2 s`, `42 s`, `2 min 30 s`, `42 min`, `3 h 05 min`."""
@@ -17,3 +21,13 @@ def duration(seconds: float) -> str:
 def count(n: int, thing: str) -> str:
     """`1 recording`, `1,200 recordings`."""
     return f"{n:,} {thing}" + ("" if n == 1 else "s")
+
+
+def printable(name: Path | str) -> str:
+    """A folder's name may hold bytes that are no text, and JSON none but text."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def kind(reason: str, recording: str) -> str:
+    """Why a recording failed, without the names that make it one of its kind."""
+    return re.sub(r"(?<!\w)'[^']+'(?!\w)", "…", reason.replace(repr(recording), "It", 1))

@@ -243,3 +243,19 @@ def test_a_dry_run_makes_no_destination(source: Path, tmp_path: Path) -> None:
 def test_folders_may_be_given_by_variables(source: Path, tmp_path: Path) -> None:
     folders = {"NIGHTSCRIBE_SOURCE": str(source), "NIGHTSCRIBE_DEST": str(tmp_path / "out")}
     assert call("run", env=folders).exit_code == 0
+
+
+@pytest.mark.parametrize("folders", [("status", "X"), ("retry", "X"), ("run", "X", "dest"), ("run", ".", "X")])
+def test_a_folder_that_cannot_even_be_looked_at_is_a_sentence(folders: tuple[str, ...], tmp_path: Path) -> None:
+    """This user may not enter the one above it, or, the same for everybody, its name is too long for one."""
+    said = refused(call(*(str(tmp_path / ("n" * 300)) if word == "X" else word for word in folders)))
+    assert "cannot be looked at" in said
+
+
+def test_a_source_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    assert "is not valid UTF-8" in refused(call("run", str(tmp_path / "caf\udce9"), str(tmp_path)))
+
+
+def test_the_queue_that_is_looked_at_is_by_default_the_last_one() -> None:
+    for command in ("status", "retry"):
+        assert "default: that of the last director" in " ".join(call(command, "--help").output.split())

@@ -1,36 +1,54 @@
 """How things stand, from what a destination holds to the lines that a person reads. No queue is asked here."""
 
 import json
+import os
+import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from click.testing import CliRunner
 from making import WHEN, activity, failure, job, run_of, slice_of, transcript
 from rich.console import Console
+from support.waiting import wait_until
 
 from director.backlog import Backlog
 from director.estimate import LengthEstimate
 from director.scan import Scan
-from nightscribe.account import LIVE_S, account, is_live
+from nightscribe import run_record
 from nightscribe.cli import cli
+from nightscribe.reach import queue_name
+from nightscribe.request import Request
+from nightscribe.run_record import LIVE_S, RunRecord, beginning, is_live
 from nightscribe.status import QueuedJob, QueueState, Status, Working, _queued, gather
 from nightscribe.status_view import LISTED, LISTED_LIVE, lines, render
 from nightscribe.tally import Tally
 from nightscribe.watch import EVERY_S, follow
 from shared.activity import Run
+from shared.errors import RetryableError
 from shared.names import TRANSCRIPTS
 from shared.peek import Peeked, from_localstack, from_ministack
+from shared.processes import process_name
+from shared.queue import JobQueue
 from shared.records import Records
-from shared.settings import Settings
+from shared.settings import Settings, load_settings
 from shared.store import FolderStore
 from shared.transcript import utc_now
 
 LATER = WHEN + timedelta(minutes=10)
 SETTINGS = Settings()
+NO_QUEUE = JobQueue(
+    boto3.client("sqs", endpoint_url="http://127.0.0.1:9", region_name="x"),
+    "q.fifo",
+    visibility_timeout_s=9,
+    max_receives=3,
+)
 
 
 def queued(*recordings: str, waiting: bool = True, receive_count: int = 0, **changes: Any) -> QueuedJob:
@@ -93,7 +111,7 @@ def tally() -> Tally:
 
 
 def test_a_run_is_told_of_from_its_beginning_to_its_end(records: Records) -> None:
-    with account(records, run_of(), tally()):
+    with RunRecord(records, run_of(), tally()):
         begun = records.last_run()
         assert begun
         assert (begun.ended_at, begun.n_total) == (None, 0)
@@ -106,28 +124,48 @@ def test_a_run_is_told_of_from_its_beginning_to_its_end(records: Records) -> Non
 
 
 def test_a_run_that_breaks_off_says_so(records: Records) -> None:
-    with pytest.raises(KeyboardInterrupt), account(records, run_of(), tally()):
+    with pytest.raises(KeyboardInterrupt), RunRecord(records, run_of(), tally()):
         raise KeyboardInterrupt
     ended = records.last_run()
     assert ended
     assert (ended.interrupted, ended.left_s) == (True, None)
 
 
-def test_a_run_is_written_down_every_few_seconds_at_most(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr("nightscribe.account.time.monotonic", lambda: now[0])
+def test_a_run_that_waits_is_heard_of_all_the_same(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its queue may be away for minutes, or its share slow, and it must not look dead meanwhile."""
+    monkeypatch.setattr(run_record, "EVERY_S", 0.01)
     written: list[Run] = []
     monkeypatch.setattr(records, "put_run", written.append)
-    with account(records, run_of(), tally()) as account_of:
-        for _ in range(10):
-            now[0] += 0.5
-            account_of.tell(tally())
-    assert len(written) == 1 + 2 + 1
+    with RunRecord(records, run_of(), tally()):
+        wait_until(lambda: len(written) >= 4)
+    assert not is_live(written[-1])
+    n_written = len(written)
+    threading.Event().wait(0.1)
+    assert len(written) == n_written, "it is over"
+
+
+def test_how_far_a_run_is_becomes_known(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_record, "EVERY_S", 0.01)
+    counted = tally()
+    with RunRecord(records, run_of(), counted) as said_of:
+        counted.done = 7
+        said_of.tell()
+        wait_until(lambda: (last := records.last_run()) and last.n_done == 7)
+        counted.done = 8
+    last = records.last_run()
+    assert last
+    assert last.n_done == 8, "what was counted since is told in the end"
+
+
+def test_a_source_whose_name_is_no_text_can_be_told(tmp_path: Path) -> None:
+    director = Request(Path("/caf\udce9"), tmp_path, SETTINGS).director(NO_QUEUE, "faster-whisper")
+    begun = beginning("run", director, source=Path("/caf\udce9"), settings=SETTINGS, n_total=1)
+    assert Run.model_validate_json(begun.model_dump_json()).source == "/caf\ufffd"
 
 
 def test_a_destination_that_takes_nothing_does_not_end_a_run(tmp_path: Path) -> None:
-    with account(Records(FolderStore(tmp_path / "gone")), run_of(), tally()) as account_of:
-        account_of.tell(tally())
+    with RunRecord(Records(FolderStore(tmp_path / "gone")), run_of(), tally()) as said_of:
+        said_of.tell()
     assert not (tmp_path / "gone").exists()
 
 
@@ -151,14 +189,31 @@ def test_what_is_done_and_what_failed_is_counted_in_folders_below_too(records: R
     assert [each.recording for each in status.failures] == ["new.mp3", "2012/old.mp3"]
 
 
-def test_only_so_many_failures_are_read_and_all_are_counted(
+def test_only_so_many_failures_are_kept_the_newest_and_all_are_counted(
     records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nightscribe.status.FAILURES_READ", 3)
+    monkeypatch.setattr("nightscribe.status.FAILURES_KEPT", 3)
+    monkeypatch.setattr("nightscribe.status_view.FAILURES_KEPT", 3)
     for number in range(5):
-        records.fail(failure(f"{number}.mp3"))
+        records.fail(failure(f"{number}.mp3", failed_at=WHEN + timedelta(seconds=number)))
     status = gather(tmp_path, SETTINGS)
-    assert (len(status.failures), status.n_failed) == (3, 5)
+    assert [each.recording for each in status.failures] == ["4.mp3", "3.mp3", "2.mp3"]
+    assert "Failed       5 recordings, of the newest 3:" in lines(status)
+
+
+def test_records_with_times_of_no_zone_count_as_damaged(records: Records, tmp_path: Path) -> None:
+    for key, record in ((".nightscribe/run.json", run_of()), (".nightscribe/jobs/here-1.json", activity())):
+        records.store.put(key, record.model_dump_json().replace(":59Z", ":59").encode())
+    status = gather(tmp_path, SETTINGS)
+    assert (status.run, status.workers) == (None, ())
+
+
+def test_a_destination_whose_name_is_no_text_has_a_status() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        dest = Path(folder, "caf\udce9")
+        (dest / ".nightscribe").mkdir(parents=True)
+        status = gather(dest, SETTINGS)
+    assert json.loads(status.model_dump_json())["dest"].endswith("/caf\ufffd")
 
 
 def test_a_record_that_is_damaged_is_counted_and_costs_nothing_else(records: Records, tmp_path: Path) -> None:
@@ -189,6 +244,22 @@ def test_workers_that_a_run_left_behind_are_not_at_work(records: Records, tmp_pa
     assert (working.worker, working.silent_s) == ("new", 60)
 
 
+def test_a_worker_whose_process_has_ended_is_not_at_work(records: Records, tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for name in (process_name(ended.pid), process_name(os.getpid())):
+        records.report(activity(worker=name))
+    assert [each.worker for each in gather(tmp_path, SETTINGS).workers] == [process_name(os.getpid())]
+
+
+def test_silent_workers_of_a_run_that_broke_off_are_not_at_work(records: Records, tmp_path: Path) -> None:
+    """Those of a fleet may be: their engine takes long, or their share is away."""
+    for command, n_working in (("run", 0), ("director", 1)):
+        records.put_run(run_of(command))
+        records.report(activity(worker="there-1"))
+        assert len(gather(tmp_path, SETTINGS, now=LATER).workers) == n_working
+
+
 def test_the_queue_of_a_run_that_is_over_is_not_looked_for(records: Records, tmp_path: Path) -> None:
     records.put_run(run_of(ended_at=LATER))
     status = gather(tmp_path, SETTINGS)
@@ -203,6 +274,35 @@ def test_the_queue_of_a_run_that_does_not_answer_costs_a_sentence(records: Recor
     assert (status.live, status.queue, status.n_failed) == (True, None, 1)
     assert status.no_queue
     assert status.no_queue.startswith("The queue server does not answer")
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:99999", "http://[", "nonsense"])
+def test_an_address_that_is_none_costs_a_sentence(records: Records, tmp_path: Path, endpoint: str) -> None:
+    records.put_run(run_of(endpoint=endpoint, updated_at=utc_now()))
+    status = gather(tmp_path, SETTINGS)
+    assert status.queue is None
+    assert status.no_queue
+
+
+def test_the_queue_of_a_run_is_looked_for_on_its_own_machine_only(records: Records, tmp_path: Path) -> None:
+    """Its address is one that every machine has for itself."""
+    records.put_run(run_of(host="another", updated_at=utc_now()))
+    assert gather(tmp_path, SETTINGS).no_queue == "it can only be seen on another, where the run is."
+
+
+def test_where_no_queue_is_named_none_is_looked_for(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightscribe.reach.connect", lambda *_, **__: pytest.fail("a queue was looked for"))
+    status = gather(tmp_path, SETTINGS)
+    assert (status.no_queue or "").startswith("none is named")
+
+
+def test_the_queue_that_is_asked_for_comes_before_that_of_the_last_director(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = run_of("director", queue_name="last.fifo")
+    assert queue_name(last, load_settings()) == "last.fifo"
+    monkeypatch.setenv("NIGHTSCRIBE_QUEUE_NAME", "mine.fifo")
+    assert queue_name(last, load_settings()) == "mine.fifo"
 
 
 # What servers answer
@@ -265,6 +365,16 @@ def test_what_became_of_the_last_run_is_told(run: Run, line: str) -> None:
     assert line in said(run=run).splitlines()
 
 
+def test_of_a_run_that_is_over_nothing_is_said_to_be_in_progress() -> None:
+    assert "In progress" not in said(run=run_of(ended_at=LATER))
+    assert "In progress  nothing that a worker told of" in said(live=True, run=run_of())
+    assert "In progress  nothing that a worker told of" in said(run=run_of("director", ended_at=LATER))
+
+
+def test_a_redo_is_told() -> None:
+    assert "(tiny.en on faster-whisper, 2 workers, finished ones too)" in said(run=run_of(redo=True))
+
+
 def test_a_destination_of_an_older_version_is_shown_without_its_run() -> None:
     text = said(n_done=1200, no_queue="The queue's address is not complete.")
     assert "No run into /texts has said anything of itself." in text
@@ -325,6 +435,8 @@ def test_few_failures_are_listed_and_many_are_grouped_by_reason() -> None:
         f"             0.mp3 and {LISTED - 1} more: It holds text, not sound.",
         "             zero.mp3: It is empty (0 bytes).",
     ]
+    gone = tuple(failure(f"{n}.mp3", reason=f"'{n}.mp3' is no longer in the source.") for n in range(LISTED + 1))
+    assert f"0.mp3 and {LISTED} more: It is no longer in the source." in said(failures=gone)
     different = tuple(failure(f"{n}.mp3", reason=f"Reason {n}.") for n in range(LISTED + 2))
     assert "… and 2 other reasons, in /texts/.nightscribe/failures/" in said(failures=different)
 
@@ -380,6 +492,22 @@ def test_watching_goes_on_where_no_run_is_at_work_until_it_is_interrupted() -> N
     assert (scene.end, scene.is_over) == (idle, False)
 
 
+def test_watching_survives_a_share_that_is_away_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    live, over = status_of(live=True, run=run_of()), status_of(run=run_of(ended_at=LATER))
+    looks = iter([RetryableError("Cannot read the share."), over])
+
+    def look() -> Status:
+        found = next(looks)
+        if isinstance(found, RetryableError):
+            raise found
+        return found
+
+    shown: list[Status] = []
+    assert follow(live, look, shown.append, sleep=lambda _: None) == (over, True)
+    assert [status.trouble for status in shown] == [None, "Cannot read the share.", None]
+    assert "Last seen at 00:09: Cannot read the share." in lines(shown[1])
+
+
 # The command
 
 
@@ -390,7 +518,7 @@ def test_json_has_everything_under_names_that_stay(records: Records, tmp_path: P
     assert result.exit_code == 1
     status = json.loads(result.stdout)
     assert set(status) == {
-        *("version", "dest", "at", "live", "run", "queue", "no_queue", "workers"),
+        *("version", "dest", "at", "trouble", "live", "run", "queue", "no_queue", "workers"),
         *("n_done", "n_failed", "failures"),
     }
     assert status["run"]["n_total"] == 25

@@ -29,8 +29,10 @@ def settle(tally: Tally, n_done: int, n_failed: int = 0, **changes: Any) -> Tall
     return tally
 
 
-def lines(tally: Tally, *, elapsed_s: float = 60.0, interrupted: bool = False) -> list[str]:
-    return list(summary(tally, elapsed_s=elapsed_s, dest=DEST, formats=("txt", "srt"), interrupted=interrupted))
+def lines(tally: Tally, *, elapsed_s: float = 60.0, interrupted: bool = False, redo: bool = False) -> list[str]:
+    return list(
+        summary(tally, elapsed_s=elapsed_s, dest=DEST, formats=("txt", "srt"), interrupted=interrupted, redo=redo)
+    )
 
 
 LAST = "Transcripts: /texts (txt, srt)"
@@ -105,6 +107,14 @@ def test_an_interrupted_run_says_how_to_go_on() -> None:
     said = lines(settle(tally_of(5), 1, 1), interrupted=True)
     assert "Interrupted: 3 recordings left. Run the same command again to go on." in said
     assert said[0].startswith("Done: 1 recording")
+
+
+def test_an_interrupted_redo_does_not_say_that_it_can_be_gone_on_with() -> None:
+    """Without --redo the old transcripts count, and with it all begins again."""
+    [said] = [line for line in lines(tally_of(5), interrupted=True, redo=True) if line.startswith("Interrupted: ")]
+    assert said == (
+        "Interrupted: 5 recordings left. Those that had a transcript keep it; --redo begins again with all of them."
+    )
 
 
 def test_a_run_interrupted_before_anything_was_done_does_not_say_done() -> None:
