@@ -4,7 +4,6 @@ import ctypes
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -23,8 +22,10 @@ from nightscribe.request import open_queue
 from shared.errors import NightscribeError
 from shared.jobs import Job, Options
 from shared.log import configure_logging
+from shared.processes import process_name
 from shared.queue import Delivery, JobQueue
 from shared.records import Records
+from shared.scratch import sweep_scratch
 from shared.settings import Settings
 from shared.sources import FolderSource
 from shared.store import FolderStore
@@ -160,6 +161,7 @@ def work(place: Place) -> None:
     """What `nightscribe worker` does, but for the engine and the speech detector."""
     SpeechDetector.first_speech_s = first_sound_s  # type: ignore[method-assign]
     queue = _queue(place)
+    sweep_scratch()
     engine = Reader(
         place.pace,
         lambda windows: queue.diary.note("hearing", delivery=queue.delivery, windows=windows),
@@ -167,7 +169,7 @@ def work(place: Place) -> None:
     )
     transcriber = Transcriber(engine)
     made = Worker(
-        name=f"{socket.gethostname()}-{os.getpid()}",
+        name=process_name(os.getpid()),
         queue=queue,
         source=FolderSource(place.source, leave_out=place.dest),
         records=Records(_Store(place, queue)),
