@@ -146,7 +146,7 @@ class Storm:
         """See whether it ended as it should."""
         expected = set()
         if process.name in self._asked:
-            expected.add(0)
+            expected |= {0, -signal.SIGTERM}  # the latter before it listens for signals, with nothing in hand
         if process.name in self._killed:
             expected.add(-signal.SIGKILL)
         if "director" in process.name:  # it ends with a sentence where the destination takes nothing, and is run again

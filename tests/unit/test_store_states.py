@@ -188,10 +188,12 @@ class Deaf:
 class List:
     """A queue, as far as a worker needs one with its job in hand."""
 
-    def delete(self, _delivery: Delivery) -> None:
+    def delete(self, _delivery: Delivery, *, patience_s: float) -> None:
         """The message is no concern of the store."""
 
-    def set_aside(self, _delivery: Delivery, _body: str, _reason: str, *, worker: str | None = None) -> None:
+    def set_aside(
+        self, _delivery: Delivery, _body: str, _reason: str, *, worker: str | None = None, patience_s: float
+    ) -> None:
         """Nor is its letter."""
 
 
