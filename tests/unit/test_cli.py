@@ -79,7 +79,7 @@ def test_the_examples_are_right(name: str) -> None:
         with pytest.MonkeyPatch.context() as patched:
             for variable, value in environment.items():
                 patched.setenv(variable, value)
-            LEAVES[name].make_context(name, example.split())
+            LEAVES[name].make_context(name, example.split(), parent=click.Context(cli, **cli.context_settings))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
