@@ -191,8 +191,12 @@ def test_a_temperature_tries_other_words_and_still_hears_them(engine: Engine, st
     for best, each in zip(likeliest, sampled, strict=True):
         assert "best of times" in each.text
         assert -1 < each.average_log_probability <= best.average_log_probability + 0.1
-    hot = {engine.decode(encoded[:1], ["en"], task="transcribe", temperature=1.0)[0].tokens for _ in range(3)}
-    assert len(hot) > 1, "what does not change is no temperature"
+    hot: set[tuple[int, ...]] = set()
+    for _ in range(30):  # the surest of several samples is often the same one
+        hot.add(engine.decode(encoded[:1], ["en"], task="transcribe", temperature=1.0)[0].tokens)
+        if len(hot) > 1:
+            return
+    pytest.fail("what does not change is no temperature")
 
 
 def test_the_work_in_hand_is_at_least_one_window(engine: Engine) -> None:

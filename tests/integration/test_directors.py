@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -167,8 +168,10 @@ def test_a_queue_that_a_worker_has_created_again_is_known_to_be_another(
     monkeypatch.setattr("director.director.STALLED_S", 3600.0)
     steps = each_alone(workplace.director(), workplace.scan().missing, follow=True)
     assert [next(steps) for _ in range(2)] == [None, None]
+    made_at = float(workplace.queue.counts().made_at)
     sqs_server.kill()
     sqs_server.start()
+    wait_until(lambda: time.time() >= made_at + 1, what="another second: queues are dated by them")
     workplace.queue.ensure()
     other = workplace.job(silences[0]).model_copy(update={"redo": "another run"})
     workplace.queue.send([other], "another run")
