@@ -95,6 +95,21 @@ def answering(status: int, code: str) -> Iterator[str]:
         thread.join()
 
 
+@contextmanager
+def refusing_to_send(queue: JobQueue) -> Iterator[None]:
+    """Its server takes every call, and none of the messages in it."""
+    client = queue._client
+
+    def refuse(_send: Callable[..., Any], _arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": False}]}
+
+    queue._client = Wrapped(client, "send_message_batch", refuse)
+    try:
+        yield
+    finally:
+        queue._client = client
+
+
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], JobQueue]:
     """A queue at the address given, with credentials, that was never set up."""
@@ -371,15 +386,8 @@ def test_a_job_that_cannot_be_put_back_stays_where_it_is(queue: JobQueue) -> Non
     """It is deleted only once the queue has it a second time."""
     queue.send([job()], "run")
     delivery = received(queue)
-    client = queue._client
-
-    def refuse(_send: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
-        return {"Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": False}]}
-
-    queue._client = Wrapped(client, "send_message_batch", refuse)
-    with pytest.raises(RetryableError):
+    with refusing_to_send(queue), pytest.raises(RetryableError):
         queue.put_back(delivery, patience_s=1)
-    queue._client = client
     give_back(queue, delivery)
     assert received(queue).message_id == delivery.message_id
 
@@ -405,15 +413,8 @@ def test_what_cannot_be_set_aside_stays_on_the_queue(queue: JobQueue) -> None:
     """It is deleted only once the dead-letter queue has it."""
     queue.send([job()], "run")
     delivery = received(queue)
-    client = queue._client
-
-    def refuse(_send: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
-        return {"Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": False}]}
-
-    queue._client = Wrapped(client, "send_message_batch", refuse)
-    with pytest.raises(RetryableError):
+    with refusing_to_send(queue), pytest.raises(RetryableError):
         queue.set_aside(delivery, delivery.body, "no reason")
-    queue._client = client
     give_back(queue, delivery)
     assert received(queue).message_id == delivery.message_id
 
