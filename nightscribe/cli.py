@@ -189,7 +189,7 @@ def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     preflight.check_dest(dest, create=True)
     preflight.check_engine(settings)
     configure_logging(settings.log_level)
-    queue = open_queue(settings)
+    queue = open_queue(settings, creates_on_aws=False)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # there is nothing to give back yet
     sweep_scratch()
     # The model is loaded only now: it takes seconds and memory, in vain if there is no queue.

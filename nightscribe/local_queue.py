@@ -15,12 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-import boto3
 import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightscribe.children import start_child
+from shared.aws import LOCAL_QUEUE, local_client
 from shared.errors import SetupError
 from shared.scratch import scratch_folder
 
@@ -37,7 +37,7 @@ class LocalQueue:
 
     def __init__(self, command: list[str], port: int, state: Path, log_file: IO[bytes]) -> None:
         self.port = port
-        self.environment = environment_of(f"http://{HOST}:{port}")
+        self.endpoint = f"http://{HOST}:{port}"
         self._account = f"{secrets.randbelow(10**12):012}"  # which the address of a queue tells
         self._command = command
         self._settings = dict(os.environ) | {
@@ -80,13 +80,8 @@ class LocalQueue:
 
     def answers(self) -> bool:
         """Whether the server we started answers, and not another that was quicker to take the port."""
-        client = boto3.client(
-            "sqs",
-            endpoint_url=self.environment["AWS_ENDPOINT_URL_SQS"],
-            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
-            region_name=self.environment["AWS_DEFAULT_REGION"],
-            config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5, proxies={}),
+        client = local_client(
+            self.endpoint, Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5)
         )
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until and self._server.poll() is None:
@@ -133,38 +128,25 @@ def local_queue(log_file: Path) -> Iterator[LocalQueue]:
                 server.stop()
                 raise
             if answers:
-                with server, only(server.environment):
+                with server, led_to(server.endpoint):
                     yield server
                 return
             server.stop()
     raise SetupError(f"The local queue server does not start; see {log_file}.")
 
 
-def environment_of(endpoint: str) -> dict[str, str]:
-    """The variables that lead boto3 to a server of ours."""
-    return {
-        "AWS_ENDPOINT_URL_SQS": endpoint,
-        "AWS_ACCESS_KEY_ID": "nightscribe",
-        "AWS_SECRET_ACCESS_KEY": "nightscribe",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-
-
 @contextmanager
-def only(environment: dict[str, str]) -> Iterator[None]:
-    """Set the variables that name the server, with none of the user's own beside them to lead elsewhere."""
-    before = dict(os.environ)
-    for name in before:
-        if name.startswith(("AWS_", "LOCALSTACK_")):
-            del os.environ[name]
-    os.environ.update(environment)
-    for name in ("NO_PROXY", "no_proxy"):  # a proxy for the outside knows no way to our loopback
-        os.environ[name] = ",".join(filter(None, (before.get(name), HOST)))
+def led_to(endpoint: str) -> Iterator[None]:
+    """Let this process and its children find a server of ours; what else they use of AWS is left alone."""
+    before = os.environ.get(LOCAL_QUEUE)
+    os.environ[LOCAL_QUEUE] = endpoint
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        if before is None:
+            del os.environ[LOCAL_QUEUE]
+        else:
+            os.environ[LOCAL_QUEUE] = before
 
 
 def _free_port() -> int:

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nightscribe.local_queue import environment_of, only
+from nightscribe.local_queue import led_to
 from nightscribe.run_record import is_live
 from shared.activity import Run
 from shared.errors import QueueError, RetryableError
@@ -29,7 +29,7 @@ def reached(last: Run | None, settings: Settings) -> Iterator[JobQueue]:
     if last and last.command == "run" and last.endpoint and is_live(last):
         if last.host not in ("", socket.gethostname()):
             raise NoQueue(f"it can only be seen on {last.host}, where the run is.")
-        with only(environment_of(last.endpoint)):
+        with led_to(last.endpoint):
             yield _found(last.queue_name, settings)
     elif is_named(settings) or (last and last.command == "director"):
         yield _found(queue_name(last, settings), settings)

@@ -118,10 +118,13 @@ class Request:
         return (options.model, options.task, options.language, options.language_per_window) == asked
 
 
-def open_queue(settings: Settings) -> JobQueue:
+def open_queue(settings: Settings, *, creates_on_aws: bool = True) -> JobQueue:
     """The queue that the settings name, there and ready. Raises: QueueError, RetryableError: see `JobQueue.ensure`."""
     queue = connect(
-        settings.queue_name, visibility_timeout_s=settings.visibility_timeout_s, max_receives=settings.max_receives
+        settings.queue_name,
+        visibility_timeout_s=settings.visibility_timeout_s,
+        max_receives=settings.max_receives,
+        creates_on_aws=creates_on_aws,
     )
     queue.ensure()
     return queue

@@ -77,7 +77,7 @@ def beginning(
         command=command,
         source=printable(source.absolute()),
         host=socket.gethostname(),
-        queue_name=director.queue.name,
+        queue_name=director.queue.address,
         endpoint=director.queue.endpoint,
         model=director.options.model,
         engine=director.options.engine,

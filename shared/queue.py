@@ -1,34 +1,21 @@
 """The queue: SQS through boto3, whichever server speaks it."""
 
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from math import ceil
 from typing import Any
-from urllib.parse import urlsplit
 
-import boto3
 import structlog
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-)
-from botocore.exceptions import (
-    ConnectionError as BotoConnectionError,
-)
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from botocore.exceptions import BotoCoreError
 
+from shared import aws
 from shared.errors import LeaseLost, QueueError, RetryableError
 from shared.jobs import Job
 from shared.peek import Peeked, peek
+from shared.queue_address import QueueAddress, is_amazons
 
 log = structlog.get_logger()
 
@@ -42,9 +29,6 @@ ATTRIBUTE_NAMES_BYTES = 64  # the names and types of them count as well
 LONGEST_POLL_S = 3.0
 READ_TIMEOUT_S = 5.0  # a lease has no time for a server that accepts a call and never answers
 PATIENCE_S = 60.0  # how long a call is tried again before its error is raised
-LAST_TRY_AT = 0.9  # of that time, whatever the waits before: a shorter outage is always survived
-
-AMAZONS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 # What SQS takes in an attribute; a reason may quote anything, as the name of a file.
 _UNSPEAKABLE = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
@@ -52,18 +36,6 @@ _UNSPEAKABLE = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\
 # Each means that the message is no longer ours; servers differ in which they say, and in what they put before it.
 _GONE = {"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidIdFormat"}
 _NO_QUEUE = {"QueueDoesNotExist", "NonExistentQueue"}
-_REFUSED = {
-    "AccessDenied",
-    "AccessDeniedException",
-    "InvalidClientTokenId",
-    "UnrecognizedClientException",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-}
-
-_backoff = wait_random_exponential(multiplier=0.2, max=10)
 
 
 class QueueMissing(RetryableError):
@@ -111,16 +83,24 @@ class JobQueue:
     def __init__(
         self,
         client: Any,
-        name: str,
+        address: str,
         *,
         visibility_timeout_s: float,
         max_receives: int,
         patience_s: float = PATIENCE_S,
+        creates_on_aws: bool = True,
+        make_client: Callable[[], Any] | None = None,
     ) -> None:
+        """`make_client`: for another client when credentials have expired; see `connect` for the rest."""
         self._client = client
+        self._make_client = make_client
         self._patience_s = patience_s
-        self.name = name
-        self.dead_letter_name = name.removesuffix(".fifo") + "-dead.fifo"
+        self._creates_on_aws = creates_on_aws
+        self.address = address
+        place = QueueAddress.parse(address)
+        self.name = place.name
+        self._owner = place.owner
+        self.dead_letter_name = self.name.removesuffix(".fifo") + "-dead.fifo"
         self._visibility_timeout_s = visibility_timeout_s
         self._max_receives = max_receives
         self._url = ""
@@ -131,8 +111,13 @@ class JobQueue:
     def ensure(self) -> None:
         """Find both queues, or create them as `infra/create_queue.json` says.
 
-        Raises: QueueError: if a queue of that name cannot serve. RetryableError: if no server answers.
+        Raises: QueueError: if a queue of that name cannot serve. RetryableError: if no server answers; QueueMissing
+        among them, if there is none on AWS, which forgets none: a worker that created one there would wait in the
+        wrong region for ever.
         """
+        if not self._creates_on_aws and self.endpoint is None:
+            self.find()
+            return
         template: dict[str, str] = json.loads((files("infra") / "create_queue.json").read_text())["Attributes"]
         template["VisibilityTimeout"] = str(ceil(self._visibility_timeout_s))
         redrive = self._redrive()
@@ -148,28 +133,38 @@ class JobQueue:
         """Find both queues as they are, and create neither. Raises: QueueMissing: if there is none of that name."""
         redrive = self._redrive()
         if not redrive:
-            raise QueueMissing(f"There is no queue {self.name!r}.")
+            raise self._missing()
         self.dead_letter_name = redrive["deadLetterTargetArn"].rpartition(":")[2]
-        self._url = self._call("get_queue_url", QueueName=self.name)["QueueUrl"]
-        self._dead_url = self._call("get_queue_url", QueueName=self.dead_letter_name)["QueueUrl"]
+        self._url = self._url_of(self.name)
+        self._dead_url = self._url_of(self.dead_letter_name)
 
     @property
     def endpoint(self) -> str | None:
         """Address of the server; None where it is Amazon's."""
         url: str = self._client.meta.endpoint_url
-        return None if (urlsplit(url).hostname or "").endswith(AMAZONS) else url
+        return None if is_amazons(url) else url
+
+    def _url_of(self, name: str) -> str:
+        asked = {"QueueName": name}
+        if self._owner and self.endpoint is None:
+            asked["QueueOwnerAWSAccountId"] = self._owner
+        url: str = self._call("get_queue_url", patience_s=None, **asked)["QueueUrl"]
+        return url
+
+    def _missing(self) -> "QueueMissing":
+        if self.endpoint:
+            return QueueMissing(f"There is no queue {self.name!r} on {self.endpoint}.")
+        return QueueMissing(
+            f"There is no queue {self.name!r} in {self._client.meta.region_name}. The director creates it: start that "
+            "first, or set AWS_DEFAULT_REGION to the region where it is."
+        )
 
     def _redrive(self) -> dict[str, str]:
         """The redrive policy of the queue if it exists."""
         try:
-            found = self._attributes(self._call("get_queue_url", QueueName=self.name)["QueueUrl"])
+            found = self._attributes(self._url_of(self.name))
         except QueueMissing:
             return {}
-        if found.get("FifoQueue") != "true":
-            raise QueueError(
-                f"The queue {self.name!r} exists but is a standard queue, and nightscribe needs a FIFO queue. "
-                "Delete it, or choose another name with NIGHTSCRIBE_QUEUE_NAME."
-            )
         if "RedrivePolicy" not in found:
             raise QueueError(
                 f"The queue {self.name!r} exists but has no redrive policy, so a job that kills its workers would come "
@@ -181,7 +176,7 @@ class JobQueue:
 
     def _ensure_one(self, name: str, wanted: dict[str, str]) -> str:
         try:
-            url: str = self._call("get_queue_url", QueueName=name)["QueueUrl"]
+            url = self._url_of(name)
         except QueueMissing:
             created: str = self._call("create_queue", QueueName=name, Attributes=wanted)["QueueUrl"]
             log.info("queue.created", queue=name)
@@ -356,50 +351,27 @@ class JobQueue:
     # The wire
 
     def _call(self, operation: str, *, patience_s: float | None = None, **arguments: Any) -> dict[str, Any]:
-        last_s = LAST_TRY_AT * (self._patience_s if patience_s is None else patience_s)
+        def translated(code: str, _message: str) -> Exception | None:
+            if code in _NO_QUEUE:
+                return self._missing()
+            if "ReceiptHandle" in arguments and code in _GONE:
+                return LeaseLost(f"The message is no longer ours ({code}).")
+            return None
 
-        def wait_s(state: RetryCallState) -> float:
-            return max(0.0, min(_backoff(state), last_s - (state.seconds_since_start or 0.0)))
-
-        retrying = Retrying(
-            stop=stop_after_delay(last_s),
-            wait=wait_s,
-            retry=retry_if_exception(lambda e: isinstance(e, RetryableError) and not isinstance(e, QueueMissing)),
-            reraise=True,
+        answer: dict[str, Any] = aws.persist(
+            lambda: getattr(self._client, operation)(**arguments),
+            _subject(self.name),
+            operation=operation,
+            patience_s=self._patience_s if patience_s is None else patience_s,
+            renew=self._renew,
+            translated=translated,
+            is_final=lambda error: isinstance(error, QueueMissing),
         )
-        answer: dict[str, Any] = retrying(self._call_once, operation, arguments)
         return answer
 
-    def _call_once(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = getattr(self._client, operation)(**arguments)
-            return answer
-        except ClientError as error:
-            raise self._translated(error, operation, has_handle="ReceiptHandle" in arguments) from error
-        except (NoCredentialsError, PartialCredentialsError, NoRegionError) as error:
-            raise QueueError(
-                f"The queue cannot be reached: {str(error).rstrip('.')}. Set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
-                "and AWS_DEFAULT_REGION, or AWS_PROFILE; for a local server any values do."
-            ) from error
-        except (BotoConnectionError, HTTPClientError) as error:
-            raise RetryableError(f"The queue server does not answer ({error}).") from error
-        except BotoCoreError as error:
-            raise QueueError(f"The queue cannot be used: {error}") from error
-
-    def _translated(self, error: ClientError, operation: str, *, has_handle: bool) -> Exception:
-        code = error.response["Error"].get("Code", "").rpartition(".")[2]
-        message = error.response["Error"].get("Message", "")
-        if code in _NO_QUEUE:
-            return QueueMissing(f"There is no queue {self.name!r}.")
-        if has_handle and code in _GONE:
-            return LeaseLost(f"The message is no longer ours ({code}).")
-        if code in _REFUSED:
-            return QueueError(
-                f"The queue {self.name!r} refuses {operation} ({code}: {message}). Check the AWS credentials."
-            )
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500 or "Throttl" in code:
-            return RetryableError(f"The queue server has trouble ({code}: {message}).")
-        return QueueError(f"The queue server refuses {operation} ({code}: {message}).")
+    def _renew(self) -> None:
+        if self._make_client:
+            self._client = self._make_client()
 
 
 def _batches(entries: Iterable[_Entry], attribute_bytes: int) -> Iterator[list[_Entry]]:
@@ -417,33 +389,41 @@ def _batches(entries: Iterable[_Entry], attribute_bytes: int) -> Iterator[list[_
         yield batch
 
 
-def connect(name: str, *, visibility_timeout_s: float, max_receives: int, patience_s: float = PATIENCE_S) -> JobQueue:
-    """The queue on the server that the environment names; nothing is sent yet.
+def connect(
+    address: str,
+    *,
+    visibility_timeout_s: float,
+    max_receives: int,
+    patience_s: float = PATIENCE_S,
+    creates_on_aws: bool = True,
+) -> JobQueue:
+    """The queue of that name on the server that the environment names (see `aws.client`), or at that URL.
 
-    `AWS_ENDPOINT_URL_SQS` and the other `AWS_*` variables are boto3's own; where LOCALSTACK_ENDPOINT or
-    LOCALSTACK_HOST is set instead, LocalStack is found through localstack-client; otherwise it is AWS.
+    Nothing is sent yet. Raises: QueueError: if the address is not complete, or not that of a FIFO queue.
     """
-    # Retries are ours (`_call`), so that they know a lease's deadline.
-    timeout_s = min(READ_TIMEOUT_S, patience_s)
-    config = Config(retries={"total_max_attempts": 1}, connect_timeout=timeout_s, read_timeout=timeout_s)
     try:
-        client = _session().client("sqs", config=config)
+        place = QueueAddress.parse(address)
+    except ValueError as error:
+        raise QueueError(f"The queue {address!r} cannot be used: {error}.") from None
+    timeout_s = min(READ_TIMEOUT_S, patience_s)
+
+    def make() -> Any:
+        return aws.client("sqs", timeout_s=timeout_s, region=place.region, endpoint=place.endpoint)
+
+    try:
+        client = make()
     except (BotoCoreError, ValueError, RuntimeError) as error:
-        raise QueueError(
-            f"The queue's address is not complete: {str(error).rstrip('.')}. Set AWS_DEFAULT_REGION and, for a server "
-            "other than AWS, AWS_ENDPOINT_URL_SQS (http://HOST:PORT) or LOCALSTACK_HOST (HOST:PORT)."
-        ) from error
+        raise aws.incomplete(error, _subject(place.name)) from error
     return JobQueue(
-        client, name, visibility_timeout_s=visibility_timeout_s, max_receives=max_receives, patience_s=patience_s
+        client,
+        address,
+        visibility_timeout_s=visibility_timeout_s,
+        max_receives=max_receives,
+        patience_s=patience_s,
+        creates_on_aws=creates_on_aws,
+        make_client=make,
     )
 
 
-def _session() -> Any:
-    named = "AWS_ENDPOINT_URL_SQS" in os.environ or "AWS_ENDPOINT_URL" in os.environ
-    localstack = os.environ.get("LOCALSTACK_ENDPOINT") or os.environ.get("LOCALSTACK_HOST")
-    if localstack and not named:
-        import localstack_client.session
-
-        # The library itself reads only LOCALSTACK_HOST, and only HOST:PORT from it.
-        return localstack_client.session.Session(localstack_host=localstack.rpartition("://")[2].rstrip("/"))
-    return boto3.session.Session()
+def _subject(name: str) -> aws.Subject:
+    return aws.Subject(f"queue {name!r}", QueueError, "AWS_ENDPOINT_URL_SQS")

@@ -14,6 +14,7 @@ from shared.errors import SetupError
 from shared.formats import FORMATS, check_formats
 from shared.jobs import Format
 from shared.languages import language_code
+from shared.queue_address import check_address
 
 ENV_PREFIX = "NIGHTSCRIBE_"
 EngineName = Literal["auto", "faster-whisper", "openai-whisper"]
@@ -81,8 +82,8 @@ class Settings(BaseSettings):
     )
 
     # The queue
-    queue_name: str = Field(
-        default="nightscribe.fifo", pattern=r"^[A-Za-z0-9_-]{1,70}\.fifo$", description="Name of the FIFO queue."
+    queue_name: Annotated[str, AfterValidator(check_address)] = Field(
+        default="nightscribe.fifo", description="Name of the FIFO queue, or its URL."
     )
     window: int = Field(default=5_000, ge=1, description="Jobs the director keeps on the queue at a time.")
     visibility_timeout_s: float = Field(

@@ -67,14 +67,19 @@ def queue(sqs_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> J
 
 
 @contextmanager
-def answering(status: int, code: str) -> Iterator[str]:
-    """A server that answers every call with one error, in AWS's own wire format; gives its address."""
+def answering(status: int, code: str, unless: Callable[[str], bool] = lambda _: False) -> Iterator[str]:
+    """A server that answers every call with one error, in AWS's own wire format; gives its address.
+
+    `unless` is told by whom each call is signed, and may have it taken.
+    """
 
     class Refusal(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            body = json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": "as scripted"}).encode()
-            self.send_response(status)
+            taken = unless(self.headers["Authorization"])
+            said = {} if taken else {"__type": f"com.amazonaws.sqs#{code}", "message": "as scripted"}
+            body = json.dumps(said).encode()
+            self.send_response(200 if taken else status)
             self.send_header("Content-Type", "application/x-amz-json-1.0")
             self.send_header("x-amzn-query-error", f"{code};Sender")
             self.send_header("Content-Length", str(len(body)))
@@ -190,6 +195,31 @@ def test_a_standard_queue_is_refused(sqs_server: SqsServer, sqs_environment: dic
     sqs_server.client().create_queue(QueueName=name)
     with pytest.raises(QueueError, match="standard queue"):
         opened(name)
+
+
+def test_a_queue_is_found_by_its_url(sqs_server: SqsServer, sqs_environment: dict[str, str]) -> None:
+    """As a console shows it; the server that it names is asked, whatever the environment says."""
+    name = opened(new_name()).name
+    url = sqs_server.client().get_queue_url(QueueName=name)["QueueUrl"]
+    queue = opened(url)
+    queue.send([job()], "run")
+    assert received(queue).body == job().to_message()
+    assert (queue.name, queue.address) == (name, url)
+
+
+@ministack_only
+def test_a_worker_on_aws_waits_for_no_queue_of_its_own_making(
+    sqs_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There it would be in the wrong region; elsewhere servers forget queues, and whoever comes first makes them."""
+    name = new_name()
+    queue = connect(name, visibility_timeout_s=30, max_receives=3, creates_on_aws=False)
+    with monkeypatch.context() as patched:
+        patched.setattr("shared.queue.is_amazons", lambda _url: True)
+        with pytest.raises(QueueMissing, match=f"no queue '{name}' in {REGION}. The director creates it"):
+            queue.ensure()
+    queue.ensure()
+    assert queue.counts().queued == 0
 
 
 # The queue is the lock
@@ -574,7 +604,7 @@ def test_a_server_that_accepts_and_never_answers_holds_nobody_longer_than_was_sa
 
 @pytest.mark.parametrize(
     "code",
-    ["AccessDenied", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "ExpiredToken"],
+    ["AccessDenied", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"],
 )
 def test_refused_credentials_are_named_as_the_cause(at: Callable[[str], JobQueue], code: str) -> None:
     """At once: nothing about them gets better by waiting."""
@@ -583,6 +613,36 @@ def test_refused_credentials_are_named_as_the_cause(at: Callable[[str], JobQueue
         with pytest.raises(QueueError, match=r"refuses .*Check the AWS credentials"):
             at(address).ensure()
         assert time.monotonic() - began < 45
+
+
+def test_credentials_that_expired_are_read_anew(
+    at: Callable[[str], JobQueue], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever logs in again while a night is running saves it."""
+    file = tmp_path / "credentials"
+
+    def log_in(key: str) -> None:
+        file.write_text(f"[default]\naws_access_key_id={key}\naws_secret_access_key=secret\n")
+
+    def is_new(signed_by: str) -> bool:
+        log_in("NEW")
+        return "Credential=NEW/" in signed_by
+
+    with answering(403, "ExpiredToken", unless=is_new) as address:
+        log_in("OLD")
+        at(address)  # for the variables that it sets
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+        queue = connect("any.fifo", visibility_timeout_s=30, max_receives=3)
+        queue.change_visibility(Delivery("message", "", "handle", 1), 30, patience_s=60)
+    assert file.read_text().count("NEW") == 1
+
+
+def test_credentials_that_have_expired_for_good_end_the_work_with_a_sentence(at: Callable[[str], JobQueue]) -> None:
+    """Which says what to do, and that nothing is lost."""
+    with answering(403, "ExpiredToken") as address, pytest.raises(QueueError, match=r"expired.*goes on where it"):
+        at(address).change_visibility(Delivery("message", "", "handle", 1), 30, patience_s=1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,204 @@
+"""Amazon's services and those that speak as they do, through boto3: clients, patience, and sentences for trouble."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import boto3
+import structlog
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    SSOTokenLoadError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+from botocore.exceptions import (
+    ConnectionError as BotoConnectionError,
+)
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from shared.errors import RetryableError, SetupError
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+LOCAL_QUEUE = "NIGHTSCRIBE_LOCAL_QUEUE"
+"""The variable by which `run` and its workers find the SQS server that it brought, whatever else is set for AWS."""
+LOCAL_REGION = "us-east-1"
+LAST_TRY_AT = 0.9  # of the patience, whatever the waits before: a shorter outage is always survived
+
+_REFUSED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "AllAccessDisabled",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "OptInRequired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+    "403",  # an answer without a body
+}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+_WRONG_CLOCK = {"RequestTimeTooSkewed"}
+_BUSY = {"SlowDown", "RequestTimeout", "RequestLimitExceeded", "TooManyRequests"}
+# What is kept in a file or asked of another server is there again once somebody has logged in, or that server is back.
+_NO_NEW_CREDENTIALS = (CredentialRetrievalError, SSOTokenLoadError, TokenRetrievalError, UnauthorizedSSOTokenError)
+
+_backoff = wait_random_exponential(multiplier=0.2, max=10)
+
+
+class CredentialsExpired(RetryableError):
+    """New ones may be there at the next try: a login renews the file that they come from."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is talked to, as error sentences name it: `queue 'a.fifo'`."""
+
+    name: str
+    error: type[SetupError]
+    """Raised where the user must change something."""
+    address: str
+    """The variable that names a server other than AWS."""
+
+
+def client(service: str, *, timeout_s: float, region: str | None = None, endpoint: str | None = None) -> Any:
+    """A client of `sqs` or `s3` on the server that the environment names; nothing is sent yet.
+
+    The `AWS_*` variables are boto3's own; where LOCALSTACK_ENDPOINT or LOCALSTACK_HOST is set and no address for boto3,
+    LocalStack is found through localstack-client; otherwise it is AWS. `region` and `endpoint` come before all of them.
+    Raises: BotoCoreError, ValueError, RuntimeError: if the address is not complete (see `incomplete`).
+    """
+    # Retries are ours (`persist`), so that they know a lease's deadline.
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=timeout_s, read_timeout=timeout_s)
+    local = os.environ.get(LOCAL_QUEUE) if service == "sqs" else None
+    if local:
+        return local_client(local, config)
+    return _session(service, named=endpoint is not None).client(
+        service, region_name=region, endpoint_url=endpoint, config=config
+    )
+
+
+def local_client(endpoint: str, config: Config) -> Any:
+    """A client of an SQS server of ours on loopback, to which no proxy knows a way."""
+    return boto3.session.Session().client(
+        "sqs",
+        endpoint_url=endpoint,
+        aws_access_key_id="nightscribe",
+        aws_secret_access_key="nightscribe",  # noqa: S106  it takes any
+        region_name=LOCAL_REGION,
+        config=config.merge(Config(proxies={})),
+    )
+
+
+def incomplete(error: Exception, subject: Subject) -> SetupError:
+    """The sentence for what `client` raised."""
+    return subject.error(
+        f"The address of the {subject.name} is not complete: {str(error).rstrip('.')}. Set AWS_DEFAULT_REGION and, for "
+        f"a server other than AWS, {subject.address} (http://HOST:PORT) or LOCALSTACK_HOST (HOST:PORT)."
+    )
+
+
+def persist(
+    do: Callable[[], T],
+    subject: Subject,
+    *,
+    operation: str,
+    patience_s: float,
+    renew: Callable[[], None],
+    translated: Callable[[str, str], Exception | None] = lambda _code, _message: None,
+    is_final: Callable[[Exception], bool] = lambda _: False,
+) -> T:
+    """What `do` gives, tried again for `patience_s` where that may help.
+
+    `renew` is called before the next try when credentials have expired. `translated` is given the code and the message
+    of an answer that is an error, and may know better than this module what it means; what `is_final` is not tried
+    again, though it may pass.
+    Raises: RetryableError: if it still does not go. SetupError: of the subject's class, if the user must do something.
+    """
+    last_s = LAST_TRY_AT * patience_s
+
+    def wait_s(state: RetryCallState) -> float:
+        return max(0.0, min(_backoff(state), last_s - (state.seconds_since_start or 0.0)))
+
+    def once() -> T:
+        try:
+            return _once(do, subject, operation, translated)
+        except CredentialsExpired as error:
+            log.debug("credentials.expired", of=subject.name, why=str(error))
+            renew()
+            raise
+
+    retrying = Retrying(
+        stop=stop_after_delay(last_s),
+        wait=wait_s,
+        retry=retry_if_exception(lambda e: isinstance(e, RetryableError) and not is_final(e)),
+        reraise=True,
+    )
+    try:
+        return retrying(once)
+    except CredentialsExpired as error:
+        raise subject.error(
+            f"The credentials for the {subject.name} have expired, and there are no newer ones ({error}). Log in again "
+            "(aws sso login) or set new AWS_* variables, and start again: it goes on where it stopped."
+        ) from error
+
+
+def _once(
+    do: Callable[[], T], subject: Subject, operation: str, translated: Callable[[str, str], Exception | None]
+) -> T:
+    try:
+        return do()
+    except ClientError as error:
+        said = error.response.get("Error", {})
+        code, message = said.get("Code", "").rpartition(".")[2], said.get("Message", "")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        raise translated(code, message) or _translated(code, message, status, subject, operation) from error
+    except (NoCredentialsError, PartialCredentialsError, NoRegionError) as error:
+        raise subject.error(
+            f"The {subject.name} cannot be reached: {str(error).rstrip('.')}. Set AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION, or AWS_PROFILE; for a local server any values do."
+        ) from error
+    except _NO_NEW_CREDENTIALS as error:
+        raise CredentialsExpired(str(error).rstrip(".")) from error
+    except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
+        raise RetryableError(f"The server of the {subject.name} does not answer ({error}).") from error
+    except BotoCoreError as error:
+        raise subject.error(f"The {subject.name} cannot be used: {error}") from error
+
+
+def _translated(code: str, message: str, status: int, subject: Subject, operation: str) -> Exception:
+    why = f"{code}: {message}" if message else code
+    if code in _EXPIRED:
+        return CredentialsExpired(why)
+    if code in _WRONG_CLOCK:
+        return subject.error(f"The {subject.name} refuses {operation} ({why}). Set the clock of this machine right.")
+    if code in _REFUSED:
+        return subject.error(
+            f"The {subject.name} refuses {operation} ({why}). Check the AWS credentials, and what they allow."
+        )
+    if status >= 500 or status == 429 or code in _BUSY or "Throttl" in code:
+        return RetryableError(f"The server of the {subject.name} has trouble ({why}).")
+    return subject.error(f"The {subject.name} refuses {operation} ({why}).")
+
+
+def _session(service: str, *, named: bool) -> Any:
+    named = named or f"AWS_ENDPOINT_URL_{service.upper()}" in os.environ or "AWS_ENDPOINT_URL" in os.environ
+    localstack = os.environ.get("LOCALSTACK_ENDPOINT") or os.environ.get("LOCALSTACK_HOST")
+    if localstack and not named:
+        import localstack_client.session
+
+        # The library itself reads only LOCALSTACK_HOST, and only HOST:PORT from it.
+        return localstack_client.session.Session(localstack_host=localstack.rpartition("://")[2].rstrip("/"))
+    return boto3.session.Session()

@@ -1,0 +1,52 @@
+"""How a queue is named: by its name alone, or by its URL. Pure."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+AMAZONS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_REGION = re.compile(r"(?:^|\.)([a-z]{2}(?:-[a-z]+)+-\d)\.")  # in the names of Amazon's servers, new and old
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,70}\.fifo")
+
+
+@dataclass(frozen=True)
+class QueueAddress:
+    """A name, and what its URL tells beside that."""
+
+    name: str
+    owner: str | None = None
+    """Account id, where it is Amazon's."""
+    region: str | None = None
+    endpoint: str | None = None
+    """Address of the server, where it is not Amazon's."""
+
+    @classmethod
+    def parse(cls, address: str) -> "QueueAddress":
+        """From a name or a URL. Raises: ValueError: with a sentence, if it is no queue that nightscribe can use."""
+        url = urlsplit(address) if "://" in address else None
+        owner, _, name = url.path.strip("/").rpartition("/") if url else ("", "", address)
+        if not name.endswith(".fifo"):
+            raise ValueError(
+                f"{name!r} is not the name of a FIFO queue, which ends in .fifo, and a standard queue cannot serve: it "
+                "may give one job to two workers. Create a FIFO queue, or let the director do it"
+            )
+        if not _NAME.fullmatch(name):
+            raise ValueError("a queue's name has at most 70 letters, digits, - and _ before its .fifo")
+        if not url:
+            return cls(name)
+        server = f"{url.scheme}://{url.netloc}"
+        if not is_amazons(server):
+            return cls(name, endpoint=server)
+        region = _REGION.search(url.netloc)
+        return cls(name, owner or None, region[1] if region else None)
+
+
+def is_amazons(url: str) -> bool:
+    """Whether a server is Amazon's own."""
+    return (urlsplit(url).hostname or "").endswith(AMAZONS)
+
+
+def check_address(address: str) -> str:
+    """The same address. Raises: ValueError: as `QueueAddress.parse`."""
+    QueueAddress.parse(address)
+    return address
