@@ -28,6 +28,13 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Growing:
+    """A recording that has changed since it was looked at, and how it is now: it may still be being written."""
+
+    missing: Missing
+
+
+@dataclass(frozen=True, slots=True)
 class PartStored:
     """A slice is transcribed of a recording that is not yet done with."""
 

@@ -3,19 +3,19 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
 from shared.audio import RATE, Decoder
 from shared.errors import AudioError
+from shared.media import Opened
 from shared.pauses import QUIET_S, quietest
 
 AROUND_S = 15.0
 THREADS = min(8, os.cpu_count() or 1)
 
 
-def quiet_cuts(path: Path, nominal: Sequence[float]) -> tuple[float, ...]:
+def quiet_cuts(path: Opened, nominal: Sequence[float]) -> tuple[float, ...]:
     """Seconds at which to cut, one near each nominal cut; only what lies around these is decoded.
 
     Raises: AudioError: if there is no sound at one of them. RetryableError: if the file cannot be read now.
@@ -24,7 +24,7 @@ def quiet_cuts(path: Path, nominal: Sequence[float]) -> tuple[float, ...]:
         return tuple(pool.map(lambda cut_s: _quietest_near(path, cut_s), nominal))
 
 
-def _quietest_near(path: Path, cut_s: float) -> float:
+def _quietest_near(path: Opened, cut_s: float) -> float:
     start_s = max(0.0, cut_s - AROUND_S)
     chunks = list(Decoder(path, start_s, cut_s + AROUND_S))
     if sum(map(len, chunks)) < QUIET_S * RATE:

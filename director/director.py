@@ -4,17 +4,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import TypeVar
 from uuid import uuid4
 
 import structlog
 
-from director.backlog import Backlog, PartStored, Settled
+from director.backlog import Backlog, Growing, PartStored, Settled
 from director.estimate import Rates
 from director.letters import DeadLetters
 from director.plan import JOB_S
 from director.planner import Planned, Planner
+from director.trouble import Trouble
+from shared import metrics
+from shared.abreast import abreast
 from shared.errors import RetryableError
 from shared.jobs import Format, Job, Layout, Options, Slice
+from shared.names import FAILURES
 from shared.queue import BATCH, JobQueue, QueueMissing
 from shared.records import NewerRecord, Records
 from shared.sources import RecordingSource, Unreadable
@@ -27,6 +33,11 @@ POLL_SHARE = 0.1  # of the time at most is spent on asking a slow store
 FILL_S = 2.0  # then there is a look at what is done, however much there is to be queued yet
 TROUBLE_S = 900.0
 STALLED_S = 15.0  # an empty queue with jobs outstanding has lost them; counts may lag behind for some seconds
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+_Result = Provenance | Failure | Unreadable | None
 
 
 @dataclass
@@ -50,6 +61,8 @@ class Director:
     layout: Layout = field(default_factory=Layout)
     redo: bool = False
     retry_failed: bool = False
+    bears_s: float = TROUBLE_S
+    """How long a queue or a store may be away before that ends the run."""
     run_id: str = field(default_factory=lambda: uuid4().hex)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -57,42 +70,73 @@ class Director:
     def __post_init__(self) -> None:
         self._outstanding: dict[str, _Outstanding] = {}
         self._unsent: list[Planned] = []
-        self._exhausted = False
+        self._planner: Planner | None = None
+        self.pause_s = 0.0
         self._cut_and_settled: set[str] = set()
         self._letters = DeadLetters(self.queue, self.records, self.run_id, self.max_receives)
         self._empty_since: float | None = None
         self._made_at = ""
         self._round = 0
-        self._in_trouble_since: float | None = None
+        self._trouble = Trouble(self.clock)
+        self._any_failed = True
 
     def direct(
         self, missing: Backlog, *, follow: bool, rates: Rates | None = None, job_s: float = JOB_S
-    ) -> Iterator[Settled | PartStored | None]:
+    ) -> Iterator[Settled | PartStored | Growing | None]:
         """Queue what is missing; with `follow`, go on until all of it is settled, else until all of it is queued.
 
         Yields what was settled, and None after each look, so that the caller can show it and look after its workers.
         Raises: QueueError: if the queue cannot be used. RetryableError: if the queue or the store stays unreachable.
         """
-        planner = Planner(self.source, self.records, missing, rates or Rates(), job_s)
+        self.take(missing, rates, job_s)
         while not self._is_over(follow=follow):
-            pause_s = POLL_S
-            try:
-                yield from self._fill(planner)
-                began = self.clock()
-                yield from self._look()
-                if follow:
-                    self._send_lost_again()
-                self._in_trouble_since = None
-                more_to_send = self._has_room and not self._exhausted
-                pause_s = 0.0 if more_to_send else max(POLL_S, (self.clock() - began) * (1 / POLL_SHARE - 1))
-            except RetryableError as error:
-                self._bear(error)
+            yield from self.step(follow=follow)
             yield None
-            if pause_s and not self._is_over(follow=follow):
-                self.sleep(pause_s)
+            if self.pause_s and not self._is_over(follow=follow):
+                self.sleep(self.pause_s)
+
+    def take(
+        self, missing: Backlog, rates: Rates | None = None, job_s: float = JOB_S, *, only_unchanged: bool = False
+    ) -> None:
+        """Have these queued by the next steps. What was taken before must all be queued, and none of it be in these."""
+        self._planner = Planner(
+            self.source, self.records, missing, rates or Rates(), job_s, only_unchanged=only_unchanged
+        )
+        self._round += 1  # what failed and is tried again is the same job, and to be queued again all the same
+        self._cut_and_settled &= self.outstanding
+
+    def step(self, *, follow: bool) -> Iterator[Settled | PartStored | Growing]:
+        """Queue what there is room for, and look at what has become of the rest; `pause_s` later comes the next step.
+
+        Yields and raises what `direct` does. Without `follow`, what the queue has lost is not sent again.
+        """
+        self.pause_s = POLL_S
+        try:
+            yield from self._fill()
+            began = self.clock()
+            yield from self._look()
+            metrics.JOBS_OUTSTANDING.set(len(self._outstanding))
+            if follow:
+                self._send_lost_again()
+            self._trouble.end()
+            more_to_send = self._has_room and self._planner is not None
+            self.pause_s = 0.0 if more_to_send else max(POLL_S, (self.clock() - began) * (1 / POLL_SHARE - 1))
+        except RetryableError as error:
+            self._bear(error)
+
+    @property
+    def has_queued_all(self) -> bool:
+        """Whether everything that was taken is queued."""
+        return self._planner is None and not self._unsent
+
+    @property
+    def outstanding(self) -> set[str]:
+        """Recordings that are queued, or were, and of which nothing is known since."""
+        jobs = self._outstanding.values()
+        return {each.recording.path for job in jobs for each in job.planned.recordings[job.n_settled :]}
 
     def _is_over(self, *, follow: bool) -> bool:
-        return self._exhausted and not self._unsent and not (follow and self._outstanding)
+        return self.has_queued_all and not (follow and self._outstanding)
 
     # Queueing
 
@@ -100,16 +144,16 @@ class Director:
     def _has_room(self) -> bool:
         return len(self._outstanding) + len(self._unsent) < self.window
 
-    def _fill(self, planner: Planner) -> Iterator[Settled]:
+    def _fill(self) -> Iterator[Settled | Growing]:
         """Queue jobs while there is room, for some seconds at most."""
         until = self.clock() + FILL_S
-        while not self._exhausted and self._has_room and self.clock() < until:
+        while self._planner and self._has_room and self.clock() < until:
             try:
-                planned = next(planner)
+                planned = next(self._planner)
             except StopIteration:
-                self._exhausted = True
+                self._planner = None
                 break
-            if isinstance(planned, Settled):
+            if isinstance(planned, Settled | Growing):
                 yield planned
             else:
                 self._unsent.append(planned)
@@ -129,6 +173,7 @@ class Director:
         sent = {job.id: (job, planned) for planned in self._unsent for job in [self._job(planned)]}
         self._send(job for job, _ in sent.values())
         self._outstanding |= {job_id: _Outstanding(planned) for job_id, (_, planned) in sent.items()}
+        metrics.JOBS_QUEUED.inc(len(sent))
         log.info("jobs.queued", n=len(sent), outstanding=len(self._outstanding))
         self._unsent = []
 
@@ -165,15 +210,16 @@ class Director:
 
     def _send_again(self) -> None:
         self._empty_since = None
+        if not self._outstanding:
+            return
         self._round += 1
+        metrics.JOBS_QUEUED.inc(len(self._outstanding))
         log.warning("jobs.queued_again", n=len(self._outstanding))
         self._send(self._job(each.planned) for each in self._outstanding.values())
 
     def _bear(self, error: RetryableError) -> None:
         """A share or a queue's server that is away for some minutes must not end the night."""
-        self._in_trouble_since = self._in_trouble_since or self.clock()
-        log.warning("director.paused", why=str(error))
-        if self.clock() - self._in_trouble_since > TROUBLE_S:
+        if self._trouble.bear(error) > self.bears_s:
             raise error
         if isinstance(error, QueueMissing):
             with suppress(RetryableError):  # it may be away again by now: then the next call says so
@@ -185,36 +231,50 @@ class Director:
 
     def _look(self) -> Iterator[Settled | PartStored]:
         self.record_dead_letters()
+        self._any_failed = any(self.records.store.listing(FAILURES))
+        jobs = list(self._outstanding.items())
+        whole = [(job_id, job) for job_id, job in jobs if not job.planned.cuts]
+        for (job_id, job), look in self._abreast(lambda each: self._result(each[1].planned, each[1].n_settled), whole):
+            yield from self._look_at_whole(job_id, job, look())
+        cut = [(job_id, job.planned) for job_id, job in jobs if job.planned.cuts]
         parts: dict[str, frozenset[int]] = {}
-        for job_id, each in list(self._outstanding.items()):
-            if each.planned.cuts:
-                yield from self._look_at_slice(job_id, each.planned, parts)
-            else:
-                yield from self._look_at_whole(job_id, each)
+        each_cut = {planned.recordings[0].recording.path: planned for _, planned in cut}
+        for (path, planned), see in self._abreast(lambda each: self._look_at_cut(each[1]), each_cut.items()):
+            if path in self._cut_and_settled:
+                continue
+            result, parts[path] = see()
+            if result:
+                self._cut_and_settled.add(path)
+                yield self._settled(planned, 0, result)
+        for job_id, planned in cut:
+            yield from self._look_at_slice(job_id, planned, parts)
 
-    def _look_at_whole(self, job_id: str, job: _Outstanding) -> Iterator[Settled]:
+    def _abreast(self, do: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, Callable[[], R]]]:
+        return abreast(do, items, self.records.store.at_once)
+
+    def _look_at_whole(self, job_id: str, job: _Outstanding, first: _Result) -> Iterator[Settled]:
         """The recordings of a job mostly come in their order, so what follows the first that is not there can wait."""
-        while result := self._result(job.planned, job.n_settled):
+        others = range(job.n_settled + 1, len(job.planned.recordings) if first else 0)
+        looks = (look() for _, look in self._abreast(lambda at: self._result(job.planned, at), others))
+        for result in chain([first], looks):
+            if not result:
+                return
             yield self._settled(job.planned, job.n_settled, result)
             job.n_settled += 1
-            if job.n_settled == len(job.planned.recordings):
-                del self._outstanding[job_id]
-                return
+        del self._outstanding[job_id]
 
-    def _look_at_slice(
-        self, job_id: str, planned: Planned, parts: dict[str, frozenset[int]]
-    ) -> Iterator[Settled | PartStored]:
+    def _look_at_cut(self, planned: Planned) -> tuple[_Result, frozenset[int]]:
+        """What settles a recording that is cut, or else which of its parts are there."""
+        if result := self._result(planned, 0):
+            return result, frozenset()
+        return None, self.records.stored(self._job(planned), planned.slice_of(0))
+
+    def _look_at_slice(self, job_id: str, planned: Planned, parts: dict[str, frozenset[int]]) -> Iterator[PartStored]:
         """A slice leaves the window once its part is stored, so that the next ones have room.
 
         All but the last one: if the queue is lost before all parts were put together, sending that again does it.
         """
         path = planned.recordings[0].recording.path
-        if path not in parts and path not in self._cut_and_settled:
-            if result := self._result(planned, 0):
-                self._cut_and_settled.add(path)
-                yield self._settled(planned, 0, result)
-            else:
-                parts[path] = self.records.stored(self._job(planned), planned.slice_of(0))
         if path in self._cut_and_settled:
             del self._outstanding[job_id]
         elif planned.index in parts[path] and (end_s := planned.slice_of(0).end_s) is not None:
@@ -226,10 +286,10 @@ class Director:
         self._letters.forgiven.discard(missing.recording.path)
         return Settled(missing, result)
 
-    def _result(self, planned: Planned, at: int) -> Provenance | Failure | Unreadable | None:
+    def _result(self, planned: Planned, at: int) -> _Result:
         path, fingerprint = planned.recordings[at].recording.path, planned.fingerprints[at]
         try:
-            done, failure = self.records.provenance(path), self.records.failure(path)
+            done, failure = self.records.provenance(path), self.records.failure(path) if self._any_failed else None
         except NewerRecord as error:  # workers of two versions are at work here
             return Unreadable(path, str(error))
         part_of = planned.slice_of(at)

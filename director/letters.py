@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from shared import metrics
 from shared.errors import JobError, RetryableError
 from shared.jobs import Job, Slice
 from shared.queue import Delivery, JobQueue
@@ -87,4 +88,6 @@ class DeadLetters:
             log.error("failure.not_recorded", recording=path, why=str(error))
             self.unsaved[path] = failure
             return False
+        self.unsaved.pop(path, None)
+        metrics.RECORDINGS.labels("failed").inc()
         return True

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 
 import structlog
 
-from director.backlog import Backlog, Missing, Settled
+from director.backlog import Backlog, Growing, Missing, Settled
 from director.cuts import quiet_cuts
 from director.estimate import Rates
 from director.plan import bundles, long_ones, nominal_cuts
+from shared.abreast import abreast
 from shared.errors import NightscribeError, PermanentError
 from shared.jobs import Slice
 from shared.media import probe
 from shared.records import Records
-from shared.sources import RecordingSource, Unreadable
+from shared.sources import Recording, RecordingSource, Unreadable
 
 log = structlog.get_logger()
 
@@ -45,23 +46,35 @@ class Planned:
         return tuple(map(self.slice_of, range(len(self.recordings))))
 
 
-class Planner(Iterator[Planned | Settled]):
+class Planner(Iterator[Planned | Settled | Growing]):
     """Gives one job after the other, longest recordings first, and says which recordings have vanished meanwhile.
+
+    With `only_unchanged`, what is no longer as it was looked at is in no job.
 
     Raises: RetryableError: if the source does not answer; what was asked for then comes when it is asked for again.
     """
 
-    def __init__(self, source: RecordingSource, records: Records, missing: Backlog, rates: Rates, job_s: float) -> None:
+    def __init__(
+        self,
+        source: RecordingSource,
+        records: Records,
+        missing: Backlog,
+        rates: Rates,
+        job_s: float,
+        *,
+        only_unchanged: bool = False,
+    ) -> None:
         self._source = source
         self._records = records
         self._job_s = job_s
+        self._only_unchanged = only_unchanged
         self._long = iter(long_ones(missing, rates, job_s))
         self._bundles = bundles(missing, rates, job_s)
         self._group: list[Missing] = []
         self._is_long = False
-        self._ready: deque[Planned | Settled] = deque()
+        self._ready: deque[Planned | Settled | Growing] = deque()
 
-    def __next__(self) -> Planned | Settled:
+    def __next__(self) -> Planned | Settled | Growing:
         while not self._ready:
             self._group = self._group or self._next_group()
             self._ready.extend(self._planned(self._group))
@@ -73,18 +86,18 @@ class Planner(Iterator[Planned | Settled]):
         self._is_long = long is not None
         return next(self._bundles) if long is None else [long]
 
-    def _planned(self, group: list[Missing]) -> list[Planned | Settled]:
-        made: list[Planned | Settled] = []
+    def _planned(self, group: list[Missing]) -> list[Planned | Settled | Growing]:
+        made: list[Planned | Settled | Growing] = []
         whole: list[tuple[Missing, str]] = []
-        for missing in group:
-            path = missing.recording.path
+        for missing, look in abreast(self._looked_at, group, max(self._source.at_once, self._records.store.at_once)):
             try:
-                fingerprint = self._source.fingerprint(missing.recording)
+                fingerprint, now, cuts = look()
             except PermanentError as error:
-                made.append(Settled(missing, Unreadable(path, str(error))))
+                made.append(Settled(missing, Unreadable(missing.recording.path, str(error))))
                 continue
-            # A later run of an unfinished recording cuts where the first one did, whose parts it then finds.
-            cuts = self._records.kept_cuts(path, fingerprint)
+            if now != missing.recording:
+                made.append(Growing(Missing(now, missing.stem)))
+                continue
             if cuts is None and self._is_long:
                 cuts = self._cuts(missing, fingerprint)
             if cuts:
@@ -94,6 +107,15 @@ class Planner(Iterator[Planned | Settled]):
         if whole:
             made.append(Planned(tuple(each for each, _ in whole), tuple(fingerprint for _, fingerprint in whole)))
         return made
+
+    def _looked_at(self, missing: Missing) -> tuple[str, Recording, tuple[float, ...] | None]:
+        """Its fingerprint, itself as it is now, and where it is cut already."""
+        path = missing.recording.path
+        fingerprint = self._source.fingerprint(missing.recording)
+        # In this order: a network file system says how long a file is now only once it was opened.
+        now = self._source.stat(path) if self._only_unchanged else missing.recording
+        # A later run of an unfinished recording cuts where the first one did, whose parts it then finds.
+        return fingerprint, now, self._records.kept_cuts(path, fingerprint)
 
     def _cuts(self, missing: Missing, fingerprint: str) -> tuple[float, ...]:
         """Where to cut one recording; nowhere, if it is not long or cannot be read: then its worker will say why."""

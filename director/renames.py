@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from director.backlog import Backlog
+from shared.abreast import abreast
 from shared.errors import NightscribeError
 from shared.records import Records
 from shared.sources import RecordingSource
@@ -15,8 +16,8 @@ def renamed(
     """Keys of `orphans` with where in `missing` their recordings stand. Reads only what has the size of an orphan."""
     keys: dict[str, str] = {}
     sizes: set[int] = set()
-    for key in orphans:
-        if orphan := records.provenance_at(key):
+    for key, look in abreast(records.provenance_at, orphans, records.store.at_once):
+        if orphan := look():
             keys.setdefault(orphan.fingerprint, key)
             sizes.add(orphan.size)
     for at, (_, size) in enumerate(missing.sized()):

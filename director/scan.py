@@ -11,10 +11,13 @@ import structlog
 from director.backlog import Backlog, Missing
 from director.diff import SUBTITLES, missing_formats, same_at_a_glance, stems
 from director.renames import renamed
-from shared.errors import NightscribeError
+from shared.abreast import abreast
+from shared.bucket import Denied
+from shared.errors import AudioError, BucketError, NightscribeError, RetryableError
 from shared.jobs import Format, Layout
 from shared.media import MEDIA_SUFFIXES, OTHER_SUFFIXES, probe
 from shared.names import FAILURES, PARTS, TRANSCRIPTS, output_key, suffix, with_suffix, without_suffix
+from shared.pulse import beat
 from shared.records import Records
 from shared.sources import Folder, Recording, RecordingSource, Unreadable
 from shared.transcript import Failure, Provenance
@@ -44,22 +47,51 @@ class Scan:
     @property
     def n_recordings(self) -> int:
         """Everything in the source that may be a recording."""
-        others = self.being_written, self.failed_before, self.unreadable
-        return len(self.missing) + self.n_finished + self.n_foreign + sum(len(other) for other in others)
+        return sum(self.states().values())
+
+    def states(self) -> dict[str, int]:
+        """How many of them are in which state."""
+        return {
+            "missing": len(self.missing),
+            "finished": self.n_finished,
+            "foreign": self.n_foreign,
+            "being_written": len(self.being_written),
+            "failed": len(self.failed_before),
+            "unreadable": len(self.unreadable),
+        }
+
+
+class _Trees:
+    """Folders at the top of what the store has of failures and of parts: mostly few, and none has to be asked for."""
+
+    def __init__(self, records: Records) -> None:
+        self._listing = records.store.listing
+        self._tops = {tree: self._listing(tree) for tree in (FAILURES, PARTS)}
+
+    def listing(self, tree: str, folder: str) -> tuple[list[str], list[str]]:
+        """As the store's."""
+        top = self._tops[tree]
+        if not folder:
+            return top
+        return self._listing(tree + folder) if folder.partition("/")[0] in top[1] else ([], [])
 
 
 class _Known:
     """What the store has for one folder of the source."""
 
-    def __init__(self, records: Records, folder: str) -> None:
+    def __init__(self, records: Records, folder: str, trees: _Trees) -> None:
         listing = records.store.listing
         self._records = records
         self._folder = folder
         finished, self.below = listing(TRANSCRIPTS + folder)
         self.finished = set(finished)
-        self.failed = set(listing(FAILURES + folder)[0])
-        self.begun = set(listing(PARTS + folder)[1])
+        self.failed = set(trees.listing(FAILURES, folder)[0])
+        self.begun = set(trees.listing(PARTS, folder)[1])
         self.existing = set(listing(folder)[0])
+
+    def name(self, recording: Recording) -> str:
+        """Of a recording in this folder."""
+        return recording.path[len(self._folder) :]
 
     def is_finished(self, name: str) -> bool:
         """Whether there is a transcript of the recording of that name, perhaps as it was before it was changed."""
@@ -87,12 +119,13 @@ class _Known:
     def taken(self) -> set[str]:
         """Stems of text files that are ours; perhaps of recordings that are gone and left only them."""
         keys = (TRANSCRIPTS + self._folder + name for name in self.finished)
-        return {done.stem for key in keys if (done := self._records.provenance_at(key))}
+        at_once = self._records.store.at_once
+        return {done.stem for _, look in abreast(self._records.provenance_at, keys, at_once) if (done := look())}
 
 
 @dataclass
 class Scanner:
-    """Looks at everything once; what it can mend without transcribing (a missing text file, a rename) it mends."""
+    """Looks at everything; what it can mend without transcribing (a missing text file, a rename) it mends."""
 
     source: RecordingSource
     records: Records
@@ -107,24 +140,38 @@ class Scanner:
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
+    def __post_init__(self) -> None:
+        self._has_sound: dict[int, bool] = {}
+        """What was found out with ffmpeg, which is not started again for it at the next look; by hash."""
+
     def scan(self, progress: Callable[[int], None] = lambda _: None) -> Scan:
         """Look at the whole source; `progress` is told how many files were seen."""
         self._scan = Scan()
         self._orphans: list[str] = []
         self._left: list[str] = []
-        n_seen = 0
         recent: list[Missing] = []
-        for folder in self.source.folders():
-            self._scan.unreadable.extend(folder.unreadable)
-            for missing in self._missing(folder):
-                (recent if self._is_recent(missing.recording) else self._scan.missing).append(missing)
-            n_seen += len(folder.recordings) + len(folder.unreadable)
-            progress(n_seen)
+        seen = abreast(self._look, self._found(progress), self._at_once)
+        for (known, recording, usual), look in seen:
+            try:
+                stem = self._stem(recording, usual, known, look())
+            except NightscribeError as error:
+                if self._ends_scan(error):
+                    raise
+                self._scan.unreadable.append(Unreadable(recording.path, str(error)))
+                continue
+            if stem is not None:
+                missing = Missing(recording, stem)
+                (recent if self._is_recent(recording) else self._scan.missing).append(missing)
         self._wait_for(recent)
         # What cannot be looked at now is not gone: its transcript is not to be given away.
         if self._scan.missing and not self._scan.unreadable and not self.redo:
             self._follow_renames()
         return self._scan
+
+    def _ends_scan(self, error: NightscribeError) -> bool:
+        """Whether every other recording would meet the same: a bucket that is away was waited for a minute already."""
+        is_away = isinstance(error, RetryableError) and not isinstance(error, Denied)
+        return isinstance(error, BucketError) or (is_away and self._at_once > 1)
 
     def _is_recent(self, recording: Recording) -> bool:
         # A time in the future is a wrong clock, not a file being written.
@@ -146,9 +193,25 @@ class Scanner:
             else:
                 self._scan.being_written.append(missing.recording.path)
 
-    def _missing(self, folder: Folder) -> Iterator[Missing]:
+    @property
+    def _at_once(self) -> int:
+        return max(self.source.at_once, self.records.store.at_once)
+
+    def _found(self, progress: Callable[[int], None]) -> Iterator[tuple[_Known, Recording, str]]:
+        """Each recording with what the store has for its folder, and where its text files would go if nothing was."""
+        n_seen = 0
+        trees = _Trees(self.records)
+        for folder, known in abreast(
+            lambda folder: _Known(self.records, folder.path, trees), self.source.folders(), self._at_once
+        ):
+            self._scan.unreadable.extend(folder.unreadable)
+            yield from self._found_in(folder, known())
+            n_seen += len(folder.recordings) + len(folder.unreadable)
+            progress(n_seen)
+            beat()
+
+    def _found_in(self, folder: Folder, known: _Known) -> Iterator[tuple[_Known, Recording, str]]:
         path = folder.path
-        known = _Known(self.records, path)
         names = {recording.path: recording.path[len(path) :] for recording in folder.recordings}
         if known.finished or known.below:
             self._orphans.extend(
@@ -158,25 +221,34 @@ class Scanner:
             self._left.extend(f"{TRANSCRIPTS}{path}{name}/" for name in set(known.below).difference(folder.below))
         recordings = [r for r in folder.recordings if known.is_finished(names[r.path]) or self._is_recording(r)]
         where = stems(r.path for r in recordings)
-        for recording in recordings:
-            try:
-                stem = self._stem(recording, names[recording.path], where[recording.path], known)
-            except NightscribeError as error:
-                self._scan.unreadable.append(Unreadable(recording.path, str(error)))
-                continue
-            if stem is not None:
-                yield Missing(recording, stem)
+        yield from ((known, recording, where[recording.path]) for recording in recordings)
 
-    def _stem(self, recording: Recording, name: str, usual: str, known: _Known) -> str | None:
-        """Where the text files of a missing recording go; None if it is not missing, which is counted."""
+    def _look(self, found: tuple[_Known, Recording, str]) -> tuple[Provenance | None, Provenance | Failure | None]:
+        """The transcript that there is of a recording, and what settles it as it is now: that, or a failure."""
+        known, recording, _ = found
+        name = known.name(recording)
         provenance = known.provenance(name)
         if provenance and self._same(recording, provenance):
-            if not self.redo:
-                self._finished(provenance, known.existing)
-                return None
-        elif not self.retry_failed and (failure := known.failure(name)) and self._same(recording, failure):
-            self._scan.failed_before.append(failure)
+            return provenance, provenance
+        failure = None if self.retry_failed else known.failure(name)
+        return provenance, failure if failure and self._same(recording, failure) else None
+
+    def _stem(
+        self,
+        recording: Recording,
+        usual: str,
+        known: _Known,
+        look: tuple[Provenance | None, Provenance | Failure | None],
+    ) -> str | None:
+        """Where the text files of a missing recording go; None if it is not missing, which is counted."""
+        provenance, settled = look
+        if isinstance(settled, Failure):
+            self._scan.failed_before.append(settled)
             return None
+        if settled and not self.redo:
+            self._finished(settled, known.existing)
+            return None
+        name = known.name(recording)
         before = provenance or known.damaged(name)
         if before and not self._would_hit_others(before, known.existing):
             return before.stem
@@ -190,12 +262,18 @@ class Scanner:
             return True
         if kind in OTHER_SUFFIXES or not file.size:
             return False
+        if (known := self._has_sound.get(hash(file))) is not None:
+            return known
         try:
             with self.source.local(file.path) as path:
-                return probe(path).has_audio
+                found = probe(path).has_audio
         except (NightscribeError, OSError) as error:
             log.debug("file.ignored", path=file.path, why=str(error))
-            return False
+            if not isinstance(error, AudioError):  # it may not have been there to be looked into
+                return False
+            found = False
+        self._has_sound[hash(file)] = found
+        return found
 
     def _same(self, recording: Recording, record: Provenance | Failure) -> bool:
         same = same_at_a_glance(recording, record)

@@ -1,5 +1,19 @@
-"""For `python -P -m nightscribe`, by which `run` starts its workers."""
+"""The entry: the console script, and `python -P -m nightscribe`, by which `run` starts its workers."""
 
-from nightscribe.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command that was typed."""
+    if sys.argv[1:] == ["health"]:
+        # Asked of every container all night: it must not load, for a second, what the other commands need.
+        from nightscribe.health import health
+
+        sys.exit(health())
+    from nightscribe.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -4,30 +4,33 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import TextIOWrapper
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import click
 import structlog
+from prometheus_client.registry import Collector
 
 from nightscribe import preflight
 from nightscribe import run as local
 from nightscribe.commands import OPTIONS
 from nightscribe.fleet import queue_missing
+from nightscribe.health import health
 from nightscribe.request import Request, open_queue
 from nightscribe.retry import retry as put_back
+from nightscribe.vigil import keep_watch
 from nightscribe.watch import show
-from shared.errors import NightscribeError
+from shared import exposition, metrics, tracing
+from shared.errors import NightscribeError, SetupError
 from shared.jobs import Options
 from shared.log import configure_logging
+from shared.places import Place, open_source, open_store, place
 from shared.processes import process_name
+from shared.pulse import MAX_AGE_S
 from shared.records import Records
 from shared.scratch import sweep_scratch
 from shared.settings import ENV_PREFIX, Settings, load_settings, shown_default
-from shared.sources import FolderSource
-from shared.store import FolderStore
 from worker import engines
 from worker.transcriber import Models
 from worker.weights.resolver import resolve
@@ -89,13 +92,11 @@ def _flag(option: str, meaning: str) -> Callable[[Any], Any]:
 
 
 def _folders(*names: str, required: bool) -> Callable[[Any], Any]:
-    """SOURCE and DEST, as arguments or as variables."""
+    """SOURCE and DEST, each a folder or a bucket, as arguments or as variables."""
 
     def decorate(command: Any) -> Any:
         for name in reversed(names or ("source", "dest")):
-            command = click.argument(
-                name, type=click.Path(path_type=Path), envvar=f"{ENV_PREFIX}{name.upper()}", required=required
-            )(command)
+            command = click.argument(name, type=place, envvar=f"{ENV_PREFIX}{name.upper()}", required=required)(command)
         return command
 
     return decorate
@@ -126,7 +127,7 @@ def cli() -> None:
 @_flag("--dry-run", "Only say what would be done, and how long it will roughly take.")
 @_flag("--redo", "Transcribe finished recordings again.")
 @_flag("--retry-failed", "Try recordings again that failed in an earlier run.")
-def run(source: Path, dest: Path, dry_run: bool, redo: bool, retry_failed: bool, **given: Any) -> None:
+def run(source: Place, dest: Place, dry_run: bool, redo: bool, retry_failed: bool, **given: Any) -> None:
     """Transcribe everything in SOURCE into DEST on this machine, and end when it is done.
 
     \b
@@ -135,44 +136,62 @@ def run(source: Path, dest: Path, dry_run: bool, redo: bool, retry_failed: bool,
       nightscribe run ~/recordings ~/transcripts --dry-run
       nightscribe run ~/interviews ~/interviews --model small --language en
       nightscribe run calls text --formats txt,json --retry-failed
+      nightscribe run s3://interviews/2012 s3://texts
 
-    Folders below SOURCE are mirrored in DEST, which may lie in SOURCE or be SOURCE itself. What has its transcript
-    already is left alone. Exit code: 0 all done, 1 some recordings failed, 2 wrong use, 130 interrupted.
+    Each is a folder or a bucket. Folders below SOURCE are mirrored in DEST, which may lie in SOURCE or be SOURCE
+    itself. What has its transcript already is left alone. Exit code: 0 all done, 1 some recordings failed, 2 wrong
+    use, 130 interrupted.
     """
     request = Request(source, dest, load_settings(**given), redo=redo, retry_failed=retry_failed)
+    _trace("director")
     raise SystemExit(local.dry_run(request) if dry_run else local.run(request))
 
 
 @cli.command()
 @_folders(required=True)
-@_settings(*OPTIONS["director"], "log_level")
+@_settings(*OPTIONS["director"], "log_level", "metrics_port")
+@_flag("--watch", "Stay, and queue recordings that arrive, too.")
 @_flag("--redo", "Queue finished recordings too.")
 @_flag("--retry-failed", "Queue recordings again that failed in an earlier run.")
-def director(source: Path, dest: Path, redo: bool, retry_failed: bool, **given: Any) -> None:
-    """Compare SOURCE with DEST once and queue what is missing, for workers elsewhere to do.
+@_flag("--check", "Only see that SOURCE, DEST, the options and the queue are right.")
+def director(
+    source: Place, dest: Place, *, watch: bool, redo: bool, retry_failed: bool, check: bool, **given: Any
+) -> None:
+    """Compare SOURCE with DEST and queue what is missing, for workers elsewhere to do.
 
     \b
     Examples (any SQS server; the AWS_* variables are boto3's own):
       AWS_ENDPOINT_URL_SQS=http://localhost:4566 nightscribe director ~/recordings ~/transcripts
       AWS_PROFILE=me nightscribe director /mnt/recordings /mnt/transcripts --model small
+      AWS_PROFILE=me nightscribe director /mnt/recordings /mnt/transcripts --watch
 
     The queue and its dead-letter queue are created if missing. Only `window` jobs are kept on the queue at a time, so
-    the director stays until the last one is queued. Exit code: 0, or 1 if recordings failed in an earlier run.
+    the director stays until the last one is queued. With --watch it stays until SIGTERM (exit code 0) or Ctrl-C (130):
+    a recording that arrives is queued once it has stopped growing, what a lost queue held is queued again, and what
+    `retry` puts back is too. Exit code without it: 0, or 1 if recordings failed in an earlier run.
     """
     settings = load_settings(**given)
-    preflight.check_source(source)
-    preflight.check_dest(dest, create=True)
+    if watch and redo:
+        raise SetupError("--watch takes up what is missing, and --redo what is finished: give one of them at a time.")
+    preflight.check_source(source, settings)
+    preflight.check_dest(dest, settings, create=True)
     preflight.check_options(settings)
+    if check:
+        open_queue(settings)
+        click.echo("Source, destination, options and queue are right.")
+        return
     configure_logging(settings.log_level)
+    _observe("director", settings, settings.engine, metrics.DIRECTOR)
     request = Request(source, dest, settings, redo=redo, retry_failed=retry_failed)
-    raise SystemExit(queue_missing(request))
+    raise SystemExit(keep_watch(request) if watch else queue_missing(request))
 
 
 @cli.command()
 @_folders(required=True)
-@_settings("model", "engine", "threads", "batch_size", "queue_name", "models_dir", "follow_links", "log_level")
+@_settings("model", "engine", "threads", "batch_size", "queue_name", "models_dir", "follow_links")
+@_settings("log_level", "metrics_port")
 @_flag("--until-empty", "End when nothing is left on the queue; otherwise wait for more.")
-def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
+def worker(source: Place, dest: Place, until_empty: bool, **given: Any) -> None:
     """Do one job from the queue after the other: recordings from SOURCE, transcripts to DEST.
 
     \b
@@ -185,10 +204,11 @@ def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     back to the queue and end within ten seconds.
     """
     settings = load_settings(**given)
-    preflight.check_source(source)
-    preflight.check_dest(dest, create=True)
-    preflight.check_engine(settings)
+    preflight.check_source(source, settings)
+    preflight.check_dest(dest, settings, create=True)
+    engine = preflight.check_engine(settings)
     configure_logging(settings.log_level)
+    _observe("worker", settings, engine, metrics.WORKER)
     queue = open_queue(settings, creates_on_aws=False)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # there is nothing to give back yet
     sweep_scratch()
@@ -198,8 +218,8 @@ def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     made = Worker(
         name=process_name(os.getpid()),
         queue=queue,
-        source=FolderSource(source, leave_out=dest, follow_links=settings.follow_links),
-        records=Records(FolderStore(dest)),
+        source=open_source(source, settings, leave_out=dest),
+        records=Records(open_store(dest, settings)),
         transcriber_for=models.transcriber,
         settings=settings,
     )
@@ -207,6 +227,16 @@ def worker(source: Path, dest: Path, until_empty: bool, **given: Any) -> None:
     log.info("worker.started", worker=made.name, queue=settings.queue_name)
     made.run(until_empty=until_empty)
     log.info("worker.stopped", worker=made.name)
+
+
+def _observe(role: str, settings: Settings, engine: str, collectors: Iterable[Collector]) -> None:
+    """Serve metrics and send traces until the command ends, each if it is asked for."""
+    exposition.serve(settings, collectors, process=process_name(os.getpid()), engine=engine)
+    _trace(role)
+
+
+def _trace(role: str) -> None:
+    click.get_current_context().with_resource(tracing.exported(f"nightscribe-{role}", process_name(os.getpid())))
 
 
 def _stop_on_signals(made: Worker) -> None:
@@ -235,7 +265,7 @@ def _stop_on_signals(made: Worker) -> None:
 @_setting("queue_name", default="that of the last director")
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until the run has ended or Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; with --watch, one on each line.")
-def status(dest: Path, watch: bool, as_json: bool, **given: Any) -> None:
+def status(dest: Place, watch: bool, as_json: bool, **given: Any) -> None:
     """Show how things stand in DEST: what is queued, in progress, failed and done, and the time left.
 
     \b
@@ -263,7 +293,7 @@ def status(dest: Path, watch: bool, as_json: bool, **given: Any) -> None:
     "--reason", "reasons", multiple=True, metavar="TEXT", help="Only those that failed for a reason with this in it."
 )
 @click.option("--dry-run", is_flag=True, help="Only list what would be put back.")
-def retry(dest: Path, names: tuple[str, ...], reasons: tuple[str, ...], dry_run: bool, **given: Any) -> None:
+def retry(dest: Place, names: tuple[str, ...], reasons: tuple[str, ...], dry_run: bool, **given: Any) -> None:
     """Put recordings back that failed in DEST, so that they are tried again.
 
     \b
@@ -278,6 +308,22 @@ def retry(dest: Path, names: tuple[str, ...], reasons: tuple[str, ...], dry_run:
     """
     preflight.check_records(dest)
     raise SystemExit(put_back(dest, names, reasons, dry_run=dry_run, **given))
+
+
+@cli.command(name="health")
+@click.option("--within", "max_age_s", type=float, default=MAX_AGE_S, show_default=True, help="Seconds.")
+def tell_health(max_age_s: float) -> None:
+    """Say whether the director or worker of this container has shown a sign of life lately.
+
+    \b
+    Examples:
+      NIGHTSCRIBE_PULSE=/tmp/pulse nightscribe health --within 60
+      docker exec CONTAINER nightscribe health
+
+    They touch the file that NIGHTSCRIBE_PULSE names as their work goes on; the images name one. Exit code: 0, or 1
+    where there was none.
+    """
+    raise SystemExit(health(max_age_s))
 
 
 @cli.group()

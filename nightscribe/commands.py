@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import which
 from typing import Literal
 
+from shared.places import Place
 from shared.settings import TEXTS, WORDS, Settings
 
 Command = Literal["run", "director"]
@@ -24,7 +25,7 @@ def asked(command: Command, settings: Settings) -> dict[str, Value]:
     return {name: getattr(settings, name) for name in OPTIONS[command]}
 
 
-def run_again(command: Command, source: Path | str, dest: Path, asked: Mapping[str, Value]) -> str:
+def run_again(command: Command, source: Place | str, dest: Place, asked: Mapping[str, Value]) -> str:
     """The command that does the same with whatever is missing; without --redo, which would do everything again."""
     words = [command, str(source), str(dest.absolute())]
     for name in OPTIONS[command]:
@@ -38,7 +39,7 @@ def run_again(command: Command, source: Path | str, dest: Path, asked: Mapping[s
     return _typed(words)
 
 
-def retry_command(dest: Path) -> str:
+def retry_command(dest: Place) -> str:
     """The command that puts back all that failed."""
     return _typed(["retry", str(dest.absolute())])
 

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 import structlog
 
@@ -16,8 +15,8 @@ from nightscribe.timeline import Sightings
 from shared.activity import Activity
 from shared.errors import RetryableError
 from shared.names import REPORT, REPORT_PAGE
+from shared.places import Place, open_store
 from shared.settings import Settings
-from shared.store import FolderStore
 from shared.transcript import utc_now
 from worker.lease import lease_clock
 
@@ -28,8 +27,8 @@ log = structlog.get_logger()
 class Night:
     """What its report will be made of, apart from the tally."""
 
-    source: Path
-    dest: Path
+    source: Place
+    dest: Place
     settings: Settings
     engine: str
     redo: bool = False
@@ -57,9 +56,10 @@ class Night:
         A run without any work leaves the report of the night before it as it is, and a report that cannot be written
         does no harm to anything else.
         """
-        store, place = FolderStore(self.dest), self.dest / REPORT_PAGE
+        store, place = open_store(self.dest, self.settings), self.dest / REPORT_PAGE
         try:
-            there = place.exists()
+            folder, _, name = REPORT_PAGE.rpartition("/")
+            there = name in store.names(f"{folder}/")
             if self.run_id is None and (there or all_done(tally)):
                 return f"Last report: {place}" if there else ""
             made = report(

@@ -138,7 +138,9 @@ def _failures(report: Report, zone: tzinfo | None) -> Iterator[str]:
         tries = "" if failed.attempts is None else f"{failed.attempts} ×" if failed.attempts > 1 else ""
         when = f"{failed.failed_at.astimezone(zone):%a %H:%M}" if failed.failed_at else ""
         earlier = f'<mark title="{when}">earlier run</mark>' if failed.earlier else when
-        name = f'<a href="{source}/{_link(failed.recording)}"><bdi>{_text(failed.recording)}</bdi></a>'
+        name = f"<bdi>{_text(failed.recording)}</bdi>"
+        if source:
+            name = f'<a href="{source}/{_link(failed.recording)}">{name}</a>'
         return f"<tr><td>{name} {said}</td><td>{tries}</td><td>{earlier}</td></tr>"
 
     yield from _grouped(report.failures, _kind, row, _text, lambda _, n: -n)
@@ -152,9 +154,10 @@ def _suspicious(report: Report) -> Iterator[str]:
     source = _source(report)
 
     def row(suspicious: Suspicious) -> str:
+        listen = f'<a class="quiet" href="{source}/{_link(suspicious.recording)}">listen</a>' if source else ""
         return (
             f'<tr><td><a href="../{_link(suspicious.text)}"><bdi>{_text(suspicious.recording)}</bdi></a></td>'
-            f'<td><a class="quiet" href="{source}/{_link(suspicious.recording)}">listen</a></td></tr>'
+            f"<td>{listen}</td></tr>"
         )
 
     yield from _grouped(
@@ -222,9 +225,13 @@ def _detail(name: str, said: str) -> str:
     return f"<dt>{_text(name)}</dt><dd>{_text(said)}</dd>"
 
 
-def _source(report: Report) -> str:
-    """Where the recordings are, seen from the page."""
-    return _link(os.path.relpath(report.source, f"{report.dest}/{RECORDS_FOLDER}"))
+def _source(report: Report) -> str | None:
+    """Where the recordings are, seen from the page; None if no link leads from there to them."""
+    source, dest = report.source.partition("://"), report.dest.partition("://")
+    if source[1] != dest[1] or (source[1] and source[2].partition("/")[0] != dest[2].partition("/")[0]):
+        return None  # one is a folder and the other a bucket, or another bucket
+    # What comes with the page from a bucket, as by `aws s3 sync`, lies as it does there.
+    return _link(os.path.relpath(f"/{source[2] or source[0]}", f"/{dest[2] or dest[0]}/{RECORDS_FOLDER}"))
 
 
 def _text(said: str) -> str:

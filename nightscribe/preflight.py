@@ -6,21 +6,29 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
+from nightscribe import bucket_check
 from nightscribe.words import printable
+from shared.bucket import Bucket
 from shared.errors import SetupError
 from shared.jobs import RECORDS_FOLDER
 from shared.media import ffmpeg_path
-from shared.settings import Settings
+from shared.names import with_suffix
+from shared.places import Place
+from shared.settings import Settings, cache_folder
 from worker import engines
 from worker.weights.catalogue import check_model, is_english_only
 
-LOGS = Path(RECORDS_FOLDER) / "logs"
+LOGS = "logs"
 MIN_FREE_BYTES = 64 * 2**20  # transcripts are small; a disk with less will be full before morning
 
 
-def check_source(source: Path) -> None:
-    """Raises: SetupError: unless it is a folder that can be read."""
+def check_source(source: Place, settings: Settings) -> None:
+    """Raises: SetupError: unless it is a folder or a bucket that can be read. RetryableError: if no bucket answers."""
+    if isinstance(source, Bucket):
+        bucket_check.check_readable(source, settings)
+        return
     if printable(source.absolute()) != str(source.absolute()):
         raise SetupError(
             f"The path of SOURCE {str(source)!r} is not valid UTF-8, as ffmpeg needs it; rename that folder."
@@ -35,8 +43,11 @@ def check_source(source: Path) -> None:
         raise SetupError(f"SOURCE {str(source)!r} may not be read by this user; change its permissions.")
 
 
-def check_dest(dest: Path, *, create: bool) -> None:
-    """Raises: SetupError: unless transcripts can be written there (or the folder made)."""
+def check_dest(dest: Place, settings: Settings, *, create: bool) -> None:
+    """Raises: SetupError: unless transcripts can be written there (or the folder made). RetryableError: as above."""
+    if isinstance(dest, Bucket):
+        bucket_check.check_writable(dest, settings) if create else bucket_check.check_listed(dest)
+        return
     with _looking_at("DEST", dest):
         is_other = dest.exists() and not dest.is_dir()
     if is_other:
@@ -44,7 +55,7 @@ def check_dest(dest: Path, *, create: bool) -> None:
     if not create:
         return
     try:
-        logs = dest / LOGS
+        logs = dest / RECORDS_FOLDER / LOGS
         logs.mkdir(parents=True, exist_ok=True)
         for folder in (dest, dest / RECORDS_FOLDER, logs):
             with tempfile.TemporaryFile(dir=folder):
@@ -61,8 +72,30 @@ def check_dest(dest: Path, *, create: bool) -> None:
         )
 
 
-def check_records(dest: Path) -> None:
+def folder_of_run(dest: Place) -> Path:
+    """Where the lock and the logs of a `run` into a destination are, on this machine; it is there.
+
+    Raises: SetupError: if it cannot be made.
+    """
+    if isinstance(dest, Path):
+        return dest / RECORDS_FOLDER  # made by `check_dest`
+    name = quote(str(dest).removeprefix("s3://"), safe="")
+    folder = cache_folder() / "runs" / with_suffix(name, "")
+    try:
+        (folder / LOGS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(
+            f"There is no place for the logs of a run into {dest} ({error.strerror}: {error.filename}); set "
+            "XDG_CACHE_HOME to a folder that can be written."
+        ) from None
+    return folder
+
+
+def check_records(dest: Place) -> None:
     """Raises: SetupError: unless it is a destination that a run or a director has worked into."""
+    if isinstance(dest, Bucket):
+        bucket_check.check_records(dest)
+        return
     with _looking_at("DEST", dest):
         is_folder, has_records = dest.is_dir(), (dest / RECORDS_FOLDER).is_dir()
     if not is_folder:

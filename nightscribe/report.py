@@ -1,7 +1,6 @@
 """What came of a run, whole: `report.json` is a dump of it, and the page is made from it."""
 
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -12,6 +11,7 @@ from nightscribe.tally import Tally
 from nightscribe.timeline import TimeLine
 from nightscribe.words import printable
 from shared.jobs import Format, Frozen
+from shared.places import Place
 from shared.settings import TEXTS, WORDS, Settings
 from shared.transcript import Failure, Flag
 
@@ -83,8 +83,8 @@ def report(
     elapsed_s: float,
     interrupted: bool,
     stopped: str | None,
-    source: Path,
-    dest: Path,
+    source: Place,
+    dest: Place,
     settings: Settings,
     engine: str,
     redo: bool = False,
@@ -104,8 +104,8 @@ def report(
         elapsed_s=round(elapsed_s, 1),
         interrupted=interrupted,
         stopped=stopped,
-        source=printable(source),
-        dest=printable(dest),
+        source=printable(str(source)),
+        dest=printable(str(dest)),
         model=settings.model,
         engine=engine,
         redo=redo,

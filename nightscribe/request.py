@@ -1,27 +1,28 @@
 """What the user asked for, and the parts that it is done with: source, records, scan, queue and director."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from rich.console import Console
 
-from director.backlog import Missing
+from director.backlog import Backlog, Missing
 from director.director import Director
 from director.estimate import sample
 from director.scan import Scan, Scanner
 from nightscribe.tally import Tally
 from nightscribe.words import count
+from shared import metrics, tracing
 from shared.errors import NightscribeError
 from shared.jobs import Layout, Options
 from shared.media import probe
+from shared.places import Place, open_source, open_store
 from shared.queue import JobQueue, connect
 from shared.records import Records
 from shared.settings import Settings
-from shared.sources import FolderSource
-from shared.store import FolderStore
+from shared.sources import RecordingSource
 from shared.transcript import Provenance
 
 SAMPLE = 32  # looking into a file takes time before the first job is sent
@@ -32,49 +33,60 @@ PROBES_AT_ONCE = 4
 class Request:
     """What the user asked for."""
 
-    source: Path
-    dest: Path
+    source: Place
+    dest: Place
     settings: Settings
     redo: bool = False
     retry_failed: bool = False
 
     @cached_property
-    def recordings(self) -> FolderSource:
+    def recordings(self) -> RecordingSource:
         """The source, without the destination if that lies in it."""
-        return FolderSource(self.source, leave_out=self.dest, follow_links=self.settings.follow_links)
+        return open_source(self.source, self.settings, leave_out=self.dest)
 
     @cached_property
     def records(self) -> Records:
         """What the destination knows."""
-        return Records(FolderStore(self.dest))
+        return Records(open_store(self.dest, self.settings))
 
     def scan(self, console: Console, *, dry_run: bool = False) -> Scan:
         """Look for what is missing, and show how many files were seen so far."""
-        scanner = Scanner(
+        scanner = self.scanner(settle_s=self.settings.settle_s, dry_run=dry_run)
+        with tracing.scan(), console.status("Looking for recordings …") as status:
+            found = scanner.scan(lambda n: status.update(f"Looking for recordings … {count(n, 'file')} seen"))
+        metrics.show_source(found.states())
+        return found
+
+    def scanner(self, *, settle_s: float, dry_run: bool = False) -> Scanner:
+        """What looks for it."""
+        return Scanner(
             source=self.recordings,
             records=self.records,
             formats=self.settings.formats,
-            settle_s=self.settings.settle_s,
+            settle_s=settle_s,
             layout=self.layout,
             redo=self.redo,
             retry_failed=self.retry_failed,
             dry_run=dry_run,
             is_current=self._is_current,
         )
-        with console.status("Looking for recordings …") as status:
-            return scanner.scan(lambda n: status.update(f"Looking for recordings … {count(n, 'file')} seen"))
 
     def survey(self, tally: Tally, console: Console, *, at_most: int = SAMPLE) -> None:
         """Look into some of the missing recordings, from which the length of the others follows."""
-        chosen = sample(tally.scan.missing, at_most)
-        with console.status("") as status, ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
+        missing = tally.scan.missing
+        n_chosen = count(min(at_most, len(missing)), "recording")
+        with console.status("") as status:
+            for number, (each, seconds) in enumerate(self.lengths(missing, at_most), 1):
+                status.update(f"Looking into {number:,} of {n_chosen} …")
+                if seconds is not None:
+                    tally.foresee(each.recording, seconds)
+
+    def lengths(self, missing: Backlog, at_most: int = SAMPLE) -> Iterator[tuple[Missing, float | None]]:
+        """Some of the recordings, each with its length where that can be told."""
+        chosen = sample(missing, at_most)
+        with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
             try:
-                for number, (missing, seconds) in enumerate(
-                    zip(chosen, pool.map(self._length_s, chosen), strict=True), 1
-                ):
-                    status.update(f"Looking into {number:,} of {count(len(chosen), 'recording')} …")
-                    if seconds is not None:
-                        tally.foresee(missing.recording, seconds)
+                yield from zip(chosen, pool.map(self._length_s, chosen), strict=True)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

@@ -18,15 +18,15 @@ from nightscribe.words import count
 from shared.activity import Run
 from shared.errors import NightscribeError
 from shared.names import FAILURES
+from shared.places import Place, open_store, place
 from shared.records import NewerRecord, Records
 from shared.settings import Settings, load_settings
-from shared.store import FolderStore
 from shared.transcript import Failure
 
 
-def retry(dest: Path, names: Sequence[str], reasons: Sequence[str], *, dry_run: bool, **given: object) -> int:
+def retry(dest: Place, names: Sequence[str], reasons: Sequence[str], *, dry_run: bool, **given: object) -> int:
     """Put failures back, and say what comes next. Gives the exit code; `given` are settings."""
-    records = Records(FolderStore(dest))
+    records = Records(open_store(dest, load_settings(**given)))
     last = records.last_run()
     settings = load_settings(**(_asked(last) | given))
     settings = settings.model_copy(update={"queue_name": queue_name(last, settings)}) if last else settings
@@ -44,9 +44,12 @@ def retry(dest: Path, names: Sequence[str], reasons: Sequence[str], *, dry_run: 
         records.forgive(failure.recording)  # from here on it is missing, and done by the next run whatever happens
     if n_kept == len(chosen):
         return 0
-    if last and last.command == "director" and not trouble and Path(last.source).is_dir():
+    if last and last.watch and is_live(last):
+        click.echo(f"The director that watches on {last.host} queues them at its next look.")
+        return 0
+    if last and last.command == "director" and not trouble and _is_seen(place(last.source)):
         try:
-            queue_missing(Request(Path(last.source), dest, settings), letters=False)
+            queue_missing(Request(place(last.source), dest, settings), letters=False)
             return 0
         except NightscribeError as error:
             click.echo(f"They are not queued: {error}", err=True)
@@ -61,6 +64,11 @@ def is_meant(failure: Failure, names: Sequence[str], reasons: Sequence[str]) -> 
     named = any(name.casefold() in path or fnmatchcase(path, name.casefold()) for name in names)
     explained = any(text.casefold() in reason for text in reasons)
     return (named or not names) and (explained or not reasons)
+
+
+def _is_seen(source: Place) -> bool:
+    """Whether a source is one from this machine as well."""
+    return not isinstance(source, Path) or source.is_dir()
 
 
 def _asked(last: Run | None) -> dict[str, object]:
@@ -91,7 +99,7 @@ def _take_in_letters(records: Records, last: Run | None, settings: Settings, *, 
     return None
 
 
-def _listed(chosen: Sequence[Failure], n_kept: int, dest: Path, *, dry_run: bool) -> Iterator[str]:
+def _listed(chosen: Sequence[Failure], n_kept: int, dest: Place, *, dry_run: bool) -> Iterator[str]:
     if not chosen:
         yield "Nothing to put back: no recording failed that is meant."
         return
@@ -106,7 +114,7 @@ def _listed(chosen: Sequence[Failure], n_kept: int, dest: Path, *, dry_run: bool
         )
 
 
-def _what_next(last: Run | None, dest: Path, settings: Settings, *, who: str) -> Iterator[str]:
+def _what_next(last: Run | None, dest: Place, settings: Settings, *, who: str) -> Iterator[str]:
     if last is None:
         yield f"{who} are missing again: the next `nightscribe run` or `nightscribe director` does them."
         return

@@ -1,11 +1,9 @@
 """`nightscribe run`: everything on this machine until all is done."""
 
 import fcntl
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -14,6 +12,7 @@ from director.estimate import LengthEstimate, typical_speed
 from director.plan import job_s, n_jobs
 from director.scan import Scan
 from nightscribe import preflight
+from nightscribe.interruption import Interruption, interruptible
 from nightscribe.local_queue import local_queue
 from nightscribe.night import Night
 from nightscribe.pool import WorkerPool
@@ -24,8 +23,8 @@ from nightscribe.summary import all_done, before, failures, summary
 from nightscribe.tally import Tally
 from nightscribe.words import count, duration
 from shared.errors import NightscribeError, SetupError
-from shared.jobs import RECORDS_FOLDER
 from shared.log import configure_logging
+from shared.places import Place
 from shared.settings import Settings, to_environment
 from worker import engines
 from worker.lease import lease_clock
@@ -40,13 +39,13 @@ def run(request: Request) -> int:
     settings, dest = request.settings, request.dest
     engine = _check(request, create=True)
     night = Night(request.source, dest, settings, engine, redo=request.redo)
-    records_folder = dest / RECORDS_FOLDER
-    logs = dest / preflight.LOGS
+    folder = preflight.folder_of_run(dest)
+    logs = folder / preflight.LOGS
     tally, interrupted = None, False
     with (
-        _alone(records_folder / "run.lock"),
+        _alone(folder / "run.lock", dest),
         (logs / "run.log").open("w", errors="backslashreplace") as log_file,
-        _interruptible(),
+        interruptible() as interruption,
     ):
         # What is for people goes to the terminal; the events of the night go to a file.
         configure_logging(settings.log_level, log_file)
@@ -59,7 +58,7 @@ def run(request: Request) -> int:
                 tally.job_s = job_s(tally.total_s, settings.workers)
                 _fetch_weights(settings, engine, errors)
                 with local_queue(logs / "queue.log"):
-                    _work(request, tally, night, logs, errors)
+                    _work(request, tally, night, logs, interruption)
         except KeyboardInterrupt:
             interrupted = True
         except NightscribeError as error:
@@ -80,6 +79,8 @@ def run(request: Request) -> int:
             print(line)
         if said := night.write_report(tally, interrupted=interrupted):
             print(said)
+        if not isinstance(dest, Path):
+            print(f"Logs of this machine: {logs}")
     if interrupted:
         return 130
     return 0 if all_done(tally) else 1
@@ -112,10 +113,10 @@ def dry_run(request: Request) -> int:
 
 
 def _check(request: Request, *, create: bool) -> str:
-    preflight.check_source(request.source)
+    preflight.check_source(request.source, request.settings)
     preflight.check_options(request.settings)
     engine = preflight.check_engine(request.settings)
-    preflight.check_dest(request.dest, create=create)
+    preflight.check_dest(request.dest, request.settings, create=create)
     return engine
 
 
@@ -125,13 +126,14 @@ def _fetch_weights(settings: Settings, engine: str, console: Console) -> None:
         resolve(settings.model, engines.layout(engine), settings.models_dir)
 
 
-def _work(request: Request, tally: Tally, night: Night, logs: Path, console: Console) -> None:
+def _work(request: Request, tally: Tally, night: Night, logs: Path, interruption: Interruption) -> None:
     settings, source, dest, engine = request.settings, request.source, request.dest, night.engine
     queue = open_queue(settings)
     rates = tally.lengths.rates()
     n_workers = n_jobs(tally.scan.missing, rates, tally.job_s, settings.workers)
     heading = f"nightscribe: {settings.model} on {engine}, {count(n_workers, 'worker')}, {source} → {dest}"
-    environment = to_environment(settings) | {"OMP_NUM_THREADS": str(settings.threads)}
+    of_workers = settings.model_copy(update={"metrics_port": 0})  # they cannot all have the same
+    environment = to_environment(of_workers) | {"OMP_NUM_THREADS": str(settings.threads)}
     director = request.director(queue, engine)
     night.run_id = director.run_id
     run = beginning("run", director, source=source, settings=settings, n_total=tally.n_total, n_workers=n_workers)
@@ -139,7 +141,7 @@ def _work(request: Request, tally: Tally, night: Night, logs: Path, console: Con
     with (
         RunRecord(request.records, run, tally) as said,
         WorkerPool(n_workers, [str(source.absolute()), str(dest.absolute())], environment, logs) as pool,
-        view(console, heading) as shown,
+        view(Console(stderr=True), heading) as shown,
     ):
         for event in director.direct(tally.scan.missing, rates=rates, job_s=tally.job_s, follow=True):
             match event:
@@ -150,6 +152,7 @@ def _work(request: Request, tally: Tally, night: Night, logs: Path, console: Con
             if event is not None:
                 progressed = True
                 continue
+            interruption.check()
             pool.look_after(progressed=progressed)
             progressed = False
             activities = list(request.records.activities())
@@ -172,37 +175,16 @@ def _roughly(seconds: float) -> str:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _alone(lock: Path, dest: Place) -> Iterator[None]:
     """Keep a second run on this machine from working into the same destination: each has a queue of its own."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SetupError(
-                f"Another nightscribe run is at work on {str(lock.parent.parent)!r}. Wait for it or stop it; "
+                f"Another nightscribe run is at work on {str(dest)!r}. Wait for it or stop it; "
                 "to work with several at once, use `director` and `worker` with one queue (README)."
             ) from None
         except OSError:  # a share that knows no locks
             pass
         yield
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C, a kill or a closed terminal end the run once, in order; a second Ctrl-C does not cut that short."""
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    # A signal that was being ignored (nohup) goes on being ignored.
-    before = {number: handler for number in signals if (handler := signal.getsignal(number)) != signal.SIG_IGN}
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in before:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from heapq import nlargest
-from pathlib import Path
 
 from pydantic import Field
 
@@ -14,11 +13,11 @@ from shared.errors import JobError, NightscribeError
 from shared.jobs import Frozen, Job
 from shared.names import FAILURES, TRANSCRIPTS
 from shared.peek import Peeked
+from shared.places import Place, open_store
 from shared.processes import has_ended
 from shared.queue import JobQueue
 from shared.records import Records
 from shared.settings import Settings
-from shared.store import FolderStore
 from shared.transcript import Failure
 
 PEEK_AT_MOST = 2_000  # jobs: a server must not be kept from its workers by whoever looks at it
@@ -72,18 +71,18 @@ class Status(Frozen):
     failures: tuple[Failure, ...] = Field(description=f"Newest first; of more than {FAILURES_KEPT:,} only so many.")
 
 
-def gather(dest: Path, settings: Settings, *, now: datetime | None = None) -> Status:
+def gather(dest: Place, settings: Settings, *, now: datetime | None = None) -> Status:
     """Look at a destination and its queue.
 
     Raises: RetryableError: if the destination does not answer.
     """
-    records = Records(FolderStore(dest))
+    records = Records(open_store(dest, settings))
     at = now or datetime.now(UTC)
     last = records.last_run()
     queue, trouble = _queue(last, settings)
     failures = nlargest(FAILURES_KEPT, records.failures(), key=lambda failure: failure.failed_at)
     return Status(
-        dest=printable(dest.absolute()),
+        dest=printable(str(dest.absolute())),
         at=at.replace(microsecond=0),
         live=last is not None and is_live(last, at),
         run=last,

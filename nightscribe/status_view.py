@@ -54,32 +54,39 @@ def _heading(status: Status) -> Iterator[str]:
     )
     yield f"{run.source} → {status.dest} ({what})"
     yield _when(status, run)
-    if status.live and run.command == "run":
+    if status.live and run.watch:
+        yield f"Of what it took up, {_done(run)}."
+    elif status.live and run.command == "run":
         yield _so_far(run)
 
 
 def _when(status: Status, run: Run) -> str:
-    noun = "run" if run.command == "run" else "director"
+    noun = "run" if run.command == "run" else "watching director" if run.watch else "director"
     if status.live:
         return f"A {noun} is at work, begun {_clock(run.began_at, status.at)}."
     if run.ended_at is None:
         return f"The last {noun} broke off: it was last heard of {_clock(run.updated_at, status.at)}."
     ended = _clock(run.ended_at, status.at)
     if run.command == "director":
-        missing = count(run.n_total, "recording")
-        if run.interrupted:
-            return f"The last director was interrupted {ended}, before all of {missing} were queued."
-        return f"The last director had queued {missing} {ended}."
+        return _when_queued(run, ended)
     if run.interrupted:
         return f"The last run was interrupted {ended}; {_so_far(run)}."
     took = duration((run.ended_at - run.began_at).total_seconds())
     return f"The last run ended {ended}, after {took}; {_so_far(run)}."
 
 
+def _when_queued(run: Run, ended: str) -> str:
+    missing = count(run.n_total, "recording")
+    if run.watch:
+        return f"The last director stopped watching {ended}; of what it took up, {_done(run)}."
+    if run.interrupted:
+        return f"The last director was interrupted {ended}, before all of {missing} were queued."
+    return f"The last director had queued {missing} {ended}."
+
+
 def _so_far(run: Run) -> str:
     if run.ended_at:
-        failed = f", {run.n_failed:,} failed" if run.n_failed else ""
-        return f"{run.n_done:,} of {count(run.n_total, 'recording')} done{failed}"
+        return _done(run)
     return so_far(
         run.n_done + run.n_failed,
         run.n_total,
@@ -89,6 +96,11 @@ def _so_far(run: Run) -> str:
         left_s=run.left_s,
         n_failed=run.n_failed,
     )
+
+
+def _done(run: Run) -> str:
+    failed = f", {run.n_failed:,} failed" if run.n_failed else ""
+    return f"{run.n_done:,} of {count(run.n_total, 'recording')} done{failed}"
 
 
 def _clock(then: datetime, now: datetime) -> str:

@@ -1,18 +1,18 @@
 """What is said at the end: readable in ten seconds, and true."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from director.scan import Scan
 from nightscribe.tally import Tally
 from nightscribe.words import count, duration
 from shared.names import FAILURES, TRANSCRIPTS
+from shared.places import Place
 
 SHOWN = 20
 
 
 def summary(
-    tally: Tally, *, elapsed_s: float, dest: Path, formats: tuple[str, ...], interrupted: bool, redo: bool = False
+    tally: Tally, *, elapsed_s: float, dest: Place, formats: tuple[str, ...], interrupted: bool, redo: bool = False
 ) -> Iterator[str]:
     """Lines for a person, from the most important on."""
     if tally.done:
@@ -65,7 +65,7 @@ def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
         yield from shortened([f"  {path}" for path in scan.being_written], None)
 
 
-def failures(tally: Tally, dest: Path) -> Iterator[str]:
+def failures(tally: Tally, dest: Place) -> Iterator[str]:
     """Every recording without a transcript, with its reason."""
     failed = _failures(tally)
     if not failed:
@@ -88,7 +88,7 @@ def _failures(tally: Tally) -> list[tuple[str, str]]:
     ]
 
 
-def shortened(lines: Sequence[str], rest: Path | None) -> Iterator[str]:
+def shortened(lines: Sequence[str], rest: Place | None) -> Iterator[str]:
     """As many lines as a person reads, and where the rest is."""
     yield from lines[:SHOWN]
     if len(lines) > SHOWN:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from pathlib import Path
 
 import click
 from rich.console import Console
@@ -13,6 +12,7 @@ from rich.live import Live
 from nightscribe.status import Status, gather
 from nightscribe.status_view import lines, render
 from shared.errors import RetryableError
+from shared.places import Place
 from shared.settings import Settings
 
 EVERY_S = 2.0
@@ -21,7 +21,7 @@ SHARE = 0.2  # of the time at most is spent on asking a slow store
 Put = Callable[[Status], object]
 
 
-def show(dest: Path, settings: Settings, *, watch: bool, as_json: bool) -> int:
+def show(dest: Place, settings: Settings, *, watch: bool, as_json: bool) -> int:
     """Show how things stand in a destination. Gives the exit code: 1 if recordings failed, 0 after Ctrl-C."""
     put = _json if as_json else _plain
     status, is_over = gather(dest, settings), True

@@ -36,12 +36,13 @@ class Run(Frozen):
         default={}, description="Settings by which the same can be asked for again, by their names."
     )
     redo: bool = Field(default=False, description="Finished recordings were asked for too.")
+    watch: bool = Field(default=False, description="It stays, and takes up what arrives.")
     n_workers: int | None = Field(description="None where workers come and go.")
     began_at: AwareDatetime
     updated_at: AwareDatetime
     ended_at: AwareDatetime | None = None
     interrupted: bool = False
-    n_total: int = Field(description="Recordings that were missing when it began.")
+    n_total: int = Field(description="Recordings that were missing when it began, or that one that stays took up.")
     n_done: int = 0
     n_failed: int = 0
     total_s: float | None = Field(default=None, description="Sound in them, as far as can be told.")

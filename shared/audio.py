@@ -8,7 +8,6 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from queue import Queue
 from typing import IO
 
@@ -19,7 +18,17 @@ from numpy.typing import NDArray
 from shared.channels import Listener
 from shared.containers import ENDS_BYTES, counts_from_the_asked, has_times, seeks_exactly
 from shared.errors import AudioError, RetryableError
-from shared.media import declared_wav_s, ffmpeg_path, input_arguments, parse_banner, why_not, why_silent
+from shared.media import (
+    Opened,
+    check_read,
+    declared_wav_s,
+    ffmpeg_environment,
+    ffmpeg_path,
+    input_arguments,
+    parse_banner,
+    why_not,
+    why_silent,
+)
 
 RATE = 16_000  # samples a second, what Whisper hears
 CHUNK_BYTES = 10 * 2 * RATE
@@ -47,7 +56,7 @@ class Decoder:
     one channel is the other turned upside down, so that one was listened to instead of the silence of both.
     """
 
-    def __init__(self, path: Path, start_s: float = 0.0, end_s: float | None = None) -> None:
+    def __init__(self, path: Opened, start_s: float = 0.0, end_s: float | None = None) -> None:
         self._path = path
         self._start_s = start_s
         self._end_s = end_s
@@ -63,7 +72,12 @@ class Decoder:
         head, tail = ends(self._path)
         # In whole seconds the samples of every usual rate meet those of ours.
         from_s = max(0, math.floor(self._start_s) - WARM_UP_S) if seeks_exactly(head, tail) else 0
-        with subprocess.Popen(self._command(head, from_s), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            self._command(head, from_s),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ffmpeg_environment(self._path),
+        ) as process:
             assert process.stdout and process.stderr  # noqa: S101  given the pipes above, for the type checker
             log = _Log(process.stderr)
             try:
@@ -103,6 +117,7 @@ class Decoder:
         self.channels_cancel = listener.channels_cancel
 
     def _judge(self, said: str, ended: int) -> None:
+        check_read(self._path)
         if ended < 0:
             raise RetryableError(f"ffmpeg was killed (signal {-ended}) while it read the recording.")
         if "Input/output error" in said:
@@ -127,12 +142,12 @@ def sound_arguments(to: str, head: bytes, *, name: int = 0, **more: str | float)
     return arguments[2:]
 
 
-def ends(path: Path) -> tuple[bytes, bytes]:
+def ends(path: Opened) -> tuple[bytes, bytes]:
     """The first and the last bytes."""
     try:
         with path.open("rb") as file:
             head = file.read(ENDS_BYTES)
-            file.seek(max(0, path.stat().st_size - ENDS_BYTES))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - ENDS_BYTES))
             return head, file.read(ENDS_BYTES)
     except OSError as error:
         raise RetryableError(f"The recording cannot be read ({error.strerror}).") from None

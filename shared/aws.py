@@ -73,15 +73,24 @@ class Subject:
     """The variable that names a server other than AWS."""
 
 
-def client(service: str, *, timeout_s: float, region: str | None = None, endpoint: str | None = None) -> Any:
+def client(
+    service: str,
+    *,
+    timeout_s: float,
+    region: str | None = None,
+    endpoint: str | None = None,
+    more: Config | None = None,
+) -> Any:
     """A client of `sqs` or `s3` on the server that the environment names; nothing is sent yet.
 
     The `AWS_*` variables are boto3's own; where LOCALSTACK_ENDPOINT or LOCALSTACK_HOST is set and no address for boto3,
-    LocalStack is found through localstack-client; otherwise it is AWS. `region` and `endpoint` come before all of them.
+    LocalStack is found through localstack-client; otherwise it is AWS. `region` and `endpoint` come before all of them;
+    `more` is what a service needs besides.
     Raises: BotoCoreError, ValueError, RuntimeError: if the address is not complete (see `incomplete`).
     """
     # Retries are ours (`persist`), so that they know a lease's deadline.
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=timeout_s, read_timeout=timeout_s)
+    config = config.merge(more or Config())
     local = os.environ.get(LOCAL_QUEUE) if service == "sqs" else None
     if local:
         return local_client(local, config)

@@ -10,7 +10,7 @@ import numpy as np
 from shared.audio import RATE, STALL_S, Decoder, Waveform, begins_at, ends, samples, sound_arguments
 from shared.channels import Listener
 from shared.errors import NightscribeError, PermanentError, RetryableError
-from shared.media import declared_wav_s, ffmpeg_path, input_arguments, parse_banner
+from shared.media import Opened, declared_wav_s, ffmpeg_path, input_arguments, parse_banner
 from shared.scratch import scratch_folder
 
 TOGETHER = 16
@@ -28,19 +28,20 @@ class Sound:
     channels_cancel: bool = False
 
 
-def decode_together(paths: Sequence[Path]) -> Iterator[Sound | NightscribeError]:
+def decode_together(paths: Sequence[Opened]) -> Iterator[Sound | NightscribeError]:
     """For each path in its order the sound of the whole file, or the error that its `Decoder` raises about it.
 
     Only the bundle of files that is being handed out is on the disk, and only one sound in memory.
     """
     clips: list[Path] = []
     for path in paths:
-        if _is_clip(path):
+        clip = isinstance(path, Path) and _is_clip(path)
+        if isinstance(path, Path) and clip:
             clips.append(path)
-        if clips and (path is not clips[-1] or len(clips) == TOGETHER):
+        if clips and (not clip or len(clips) == TOGETHER):
             yield from _decode(clips)
             clips = []
-        if not _is_clip(path):
+        if not clip:
             yield _decode_alone(path)
     yield from _decode(clips)
 
@@ -71,7 +72,7 @@ def _decode(paths: Sequence[Path]) -> Iterator[Sound | NightscribeError]:
     yield from _decode(paths[len(paths) // 2 :])
 
 
-def _decode_alone(path: Path) -> Sound | NightscribeError:
+def _decode_alone(path: Opened) -> Sound | NightscribeError:
     decoder = Decoder(path)
     try:
         chunks = list(decoder)

@@ -21,6 +21,10 @@ class QueueError(SetupError):
     """The queue exists but cannot be used as it is, or the credentials are refused."""
 
 
+class BucketError(SetupError):
+    """A bucket is not there or refuses what is asked of it, or the credentials do not do."""
+
+
 class RetryableError(NightscribeError):
     """Trying again later may help: the job goes back to the queue with a growing delay."""
 

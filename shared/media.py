@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import os
 import re
 import shutil
 import struct
@@ -13,6 +14,10 @@ from pathlib import Path
 import ffmpeg
 
 from shared.errors import AudioError, RetryableError, SetupError
+from shared.remote import Remote
+
+Opened = Path | Remote
+"""A recording that can be read here and now."""
 
 # What ffmpeg reads, by the names such files go by. Anything else is looked into before it is taken for a recording.
 MEDIA_SUFFIXES = frozenset(
@@ -64,7 +69,7 @@ def ffmpeg_path() -> str:
     return packaged
 
 
-def probe(path: Path) -> MediaInfo:
+def probe(path: Opened) -> MediaInfo:
     """What the container says, without decoding it and without ffprobe.
 
     Raises: AudioError: with ffmpeg's reason, if it cannot be opened. RetryableError: if the disk does not answer.
@@ -72,24 +77,45 @@ def probe(path: Path) -> MediaInfo:
     # ffmpeg without an output prints what it found and gives up; that is all that is wanted of it.
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", *input_arguments(path)]
     try:
-        said = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False).stderr.decode(
-            errors="replace"
+        done = subprocess.run(
+            command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False, env=ffmpeg_environment(path)
         )
     except subprocess.TimeoutExpired:
         raise RetryableError(f"ffmpeg could not look into the file within {PROBE_TIMEOUT_S} s.") from None
+    check_read(path)
+    said = done.stderr.decode(errors="replace")
     info = parse_banner(said)
     if info is None:
         raise AudioError(why_not(path, said))
     return replace(info, duration_s=declared_wav_s(path) or info.duration_s)
 
 
-def input_arguments(path: Path) -> list[str]:
-    """ffmpeg's arguments to open a local file: `file:` keeps any name from meaning a protocol.
+def input_arguments(path: Opened) -> list[str]:
+    """ffmpeg's arguments to open a recording: `file:` keeps any name from meaning a protocol.
 
-    The whitelist keeps a playlist named like a recording from reaching into the network.
+    The whitelist keeps a playlist named like a recording from reaching into the network; from one that is remote,
+    it cannot reach local files, and its other addresses end at the proxy (see `Remote`).
     """
-    arguments: list[str] = ffmpeg.input(f"file:{path}", protocol_whitelist="file").output("-").get_args()
+    if isinstance(path, Remote):
+        name, protocols = path.url, "http,tcp"
+    else:
+        name, protocols = f"file:{path}", "file"
+    arguments: list[str] = ffmpeg.input(name, protocol_whitelist=protocols).output("-").get_args()
     return arguments[: arguments.index("-i") + 2]
+
+
+def ffmpeg_environment(path: Opened) -> dict[str, str] | None:
+    """The variables of an ffmpeg that is to open a recording; None: those of this process."""
+    if not isinstance(path, Remote):
+        return None
+    others = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return others | {"http_proxy": path.proxy}
+
+
+def check_read(path: Opened) -> None:
+    """Raises: NightscribeError: if ffmpeg was not given all of the recording that it asked for."""
+    if isinstance(path, Remote):
+        path.check()
 
 
 def parse_banner(said: str, index: int = 0) -> MediaInfo | None:
@@ -106,25 +132,25 @@ def parse_banner(said: str, index: int = 0) -> MediaInfo | None:
     return MediaInfo(duration_s, len(re.findall(rf"^\s*Stream #{index}:\d+.*: Audio: (?!none)", banner, re.MULTILINE)))
 
 
-def why_not(path: Path, said: str) -> str:
+def why_not(path: Opened, said: str) -> str:
     """Why a file is no recording, in one sentence: what it holds where that can be seen, else ffmpeg's complaint."""
     if held := content(_head(path)):
         return held
     if "moov atom not found" in said:
         return "It was cut off: the index at the end of the file is missing, as after an interrupted copy or recording."
     complaint = re.sub(r"^\[[^]]*\]\s*", "", said.strip().splitlines()[-1]) if said.strip() else ""
-    complaint = re.sub(r"^(Error opening input.*?: |file:.*: )", "", complaint).rstrip(".")
+    complaint = re.sub(r"^(Error opening input.*?: |file:.*: |http://recording/\S*: )", "", complaint).rstrip(".")
     if complaint in ("", "Invalid argument", "Invalid data found when processing input"):  # which say nothing
         return "It is no recording: ffmpeg finds no audio or video in it that it knows."
     return f"It is no recording that ffmpeg can read ({complaint})."
 
 
-def why_silent(path: Path) -> str:
+def why_silent(path: Opened) -> str:
     """Why a file that ffmpeg reads gives no sound, in one sentence."""
     return content(_head(path)) or "It holds pictures but no sound: there is no audio track in it."
 
 
-def _head(path: Path) -> bytes:
+def _head(path: Opened) -> bytes:
     with path.open("rb") as file:
         return file.read(512)
 
@@ -154,7 +180,7 @@ def content(head: bytes) -> str | None:
     return None
 
 
-def declared_wav_s(path: Path) -> float | None:
+def declared_wav_s(path: Opened) -> float | None:
     """Seconds of sound the header of a WAV file promises; ffmpeg only says how much is there.
 
     None for anything else, and where the header leaves it open, as recorders that stream do.

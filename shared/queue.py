@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from botocore.exceptions import BotoCoreError
 
-from shared import aws
+from shared import aws, tracing
 from shared.errors import LeaseLost, QueueError, RetryableError
 from shared.jobs import Job
 from shared.peek import Peeked, peek
@@ -23,9 +23,11 @@ log = structlog.get_logger()
 RUN = "Run"  # of the director that queued it
 REASON = "Reason"  # why it was set aside
 WORKER = "Worker"  # by whom
+TRACE = "traceparent"  # W3C trace context, where traces are asked for
 BATCH = 10  # what SQS takes in one call
 BATCH_BYTES = 250 * 1024  # of all its messages together; older servers stop at 256 KiB
-ATTRIBUTE_NAMES_BYTES = 64  # the names and types of them count as well
+ATTRIBUTE_NAMES_BYTES = 96  # the names and types of them count as well
+TRACE_BYTES = 55
 LONGEST_POLL_S = 3.0
 READ_TIMEOUT_S = 5.0  # a lease has no time for a server that accepts a call and never answers
 PATIENCE_S = 60.0  # how long a call is tried again before its error is raised
@@ -58,6 +60,8 @@ class Delivery:
     """Why it was set aside, if it was set aside by a worker."""
     worker: str | None = None
     """Who set it aside."""
+    trace: str | None = None
+    """W3C trace context of its job."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class _Entry:
     body: str
     group: str
     deduplication: str
+    trace: str | None
 
 
 class JobQueue:
@@ -201,9 +206,21 @@ class JobQueue:
         """
         self._send(
             self._url,
-            (_Entry(job.to_message(), job.id, job.deduplication_id(f"{run}-{again}")) for job in jobs),
+            (
+                _Entry(job.to_message(), job.id, job.deduplication_id(f"{run}-{again}"), self._trace_of(job, run))
+                for job in jobs
+            ),
             {RUN: run},
         )
+
+    def _trace_of(self, job: Job, run: str) -> str | None:
+        about: tracing.Attributes = {
+            "nightscribe.job": job.id,
+            "nightscribe.run": run,
+            "nightscribe.slices": len(job.slices),
+            "nightscribe.recording": job.slices[0].recording,
+        }
+        return tracing.job_created(self.name, about)
 
     def _send(
         self,
@@ -213,9 +230,8 @@ class JobQueue:
         *,
         patience_s: float | None = None,
     ) -> None:
-        texts = {name: _UNSPEAKABLE.sub("\N{REPLACEMENT CHARACTER}", text) for name, text in attributes.items() if text}
-        said = {name: {"DataType": "String", "StringValue": text} for name, text in texts.items()}
-        for batch in _batches(entries, len("".join(texts.values()).encode())):
+        said = _text_attributes(attributes)
+        for batch in _batches(entries, TRACE_BYTES + sum(len(each["StringValue"].encode()) for each in said.values())):
             answer = self._call(
                 "send_message_batch",
                 patience_s=patience_s,
@@ -226,7 +242,7 @@ class JobQueue:
                         "MessageBody": entry.body,
                         "MessageGroupId": entry.group,
                         "MessageDeduplicationId": entry.deduplication,
-                        "MessageAttributes": said,
+                        "MessageAttributes": said | _text_attributes({TRACE: entry.trace}),
                     }
                     for n, entry in enumerate(batch)
                 ],
@@ -288,7 +304,7 @@ class JobQueue:
             WaitTimeSeconds=round(min(LONGEST_POLL_S, wait_s)),
             VisibilityTimeout=timeout_s,
             AttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
-            MessageAttributeNames=[RUN, REASON, WORKER],
+            MessageAttributeNames=[RUN, REASON, WORKER, TRACE],
         )
         for message in answer.get("Messages", []):
             said = {name: value.get("StringValue") for name, value in message.get("MessageAttributes", {}).items()}
@@ -301,6 +317,7 @@ class JobQueue:
                 run=said.get(RUN),
                 reason=said.get(REASON),
                 worker=said.get(WORKER),
+                trace=said.get(TRACE),
             )
 
     def change_visibility(self, delivery: Delivery, timeout_s: float, *, patience_s: float | None = None) -> None:
@@ -321,7 +338,7 @@ class JobQueue:
 
         Raises: LeaseLost: if it is no longer ours; it is then there twice, and the second finds the work done.
         """
-        again = _Entry(delivery.body, delivery.group, f"{delivery.message_id}-again")
+        again = _Entry(delivery.body, delivery.group, f"{delivery.message_id}-again", delivery.trace)
         self._send(self._url, [again], {RUN: delivery.run}, patience_s=patience_s)
         self.delete(delivery, patience_s=patience_s)
 
@@ -343,7 +360,7 @@ class JobQueue:
 
         Each of the two is tried for half of `patience_s`.
         """
-        letter = _Entry(body, delivery.message_id, delivery.message_id)
+        letter = _Entry(body, delivery.message_id, delivery.message_id, delivery.trace)
         attributes = {RUN: delivery.run, REASON: reason, WORKER: worker}
         self._send(self._dead_url, [letter], attributes, patience_s=patience_s / 2)
         self.delete(delivery, patience_s=patience_s / 2)
@@ -372,6 +389,15 @@ class JobQueue:
     def _renew(self) -> None:
         if self._make_client:
             self._client = self._make_client()
+
+
+def _text_attributes(texts: dict[str, str | None]) -> dict[str, dict[str, str]]:
+    """Message attributes of those that say something."""
+    return {
+        name: {"DataType": "String", "StringValue": _UNSPEAKABLE.sub("\N{REPLACEMENT CHARACTER}", text)}
+        for name, text in texts.items()
+        if text
+    }
 
 
 def _batches(entries: Iterable[_Entry], attribute_bytes: int) -> Iterator[list[_Entry]]:

@@ -7,8 +7,9 @@ from typing import TypeVar
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from shared.abreast import abreast
 from shared.activity import Activity, Run
-from shared.errors import RetryableError, SetupError
+from shared.errors import NightscribeError, SetupError
 from shared.formats import FORMATS, render
 from shared.jobs import Cuts, Format, Frozen, Job, RelativePath, Slice
 from shared.names import FAILURES, JOBS, RUN, failure_key, output_key, parts_folder, transcript_key
@@ -100,6 +101,12 @@ class Records:
             log.warning("record.unreadable", key=key, why=problem["msg"])
             return None
 
+    def _each(self, model: type[_Record], keys: Iterable[str]) -> Iterator[_Record]:
+        """The records under these keys that this version can read."""
+        for _, load in abreast(lambda key: self._load(model, key), keys, self.store.at_once):
+            if record := load():
+                yield record
+
     def _save(self, key: str, record: Frozen, *, durable: bool = True) -> None:
         self.store.put(key, record.model_dump_json().encode(), durable=durable)
 
@@ -140,8 +147,12 @@ class Records:
 
     def write_texts(self, transcript: Transcript, formats: Iterable[Format]) -> None:
         """Write text files of a transcript."""
-        for fmt in formats:
+
+        def write(fmt: Format) -> None:
             self.store.put(output_key(transcript.stem, fmt), render(transcript, fmt))
+
+        for _, written in abreast(write, formats, self.store.at_once):
+            written()
 
     def orphan(self, key: str) -> Transcript | None:
         """The transcript under a key whose recording is no longer in the source."""
@@ -236,8 +247,9 @@ class Records:
     def drop_parts(self, recording: str) -> None:
         """Remove the parts of a finished recording, and any left from earlier options."""
         folder = parts_folder(recording)
-        for name in self.store.names(folder):
-            self.store.delete(folder + name)
+        names = self.store.names(folder)
+        for _, deleted in abreast(lambda name: self.store.delete(folder + name), names, self.store.at_once):
+            deleted()
 
     @staticmethod
     def _part_key(job: Job, of: Slice, kind: str = PART) -> str:
@@ -255,9 +267,7 @@ class Records:
 
     def failures(self) -> Iterator[Failure]:
         """Why recordings have no transcript, one after the other; what this version cannot read is left out."""
-        for key in self.store.walk(FAILURES):
-            if failure := self._load(Failure, key):
-                yield failure
+        yield from self._each(Failure, self.store.walk(FAILURES))
 
     def forgive(self, recording: str) -> None:
         """Remove a failure record."""
@@ -265,6 +275,8 @@ class Records:
 
     def count(self, folder: str) -> int:
         """How many records there are in a folder of them and below, by their names alone: there may be a million."""
+        if self.store.at_once > 1:  # what lies far below is told as quickly there as what does not
+            return sum(key.endswith(".json") for key in self.store.walk(folder))
         n, folders = 0, [folder]
         while folders:
             at = folders.pop()
@@ -279,21 +291,20 @@ class Records:
         """Say what a worker is doing; nothing depends on it, so it may fail."""
         try:
             self._save(f"{JOBS}{activity.worker}.json", activity, durable=False)
-        except RetryableError as error:
+        except NightscribeError as error:
             log.debug("activity.unwritten", why=str(error))
 
     def activities(self) -> Iterator[Activity]:
         """What every worker says it is doing, as far as the store answers."""
-        with contextlib.suppress(RetryableError):
-            for name in sorted(self.store.names(JOBS)):
-                if name.endswith(".json") and (activity := self._load(Activity, JOBS + name)):
-                    yield activity
+        with contextlib.suppress(NightscribeError):
+            names = (name for name in sorted(self.store.names(JOBS)) if name.endswith(".json"))
+            yield from self._each(Activity, (JOBS + name for name in names))
 
     def put_run(self, run: Run) -> None:
         """Say how far a run is; it may fail as well."""
         try:
             self._save(RUN, run, durable=False)
-        except RetryableError as error:
+        except NightscribeError as error:
             log.debug("run.unwritten", why=str(error))
 
     def last_run(self) -> Run | None:
@@ -309,7 +320,7 @@ class Records:
 
     def leave(self, worker: str) -> None:
         """Remove what a worker said it was doing; it may fail as well."""
-        with contextlib.suppress(RetryableError):
+        with contextlib.suppress(NightscribeError):
             self.store.delete(f"{JOBS}{worker}.json")
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.cores import usable_cores
 from shared.errors import SetupError
 from shared.formats import FORMATS, check_formats
 from shared.jobs import Format
@@ -24,9 +25,13 @@ WORDS = ("model", "engine", "language", "language_per_window", "task")
 TEXTS = ("formats", "line_chars", "lines", "word_timestamps")
 
 
+def cache_folder() -> Path:
+    """What this machine keeps for this user and could do without."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nightscribe"
+
+
 def _default_models_dir() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "nightscribe" / "models"
+    return cache_folder() / "models"
 
 
 class Settings(BaseSettings):
@@ -57,14 +62,16 @@ class Settings(BaseSettings):
 
     # Where and how it runs
     workers: int = Field(
-        default_factory=lambda: (
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        ),
+        default_factory=usable_cores,
         ge=1,
         description="Worker processes of this machine.",
         json_schema_extra={"shown": "one for each core"},
     )
-    threads: int = Field(default=1, ge=1, description="Threads of each worker; one is fastest for the whole batch.")
+    threads: Annotated[int, AfterValidator(lambda threads: threads or usable_cores())] = Field(
+        default=1,
+        ge=0,
+        description="Threads of each worker, 0 for as many as it has cores; one is fastest for the whole batch.",
+    )
     batch_size: int = Field(
         default=0, ge=0, description="Windows decoded at once by a worker; 0 for as many as memory allows."
     )
@@ -76,9 +83,24 @@ class Settings(BaseSettings):
     settle_s: float = Field(
         default=3.0, ge=0, description="A recording changed in the last so many seconds is still being written."
     )
+    poll_s: float = Field(
+        default=0,
+        ge=0,
+        description="Seconds between two looks of --watch, more where a look takes long; 0 for 5, of buckets 60.",
+    )
 
     follow_links: bool = Field(
         default=False, description="Follow links in SOURCE that lead out of it; director and worker alike."
+    )
+
+    # Buckets
+    s3_sse: Literal["default", "AES256", "aws:kms"] = Field(
+        default="default", description="Encryption of transcripts in a bucket: AES256, aws:kms or the bucket's default."
+    )
+    s3_kms_key: str = Field(default="alias/aws/s3", description="Key for aws:kms.")
+    s3_requester_pays: bool = Field(default=False, description="Pay for reading a SOURCE whose owner does not.")
+    cache_gb: float = Field(
+        default=2, ge=0, description="Most gigabytes of recordings from a bucket that lie on this machine's disk."
     )
 
     # The queue
@@ -99,6 +121,17 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe event logged."
     )
+    metrics_port: int = Field(
+        default=0, ge=0, le=65_535, description="Port on which Prometheus finds metrics, on every address; 0 for none."
+    )
+
+    @property
+    def s3_encryption(self) -> dict[str, str]:
+        """What is said of it with each object that is put into a bucket."""
+        if self.s3_sse == "default":
+            return {}
+        key = {"SSEKMSKeyId": self.s3_kms_key} if self.s3_sse == "aws:kms" else {}
+        return {"ServerSideEncryption": self.s3_sse} | key
 
     @field_validator("formats", mode="before")
     @classmethod

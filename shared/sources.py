@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from shared.errors import PermanentError, RetryableError
+from shared.media import Opened
 
 FINGERPRINT_BYTES = 64 * 1024
+CHANGED = "It was changed while it was transcribed; the next run takes it as it is then."
 LEADS_OUT = "is a link that leads out of the source; put a copy there, or allow it with --follow-links."
 
 
@@ -46,6 +48,9 @@ class Folder:
 class RecordingSource(Protocol):
     """A pile of files; which of them are recordings is for the director to say."""
 
+    at_once: int
+    """How many calls at a time are worth it: one where reading takes less than another thread would."""
+
     def folders(self) -> Iterator[Folder]:
         """Every folder with every file that is not hidden, by name; a folder comes before those below it."""
         ...
@@ -61,13 +66,15 @@ class RecordingSource(Protocol):
         """
         ...
 
-    def local(self, path: str) -> AbstractContextManager[Path]:
-        """The recording as a file ffmpeg can open, for as long as the context lasts."""
+    def local(self, path: str) -> AbstractContextManager[Opened]:
+        """The recording as something that ffmpeg can open, for as long as the context lasts."""
         ...
 
 
 class FolderSource:
     """A folder and the folders below it. Symbolic links within it are followed; a loop is walked once."""
+
+    at_once = 1
 
     def __init__(self, root: Path, *, leave_out: Path | None = None, follow_links: bool = False) -> None:
         """`follow_links`: those that lead out of it as well. Then a message can name whatever they lead to."""

@@ -20,6 +20,11 @@ STALE_AFTER_S = 3600
 class TranscriptStore(Protocol):
     """A destination. Every method raises RetryableError with a sentence when the place does not answer."""
 
+    @property
+    def at_once(self) -> int:
+        """How many calls at a time are worth it: one where reading takes less than another thread would."""
+        ...
+
     def get(self, key: str) -> bytes | None:
         """The whole file, or None if there is none."""
         ...
@@ -51,6 +56,8 @@ class TranscriptStore(Protocol):
 
 class FolderStore:
     """A folder; every file is written beside its place under a temporary name, flushed, and renamed."""
+
+    at_once = 1
 
     def __init__(self, root: Path) -> None:
         self.root = root

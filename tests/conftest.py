@@ -11,6 +11,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 from support import recordings, servers
+from support.buckets import TestBucket
 from support.cache import CACHE
 from support.command import clean
 from support.servers import SqsServer
@@ -74,6 +75,18 @@ def sqs_environment(clean_environment: None, sqs_server: SqsServer, monkeypatch:
     for name, value in sqs_server.environment.items():
         monkeypatch.setenv(name, value)
     return sqs_server.environment
+
+
+@pytest.fixture
+def bucket(clean_environment: None, ministack: SqsServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestBucket]:
+    """An empty bucket on a real server, to which boto3 is led."""
+    if not ministack.running:
+        ministack.start()
+    for name, value in ministack.bucket_environment.items():
+        monkeypatch.setenv(name, value)
+    client = ministack.buckets()
+    yield TestBucket.created(client)
+    client.close()
 
 
 @pytest.fixture(scope="session")

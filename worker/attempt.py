@@ -1,6 +1,7 @@
 """One try of one job: what is done of it, and what becomes of its message."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -8,8 +9,10 @@ from functools import partial
 
 import structlog
 
+from shared import metrics, tracing
 from shared.errors import Interrupted, JobError, LeaseLost, NightscribeError, PermanentError, RetryableError, SetupError
 from shared.jobs import Job, Options, Slice
+from shared.pulse import beat
 from shared.queue import Delivery, JobQueue
 from shared.records import NewerRecord, Records
 from shared.settings import Settings
@@ -54,6 +57,7 @@ class Attempt:
             return self._do()
         except LeaseLost as error:
             log.warning("job.abandoned", why=str(error))
+            _end("abandoned", str(error))
         except Interrupted:
             self._give_back()
             log.info("job.returned")
@@ -90,10 +94,12 @@ class Attempt:
                     in_a_row = 0
                     n_done += 1
                 except PermanentError as error:
+                    metrics.count_slice("failed", _audio_s(end))
                     reason = str(error)
                     self._fail(job, of, reason)
                     failed.append(unfinished.pop((of.recording, of.index)))
                 except RetryableError as error:
+                    metrics.count_slice("retried", _audio_s(end))
                     log.warning("slice.retried_later", recording=of.recording, why=str(error))
                     trouble = trouble or error
                     in_a_row += 1
@@ -112,6 +118,7 @@ class Attempt:
             self._set_aside(_only(job, failed), reason)
         else:
             self._be_done(lambda patience_s: self.queue.delete(self.delivery, patience_s=patience_s))
+            _end("completed")
         return False
 
     def _results(self, job: Job, slices: list[Slice]) -> Iterator[tuple[End, Part | None]]:
@@ -127,17 +134,27 @@ class Attempt:
             options=job.options,
             all_words=job.layout.words,
             careful=n_tries > 1,
-            check=self.lease.check,
+            check=self._check,
             progress=self.reporter.progress,
         )
         with closing(ahead(Listener(self.source).listen(slices))) as sound:
-            yield from transcriber.transcribe(sound, request)
+            began_ns = time.time_ns()
+            for end, part in transcriber.transcribe(sound, request):
+                tracing.step_ended("transcribe", began_ns, _about(end, part), str(end.error) if end.error else None)
+                yield end, part
+                began_ns = time.time_ns()
+
+    def _check(self) -> None:
+        """Between two steps of the engine: one that never comes back is no sign of life."""
+        beat()
+        self.lease.check()
 
     def _leave_out(self, job: Job, unfinished: dict[tuple[str, int], Slice]) -> None:
         """Take out what is done, and what another worker has in hand: that comes back with the other's message."""
         # One by one: whatever stops it, no recording that is finished is told to have failed.
         for key, of in list(unfinished.items()):
             if self._is_done(job, of) or self._is_elsewhere(job, of):
+                metrics.count_slice("skipped")
                 del unfinished[key]
 
     def _is_elsewhere(self, job: Job, of: Slice) -> bool:
@@ -193,8 +210,10 @@ class Attempt:
         if end.error:
             raise end.error
         assert part  # noqa: S101  there is one where there is no error
-        self._while_held(lambda: self.records.put_part(job, end.of, part))
-        self._put_together(job, end.of, end.mtime_ns)
+        with tracing.step("store", {"nightscribe.recording": end.of.recording}):
+            self._while_held(lambda: self.records.put_part(job, end.of, part))
+            self._put_together(job, end.of, end.mtime_ns)
+        metrics.count_slice("completed", part.decoded_s, part.processing_s)
 
     def _put_together(self, job: Job, of: Slice, mtime_ns: int | None) -> None:
         """Finish the recording if all its parts are there."""
@@ -206,6 +225,7 @@ class Attempt:
         self._while_held(lambda: self.records.forgive(of.recording))
         self._while_held(lambda: self.records.finish(transcript, job.formats))
         self.records.drop_parts(of.recording)
+        metrics.RECORDINGS.labels("completed").inc()
         log.info(
             "recording.completed",
             recording=of.recording,
@@ -223,7 +243,7 @@ class Attempt:
                 raise LeaseLost("The lease ran out before the job was done with.")
             store()
 
-    def _give_back(self, delay_s: float | None = None) -> None:
+    def _give_back(self, delay_s: float | None = None, why: str | None = None) -> None:
         """Let another worker have the job after `delay_s`; without, at once, and this try was not its last one."""
         self.lease.end()
         if not self.lease.held:
@@ -237,6 +257,7 @@ class Attempt:
             log.warning("job.not_returned", why=str(error))  # it comes back by itself when its lease runs out
         finally:
             self.lease.give_up()
+            _end("returned" if delay_s is None else "retried", why)
 
     def _retry_later(self, job: Job, unfinished: list[Slice], error: Exception) -> None:
         reason = str(error) if isinstance(error, NightscribeError) else f"Unexpected {type(error).__name__}: {error}"
@@ -251,7 +272,7 @@ class Attempt:
             self._set_aside(_only(job, unfinished), reason)
             return
         delay_s = retry_delay_s(self.settings.retry_delay_s, n_tries)
-        self._give_back(delay_s)
+        self._give_back(delay_s, reason)
         log.warning("job.retried_later", recordings=len(unfinished), why=reason, delay_s=delay_s)
 
     def _set_aside(self, body: str, reason: str) -> None:
@@ -260,6 +281,7 @@ class Attempt:
                 self.delivery, body, reason, worker=self.worker, patience_s=patience_s
             )
         )
+        _end("set_aside", reason)
 
     def _be_done(self, remove: Callable[[float], None]) -> None:
         """Remove the message, for which there is as long as the lease lasts: nobody asks for more of it meanwhile."""
@@ -285,12 +307,38 @@ class Attempt:
         )
         self._while_held(lambda: self.records.fail(failure))
         self.records.release(job, part_of)
+        metrics.RECORDINGS.labels("failed").inc()
         log.error("recording.failed", recording=part_of.recording, why=reason)
 
 
 def retry_delay_s(first_s: float, receive_count: int) -> float:
     """Wait before the next try after `receive_count` of them: four times longer each time."""
     return min(MAX_RETRY_DELAY_S, first_s * 4.0 ** (receive_count - 1))
+
+
+def _end(outcome: metrics.Outcome, why: str | None = None) -> None:
+    """What became of a job is counted, and told in its trace."""
+    metrics.JOBS.labels(outcome).inc()
+    tracing.job_ended(outcome, why)
+
+
+def _audio_s(end: End) -> float:
+    """How long a slice is, as far as that is known of one that came to nothing."""
+    return end.decoded_s or ((end.of.end_s - end.of.start_s) if end.of.end_s is not None else 0.0)
+
+
+def _about(end: End, part: Part | None) -> tracing.Attributes:
+    """What a trace tells of a slice."""
+    about: tracing.Attributes = {"nightscribe.recording": end.of.recording, "nightscribe.slice": end.of.index}
+    if part is None:
+        return about
+    return {
+        **about,
+        "nightscribe.audio_s": part.decoded_s,
+        "nightscribe.processing_s": part.processing_s,
+        "nightscribe.engine": part.engine,
+        "nightscribe.language": part.language or "",
+    }
 
 
 def _only(job: Job, slices: list[Slice]) -> str:

@@ -17,6 +17,11 @@ class HeldStore:
         self._store = store
         self._lease = lease
 
+    @property
+    def at_once(self) -> int:
+        """See `TranscriptStore.at_once`."""
+        return self._store.at_once
+
     def get(self, key: str) -> bytes | None:
         """See `TranscriptStore.get`."""
         return self._store.get(key)

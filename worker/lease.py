@@ -8,6 +8,7 @@ from typing import Self
 
 import structlog
 
+from shared import metrics
 from shared.errors import Interrupted, LeaseLost, NightscribeError
 from shared.queue import Delivery, JobQueue
 
@@ -104,6 +105,7 @@ class Lease:
                 self._lose(str(error))
                 return
             except NightscribeError as error:
+                metrics.LEASE_EXTENSIONS.labels("failed").inc()
                 log.warning(
                     "lease.extension_failed", why=str(error), remaining_s=round(self._deadline - self._clock(), 1)
                 )
@@ -113,8 +115,10 @@ class Lease:
                     self._lose("the answer came too late")
                     return
                 self._deadline = asked_at + self._timeout_s
+                metrics.LEASE_EXTENSIONS.labels("extended").inc()
                 log.debug("lease.extended", for_s=self._timeout_s)
 
     def _lose(self, why: str) -> None:
         self._lost.set()
+        metrics.LEASES_LOST.inc()
         log.warning("lease.lost", why=why)

@@ -12,7 +12,7 @@ from shared.audio import RATE, Decoder, Waveform
 from shared.clips import CLIP_BYTES, TOGETHER, Sound, decode_together
 from shared.errors import NightscribeError, PermanentError
 from shared.jobs import Slice
-from shared.sources import Recording, RecordingSource
+from shared.sources import CHANGED, Recording, RecordingSource
 from worker import windows
 from worker.speech import SpeechDetector
 
@@ -112,7 +112,7 @@ class Listener:
         try:
             after = self._source.stat(of.recording)
             if after != before and self._source.fingerprint(after) != of.fingerprint:  # merely touched is no harm
-                raise PermanentError("It was changed while it was transcribed; the next run takes it as it is then.")
+                raise PermanentError(CHANGED)
         except NightscribeError as error:
             return End(of, error=error)
         return End(of, before.mtime_ns, sound.container_s, sound.decoded_s, sound.channels_cancel)

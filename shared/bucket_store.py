@@ -1,0 +1,75 @@
+"""A bucket as the place of transcripts and records."""
+
+from collections.abc import Iterator, Mapping
+
+from shared.bucket import AT_ONCE, Objects, Replaced
+
+# A browser that is given the page or a text of a bucket shows it instead of saving it.
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "json": "application/json",
+    "srt": "text/plain; charset=utf-8",
+    "tsv": "text/tab-separated-values; charset=utf-8",
+    "txt": "text/plain; charset=utf-8",
+    "vtt": "text/vtt; charset=utf-8",
+}
+
+
+class BucketStore:
+    """Keys are those of a folder. A put is whole or nothing by itself; of several the last wins, as with a rename."""
+
+    at_once = AT_ONCE
+
+    def __init__(self, objects: Objects, encryption: Mapping[str, str] | None = None) -> None:
+        """`encryption`: what is said of it with each put."""
+        self._objects = objects
+        self._encryption = encryption or {}
+
+    def get(self, key: str) -> bytes | None:
+        """See `TranscriptStore.get`."""
+        found = self._objects.read(key)
+        return found.content if found else None
+
+    def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
+        """See `TranscriptStore.ends`; one call for what is short, or of which no end is wanted."""
+        while True:
+            first = self._objects.read(key, 0, max(1, n_first))
+            if first is None:
+                return None
+            head, n_before = first.content[:n_first], max(0, first.size - n_last)
+            if first.size <= len(first.content):
+                return head, first.content[n_before:]
+            if not n_last:
+                return head, b""
+            try:
+                last = self._objects.read(key, n_before, n_last, etag=first.etag)
+            except Replaced:
+                continue
+            return (head, last.content) if last else None
+
+    def put(self, key: str, content: bytes, *, durable: bool = True) -> None:  # noqa: ARG002  it always is
+        """See `TranscriptStore.put`."""
+        kind = TYPES.get(key.rpartition(".")[2], "application/octet-stream")
+        self._objects.put(key, content, ContentType=kind, **self._encryption)
+
+    def delete(self, key: str) -> None:
+        """See `TranscriptStore.delete`."""
+        self._objects.delete(key)
+
+    def names(self, folder: str) -> list[str]:
+        """See `TranscriptStore.names`."""
+        return self.listing(folder)[0]
+
+    def listing(self, folder: str) -> tuple[list[str], list[str]]:
+        """See `TranscriptStore.listing`."""
+        names: list[str] = []
+        folders: list[str] = []
+        for objects, below in self._objects.pages(folder, deep=False):
+            names.extend(each.key[len(folder) :] for each in objects if each.key != folder)
+            folders.extend(path[len(folder) : -1] for path in below)
+        return names, folders
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """See `TranscriptStore.walk`."""
+        for objects, _ in self._objects.pages(folder, deep=True):
+            yield from (each.key for each in objects if not each.key.endswith("/"))

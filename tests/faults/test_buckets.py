@@ -1,0 +1,429 @@
+"""A bucket in a bad night: answers that are errors, lists that end in the middle, objects replaced while being read."""
+
+import random
+import socket
+import threading
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from support.buckets import Faulty, TestBucket, in_pages, refused
+from support.workplace import Dictated, Workplace
+
+from director.scan import Scanner
+from nightscribe import preflight
+from shared import aws
+from shared.audio import Decoder
+from shared.blocks import BLOCK_BYTES, Blocks
+from shared.bucket import Bucket, Objects
+from shared.bucket_source import BucketSource
+from shared.bucket_store import BucketStore
+from shared.errors import BucketError, PermanentError, RetryableError, SetupError
+from shared.media import probe
+from shared.records import Records
+from shared.settings import Settings
+from shared.sources import FINGERPRINT_BYTES
+from shared.store import FolderStore
+from shared.transcript import Failure, utc_now
+
+BUSY = refused("SlowDown", 503)
+BROKEN = refused("InternalError", 500)
+NO_TOKEN = refused("InvalidArgument", 400, "The continuation token provided is incorrect")
+EXPIRED = refused("ExpiredToken")
+DENIED = refused("AccessDenied", 403, "Access Denied")
+AWAY = EndpointConnectionError(endpoint_url="http://bucket")
+FOR_EVER = range(1, 1000)
+
+
+def objects_with(bucket: TestBucket, *clients: Any, patience_s: float = 20) -> Objects:
+    """What is in a bucket, seen through these clients: the next one each time there are to be new credentials."""
+    each = iter(clients)
+    return Objects(bucket.at(), lambda: next(each), patience_s=patience_s)
+
+
+# Writing
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("error", [BROKEN, BUSY, AWAY], ids=["500", "503", "no answer"])
+def test_a_put_that_fails_in_the_middle_is_done_in_the_end(bucket: TestBucket, error: Exception, after: bool) -> None:
+    """Also if the server has stored it before it failed: the same again is no harm."""
+    faulty = Faulty(bucket.client, "put_object", {1: error, 2: error}, after=after)
+    BucketStore(objects_with(bucket, faulty)).put("a.txt", b"words")
+    assert faulty.n_calls == 3
+    assert bucket.get("a.txt") == b"words"
+    assert bucket.keys == ["a.txt"]
+
+
+def test_a_bucket_that_stays_away_is_told_to_be_so(bucket: TestBucket) -> None:
+    """So that the job is tried again later, by whoever."""
+    faulty = Faulty(bucket.client, "put_object", dict.fromkeys(FOR_EVER, BROKEN))
+    store = BucketStore(objects_with(bucket, faulty, patience_s=0.3))
+    with pytest.raises(RetryableError, match="has trouble"):
+        store.put("a.txt", b"words")
+    assert bucket.keys == []
+
+
+# Reading
+
+
+@pytest.mark.parametrize("error", [BROKEN, BUSY, AWAY], ids=["500", "503", "no answer"])
+def test_what_is_asked_for_is_read_in_the_end(bucket: TestBucket, error: Exception) -> None:
+    bucket.put("a.txt", b"words")
+    store = BucketStore(objects_with(bucket, Faulty(bucket.client, "get_object", {1: error, 2: error})))
+    assert store.get("a.txt") == b"words"
+
+
+def test_a_file_that_is_replaced_between_its_two_ends_is_read_again(bucket: TestBucket) -> None:
+    bucket.put("a.json", b"old" + bytes(5000) + b"old")
+    client = After(bucket.client, "get_object", lambda: bucket.put("a.json", b"new" + bytes(6000) + b"new"))
+    assert BucketStore(objects_with(bucket, client)).ends("a.json", 3, 3) == (b"new", b"new")
+
+
+def test_a_recording_that_is_replaced_between_its_two_ends_has_the_fingerprint_of_the_new_one(
+    bucket: TestBucket,
+) -> None:
+    old, new = bytes(3 * FINGERPRINT_BYTES), b"1" * 3 * FINGERPRINT_BYTES
+    bucket.put("new.wav", new)
+    bucket.put("a.wav", old)
+    source = BucketSource(objects_with(bucket, bucket.client), Blocks(0))
+    torn = BucketSource(
+        objects_with(bucket, After(bucket.client, "get_object", lambda: bucket.put("a.wav", new))), Blocks(0)
+    )
+    assert torn.fingerprint(source.stat("a.wav")) == source.fingerprint(source.stat("new.wav"))
+
+
+class After:
+    """The real client; once its first call of an operation is answered, something else happens."""
+
+    def __init__(self, client: Any, operation: str, then: Callable[[], object]) -> None:
+        self._client = client
+        self._operation = operation
+        self._then: Callable[[], object] | None = then
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._client, name)
+        if name != self._operation:
+            return real
+
+        def call(**arguments: Any) -> Any:
+            answer = real(**arguments)
+            if then := self._then:
+                self._then = None
+                then()
+            return answer
+
+        return call
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of twenty blocks: more than what lies in the pipes between a bucket and us."""
+    path = tmp_path_factory.mktemp("long") / "long.wav"
+    with wave.open(str(path), "wb") as made:
+        made.setnchannels(2)
+        made.setsampwidth(2)
+        made.setframerate(44_100)
+        made.writeframes(random.Random(1).randbytes(20 * BLOCK_BYTES))
+    return path
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 2**30])
+def test_a_recording_that_is_replaced_while_it_is_decoded_has_changed(
+    bucket: TestBucket, long: Path, cache_bytes: int
+) -> None:
+    """The rest of the one would be taken for that of the other."""
+    bucket.put("a.wav", long.read_bytes())
+    source = BucketSource(bucket.objects(), Blocks(cache_bytes))
+    with source.local("a.wav") as opened:
+        chunks = iter(Decoder(opened))
+        next(chunks)
+        bucket.put("a.wav", long.read_bytes()[::-1])
+        with pytest.raises(PermanentError, match="changed while it was transcribed"):
+            list(chunks)
+    assert opened.size == long.stat().st_size
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_bucket_that_is_away_in_the_middle_of_a_recording_does_not_look_like_its_end(
+    bucket: TestBucket, long: Path, n: int
+) -> None:
+    """Nor like a damaged one: it is tried again later. From the n-th piece on nothing comes."""
+    bucket.put("a.wav", long.read_bytes())
+    faulty = Faulty(bucket.client, "get_object", dict.fromkeys(range(n, 1000), AWAY))
+    source = BucketSource(objects_with(bucket, faulty, patience_s=0.2), Blocks(0))
+    with source.local("a.wav") as opened, pytest.raises(RetryableError, match="does not answer"):
+        list(Decoder(opened))
+
+
+def test_a_bucket_that_is_away_does_not_look_like_something_that_is_no_recording(
+    bucket: TestBucket, long: Path
+) -> None:
+    bucket.put("a.wav", long.read_bytes())
+    faulty = Faulty(bucket.client, "get_object", dict.fromkeys(FOR_EVER, AWAY))
+    source = BucketSource(objects_with(bucket, faulty, patience_s=0.2), Blocks(0))
+    with source.local("a.wav") as opened, pytest.raises(RetryableError, match="does not answer"):
+        probe(opened)
+
+
+@contextmanager
+def cutting(endpoint: str, after_bytes: int, n_times: int) -> Iterator[str]:
+    """The address of a server in between that hangs up in the middle of so many of the answers."""
+    port = urlsplit(endpoint).port
+    left = [n_times]
+
+    def serve(near: socket.socket) -> None:
+        with near, socket.create_connection(("127.0.0.1", port)) as far:
+            cut = left[0] > 0
+            back = threading.Thread(target=forward, args=(far, near, after_bytes if cut else None), daemon=True)
+            left[0] -= cut
+            back.start()
+            forward(near, far, None)
+            back.join()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def listen() -> None:
+            while True:
+                try:
+                    near, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=serve, args=(near,), daemon=True).start()
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def forward(near: socket.socket, far: socket.socket, at_most: int | None) -> None:
+    """Until one of them ends, or so much is forwarded."""
+    n_done = 0
+    while True:
+        try:
+            read = near.recv(65536)
+            n_done += len(read)
+            if not read or (at_most is not None and n_done > at_most):
+                break
+            far.sendall(read)
+        except OSError:
+            break
+    for end in (near, far):
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            continue
+
+
+@pytest.mark.parametrize("after_bytes", [100, 300_000])
+def test_a_connection_cut_in_the_middle_of_an_answer_costs_another_one(
+    bucket: TestBucket, long: Path, monkeypatch: pytest.MonkeyPatch, after_bytes: int
+) -> None:
+    bucket.put("a.wav", long.read_bytes())
+    with cutting(bucket.client.meta.endpoint_url, after_bytes, n_times=3) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+        assert BucketStore(bucket.objects()).get("a.wav") == long.read_bytes()
+
+
+# Listing
+
+
+@pytest.mark.parametrize(("page", "error"), [(1, NO_TOKEN), (2, NO_TOKEN), (3, NO_TOKEN), (7, NO_TOKEN), (2, BUSY)])
+def test_a_list_that_breaks_off_goes_on_behind_what_it_told(bucket: TestBucket, page: int, error: Exception) -> None:
+    """Nothing is missed and nothing told twice, whichever of its pages it is, folders and objects among each other."""
+    keys = ["a.mp3", "a/1.mp3", "a/2.mp3", "b/1.mp3", "b.mp3", "c.mp3", "c/d/1.mp3", "e.mp3"]
+    for key in keys:
+        bucket.put(key)
+    for n in range(2, 8):
+        faulty = Faulty(in_pages(bucket.objects(), page)._client, "list_objects_v2", {n: error})
+        names, folders = BucketStore(objects_with(bucket, faulty)).listing("")
+        assert (names, folders) == (["a.mp3", "b.mp3", "c.mp3", "e.mp3"], ["a", "b", "c"])
+        faulty = Faulty(in_pages(bucket.objects(), page)._client, "list_objects_v2", {n: error})
+        assert list(BucketStore(objects_with(bucket, faulty)).walk("")) == sorted(keys)
+
+
+# Credentials
+
+
+@pytest.mark.parametrize("operation", ["get_object", "put_object", "list_objects_v2", "head_object"])
+def test_credentials_that_expire_in_the_night_are_read_anew(bucket: TestBucket, operation: str) -> None:
+    """A login in another window has renewed the file that they come from."""
+    bucket.put("a.wav", b"sound")
+    # An answer without a body cannot say why.
+    error = refused("400") if operation == "head_object" else EXPIRED
+    expired = Faulty(bucket.client, operation, dict.fromkeys(FOR_EVER, error))
+    objects = objects_with(bucket, expired, expired, bucket.client)
+    source = BucketSource(objects, Blocks(0))
+    [folder] = source.folders()
+    assert source.stat("a.wav") == folder.recordings[0]
+    assert source.fingerprint(folder.recordings[0])
+    BucketStore(objects).put("a.txt", b"words")
+    assert bucket.get("a.txt") == b"words"
+
+
+def test_credentials_that_have_expired_for_good_end_the_work_with_a_sentence(bucket: TestBucket) -> None:
+    expired = Faulty(bucket.client, "put_object", dict.fromkeys(FOR_EVER, EXPIRED))
+    store = BucketStore(Objects(bucket.at(), lambda: expired, patience_s=0.3))
+    with pytest.raises(BucketError, match=r"have expired.*Log in again"):
+        store.put("a.txt", b"words")
+
+
+def test_a_worker_whose_credentials_have_expired_gives_its_job_back_and_ends(
+    bucket: TestBucket, workplace: Workplace
+) -> None:
+    """Another one, or the same started again with new ones, has the job at once."""
+    workplace.queue.send([workplace.job("a.wav")], "run")
+    expired = Faulty(bucket.client, "put_object", dict.fromkeys(range(2, 1000), EXPIRED))
+    store = BucketStore(Objects(bucket.at(), lambda: expired, patience_s=0.3))
+    with pytest.raises(SetupError, match="have expired"):
+        workplace.worker(Dictated(), store=store).run(until_empty=True)
+    assert not any(key.endswith(".txt") for key in bucket.keys)
+    workplace.worker(Dictated(), store=BucketStore(bucket.objects())).run(until_empty=True)
+    assert {"a.txt", "a.vtt", "a.srt", ".nightscribe/transcripts/a.wav.json"} <= set(bucket.keys)
+    assert workplace.is_empty()
+
+
+def failure(name: str) -> Failure:
+    """Of a recording of five bytes, which may be this one."""
+    told = {"reason": "It is no recording.", "attempts": 1, "worker": "here-1", "failed_at": utc_now()}
+    return Failure(recording=name, fingerprint="5-a", size=5, mtime_ns=None, **told)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(EXPIRED, BucketError), (AWAY, RetryableError), (DENIED, None)],
+    ids=["expired", "away", "denied"],
+)
+def test_a_look_that_can_see_nothing_more_ends_and_calls_no_recording_unreadable(
+    bucket: TestBucket, tmp_path: Path, error: Exception, kind: type[Exception] | None
+) -> None:
+    """Each of a million would wait as long. One that is denied is named."""
+    records = Records(FolderStore(tmp_path))
+    for n in range(3):
+        bucket.put(f"{n}.mp3", b"sound")
+        records.fail(failure(f"{n}.mp3"))
+    faulty = Faulty(bucket.client, "get_object", dict.fromkeys(FOR_EVER, error))
+    source = BucketSource(Objects(bucket.at(), lambda: faulty, patience_s=0.2), Blocks(0))
+    scanner = Scanner(source, records, ("txt",), settle_s=0)
+    if kind:
+        with pytest.raises(kind):
+            scanner.scan()
+    else:
+        assert [each.path for each in scanner.scan().unreadable] == ["0.mp3", "1.mp3", "2.mp3"]
+
+
+# Before any work is wasted
+
+
+@pytest.fixture
+def answering(bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Exception], None]:
+    """Lets every client be answered by an error to one operation."""
+
+    def let(operation: str, error: Exception) -> None:
+        faulty = Faulty(bucket.client, operation, dict.fromkeys(FOR_EVER, error))
+        monkeypatch.setattr(aws, "client", lambda *_, **__: faulty)
+        monkeypatch.setattr("nightscribe.bucket_check.PATIENCE_S", 0.3)
+
+    return let
+
+
+@pytest.mark.parametrize(
+    ("operation", "error", "said"),
+    [
+        ("list_objects_v2", DENIED, "need s3:ListBucket on arn:aws:s3:::bucket-[0-9a-f]+[.]"),
+        ("get_object", DENIED, "need s3:GetObject on arn:aws:s3:::bucket-[0-9a-f]+/in/"),
+        ("list_objects_v2", refused("PermanentRedirect", 301), "in another region .* Set AWS_DEFAULT_REGION"),
+        ("list_objects_v2", refused("AuthorizationHeaderMalformed"), "in another region .* Set AWS_DEFAULT_REGION"),
+        ("list_objects_v2", refused("InvalidAccessKeyId", 403), "Check the AWS credentials"),
+        ("list_objects_v2", refused("RequestTimeTooSkewed", 403), "Set the clock"),
+        ("list_objects_v2", EXPIRED, "have expired"),
+        ("list_objects_v2", AWAY, "does not answer"),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_told_before_any_work(
+    bucket: TestBucket, answering: Callable[[str, Exception], None], operation: str, error: Exception, said: str
+) -> None:
+    bucket.put("in/a.mp3", b"sound")
+    answering(operation, error)
+    with pytest.raises((SetupError, RetryableError), match=said):
+        preflight.check_source(bucket.at("in/"), Settings())
+
+
+@pytest.mark.parametrize(
+    ("operation", "action"),
+    [
+        ("list_objects_v2", "s3:ListBucket"),
+        ("put_object", "s3:PutObject"),
+        ("get_object", "s3:GetObject"),
+        ("delete_object", "s3:DeleteObject"),
+    ],
+)
+def test_what_a_destination_denies_is_told_before_any_work(
+    bucket: TestBucket, answering: Callable[[str, Exception], None], operation: str, action: str
+) -> None:
+    answering(operation, DENIED)
+    with pytest.raises(BucketError, match=f"need {action} on arn:aws:s3:::{bucket.name}"):
+        preflight.check_dest(bucket.at("out/"), Settings(), create=True)
+
+
+def test_one_recording_that_is_denied_is_no_reason_not_to_begin(
+    bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be another account's."""
+    for name in ("1.mp3", "2.mp3"):
+        bucket.put(name, b"sound")
+    monkeypatch.setattr(aws, "client", lambda *_, **__: Faulty(bucket.client, "get_object", {1: DENIED}))
+    preflight.check_source(bucket.at(), Settings())
+
+
+def test_a_bucket_that_does_not_exist_is_told_to_be_so(bucket: TestBucket) -> None:
+    nowhere = Bucket("nobodys-bucket")
+    for check in (
+        lambda: preflight.check_source(nowhere, Settings()),
+        lambda: preflight.check_dest(nowhere, Settings(), create=True),
+        lambda: preflight.check_dest(nowhere, Settings(), create=False),
+        lambda: preflight.check_records(nowhere),
+    ):
+        with pytest.raises(BucketError, match="There is no bucket 'nobodys-bucket' on http://127"):
+            check()
+
+
+def test_a_bucket_that_can_be_used_is_left_as_it_was(bucket: TestBucket) -> None:
+    bucket.put("a.mp3", b"sound")
+    preflight.check_source(bucket.at(), Settings())
+    preflight.check_dest(bucket.at(), Settings(), create=True)
+    assert bucket.keys == ["a.mp3"]
+    with pytest.raises(SetupError, match="holds no records of nightscribe"):
+        preflight.check_records(bucket.at())
+
+
+def test_no_credentials_are_told_to_be_missing(bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(BucketError, match="Set AWS_ACCESS_KEY_ID"):
+        preflight.check_source(bucket.at(), Settings())
+
+
+# What is denied or archived while the work goes on
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(DENIED, RetryableError), (refused("InvalidObjectState", 403), PermanentError)]
+)
+def test_one_recording_that_cannot_be_read_ends_no_worker(
+    bucket: TestBucket, error: Exception, kind: type[Exception]
+) -> None:
+    """It fails alone; and whether more are denied, a person may change in time."""
+    bucket.put("a.wav", bytes(BLOCK_BYTES))
+    faulty = Faulty(bucket.client, "get_object", dict.fromkeys(FOR_EVER, error))
+    source = BucketSource(objects_with(bucket, faulty), Blocks(0))
+    with pytest.raises(kind):
+        source.fingerprint(source.stat("a.wav"))
+    assert faulty.n_calls == 1

@@ -1,0 +1,102 @@
+"""The sign of life of a real worker process: there while it works or waits, gone when it is frozen or stuck."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from support.command import COMMAND
+from support.waiting import wait_until
+from support.workplace import Workplace
+
+from shared.pulse import VARIABLE, why_dead
+from shared.settings import to_environment
+
+SOON_S = 3.0  # after which one is thought dead here; a process that goes on says so every second or two
+START_TIMEOUT_S = 120.0
+
+# `nightscribe worker` whose engine needs no weights, and does not come back if it is told so.
+WORKER = """
+import os, threading
+from support.workplace import Dictated
+from nightscribe import cli
+from worker.transcriber import Transcriber
+
+def before():
+    print("the engine is asked", flush=True)
+    if "STUCK" in os.environ:
+        threading.Event().wait()
+
+class Models:
+    def __init__(self, *_, **__): pass
+    def transcriber(self, _): return Transcriber(Dictated(before))
+
+cli.Models = Models
+cli.main()
+"""
+
+
+@pytest.fixture
+def pulse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "pulse"))
+    return tmp_path / "pulse"
+
+
+@pytest.fixture
+def start(workplace: Workplace, pulse: Path, tmp_path: Path) -> Iterator[Callable[..., psutil.Process]]:
+    """Starts a worker of the workplace, whose sign of life is this test's; it does not outlive the test."""
+    settings = workplace.settings.model_copy(update={"queue_name": workplace.queue.name})
+    started: list[psutil.Popen] = []
+
+    def start(**more: str) -> psutil.Process:
+        with (tmp_path / "said").open("wb") as said:
+            started.append(
+                psutil.Popen(
+                    [sys.executable, "-P", "-c", WORKER, "worker", str(workplace.source), str(workplace.dest)],
+                    env=os.environ | to_environment(settings) | {"PYTHONPATH": os.pathsep.join(sys.path)} | more,
+                    stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                )
+            )  # fmt: skip
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def health(*options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*COMMAND, "health", *options], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_worker_that_waits_for_work_is_well_until_it_is_frozen(start: Callable[..., psutil.Process]) -> None:
+    """A frozen process still exists: whoever only asks for that learns nothing."""
+    worker = start()
+    wait_until(lambda: why_dead() is None, START_TIMEOUT_S, "a sign of life")
+    assert health().returncode == 0
+    worker.suspend()
+    wait_until(lambda: why_dead(SOON_S), what="its silence to be noticed")
+    asked = health("--within", f"{SOON_S:g}")
+    assert asked.returncode == 1
+    assert "No sign of life for" in asked.stdout
+    assert worker.is_running()
+    worker.resume()
+    wait_until(lambda: why_dead(SOON_S) is None, what="another sign of life")
+
+
+def test_a_worker_whose_engine_never_comes_back_is_taken_for_dead(
+    workplace: Workplace, start: Callable[..., psutil.Process], tmp_path: Path
+) -> None:
+    """Its heartbeat goes on, so nobody else gets its job until whoever looks after it ends it."""
+    workplace.queue.send([workplace.job("a.wav")], "run")
+    worker = start(STUCK="1")
+    wait_until(lambda: "the engine is asked" in (tmp_path / "said").read_text(), START_TIMEOUT_S, "the engine")
+    wait_until(lambda: why_dead(SOON_S), what="its silence to be noticed")
+    assert worker.is_running()
+    assert workplace.queue.counts().in_flight == 1
+    worker.send_signal(signal.SIGKILL)
+    wait_until(lambda: workplace.queue.receive(wait_s=1), what="its job to come back")

@@ -1,0 +1,617 @@
+"""A director that stays: what arrives is queued once it has stopped growing, and nothing is queued twice or lost."""
+
+import errno
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from support import recordings
+from support.buckets import TestBucket
+from support.servers import SqsServer
+from support.waiting import wait_until
+from support.workplace import FORMATS, Dictated, Workplace, received, working
+
+from director.alarm import Alarm
+from director.arrivals import Arrivals
+from director.backlog import Settled
+from director.estimate import Rates
+from director.scan import Scanner
+from nightscribe.vigil import check_of
+from shared.jobs import Job
+from shared.media import MediaInfo, probe
+from shared.places import open_source
+from shared.sources import Folder, FolderSource, RecordingSource
+from shared.transcript import Failure, utc_now
+
+SETTLE_S = 3.0
+POLL_S = 5.0
+OLD = (1_000_000_000, 1_000_000_000)
+WAV = Rates({".wav": 1 / 32_000})
+
+
+@dataclass
+class Time:
+    """Goes on only when somebody sleeps, so that no test is too slow for it."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Silent(Alarm):
+    """As for a network share or a bucket: never rings. Sleeps without waiting."""
+
+    def __init__(self, time: Time) -> None:
+        super().__init__(None)
+        self._time = time
+
+    def sleep(self, seconds: float) -> None:
+        """No longer than to the next thing that there is to do."""
+        self._time.now += seconds
+
+
+class Slow(FolderSource):
+    """A source in which a look takes its time."""
+
+    takes_s = 0.0
+    n_looks = 0
+
+    def folders(self) -> Iterator[Folder]:
+        """As the source's, and the test's time goes on."""
+        self.n_looks += 1
+        yield from super().folders()
+        self.time.now += self.takes_s
+
+    time: Time
+
+
+@dataclass
+class Vigil:
+    """A watching director, led step by step."""
+
+    workplace: Workplace
+    alarm: Alarm | None = None
+    """One that rings, with which time goes on by itself."""
+    source: RecordingSource | None = None
+    poll_s: float = POLL_S
+    settle_s: float = SETTLE_S
+    rates: Rates = WAV
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.time = Time()
+        self.director = self.workplace.director(**self.options)
+        self.director.source = self.source or self.director.source
+        retry_failed = self.options.get("retry_failed", False)
+        scanner = Scanner(self.director.source, self.workplace.records, FORMATS, settle_s=0, retry_failed=retry_failed)
+        self.arrivals = Arrivals(
+            self.director,
+            scanner,
+            rates=lambda _: self.rates,
+            check_store=check_of(self.workplace.records),
+            alarm=self.alarm or Silent(self.time),
+            poll_s=self.poll_s,
+            settle_s=self.settle_s,
+            clock=time.monotonic if self.alarm else self.time,
+        )
+        self._steps = self.arrivals.watch()
+        self.settled: dict[str, object] = {}
+
+    def step(self) -> None:
+        """Whatever there is to do now, and a sleep until there is something else."""
+        while (event := next(self._steps)) is not None:
+            assert isinstance(event, Settled)
+            self.settled[event.missing.recording.path] = event.result
+
+    def go_on(self, seconds: float) -> None:
+        """For so long, as this time counts."""
+        until = self.time.now + seconds
+        while self.time.now < until:
+            self.step()
+
+    def until(self, predicate: Callable[[], Any], what: str) -> None:
+        """Until something has happened that others do in their own time."""
+        wait_until(lambda: self.step() or predicate(), what=what)
+
+
+@pytest.fixture
+def vigil(workplace: Workplace) -> Vigil:
+    """One that polls."""
+    return Vigil(workplace)
+
+
+@pytest.fixture
+def silence(tmp_path: Path) -> Path:
+    """A recording that is done in no time, outside of the source."""
+    return recordings.silence(tmp_path / "silence.wav", 0.2)
+
+
+def queued(workplace: Workplace) -> list[list[str]]:
+    """What the jobs hold that wait on the queue; it takes them."""
+    jobs = []
+    while delivery := workplace.queue.receive(wait_s=0):
+        jobs.append([part.recording for part in Job.from_message(delivery.body).slices])
+        workplace.queue.delete(delivery)
+    return sorted(jobs)
+
+
+def n_queued(workplace: Workplace) -> int:
+    counts = workplace.queue.counts()
+    return counts.queued + counts.in_flight
+
+
+def fail(workplace: Workplace, name: str) -> None:
+    """As a worker does that has given up."""
+    of = workplace.slice_of(name)
+    workplace.records.fail(
+        Failure(
+            recording=name,
+            fingerprint=of.fingerprint,
+            size=of.size,
+            mtime_ns=None,
+            reason="It is broken.",
+            attempts=1,
+            worker="here",
+            failed_at=utc_now(),
+        )
+    )
+
+
+def test_what_is_there_and_what_arrives_is_queued_once_each(vigil: Vigil, silence: Path) -> None:
+    """Though it is missing at every look until a worker has done it."""
+    source = vigil.workplace.source
+    shutil.copy(silence, source / "a.wav")
+    vigil.go_on(30)
+    assert n_queued(vigil.workplace) == 1
+    (source / "2012").mkdir()
+    for name in ("2012/b.wav", "2012/c.wav"):
+        shutil.copy(silence, source / name)
+    vigil.go_on(30)
+    assert vigil.arrivals.n_left == 3
+    assert queued(vigil.workplace) == [["2012/b.wav", "2012/c.wav"], ["a.wav"]]
+
+
+def test_an_arrival_is_queued_within_seconds(vigil: Vigil, silence: Path) -> None:
+    """At the latest after the pause between two looks, and another look at whether it still grows."""
+    vigil.go_on(60)
+    shutil.copy(silence, vigil.workplace.source / "a.wav")
+    vigil.go_on(POLL_S + SETTLE_S + 1)
+    assert queued(vigil.workplace) == [["a.wav"]]
+
+
+def grow(path: Path) -> None:
+    """As `cp` does."""
+    with path.open("ab") as file:
+        file.write(b"\0" * 1000)
+
+
+def grow_and_look_old(path: Path) -> None:
+    """As a tool does that sets the time of the file before all of it is there."""
+    grow(path)
+    os.utime(path, OLD)
+
+
+def fill(path: Path) -> None:
+    """As a tool does that gives the file its size at the beginning."""
+    with path.open("r+b") as file:
+        file.seek(44)
+        file.write(os.urandom(100))
+
+
+@pytest.mark.parametrize("write", [grow, grow_and_look_old, fill])
+def test_what_is_being_written_is_not_queued_until_it_rests(
+    vigil: Vigil, silence: Path, write: Callable[[Path], None]
+) -> None:
+    """However long that takes; and then it is, within seconds, while others are not kept waiting."""
+    path = vigil.workplace.source / "growing.wav"
+    shutil.copy(silence, path)
+    with capture_logs() as logged:
+        for number in range(20):
+            write(path)
+            vigil.go_on(SETTLE_S * 0.9)
+            if number == 10:
+                shutil.copy(silence, vigil.workplace.source / "other.wav")
+    assert queued(vigil.workplace) == [["other.wav"]]
+    events = [each["event"] for each in logged]
+    assert (events.count("recordings.arrived"), events.count("recording.growing")) == (2, 1)
+    vigil.go_on(2 * SETTLE_S + 1)
+    assert queued(vigil.workplace) == [["growing.wav"]]
+    assert vigil.arrivals.n_left == 2
+
+
+def test_a_hidden_file_is_queued_when_it_gets_its_name(vigil: Vigil, silence: Path) -> None:
+    """As rsync does it, which also gives it its old time."""
+    hidden = vigil.workplace.source / ".talk.wav.Xy12z"
+    shutil.copy(silence, hidden)
+    vigil.go_on(20)
+    assert not n_queued(vigil.workplace)
+    os.utime(hidden, OLD)
+    hidden.rename(vigil.workplace.source / "talk.wav")
+    vigil.go_on(POLL_S + SETTLE_S + 1)
+    assert queued(vigil.workplace) == [["talk.wav"]]
+
+
+def test_a_copy_that_stalled_and_went_on_is_done_as_it_is_in_the_end(vigil: Vigil, clips: list[Path]) -> None:
+    """It was queued half-copied: its worker notices, and it is queued again by itself, with what it is then."""
+    workplace = vigil.workplace
+    path = workplace.source / "a.wav"
+    whole = clips[0].read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    vigil.go_on(20)
+    assert n_queued(workplace) == 1
+    path.write_bytes(whole)
+    with working(workplace.worker(Dictated())):
+        vigil.until(lambda: vigil.arrivals.n_done, "the recording to be done")
+    done = workplace.records.provenance("a.wav")
+    assert done
+    assert done.fingerprint == workplace.slice_of("a.wav").fingerprint
+    assert (vigil.arrivals.n_failed, vigil.arrivals.n_left) == (1, 0)
+    assert workplace.records.failure("a.wav") is None
+
+
+def test_what_failed_is_left_alone_until_it_is_put_back(vigil: Vigil, silence: Path) -> None:
+    """And then it is queued at once, though it is the same job as a minute ago."""
+    workplace = vigil.workplace
+    shutil.copy(silence, workplace.source / "a.wav")
+    vigil.go_on(20)
+    assert queued(workplace) == [["a.wav"]]
+    fail(workplace, "a.wav")
+    vigil.go_on(60)
+    assert (vigil.arrivals.n_failed, vigil.arrivals.n_left) == (1, 0)
+    assert not n_queued(workplace)
+    workplace.records.forgive("a.wav")
+    vigil.go_on(POLL_S + SETTLE_S + 1)
+    assert queued(workplace) == [["a.wav"]]
+
+
+def test_a_long_recording_that_failed_is_queued_again_when_it_is_put_back(vigil: Vigil) -> None:
+    """All of its slices, of which those behind the one that failed are not queued the first time."""
+    workplace = vigil.workplace
+    recordings.silence(workplace.source / "long.wav", 1000)
+    vigil.go_on(20)
+    assert queued(workplace) == [["long.wav"]] * 2
+    fail(workplace, "long.wav")
+    vigil.go_on(20)
+    assert vigil.arrivals.n_failed == 1
+    workplace.records.forgive("long.wav")
+    vigil.go_on(20)
+    assert queued(workplace) == [["long.wav"]] * 2
+
+
+def test_what_failed_in_an_earlier_run_is_tried_again_once_if_asked(workplace: Workplace, silence: Path) -> None:
+    shutil.copy(silence, workplace.source / "a.wav")
+    fail(workplace, "a.wav")
+    left_alone = Vigil(workplace)
+    left_alone.go_on(20)
+    assert not n_queued(workplace)
+    asked = Vigil(workplace, options={"retry_failed": True})
+    asked.go_on(20)
+    assert queued(workplace) == [["a.wav"]]
+    fail(workplace, "a.wav")
+    asked.go_on(60)
+    assert not n_queued(workplace)
+    assert asked.arrivals.n_failed == 1
+
+
+def test_a_recording_that_changes_is_done_again(vigil: Vigil, clips: list[Path]) -> None:
+    """After it is done; and one that vanishes before it is queued is no failure."""
+    workplace = vigil.workplace
+    shutil.copy(clips[0], workplace.source / "a.wav")
+    with working(workplace.worker(Dictated())):
+        vigil.until(lambda: vigil.arrivals.n_done == 1, "the first version")
+        shutil.copy(clips[1], workplace.source / "a.wav")
+        vigil.until(lambda: vigil.arrivals.n_done == 2, "the second version")
+        shutil.copy(clips[2], workplace.source / "gone.wav")
+        vigil.until(lambda: len(vigil.arrivals._seen), "the third recording to be seen")
+        (workplace.source / "gone.wav").unlink()
+        vigil.until(lambda: "gone.wav" in vigil.settled, "it to be missed")
+    assert (vigil.arrivals.n_left, vigil.arrivals.n_failed) == (0, 0)
+    assert workplace.records.failure("gone.wav") is None
+
+
+def test_a_job_that_kills_its_workers_is_told_while_watching(vigil: Vigil, silence: Path) -> None:
+    """What was set aside is looked at all the time, not only by the next director."""
+    workplace = vigil.workplace
+    shutil.copy(silence, workplace.source / "a.wav")
+    vigil.go_on(20)
+    for _ in range(workplace.settings.max_receives):
+        workplace.queue.change_visibility(received(workplace.queue), 0)
+    assert workplace.queue.receive(wait_s=1) is None
+    with capture_logs() as logged:
+        vigil.until(lambda: vigil.arrivals.n_failed, "the failure to be recorded")
+    assert workplace.letters() == []
+    assert [event["recording"] for event in logged if event["event"] == "recording.failed"] == ["a.wav"]
+
+
+def test_a_director_that_is_ended_anywhere_loses_nothing(workplace: Workplace, silence: Path) -> None:
+    """The next one takes up what is missing; what both have queued is done once."""
+    names = [f"{n:02}.wav" for n in range(12)]
+    for name in names:
+        shutil.copy(silence, workplace.source / name)
+    for n_steps in range(5):
+        ended = Vigil(workplace, options={"window": 1})
+        for _ in range(n_steps):
+            ended.step()
+    last = Vigil(workplace)
+    engine = Dictated()
+    with working(workplace.worker(engine)):
+        last.until(lambda: last.arrivals.n_done == len(names), "all of them to be done")
+        wait_until(workplace.is_empty, what="the queue to be empty")
+    assert sorted(last.settled) == names
+
+
+def test_while_the_queue_holds_no_more_nothing_is_looked_for(workplace: Workplace, silence: Path) -> None:
+    """The rest is held in columns, and queued as there is room; each seems to be long enough for a job of its own."""
+    for n in range(3):
+        shutil.copy(silence, workplace.source / f"{n}.wav")
+    rates = Rates({".wav": 700 / silence.stat().st_size})
+    vigil = Vigil(workplace, source=(slow := Slow(workplace.source)), rates=rates, options={"window": 1})
+    slow.time = vigil.time
+    vigil.go_on(90)
+    assert (n_queued(workplace), vigil.arrivals.n_left, slow.n_looks) == (1, 3, 1)
+    with working(workplace.worker(Dictated())):
+        vigil.until(lambda: vigil.arrivals.n_done == 3, "all to be done")
+        vigil.until(lambda: slow.n_looks > 1, "another look")
+    assert vigil.arrivals.n_left == 0
+
+
+def test_a_server_that_forgets_everything_costs_nothing_but_time(
+    vigil: Vigil, sqs_server: SqsServer, silence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both before a director knows of it and while it looks."""
+    monkeypatch.setattr("director.director.STALLED_S", 0.5)
+    workplace = vigil.workplace
+    shutil.copy(silence, workplace.source / "a.wav")
+    vigil.go_on(20)
+    sqs_server.kill()
+    sqs_server.start()
+    shutil.copy(silence, workplace.source / "b.wav")
+    with working(workplace.worker(Dictated())):
+        vigil.until(lambda: vigil.arrivals.n_done == 2, "both to be done")
+
+
+def test_jobs_that_the_queue_has_lost_are_queued_again(
+    vigil: Vigil, silence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, and empty, and the recordings are still missing: whoever stays must not wait for ever."""
+    monkeypatch.setattr("director.director.STALLED_S", 0.2)
+    shutil.copy(silence, vigil.workplace.source / "a.wav")
+    vigil.go_on(20)
+    assert queued(vigil.workplace) == [["a.wav"]]
+    vigil.until(lambda: n_queued(vigil.workplace), "the job to be queued again")
+
+
+def test_a_queue_that_is_away_is_borne_for_as_long_as_it_takes(
+    vigil: Vigil, sqs_server: SqsServer, silence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And told once."""
+    vigil.director.bears_s = float("inf")
+    vigil.director.clock = vigil.time
+    vigil.director._trouble._clock = vigil.time
+    monkeypatch.setattr(vigil.director.queue, "_patience_s", 0.2)
+    vigil.go_on(20)
+    sqs_server.kill()
+    shutil.copy(silence, vigil.workplace.source / "a.wav")
+    with capture_logs() as logged:
+        for _ in range(4):
+            vigil.step()
+            vigil.time.now += 1_000
+        sqs_server.start()
+        vigil.until(lambda: [each for each in logged if each["event"] == "director.resumed"], "it to be back")
+    assert [each["event"] for each in logged].count("director.paused") == 1
+    assert queued(vigil.workplace) == [["a.wav"]]
+
+
+@pytest.mark.parametrize("what", ["source", "dest"])
+def test_a_share_that_is_away_is_told_once_and_changes_nothing(vigil: Vigil, clips: list[Path], what: str) -> None:
+    """Least of all is everything queued again because its transcripts are not to be seen."""
+    workplace = vigil.workplace
+    shutil.copy(clips[0], workplace.source / "a.wav")
+    with working(workplace.worker(Dictated())):
+        vigil.until(lambda: vigil.arrivals.n_done, "the first one to be done")
+        wait_until(workplace.is_empty, what="the queue to be empty")
+    share = getattr(workplace, what)
+    away = share.with_name("away")
+    share.rename(away)
+    with capture_logs() as logged:
+        vigil.go_on(60)
+    assert not n_queued(workplace)
+    told = [each for each in logged if each["event"] in ("director.paused", "recording.unreadable")]
+    assert len(told) == 1
+    away.rename(share)
+    shutil.copy(clips[1], workplace.source / "b.wav")
+    vigil.go_on(30)
+    assert queued(workplace) == [["b.wav"]]
+
+
+@pytest.mark.parametrize(("takes_s", "at_least", "at_most"), [(0.0, 95, 105), (10.0, 3, 6), (60.0, 1, 1)])
+def test_a_source_that_is_slow_to_list_is_listed_more_rarely(
+    workplace: Workplace, takes_s: float, at_least: int, at_most: int
+) -> None:
+    """A tenth of the time at most is spent on it, which here are 500 seconds."""
+    vigil = Vigil(workplace, source=(slow := Slow(workplace.source)))
+    slow.time, slow.takes_s = vigil.time, takes_s
+    vigil.step()
+    assert slow.n_looks == 1
+    began = vigil.time.now
+    while vigil.time.now < began + 500 - takes_s:
+        vigil.step()
+    assert at_least <= slow.n_looks <= at_most
+
+
+def test_where_looks_are_rare_what_grows_is_looked_at_in_between(workplace: Workplace, silence: Path) -> None:
+    """It is known by then; the next look would come when ten minutes are over."""
+    vigil = Vigil(workplace, source=(slow := Slow(workplace.source)))
+    slow.time, slow.takes_s = vigil.time, 60.0
+    path = workplace.source / "growing.wav"
+    shutil.copy(silence, path)
+    vigil.until(lambda: len(vigil.arrivals._seen), "it to be seen")
+    for _ in range(10):
+        grow(path)
+        vigil.go_on(SETTLE_S * 0.9)
+    assert not n_queued(workplace)
+    vigil.go_on(2 * SETTLE_S + 1)
+    assert queued(workplace) == [["growing.wav"]]
+    assert slow.n_looks == 1
+
+
+def test_an_alarm_that_never_stops_keeps_nothing_from_being_queued(workplace: Workplace, silence: Path) -> None:
+    """Looks that follow each other closely must not each begin to wait anew for what the one before has found."""
+    vigil = Vigil(workplace)
+    shutil.copy(silence, workplace.source / "a.wav")
+    until = SETTLE_S + 2
+    while vigil.time.now < until:
+        vigil.arrivals.alarm._rung.set()
+        vigil.step()
+        vigil.time.now += 0.1
+    assert queued(workplace) == [["a.wav"]]
+
+
+def test_a_slow_source_is_listed_sooner_when_something_calls_for_it(workplace: Workplace) -> None:
+    """But not without any pause."""
+    vigil = Vigil(workplace, source=(slow := Slow(workplace.source)))
+    slow.time, slow.takes_s = vigil.time, 60.0
+    vigil.step()
+    looked_at = vigil.arrivals._looked_at
+    assert vigil.arrivals.looks_at - looked_at == pytest.approx(540)
+    vigil.arrivals.alarm.hear("/nowhere")
+    assert vigil.arrivals.looks_at - looked_at == pytest.approx(540)
+    vigil.arrivals.alarm._rung.set()
+    assert vigil.arrivals.looks_at - looked_at == pytest.approx(60)
+
+
+def test_what_is_no_recording_is_looked_into_once(vigil: Vigil, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ffmpeg is not started for it at every look; it is when the file has changed."""
+    probed = []
+
+    def counted(path: Path) -> MediaInfo:
+        probed.append(path.name)
+        return probe(path)
+
+    monkeypatch.setattr("director.scan.probe", counted)
+    source = vigil.workplace.source
+    recordings.text_named_mp3(source / "notes.dat")
+    recordings.silence(source / "sound.wav", 0.2).rename(source / "sound.dat")
+    vigil.go_on(60)
+    assert sorted(probed) == ["notes.dat", "sound.dat"]
+    assert queued(vigil.workplace) == [["sound.dat"]]
+    recordings.silence(source / "other.wav", 0.2).rename(source / "notes.dat")
+    vigil.go_on(60)
+    assert sorted(probed) == ["notes.dat", "notes.dat", "sound.dat"]
+    assert queued(vigil.workplace) == [["notes.dat"]]
+
+
+# With inotify, in real time
+
+
+@pytest.fixture
+def alarm(workplace: Workplace) -> Iterator[Alarm]:
+    """Of the source, in which the destination lies."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux has inotify")
+    with Alarm(workplace.source, leave_out=workplace.source / "dest") as made:
+        wait_until(lambda: made.has_rung, what="the alarm to be set")
+        yield made
+
+
+@pytest.fixture
+def rung(workplace: Workplace, alarm: Alarm) -> Vigil:
+    """One that has looked, and looks again only when it is told to."""
+    vigil = Vigil(workplace, alarm=alarm, poll_s=0.2, settle_s=0.2)
+    vigil.step()
+    wait_until(lambda: not alarm.has_rung and vigil.arrivals._look_took_s is not None, what="the first look")
+    vigil.arrivals.poll_s = 3600.0
+    return vigil
+
+
+def test_an_arrival_rings(rung: Vigil, silence: Path) -> None:
+    """A file in pieces, and a whole folder that is moved there; no poll would find them within the hour."""
+    source = rung.workplace.source
+    folder = source.with_name("folder")
+    (folder / "below").mkdir(parents=True)
+    shutil.copy(silence, folder / "below" / "b.wav")
+    with (source / "a.wav").open("wb") as file:
+        for _ in range(5):
+            file.write(silence.read_bytes())
+            file.flush()
+            rung.step()
+    rung.until(lambda: n_queued(rung.workplace) == 1, "the file to be queued")
+    folder.rename(source / "folder")
+    rung.until(lambda: n_queued(rung.workplace) == 2, "the folder to be queued")
+    shutil.copy(silence, source / "folder" / "below" / "c.wav")
+    rung.until(lambda: n_queued(rung.workplace) == 3, "another one in it to be queued")
+    shutil.copytree(source / "folder" / "below", source / ".parts")
+    (source / ".parts").rename(source / "whole")
+    rung.until(lambda: n_queued(rung.workplace) == 4, "a folder to be queued that was hidden")
+    jobs = [["a.wav"], ["folder/below/b.wav"], ["folder/below/c.wav"], ["whole/b.wav", "whole/c.wav"]]
+    assert queued(rung.workplace) == jobs
+
+
+def test_what_is_of_no_interest_does_not_ring(
+    workplace: Workplace, alarm: Alarm, silence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transcripts are written beside recordings all night, and each would be the reason for a look."""
+    heard = []
+    hear = alarm.hear
+    monkeypatch.setattr(alarm, "hear", lambda path: (hear(path), heard.append(Path(path).name)))
+    alarm.silence()
+    (workplace.source / "dest").mkdir()
+    for name in ("talk.txt", "talk.SRT", ".talk.wav.Xy12z", "dest/talk.wav"):
+        shutil.copy(silence, workplace.source / name)
+    (workplace.source / "last.vtt").touch()
+    wait_until(lambda: "last.vtt" in heard, what="all of it to be heard of")
+    assert not alarm.has_rung
+    shutil.copy(silence, workplace.source / "talk.wav")
+    wait_until(lambda: alarm.has_rung, what="the alarm")
+
+
+def test_where_there_are_too_many_folders_to_be_watched_there_is_the_poll(
+    workplace: Workplace, silence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system has told of its limit; that is logged, and no reason to end."""
+
+    def refuse(_self: object) -> None:
+        raise OSError(errno.ENOSPC, "inotify watch limit reached")
+
+    monkeypatch.setattr("watchdog.observers.api.BaseObserver.start", refuse)
+    with capture_logs() as logged, Alarm(workplace.source) as alarm:
+        wait_until(lambda: logged, what="it to be told")
+        vigil = Vigil(workplace, alarm=alarm, poll_s=0.1, settle_s=0.1)
+        shutil.copy(silence, workplace.source / "a.wav")
+        vigil.until(lambda: vigil.arrivals.n_left, "the recording to be found all the same")
+    assert (logged[0]["event"], "inotify watch limit reached" in logged[0]["why"]) == ("alarm.absent", True)
+
+
+def test_what_arrives_in_a_bucket_is_queued_like_what_arrives_in_a_folder(
+    workplace: Workplace, bucket: TestBucket, silence: Path
+) -> None:
+    """The time of an object is told in two ways, and it must not seem to have changed."""
+    vigil = Vigil(workplace, source=open_source(bucket.at(), workplace.settings))
+    bucket.put("a.wav", silence.read_bytes())
+    vigil.go_on(20)
+    bucket.put("2012/b.wav", silence.read_bytes())
+    vigil.go_on(POLL_S + SETTLE_S + 1)
+    assert queued(workplace) == [["2012/b.wav"], ["a.wav"]]
+
+
+def test_two_directors_that_watch_the_same_do_everything_once(workplace: Workplace, clips: list[Path]) -> None:
+    """Each queues what arrives; the queue and the store see to it that nothing is done twice."""
+    engine = Dictated()
+    first, second = Vigil(workplace), Vigil(workplace)
+    with working(workplace.worker(engine, name="1"), workplace.worker(engine, name="2")):
+        for n, clip in enumerate(clips):
+            shutil.copy(clip, workplace.source / f"{n}.wav")
+            first.go_on(2)
+            second.go_on(5)
+        first.until(lambda: first.arrivals.n_done == len(clips), "the first to have seen all of them done")
+        second.until(lambda: second.arrivals.n_left == 0, "the second to have nothing left")
+        wait_until(workplace.is_empty, what="the queue to be empty")
+    assert engine.n_calls == len(clips)
