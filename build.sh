@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The one entry for people. Needs Python 3.11 or newer and nothing else of ours.
+# The one entry for people. Needs Python 3.11 or newer, or Docker for the commands about containers.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -11,12 +11,22 @@ usage() {
   cat <<'EOF'
 Usage: ./build.sh COMMAND
 
-  run SOURCE DEST [OPTIONS]  transcribe the recordings in SOURCE into DEST on this machine
+On this machine, in a virtual environment:
+  run SOURCE DEST [OPTIONS]  transcribe the recordings in SOURCE into DEST
                              (options: ./build.sh run --help)
   status DEST [--watch]      show how far it is, what is queued, and what failed and why
   retry DEST                 put recordings back that failed
   test [PYTEST OPTIONS]      check types and style, and run the tests
+  bench [NAME] [OPTIONS]     run one of the programs in bench/; without NAME, list them
   setup                      only make the virtual environment in .venv
+
+In containers, with the folders that .env names (copy .env.example):
+  build                      make the images, the model's weights included
+  deploy                     start the queue, the director and the workers; again after any interruption
+  status [--watch]           show which containers run, and how far they are
+  logs [-f] [SERVICE]        show what they say
+  scale N                    have N workers, until the next deploy
+  down                       stop and remove them; nothing that is finished is lost
 
 The first use makes a virtual environment in .venv, which takes some minutes. With
 NIGHTSCRIBE_GPU=1 it gets torch for NVIDIA GPUs, which is several GB more.
@@ -66,16 +76,166 @@ setup() {
   fi
   local pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet -c "$ROOT/constraints.txt")
   "${pip[@]}" ${torch_index[@]+"${torch_index[@]}"} "$TORCH" || die "torch could not be installed; what pip says above is the reason."
-  "${pip[@]}" -e "$ROOT[$extras]" || die "nightscribe could not be installed; what pip says above is the reason."
+  "${pip[@]}" -e "${ROOT}[$extras]" || die "nightscribe could not be installed; what pip says above is the reason."
   echo "$wanted" >"$stamp"
+}
+
+# bench [NAME] [OPTIONS]: one of the programs in bench/, or what each of them is for.
+bench() {
+  local program
+  if [ $# -eq 0 ]; then
+    echo "Usage: ./build.sh bench NAME [OPTIONS]   (--help explains each)"
+    for program in "$ROOT"/bench/*.py; do
+      if grep -q '__name__ == "__main__"' "$program"; then  # the others are parts of these
+        printf '  %-10s %s\n' "$(basename "$program" .py)" "$(sed -n '1s/^"""\([^"]*\).*/\1/p' "$program")"
+      fi
+    done
+    return
+  fi
+  program=$ROOT/bench/$1.py
+  [ -f "$program" ] || die "There is no bench/$1.py. ./build.sh bench lists what there is."
+  shift
+  setup all,test
+  exec "$VENV/bin/python" "$program" "$@"
+}
+
+# Containers
+
+# setting NAME: its value in the shell or else in .env, as compose takes it.
+setting() {
+  local value=${!1:-}
+  if [ -z "$value" ] && [ -f "$ROOT/.env" ]; then
+    value=$(grep "^$1=" "$ROOT/.env" | tail -n 1 | cut -d= -f2-) || true
+    value=${value%$'\r'}
+    case $value in
+      \"*\" | \'*\') value=${value:1:${#value}-2} ;;
+      *)
+        value=${value%%[[:space:]]#*}
+        value=${value%"${value##*[![:space:]]}"}
+        ;;
+    esac
+  fi
+  echo "$value"
+}
+
+# place VARIABLE BUCKET_VARIABLE: a folder as a whole path; s3://… goes to the second, and an empty folder is mounted.
+place() {
+  local value nothing=$ROOT/.cache/nothing
+  value=$(setting "$1")
+  # shellcheck disable=SC2088  # in .env nobody has put the home folder in place of it
+  case $value in
+    '' | s3://*)
+      mkdir -p "$nothing"
+      export "$1=$nothing" "$2=$value"
+      ;;
+    /*) export "$1=$value" ;;
+    '~' | '~/'*) export "$1=$HOME${value#'~'}" ;;
+    *) if [ -n "${!1:-}" ]; then export "$1=$PWD/$value"; else export "$1=$ROOT/$value"; fi ;;
+  esac
+}
+
+# The user whose the transcripts are to be: who typed this. For root, whoever became root, or the owner of DEST_DIR.
+run_as() {
+  if [ "$(id -u)" -ne 0 ]; then
+    echo "$(id -u):$(id -g)"
+  elif [ -n "${SUDO_UID:-}" ]; then
+    echo "$SUDO_UID:${SUDO_GID:-$SUDO_UID}"
+  elif [ -d "$DEST_DIR" ]; then
+    # shellcheck disable=SC2012  # no other command tells numbers on Linux and macOS alike
+    ls -ldn "$DEST_DIR" | awk '{ print $3 ":" $4 }'
+  else
+    echo 0:0
+  fi
+}
+
+compose() { (cd "$ROOT" && docker compose "$@"); }
+
+# The variables of docker-compose.yml that are not as .env has them.
+prepare() {
+  unset LANGUAGE  # a locale on many systems, which would win over the one in .env
+  for each in SOURCE_DIR DEST_DIR; do
+    [ -n "$(setting $each)" ] || unset_folders+=("$each")
+  done
+  place SOURCE_DIR SOURCE_BUCKET
+  place DEST_DIR DEST_BUCKET
+  RUN_AS=$(setting RUN_AS)
+  RUN_AS=${RUN_AS:-$(run_as)}
+  export RUN_AS
+  case $(setting WATCH) in '' | 0) ;; *) export DIRECTOR_RESTART=unless-stopped ;; esac
+}
+unset_folders=()
+
+# What Docker would answer in words that help nobody.
+check_folders() {
+  [ ${#unset_folders[@]} -eq 0 ] ||
+    die "${unset_folders[0]} is not set. Copy .env.example to .env, and set in it SOURCE_DIR to the folder with your recordings and DEST_DIR to the one for the transcripts."
+  [ -d "$SOURCE_DIR" ] || die "SOURCE_DIR '$SOURCE_DIR' is no folder; set it in .env to the one with your recordings."
+  [ -d "$DEST_DIR" ] || [ ! -e "$DEST_DIR" ] || die "DEST_DIR '$DEST_DIR' is a file; set it in .env to a folder."
+}
+
+check_docker() {
+  local said
+  command -v docker >/dev/null ||
+    die "Docker is not installed: there is no command 'docker'. Install it with its compose plugin (https://docs.docker.com/engine/install/), or do without containers: ./build.sh run SOURCE DEST."
+  docker compose version >/dev/null 2>&1 ||
+    die "This Docker has no 'docker compose'. Install its compose plugin (https://docs.docker.com/compose/install/linux/)."
+  if ! said=$(docker version --format '{{.Server.Version}}' 2>&1); then
+    case $said in
+      *'permission denied'*)
+        die "You have no permission to use Docker's socket. Join its group with 'sudo usermod -aG docker $(id -un)', log out and in again, and type this once more." ;;
+      *)
+        die "Docker does not answer: ${said##*$'\n'} Start it (sudo systemctl start docker; or Docker Desktop), or let DOCKER_HOST name the one that runs." ;;
+    esac
+  fi
+}
+
+deploy() {
+  local said port why
+  prepare
+  check_folders
+  check_docker
+  if [ ! -d "$DEST_DIR" ]; then
+    mkdir -p "$DEST_DIR" || die "DEST_DIR '$DEST_DIR' cannot be made; set it in .env to another folder."
+    [ "$(id -u)" -ne 0 ] || chown "$RUN_AS" "$DEST_DIR"
+  fi
+  said=$(mktemp)
+  if compose up --detach "$@" 2>&1 | tee "$said"; then
+    rm "$said"
+    echo "It is at work: ./build.sh status --watch, ./build.sh logs -f, ./build.sh down."
+    return
+  fi
+  port=$(grep -E 'already (allocated|in use)' "$said" | grep -oE ':[0-9]{2,5}\b' | head -n 1) || true
+  rm "$said"
+  [ -z "$port" ] ||
+    die "Port ${port#:} of this machine is in use by another program. End that, or set another port in .env (QUEUE_PORT and others, see .env.example)."
+  why=$(compose logs --no-log-prefix check 2>/dev/null | sed -n 's/.*Error: //p' | tail -n 1)
+  die "${why:-Not everything could be started; what Docker says above is the reason.}"
+}
+
+# In a container, because the address of the queue is one that only they know.
+deployment_status() {
+  prepare
+  check_folders
+  check_docker
+  case " $* " in *' --json '*) ;; *) compose ps --all ;; esac
+  compose run --rm --no-deps director status "$@"
 }
 
 command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
-  run | status | retry)
+  run | retry)
     setup all
     exec "$VENV/bin/nightscribe" "$command" "$@"
+    ;;
+  status)
+    case ${1:-} in
+      '' | --watch | --json) deployment_status "$@" ;;
+      *)
+        setup all
+        exec "$VENV/bin/nightscribe" status "$@"
+        ;;
+    esac
     ;;
   test)
     setup all,test
@@ -85,7 +245,30 @@ case $command in
     "$VENV/bin/mypy"
     exec "$VENV/bin/python" -m pytest "$@"
     ;;
+  bench) bench "$@" ;;
   setup) setup all ;;
+  build)
+    prepare
+    check_docker
+    compose build "$@"
+    ;;
+  deploy) deploy "$@" ;;
+  logs)
+    prepare
+    check_docker
+    compose logs "$@"
+    ;;
+  scale)
+    [[ ${1:-} =~ ^[0-9]+$ ]] || die "Say how many workers there are to be, as in: ./build.sh scale 3"
+    prepare
+    check_docker
+    compose up --detach --no-deps --no-recreate --scale worker="$1" worker
+    ;;
+  down)
+    prepare
+    check_docker
+    COMPOSE_PROFILES='*' compose down --remove-orphans "$@"
+    ;;
   help | -h | --help) usage ;;
   *) usage >&2; die "There is no command '$command'." ;;
 esac
