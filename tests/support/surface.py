@@ -1,0 +1,21 @@
+"""What can be said to the program from outside: for whatever starts it with variables and arguments of its own."""
+
+import click
+
+from nightscribe.cli import cli
+from shared.pulse import VARIABLE
+from shared.settings import ENV_PREFIX, Settings
+
+
+def known_variables() -> set[str]:
+    """Every NIGHTSCRIBE_ variable that is read: the settings, and those of arguments and flags."""
+    of_commands = {
+        str(parameter.envvar) for command in cli.commands.values() for parameter in command.params if parameter.envvar
+    }
+    return {ENV_PREFIX + name.upper() for name in Settings.model_fields} | of_commands | {VARIABLE}
+
+
+def options_of(command: str) -> set[str]:
+    """The options of a command, which must be there."""
+    found: click.Command = cli.commands[command]
+    return {"--help"} | {option for parameter in found.params for option in parameter.opts}

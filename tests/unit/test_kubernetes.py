@@ -1,0 +1,254 @@
+"""The manifests of infra/kubernetes, rendered as a cluster would get them: valid, and of the program as it is."""
+
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from support.surface import known_variables, options_of
+
+ROOT = Path(__file__).parents[2]
+OVERLAYS = ROOT / "infra" / "kubernetes" / "overlays"
+VERSIONS = ("1.30", "1.37")  # of Kubernetes: the oldest that is promised, and the newest whose schemas are at hand
+
+TEXT = {"type": "string"}
+COUNT = {"type": "integer", "minimum": 0}
+
+
+def exactly(**properties: Any) -> dict[str, Any]:
+    """The schema of an object with all of these, and nothing else."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+# Kubernetes' own schemas do not know KEDA. This is what KEDA 2.13 and later take as far as it is used here; the
+# trigger's metadata is as its scaler for SQS reads it, all of it texts.
+KEDA = {
+    "ScaledObject": exactly(
+        scaleTargetRef=exactly(name=TEXT),
+        pollingInterval=COUNT,
+        cooldownPeriod=COUNT,
+        minReplicaCount=COUNT,
+        maxReplicaCount=COUNT,
+        advanced=exactly(
+            horizontalPodAutoscalerConfig=exactly(
+                behavior=exactly(
+                    scaleDown=exactly(
+                        stabilizationWindowSeconds={"type": "integer", "minimum": 0, "maximum": 3600},
+                        policies={
+                            "type": "array",
+                            "items": exactly(
+                                type={"enum": ["Percent", "Pods"]},
+                                value={"type": "integer", "minimum": 1},
+                                periodSeconds={"type": "integer", "minimum": 1, "maximum": 1800},
+                            ),
+                        },
+                    )
+                )
+            )
+        ),
+        triggers={
+            "type": "array",
+            "items": exactly(
+                type={"const": "aws-sqs-queue"},
+                authenticationRef=exactly(name=TEXT),
+                metadata=exactly(
+                    queueURLFromEnv=TEXT,
+                    awsRegion={"type": "string", "pattern": "^[a-z]{2}(-[a-z]+)+-[0-9]$"},
+                    queueLength={"type": "string", "pattern": "^[1-9][0-9]*$"},
+                    scaleOnInFlight={"enum": ["true", "false"]},
+                ),
+            ),
+        },
+    ),
+    "TriggerAuthentication": exactly(podIdentity=exactly(provider={"const": "aws"})),
+}
+
+
+@cache
+def rendered(overlay: str) -> list[dict[str, Any]]:
+    """What `kustomize build` makes of an overlay."""
+    for command in (["kustomize", "build"], ["kubectl", "kustomize"]):
+        if shutil.which(command[0]):
+            done = subprocess.run([*command, OVERLAYS / overlay], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            return [found for found in yaml.safe_load_all(done.stdout) if found]
+    pytest.skip("neither kustomize nor kubectl is on this machine")
+
+
+@pytest.fixture(params=["buckets", "volume"])
+def objects(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """Everything that an overlay puts into a cluster."""
+    return rendered(request.param)
+
+
+def the(objects: list[dict[str, Any]], kind: str, name: str | None = None) -> dict[str, Any]:
+    """The one object of this kind (and name)."""
+    (found,) = [each for each in objects if each["kind"] == kind and name in (None, each["metadata"]["name"])]
+    return found
+
+
+def settings(objects: list[dict[str, Any]]) -> dict[str, str]:
+    """The variables that director and workers are given."""
+    values: dict[str, str] = the(objects, "ConfigMap")["data"]
+    return values
+
+
+def pods(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The pod template of director and worker."""
+    job = the(objects, "CronJob", "director")["spec"]["jobTemplate"]["spec"]
+    return {"director": job["template"], "worker": the(objects, "Deployment", "worker")["spec"]["template"]}
+
+
+def container(pod: dict[str, Any]) -> dict[str, Any]:
+    """The only container of a pod."""
+    (only,) = pod["spec"]["containers"]
+    found: dict[str, Any] = only
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_object_is_what_kubernetes_takes_strictly(objects: list[dict[str, Any]], version: str) -> None:
+    """A field that Kubernetes does not know is a mistake, not an extra."""
+    checked = [each for each in objects if each["kind"] not in KEDA]
+    for each in checked:
+        kubernetes_validate.validate(each, version, strict=True)
+    assert {"CronJob", "Deployment", "NetworkPolicy", "PodDisruptionBudget"} <= {each["kind"] for each in checked}
+
+
+def test_what_is_not_strictly_right_is_noticed(objects: list[dict[str, Any]]) -> None:
+    """Or the test above could not fail."""
+    worker = the(objects, "Deployment", "worker")
+    wrong = worker | {"spec": worker["spec"] | {"replica": 2}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
+
+
+def test_every_object_of_keda_is_what_keda_takes(objects: list[dict[str, Any]]) -> None:
+    for kind, schema in KEDA.items():
+        found = the(objects, kind)
+        assert found["apiVersion"] == "keda.sh/v1alpha1"
+        jsonschema.validate(found["spec"], schema)
+
+
+def test_what_an_object_refers_to_is_there(objects: list[dict[str, Any]]) -> None:
+    """Names are written on both sides of each reference."""
+    scaled = the(objects, "ScaledObject")["spec"]
+    assert the(objects, "Deployment", scaled["scaleTargetRef"]["name"])
+    (trigger,) = scaled["triggers"]
+    assert the(objects, "TriggerAuthentication", trigger["authenticationRef"]["name"])
+    for pod in pods(objects).values():
+        assert the(objects, "ServiceAccount", pod["spec"]["serviceAccountName"])
+        config = container(pod)["envFrom"][0]["configMapRef"]["name"]
+        assert the(objects, "ConfigMap", config)
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        assert {mount["name"] for mount in container(pod)["volumeMounts"]} == set(volumes)
+        for volume in volumes.values():
+            if claim := volume.get("persistentVolumeClaim"):
+                assert the(objects, "PersistentVolumeClaim", claim["claimName"])
+    labels = pods(objects)["worker"]["metadata"]["labels"]
+    for selector in (
+        the(objects, "Deployment")["spec"]["selector"]["matchLabels"],
+        the(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+    ):
+        assert selector.items() <= labels.items()
+        assert not selector.items() <= pods(objects)["director"]["metadata"]["labels"].items()
+    (ingress,) = the(objects, "NetworkPolicy")["spec"]["ingress"]
+    for pod in pods(objects).values():
+        assert {port["port"] for port in ingress["ports"]} <= {port["name"] for port in container(pod)["ports"]}
+
+
+def test_every_variable_is_one_that_the_program_reads(objects: list[dict[str, Any]]) -> None:
+    named = set(settings(objects))
+    assert named <= known_variables() | {"AWS_DEFAULT_REGION"}
+    assert {"NIGHTSCRIBE_SOURCE", "NIGHTSCRIBE_DEST", "NIGHTSCRIBE_QUEUE_NAME"} <= named
+
+
+def test_every_command_is_one_that_the_program_has(objects: list[dict[str, Any]]) -> None:
+    for name, pod in pods(objects).items():
+        command, *options = container(pod)["args"]
+        assert command == name
+        assert set(options) <= options_of(command)
+    for probe in ("startupProbe", "livenessProbe"):
+        program, command = container(pods(objects)["worker"])[probe]["exec"]["command"]
+        assert program == "nightscribe"
+        assert options_of(command)
+
+
+def test_the_images_are_those_that_the_dockerfile_makes(objects: list[dict[str, Any]]) -> None:
+    """And of one version: director and workers must agree about what a job is."""
+    dockerfile = (ROOT / "infra" / "Dockerfile").read_text()
+    tags = set()
+    for pod in pods(objects).values():
+        name, _, tag = container(pod)["image"].rpartition(":")
+        assert re.search(rf" AS {name.rpartition('/')[2]}$", dockerfile, re.MULTILINE)
+        tags.add(tag)
+    assert len(tags) == 1
+    assert tags != {"latest"}
+
+
+def test_the_scaler_asks_the_queue_that_the_workers_take_from(objects: list[dict[str, Any]]) -> None:
+    (trigger,) = the(objects, "ScaledObject")["spec"]["triggers"]
+    url = settings(objects)[trigger["metadata"]["queueURLFromEnv"]]
+    assert url.startswith("https://"), "KEDA asks by URL"
+    assert url.endswith(".fifo")
+    assert trigger["metadata"]["awsRegion"] == settings(objects)["AWS_DEFAULT_REGION"]
+    assert trigger["metadata"]["scaleOnInFlight"] == "true", "a worker that has taken the last job would be removed"
+    assert trigger["metadata"]["queueLength"] == "1", "workers that are all busy would be too many"
+
+
+def test_nobody_works_where_there_is_nothing_to_do(objects: list[dict[str, Any]]) -> None:
+    """And a number of replicas beside it would undo what the scaler did with each `kubectl apply`."""
+    assert the(objects, "ScaledObject")["spec"]["minReplicaCount"] == 0
+    assert "replicas" not in the(objects, "Deployment")["spec"]
+
+
+def test_a_pod_can_do_nothing_but_its_work(objects: list[dict[str, Any]]) -> None:
+    """What the namespace's `restricted` standard asks for, and a root file system that cannot be written to."""
+    assert the(objects, "Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for pod in pods(objects).values():
+        assert pod["spec"]["securityContext"]["runAsNonRoot"]
+        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not pod["spec"]["automountServiceAccountToken"]
+        assert container(pod)["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        writable = {m["mountPath"] for m in container(pod)["volumeMounts"] if not m.get("readOnly")}
+        assert writable <= {"/tmp", "/dest"}
+
+
+def test_the_cache_fits_into_its_volume(objects: list[dict[str, Any]]) -> None:
+    """Whoever outgrows an emptyDir is evicted in the middle of a job."""
+    for pod in pods(objects).values():
+        (scratch,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "scratch"]
+        size = scratch["emptyDir"]["sizeLimit"]
+        assert size.endswith("Gi")
+        assert float(settings(objects)["NIGHTSCRIBE_CACHE_GB"]) <= float(size.removesuffix("Gi")) / 2
+
+
+def test_metrics_are_where_prometheus_is_told_to_look(objects: list[dict[str, Any]]) -> None:
+    port = settings(objects)["NIGHTSCRIBE_METRICS_PORT"]
+    for pod in pods(objects).values():
+        assert pod["metadata"]["annotations"]["prometheus.io/port"] == port
+        assert [str(each["containerPort"]) for each in container(pod)["ports"]] == [port]
+
+
+def test_places_are_mounted_where_the_settings_say() -> None:
+    """The source cannot be written to."""
+    objects = rendered("volume")
+    for pod in pods(objects).values():
+        mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container(pod)["volumeMounts"]}
+        assert mounts[settings(objects)["NIGHTSCRIBE_SOURCE"]] is True
+        assert mounts[settings(objects)["NIGHTSCRIBE_DEST"]] is False
