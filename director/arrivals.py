@@ -58,6 +58,8 @@ class Arrivals:
         self._growing: set[str] = set()
         """Those of them that were."""
         self._unreadable: set[str] = set()
+        self._unqueued: set[str] = set()
+        """Missing at every look, and not to be read when they are to be queued."""
         self._trouble = Trouble(self.clock)
         self._seen_at = self._looked_at = self._acts_at = self.clock()
         self._look_took_s: float | None = None
@@ -130,10 +132,12 @@ class Arrivals:
         missing = scan.missing
         self._seen = Backlog(each for each in missing if each.recording.path not in queued) if queued else missing
         self._is_new = len(self._seen) > 0
-        if n_arrived := sum(path not in self._growing for path, _ in self._seen.sized()):
+        known = self._growing | self._unqueued
+        if n_arrived := sum(path not in known for path, _ in self._seen.sized()):
             log.info("recordings.arrived", n=n_arrived)
-        if self._growing:
-            self._growing.intersection_update(path for path, _ in self._seen.sized())
+        for told in (self._growing, self._unqueued):
+            if told:
+                told.intersection_update(path for path, _ in self._seen.sized())
         for each in scan.unreadable:
             if each.path not in self._unreadable:
                 log.warning("recording.unreadable", recording=each.path, why=each.reason)
@@ -186,7 +190,9 @@ class Arrivals:
         path = settled.missing.recording.path
         match settled.result:
             case Unreadable(reason=why):
-                log.warning("recording.unreadable", recording=path, why=why)
+                if path not in self._unqueued:
+                    self._unqueued.add(path)
+                    log.warning("recording.unreadable", recording=path, why=why)
             case Failure(reason=why):
                 self.n_failed += 1
                 log.warning("recording.failed", recording=path, why=why)

@@ -21,6 +21,7 @@ from shared.abreast import abreast
 from shared.errors import RetryableError
 from shared.jobs import Format, Job, Layout, Options, Slice
 from shared.names import FAILURES
+from shared.pulse import beat
 from shared.queue import BATCH, JobQueue, QueueMissing
 from shared.records import NewerRecord, Records
 from shared.sources import RecordingSource, Unreadable
@@ -250,7 +251,9 @@ class Director:
             yield from self._look_at_slice(job_id, planned, parts)
 
     def _abreast(self, do: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, Callable[[], R]]]:
-        return abreast(do, items, self.records.store.at_once)
+        for each in abreast(do, items, self.records.store.at_once):
+            beat()
+            yield each
 
     def _look_at_whole(self, job_id: str, job: _Outstanding, first: _Result) -> Iterator[Settled]:
         """The recordings of a job mostly come in their order, so what follows the first that is not there can wait."""

@@ -11,6 +11,7 @@ from director.cuts import quiet_cuts
 from director.estimate import Rates
 from director.plan import bundles, long_ones, nominal_cuts
 from shared.abreast import abreast
+from shared.bucket import Denied
 from shared.errors import NightscribeError, PermanentError
 from shared.jobs import Slice
 from shared.media import probe
@@ -111,9 +112,12 @@ class Planner(Iterator[Planned | Settled | Growing]):
     def _looked_at(self, missing: Missing) -> tuple[str, Recording, tuple[float, ...] | None]:
         """Its fingerprint, itself as it is now, and where it is cut already."""
         path = missing.recording.path
-        fingerprint = self._source.fingerprint(missing.recording)
-        # In this order: a network file system says how long a file is now only once it was opened.
-        now = self._source.stat(path) if self._only_unchanged else missing.recording
+        try:
+            fingerprint = self._source.fingerprint(missing.recording)
+            # In this order: a network file system says how long a file is now only once it was opened.
+            now = self._source.stat(path) if self._only_unchanged else missing.recording
+        except Denied as error:  # the others need not wait until its owner allows it
+            raise PermanentError(str(error)) from error
         # A later run of an unfinished recording cuts where the first one did, whose parts it then finds.
         return fingerprint, now, self._records.kept_cuts(path, fingerprint)
 

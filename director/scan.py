@@ -150,8 +150,10 @@ class Scanner:
         self._orphans: list[str] = []
         self._left: list[str] = []
         recent: list[Missing] = []
+        self._asked_of: set[int] = set()
         seen = abreast(self._look, self._found(progress), self._at_once)
         for (known, recording, usual), look in seen:
+            beat()
             try:
                 stem = self._stem(recording, usual, known, look())
             except NightscribeError as error:
@@ -162,6 +164,8 @@ class Scanner:
             if stem is not None:
                 missing = Missing(recording, stem)
                 (recent if self._is_recent(recording) else self._scan.missing).append(missing)
+        # A file that grows for weeks is another at each look.
+        self._has_sound = {file: found for file, found in self._has_sound.items() if file in self._asked_of}
         self._wait_for(recent)
         # What cannot be looked at now is not gone: its transcript is not to be given away.
         if self._scan.missing and not self._scan.unreadable and not self.redo:
@@ -262,8 +266,10 @@ class Scanner:
             return True
         if kind in OTHER_SUFFIXES or not file.size:
             return False
+        self._asked_of.add(hash(file))
         if (known := self._has_sound.get(hash(file))) is not None:
             return known
+        beat()
         try:
             with self.source.local(file.path) as path:
                 found = probe(path).has_audio
@@ -317,6 +323,7 @@ class Scanner:
             new = self._scan.missing[at]
             path = new.recording.path
             moved.add(at)
+            beat()
             stem = orphan.stem if orphan.stem == without_suffix(path) else new.stem  # only its extension was changed
             self._scan.renamed.append((orphan.recording, path))
             if not self.dry_run:

@@ -17,6 +17,7 @@ from nightscribe import run as local
 from nightscribe.commands import OPTIONS
 from nightscribe.fleet import queue_missing
 from nightscribe.health import health
+from nightscribe.interruption import interruptible
 from nightscribe.request import Request, open_queue
 from nightscribe.retry import retry as put_back
 from nightscribe.vigil import keep_watch
@@ -144,7 +145,10 @@ def run(source: Place, dest: Place, dry_run: bool, redo: bool, retry_failed: boo
     """
     request = Request(source, dest, load_settings(**given), redo=redo, retry_failed=retry_failed)
     _trace("director")
-    raise SystemExit(local.dry_run(request) if dry_run else local.run(request))
+    if not dry_run:
+        raise SystemExit(local.run(request))
+    with interruptible():
+        raise SystemExit(local.dry_run(request))
 
 
 @cli.command()
@@ -183,7 +187,10 @@ def director(
     configure_logging(settings.log_level)
     _observe("director", settings, settings.engine, metrics.DIRECTOR)
     request = Request(source, dest, settings, redo=redo, retry_failed=retry_failed)
-    raise SystemExit(keep_watch(request) if watch else queue_missing(request))
+    if watch:
+        raise SystemExit(keep_watch(request))
+    with interruptible():  # as the first process of a container, it would not hear of a SIGTERM otherwise
+        raise SystemExit(queue_missing(request))
 
 
 @cli.command()

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from shared.aws import Haste
+
 
 class Interruption:
     """Which signal it was."""
@@ -29,6 +31,7 @@ def interruptible() -> Iterator[Interruption]:
         for each in before:
             signal.signal(each, signal.SIG_IGN)
         interruption.number = number
+        Haste.is_asked_for = True  # the threads that wait for a bucket are waited for
         raise KeyboardInterrupt
 
     for number in before:
@@ -36,5 +39,6 @@ def interruptible() -> Iterator[Interruption]:
     try:
         yield interruption
     finally:
+        Haste.is_asked_for = False
         for number, handler in before.items():
             signal.signal(number, handler)

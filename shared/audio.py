@@ -29,6 +29,7 @@ from shared.media import (
     why_not,
     why_silent,
 )
+from shared.pulse import beat
 
 RATE = 16_000  # samples a second, what Whisper hears
 CHUNK_BYTES = 10 * 2 * RATE
@@ -108,6 +109,7 @@ class Decoder:
         listener = Listener(RATE)
         n_kept = 0
         for waveform in listener.listen(samples):
+            beat()  # what lies before a slice may take minutes
             kept = waveform[max(0, first - at) : None if last is None else max(0, last - at)]
             at += len(waveform)
             if len(kept):

@@ -1,6 +1,7 @@
 """Amazon's services and those that speak as they do, through boto3: clients, patience, and sentences for trouble."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -35,6 +36,7 @@ log = structlog.get_logger()
 LOCAL_QUEUE = "NIGHTSCRIBE_LOCAL_QUEUE"
 """The variable by which `run` and its workers find the SQS server that it brought, whatever else is set for AWS."""
 LOCAL_REGION = "us-east-1"
+LOOK_S = 0.2  # whether there is to be an end
 LAST_TRY_AT = 0.9  # of the patience, whatever the waits before: a shorter outage is always survived
 
 _REFUSED = {
@@ -111,6 +113,18 @@ def local_client(endpoint: str, config: Config) -> Any:
     )
 
 
+class Haste:
+    """Whether whoever runs this process waits for its end: then no call, in whatever thread, is tried again."""
+
+    is_asked_for = False  # no event: a handler of signals sets it, and could wait for itself
+
+
+def _sleep(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not Haste.is_asked_for and (left_s := until - time.monotonic()) > 0:
+        time.sleep(min(LOOK_S, left_s))
+
+
 def incomplete(error: Exception, subject: Subject) -> SetupError:
     """The sentence for what `client` raised."""
     return subject.error(
@@ -137,6 +151,7 @@ def persist(
     Raises: RetryableError: if it still does not go. SetupError: of the subject's class, if the user must do something.
     """
     last_s = LAST_TRY_AT * patience_s
+    is_late = stop_after_delay(last_s)
 
     def wait_s(state: RetryCallState) -> float:
         return max(0.0, min(_backoff(state), last_s - (state.seconds_since_start or 0.0)))
@@ -150,7 +165,8 @@ def persist(
             raise
 
     retrying = Retrying(
-        stop=stop_after_delay(last_s),
+        sleep=_sleep,
+        stop=lambda state: Haste.is_asked_for or is_late(state),
         wait=wait_s,
         retry=retry_if_exception(lambda e: isinstance(e, RetryableError) and not is_final(e)),
         reraise=True,

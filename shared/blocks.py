@@ -21,6 +21,10 @@ log = structlog.get_logger()
 BLOCK_BYTES = 2 * 2**20  # a clip is one of them (`shared.clips.CLIP_BYTES`)
 KEPT_FREE_BYTES = 2**30
 KEPT_FREE = 0.1  # of the disk
+# Of clips there may be forty thousand, and a look at all of them takes longer than to decode one. So a look lasts until
+# this share of the room that it found is used, as others use some of it too; and of many, more than one is removed.
+LOOK_SHARE = 1 / 64
+REMOVED_SHARE = 1 / 8
 
 
 class Blocks:
@@ -33,6 +37,8 @@ class Blocks:
         self._limit_bytes = limit_bytes
         self._scratch: SharedScratch | None = None
         self._lock = threading.Lock()
+        self._room_bytes = 0
+        """So much may be kept until the next look at what is there."""
 
     def get(self, name: str, fetch: Callable[[], bytes]) -> bytes:
         """A block, fetched if it is not here."""
@@ -40,9 +46,12 @@ class Blocks:
             return content
 
     @contextmanager
-    def pinned(self, name: str, fetch: Callable[[], bytes]) -> Iterator[tuple[bytes, Path | None]]:
-        """A block and the file it is in for as long as the context lasts; no file, if there is no room for one."""
-        path = self._path(name)
+    def pinned(self, name: str, fetch: Callable[[], bytes], *, suffix: str = "") -> Iterator[tuple[bytes, Path | None]]:
+        """A block and the file it is in for as long as the context lasts; no file, if there is no room for one.
+
+        `suffix`: what its name ends in, where that matters to whoever reads it.
+        """
+        path = self._path(name, suffix)
         file = _opened(path) if path else None
         if file is None:
             content = fetch()
@@ -57,7 +66,7 @@ class Blocks:
             if file is not None:
                 os.close(file)  # with its lock
 
-    def _path(self, name: str) -> Path | None:
+    def _path(self, name: str, suffix: str) -> Path | None:
         if not self._limit_bytes:
             return None
         with self._lock:
@@ -69,13 +78,13 @@ class Blocks:
                     self._limit_bytes = 0
                     return None
                 weakref.finalize(self, self._scratch.close)
-        return self._scratch.folder / hashlib.sha256(name.encode()).hexdigest()
+        return self._scratch.folder / (hashlib.sha256(name.encode()).hexdigest() + suffix)
 
     def _keep(self, path: Path, content: bytes) -> int | None:
         """Write a block, if there is room or can be made; gives it opened."""
         temporary = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
         try:
-            if not self._make_room(path.parent, len(content)):
+            if not self._has_room(path.parent, len(content)):
                 return None
             temporary.write_bytes(content)
             temporary.replace(path)
@@ -85,19 +94,32 @@ class Blocks:
             temporary.unlink(missing_ok=True)
             return None
 
-    def _make_room(self, folder: Path, n_bytes: int) -> bool:
-        disk = shutil.disk_usage(folder)
+    def _has_room(self, folder: Path, n_bytes: int) -> bool:
+        disk = shutil.disk_usage(folder)  # which fills by itself
+        free = disk.free - max(KEPT_FREE_BYTES, KEPT_FREE * disk.total)
+        with self._lock:
+            if n_bytes > min(self._room_bytes, free):
+                more = self._make_room(folder, n_bytes, free) - n_bytes
+                self._room_bytes = n_bytes + int(LOOK_SHARE * more) if more >= 0 else 0
+                if more < 0:
+                    return False
+            self._room_bytes -= n_bytes
+            return True
+
+    def _make_room(self, folder: Path, n_bytes: int, free: float) -> float:
+        """Remove what was not used for longest, if there is no room for so much; gives how much there is."""
         with os.scandir(folder) as entries:
             found = sorted((stat.st_mtime, stat.st_size, each.path) for each in entries for stat in [each.stat()])
         used = sum(size for _, size, _ in found)
-        free = disk.free - max(KEPT_FREE_BYTES, KEPT_FREE * disk.total)
-        excess = n_bytes - min(self._limit_bytes - used, free)
+        room = min(self._limit_bytes - used, free)
+        more = min(int(REMOVED_SHARE * len(found)) * n_bytes, REMOVED_SHARE * self._limit_bytes)
+        wanted = n_bytes if room >= n_bytes else n_bytes + more
         for _, size, path in found:
-            if excess <= 0:
+            if room >= wanted:
                 break
             if size and _removed(path):
-                excess -= size
-        return excess <= 0
+                room += size
+        return room
 
 
 def _opened(path: Path) -> int | None:

@@ -48,7 +48,15 @@ class Bucket:
         """Raises: SetupError: unless it is `s3://bucket` or `s3://bucket/prefix`."""
         name, _, prefix = url.removeprefix("s3://").partition("/")
         if not url.startswith("s3://") or not _NAME.fullmatch(name):
-            raise SetupError(f"{url!r} names no bucket; write s3://bucket or s3://bucket/prefix.")
+            raise SetupError(
+                f"{url!r} names no bucket; write s3://bucket or s3://bucket/prefix (the name of a bucket has three "
+                "letters at least)."
+            )
+        if name.endswith("--x-s3"):
+            raise SetupError(
+                f"{url!r} is a directory bucket (S3 Express One Zone), which lists what is in it in no order; give a "
+                "general purpose bucket."
+            )
         prefix = prefix.removesuffix("/")
         if prefix and any(part in ("", ".", "..") for part in prefix.split("/")):
             raise SetupError(f"{url!r} has '//', '.' or '..' in its prefix, which no folder is called; leave it out.")
@@ -211,7 +219,7 @@ class Objects:
         if has_token and code in _TOKEN_REFUSED:
             return _TokenRefused()
         if code in _DENIED:
-            kind = Denied if operation == "get_object" else BucketError
+            kind = Denied if operation in ("get_object", "head_object") else BucketError
             return kind(self._denied(operation, why))
         if operation == "head_object" and code == "400":  # an answer without a body cannot say so
             return aws.CredentialsExpired("perhaps: the server gave no reason")

@@ -4,13 +4,16 @@ import hashlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from shared.blocks import BLOCK_BYTES, Blocks
 from shared.bucket import AT_ONCE, Bucket, Object, Objects, Piece, Replaced
 from shared.errors import PermanentError
 from shared.remote import Remote, served
 from shared.sources import FINGERPRINT_BYTES, Folder, Recording, Unreadable
+
+# By which ffmpeg knows what names other files. From one on the disk it would go on to any other of this machine.
+PLAYLISTS = (b"#extm3u", b"<mpd", b"<compositionplaylist", b"ffconcat")
 
 
 class BucketSource:
@@ -85,8 +88,11 @@ class BucketSource:
         """See `RecordingSource.local`; what is short lies on the disk, and of the rest comes what is asked for."""
         found = self._look_at(path)
         if 0 < found.size <= BLOCK_BYTES:
-            with self._blocks.pinned(self._name(found, 0), lambda: self._block(found, 0)) as (_, file):
-                if file:
+            # Of a few formats ffmpeg knows a short clip by its name alone.
+            kind = PurePosixPath(path).suffix
+            name, suffix = self._name(found, 0), kind if kind.removeprefix(".").isalnum() else ""
+            with self._blocks.pinned(name, lambda: self._block(found, 0), suffix=suffix) as (content, file):
+                if file and not any(mark in content.lower() for mark in PLAYLISTS):
                     yield file
                     return
         remote = Remote(

@@ -176,6 +176,7 @@ class Attempt:
         if slices:
             self.reporter.begin(slices[0], len({of.recording for of in slices}))
         for of in slices:
+            beat()
             try:
                 begin = partial(self.records.begin, job, of, worker=self.worker, message=self.delivery.message_id)
                 self._while_held(begin)
@@ -190,7 +191,7 @@ class Attempt:
         return begun, trouble
 
     def _is_done(self, job: Job, of: Slice) -> bool:
-        self.lease.check()
+        self._check()
         try:
             done = self.records.provenance(of.recording)
         except NewerRecord as error:

@@ -66,16 +66,17 @@ resource "aws_security_group" "endpoint" {
   count = var.endpoints ? 1 : 0
 
   name        = "${var.name}-endpoint"
-  description = "In from the tasks"
+  description = "In from the VPC"
   vpc_id      = data.aws_vpc.this.id
 }
 
+# Whoever asks for SQS in this VPC is sent to the endpoint, not the tasks alone.
 resource "aws_vpc_security_group_ingress_rule" "endpoint" {
   count = var.endpoints ? 1 : 0
 
-  security_group_id            = aws_security_group.endpoint[0].id
-  ip_protocol                  = "tcp"
-  from_port                    = 443
-  to_port                      = 443
-  referenced_security_group_id = aws_security_group.task.id
+  security_group_id = aws_security_group.endpoint[0].id
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+  cidr_ipv4         = data.aws_vpc.this.cidr_block
 }

@@ -130,8 +130,12 @@ variable "worker_memory_mib" {
   default     = 2048
 
   validation {
-    condition     = var.worker_memory_mib >= 2 * var.worker_cpu && var.worker_memory_mib <= 8 * var.worker_cpu && var.worker_memory_mib % 1024 == 0
-    error_message = "Fargate takes 2 to 8 MiB for each CPU unit, in steps of 1024."
+    condition = alltrue([
+      var.worker_memory_mib >= 2 * var.worker_cpu,
+      var.worker_memory_mib <= min(8 * var.worker_cpu, var.worker_cpu < 8192 ? 30720 : 61440),
+      var.worker_memory_mib % (var.worker_cpu < 8192 ? 1024 : 4096) == 0,
+    ])
+    error_message = "Fargate takes 2 to 8 MiB for each CPU unit in steps of 1024, at most 30720; for 8192 units in steps of 4096, at most 61440."
   }
 }
 

@@ -431,6 +431,12 @@ def test_an_address_that_names_no_bucket_is_told_as_it_is_written(url: str) -> N
         place(url)
 
 
+def test_a_bucket_whose_lists_have_no_order_is_refused() -> None:
+    """What comes behind something greater would be taken for told already."""
+    with pytest.raises(SetupError, match="directory bucket"):
+        place("s3://recordings--use1-az4--x-s3/2012")
+
+
 @pytest.mark.parametrize("text", ["recordings", "/a/b", "s3", "./s3:/odd", "a:b", "C:/x", "~/x"])
 def test_what_is_no_address_is_a_folder(text: str) -> None:
     assert place(text) == Path(text)
@@ -473,10 +479,11 @@ def test_who_pays_for_the_requests_is_said_with_each_that_reads(bucket: TestBuck
 # A playlist
 
 
-@pytest.mark.parametrize("wanted", ["http", "tcp", "file", "concat:file"])
+@pytest.mark.parametrize("wanted", ["http", "tcp", "file", "concat:file", "beside"])
 @pytest.mark.parametrize("as_id3", [False, True])
+@pytest.mark.parametrize("n_more", [0, BLOCK_BYTES], ids=["clip", "long"])
 def test_a_playlist_named_like_a_recording_leads_nowhere(
-    bucket: TestBucket, tmp_path: Path, speechless: bytes, wanted: str, as_id3: bool
+    bucket: TestBucket, tmp_path: Path, speechless: bytes, wanted: str, as_id3: bool, n_more: int
 ) -> None:
     """Neither to another machine nor to a file of this one; ffmpeg looks behind a tag for what it is."""
     (tmp_path / "secret.wav").write_bytes(speechless)
@@ -484,9 +491,11 @@ def test_a_playlist_named_like_a_recording_leads_nowhere(
         listener.settimeout(0.2)
         address = f"127.0.0.1:{listener.getsockname()[1]}/a.wav"
         target = f"{wanted}://{address}" if wanted in ("http", "tcp") else f"{wanted}:{tmp_path}/secret.wav"
+        if wanted == "beside":
+            target = str(recordings.tone(tmp_path / "secret.mp3", 1.0))
         playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{target}\n#EXT-X-ENDLIST\n"
         head = b"ID3\x03\0\0\0\0\0\0" if as_id3 else b""
-        bucket.put("list.mp3", head + playlist.encode() + b"#" * BLOCK_BYTES)
+        bucket.put("list.mp3", head + playlist.encode() + b"#" * n_more)
         with open_source(bucket.at(), Settings()).local("list.mp3") as opened:
             for look in (probe, lambda opened: list(Decoder(opened))):
                 with pytest.raises(AudioError):

@@ -29,7 +29,12 @@ class Watching:
         command = [*COMMAND, "director", str(source), str(dest), "--watch"]
         with self._out.open("wb") as out, self._log.open("wb") as err:
             self.popen = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, **({"stdout": out, "stderr": err} | more)
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                # A shell that starts the tests in the background has it ignored, and so would all below it.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+                **({"stdout": out, "stderr": err} | more),
             )
 
     @property

@@ -1,12 +1,14 @@
 """`nightscribe director` and `nightscribe worker` on a queue of their own."""
 
+import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.command import texts
-from support.servers import SqsServer
+from support.command import COMMAND, texts
+from support.servers import HOST, REGION, SqsServer
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -52,3 +54,31 @@ def test_no_queue_server_is_a_sentence(nightscribe: Command, three: Path, tmp_pa
     assert said.returncode == 2
     assert "AWS_DEFAULT_REGION" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_a_director_that_waits_for_its_queue_ends_when_it_is_told_to(
+    environment: dict[str, str], three: Path, tmp_path: Path
+) -> None:
+    """By an exception of its own: the first process of a container does not even hear what it does not listen for."""
+    with socket.create_server((HOST, 0)) as silent:
+        where = {
+            "AWS_ENDPOINT_URL_SQS": f"http://{HOST}:{silent.getsockname()[1]}",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+        }
+        with subprocess.Popen(
+            [*COMMAND, "director", str(three), str(tmp_path / "dest")],
+            env=environment | where,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                silent.settimeout(120)
+                silent.accept()[0].close()
+                process.send_signal(signal.SIGTERM)
+                said = process.communicate(timeout=120)[1]
+            finally:
+                process.kill()
+    assert process.returncode == 130
+    assert said == "Interrupted.\n"

@@ -1,6 +1,7 @@
 """A bucket in a bad night: answers that are errors, lists that end in the middle, objects replaced while being read."""
 
 import random
+import shutil
 import socket
 import threading
 import wave
@@ -13,8 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from support.buckets import Faulty, TestBucket, in_pages, refused
-from support.workplace import Dictated, Workplace
+from support.workplace import OPTIONS, Dictated, Workplace, Wrapped
 
+from director.backlog import Settled
 from director.scan import Scanner
 from nightscribe import preflight
 from shared import aws
@@ -24,12 +26,13 @@ from shared.bucket import Bucket, Objects
 from shared.bucket_source import BucketSource
 from shared.bucket_store import BucketStore
 from shared.errors import BucketError, PermanentError, RetryableError, SetupError
+from shared.jobs import Job, Slice
 from shared.media import probe
 from shared.records import Records
 from shared.settings import Settings
 from shared.sources import FINGERPRINT_BYTES
 from shared.store import FolderStore
-from shared.transcript import Failure, utc_now
+from shared.transcript import Failure, Part, Transcript, merge, utc_now
 
 BUSY = refused("SlowDown", 503)
 BROKEN = refused("InternalError", 500)
@@ -317,6 +320,75 @@ def test_a_look_that_can_see_nothing_more_ends_and_calls_no_recording_unreadable
             scanner.scan()
     else:
         assert [each.path for each in scanner.scan().unreadable] == ["0.mp3", "1.mp3", "2.mp3"]
+
+
+def denying(client: Any, key: str) -> Wrapped:
+    """The real client, to which one object is denied; an answer without a body cannot say so."""
+
+    def deny(error: Exception) -> Callable[[Callable[..., Any], dict[str, Any]], Any]:
+        def instead(real: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+            if arguments["Key"] == key:
+                raise error
+            return real(**arguments)
+
+        return instead
+
+    return Wrapped(Wrapped(client, "get_object", deny(DENIED)), "head_object", deny(refused("403", 403)))
+
+
+def test_a_recording_that_is_denied_keeps_no_other_from_being_queued(bucket: TestBucket, workplace: Workplace) -> None:
+    for name in ("a.wav", "b.wav"):
+        bucket.put(name, b"sound")
+    source = BucketSource(objects_with(bucket, denying(bucket.client, "a.wav"), patience_s=0.2), Blocks(0))
+    director = workplace.director()
+    director.source, director.bears_s = source, 0
+    missing = Scanner(source, workplace.records, ("txt",), settle_s=0).scan().missing
+    settled = [event for event in director.direct(missing, follow=False) if isinstance(event, Settled)]
+    assert [each.missing.recording.path for each in settled] == ["a.wav"]
+    assert "need s3:GetObject" in str(settled[0].result)
+    assert director.outstanding == {"b.wav"}
+
+
+def test_a_recording_that_is_denied_to_a_worker_ends_neither_it_nor_the_others_of_its_job(
+    bucket: TestBucket, workplace: Workplace
+) -> None:
+    """One worker after the other would end at it, each giving the job back as it was."""
+    shutil.copy(workplace.source / "a.wav", workplace.source / "b.wav")
+    for name in ("a.wav", "b.wav"):
+        bucket.put(name, (workplace.source / name).read_bytes())
+    workplace.queue.send([workplace.job("a.wav", "b.wav")], "run")
+    workplace.settings = workplace.settings.model_copy(update={"retry_delay_s": 0.1})
+    worker = workplace.worker(Dictated())
+    worker.source = BucketSource(objects_with(bucket, denying(bucket.client, "a.wav"), patience_s=0.2), Blocks(0))
+    worker.run(until_empty=True)
+    assert workplace.records.provenance("b.wav")
+    failure = workplace.records.failure("a.wav")
+    assert failure
+    assert "need s3:GetObject" in failure.reason
+
+
+def finished(name: str) -> Transcript:
+    """Of a recording of five bytes."""
+    of = Slice(recording=name, fingerprint="5-a", size=5, stem=name.removesuffix(".mp3"))
+    job = Job(slices=(of,), options=OPTIONS, formats=("txt",))
+    part = Part(
+        segments=(), engine="dictated 1", language=None, container_s=1.0, decoded_s=1.0, processing_s=1.0, flags=()
+    )
+    return merge(job, of, [part], mtime_ns=None, finished_at=utc_now())
+
+
+def test_a_bucket_that_is_away_ends_the_search_for_renamed_recordings(bucket: TestBucket, tmp_path: Path) -> None:
+    """Each would be waited for as long, and what was only moved would be transcribed again."""
+    records = Records(FolderStore(tmp_path))
+    for n in range(3):
+        bucket.put(f"{n}.mp3", b"sound")
+        records.finish(finished(f"old {n}.mp3"), ("txt",))
+    faulty = Faulty(bucket.client, "get_object", dict.fromkeys(FOR_EVER, AWAY))
+    scanner = Scanner(
+        BucketSource(objects_with(bucket, faulty, patience_s=0.2), Blocks(0)), records, ("txt",), settle_s=0
+    )
+    with pytest.raises(RetryableError, match="does not answer"):
+        scanner.scan()
 
 
 # Before any work is wasted

@@ -1,6 +1,7 @@
 """The sign of life of a real worker process: there while it works or waits, gone when it is frozen or stuck."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +12,11 @@ import psutil
 import pytest
 from support.command import COMMAND
 from support.waiting import wait_until
-from support.workplace import Workplace
+from support.workplace import Dictated, Workplace, WrappedStore
 
 from shared.pulse import VARIABLE, why_dead
 from shared.settings import to_environment
+from shared.store import FolderStore
 
 SOON_S = 3.0  # after which one is thought dead here; a process that goes on says so every second or two
 START_TIMEOUT_S = 120.0
@@ -100,3 +102,31 @@ def test_a_worker_whose_engine_never_comes_back_is_taken_for_dead(
     assert workplace.queue.counts().in_flight == 1
     worker.send_signal(signal.SIGKILL)
     wait_until(lambda: workplace.queue.receive(wait_s=1), what="its job to come back")
+
+
+def test_a_job_of_many_recordings_is_not_begun_in_silence(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow share that alone may take minutes."""
+    beats: list[None] = []
+    begun: list[int] = []
+    monkeypatch.setattr("worker.attempt.beat", lambda: beats.append(None))
+
+    def before_put(key: str) -> None:
+        if key.endswith(".begun"):
+            begun.append(len(beats))
+
+    shutil.copy(workplace.source / "a.wav", workplace.source / "b.wav")
+    workplace.queue.send([workplace.job("a.wav", "b.wav")], "run")
+    workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), before_put)).run(until_empty=True)
+    first, second = begun
+    assert 2 <= first < second
+
+
+def test_a_director_that_looks_at_many_jobs_is_not_silent(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats: list[None] = []
+    monkeypatch.setattr("director.director.beat", lambda: beats.append(None))
+    list(workplace.director().direct(workplace.scan().missing, follow=False))
+    assert beats

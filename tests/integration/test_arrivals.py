@@ -24,10 +24,11 @@ from director.backlog import Settled
 from director.estimate import Rates
 from director.scan import Scanner
 from nightscribe.vigil import check_of
+from shared.errors import PermanentError
 from shared.jobs import Job
 from shared.media import MediaInfo, probe
 from shared.places import open_source
-from shared.sources import Folder, FolderSource, RecordingSource
+from shared.sources import Folder, FolderSource, Recording, RecordingSource
 from shared.transcript import Failure, utc_now
 
 SETTLE_S = 3.0
@@ -507,6 +508,30 @@ def test_what_is_no_recording_is_looked_into_once(vigil: Vigil, monkeypatch: pyt
     vigil.go_on(60)
     assert sorted(probed) == ["notes.dat", "notes.dat", "sound.dat"]
     assert queued(vigil.workplace) == [["notes.dat"]]
+
+
+def test_what_may_not_be_read_is_told_once_and_queued_when_it_may(workplace: Workplace, silence: Path) -> None:
+    """It is missing at every look."""
+
+    class Locked(FolderSource):
+        is_locked = True
+
+        def fingerprint(self, recording: Recording) -> str:
+            if self.is_locked and recording.path == "a.wav":
+                raise PermanentError("'a.wav' may not be read by this user; change its permissions.")
+            return super().fingerprint(recording)
+
+    for name in ("a.wav", "b.wav"):
+        shutil.copy(silence, workplace.source / name)
+    vigil = Vigil(workplace, source=(source := Locked(workplace.source)))
+    with capture_logs() as logged:
+        vigil.go_on(100)
+    assert queued(workplace) == [["b.wav"]]
+    assert [each["recording"] for each in logged if each["event"] == "recording.unreadable"] == ["a.wav"]
+    assert [each["n"] for each in logged if each["event"] == "recordings.arrived"] == [2]
+    source.is_locked = False
+    vigil.go_on(20)
+    assert queued(workplace) == [["a.wav"]]
 
 
 # With inotify, in real time

@@ -107,6 +107,16 @@ def test_chunks_are_short(tmp_path: Path) -> None:
     assert max(len(chunk) for chunk in Decoder(path)) <= 10 * RATE
 
 
+def test_what_lies_before_a_slice_is_not_decoded_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a long MP3 that takes minutes, in which nobody may take the process for dead."""
+    beats: list[None] = []
+    monkeypatch.setattr("shared.audio.beat", lambda: beats.append(None))
+    monkeypatch.setattr("shared.audio.seeks_exactly", lambda *_: False)
+    chunks = list(Decoder(write(tmp_path / "a.wav", ramp(60 * RATE)), 58.0))
+    assert sum(map(len, chunks)) == 2 * RATE
+    assert len(beats) >= 6
+
+
 def test_a_decoder_that_is_left_half_way_leaves_no_ffmpeg_behind(tmp_path: Path) -> None:
     import psutil
 

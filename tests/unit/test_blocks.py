@@ -143,3 +143,37 @@ def test_the_last_process_leaves_nothing_behind(own_folder: Path, how: str) -> N
     assert bool(kept(own_folder)) == (how == "killed")
     sweep_scratch()
     assert kept(own_folder) == []
+
+
+def test_many_clips_are_not_all_looked_at_for_each_new_one(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of forty thousand that takes longer than to decode one; they stay below the limit all the same."""
+    looks: list[object] = []
+
+    def looked(folder: Path) -> object:
+        looks.append(folder)
+        return real(folder)
+
+    real = os.scandir
+    many, few, server = Blocks(100_000 * SIZE), Blocks(100 * SIZE), Server()
+    monkeypatch.setattr("shared.blocks.os.scandir", looked)
+    for number in range(300):
+        many.get(str(number), server.of(number % 256))
+    assert len(looks) <= 2  # the folder is looked into when it is made, too
+    for number in range(300, 600):
+        few.get(str(number), server.of(number % 256))
+        assert sum(path.stat().st_size for path in kept(own_folder)) <= 100 * SIZE
+
+
+def test_a_clip_keeps_the_end_of_its_name(own_folder: Path) -> None:
+    blocks, server = Blocks(10 * SIZE), Server()
+    with blocks.pinned("a", server.of(1), suffix=".gsm") as (_, file):
+        assert file
+        assert file.suffix == ".gsm"
+
+
+def test_a_large_block_among_many_clips_removes_few_of_them(own_folder: Path) -> None:
+    blocks, server = Blocks(100 * SIZE), Server()
+    for number in range(100):
+        blocks.get(str(number), server.of(number))
+    assert blocks.get("large", lambda: bytes(20 * SIZE)) == bytes(20 * SIZE)
+    assert len(kept(own_folder)) > 60

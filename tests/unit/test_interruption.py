@@ -3,10 +3,15 @@
 import os
 import signal
 import sys
+import threading
+import time
 
 import pytest
 
 from nightscribe.interruption import interruptible
+from shared import aws
+from shared.abreast import abreast
+from shared.errors import BucketError, RetryableError
 
 
 class Inconvenient:
@@ -27,3 +32,34 @@ def test_a_signal_at_a_moment_when_python_lets_no_exception_out_is_not_lost(monk
         assert swallowed == [KeyboardInterrupt]
         interruption.check()
     assert interruption.number == signal.SIGTERM
+
+
+def test_a_bucket_that_does_not_answer_keeps_nobody_waiting_who_interrupts() -> None:
+    """The threads that ask it are waited for, and each would ask again for a minute."""
+    asked: list[int] = []
+
+    def away() -> None:
+        raise RetryableError("It does not answer.")
+
+    def ask(number: int) -> None:
+        asked.append(number)
+        aws.persist(
+            away,
+            aws.Subject("bucket 'a'", BucketError, "AWS_ENDPOINT_URL_S3"),
+            operation="get_object",
+            patience_s=60,
+            renew=lambda: None,
+        )
+
+    def interrupt() -> None:
+        while not asked:
+            time.sleep(0.01)
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    began = time.monotonic()
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        for _, answer in abreast(ask, range(100), 16):
+            answer()
+    assert time.monotonic() - began < 20

@@ -116,6 +116,24 @@ def test_progress_counts_what_was_seen(place: Place) -> None:
     assert counted == [1, 3]
 
 
+def test_a_look_at_one_large_folder_is_not_taken_for_silence(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million recordings in one take an hour, and so do as many of which each transcript has moved."""
+    for name in ("a.mp3", "b.mp3", "c.unknown", "d.unknown"):
+        place.recording(name, b"sound of " + name.encode())
+        place.finish(name)
+    place.recording("e.unknown")
+    beats: list[str] = []
+    monkeypatch.setattr("director.scan.beat", lambda: beats.append("scan"))
+    monkeypatch.setattr("director.renames.beat", lambda: beats.append("renames"))
+    place.scan()
+    assert beats.count("scan") > 5
+    for name in ("a.mp3", "b.mp3"):
+        (place.source / name).rename(place.source / f"new {name}")
+    beats.clear()
+    assert len(place.scan().renamed) == 2
+    assert beats.count("renames") >= 4
+
+
 def test_of_two_recordings_that_differ_only_in_extension_each_gets_its_full_name(place: Place) -> None:
     for name in ("a.mp3", "a.wav", "b/a.mp3"):
         place.recording(name)
@@ -551,6 +569,15 @@ def test_a_file_whose_name_does_not_tell_is_looked_into(place: Place) -> None:
     found = place.scan()
     assert set(names(found.missing)) == {"recording", "call.2012-01-05"}
     assert (found.n_recordings, found.unreadable) == (2, [])
+
+
+def test_of_a_file_that_grows_only_the_last_look_is_remembered(place: Place) -> None:
+    """A director that watches may look at it for weeks."""
+    scanner = Scanner(FolderSource(place.source), place.records, FORMATS, settle_s=3.0, sleep=no_sleep)
+    for n in range(1, 4):
+        place.recording("growing.data", b"no sound" * n)
+        scanner.scan()
+    assert len(scanner._has_sound) == 1
 
 
 def test_a_file_with_the_name_of_something_else_is_not_looked_into(place: Place) -> None:

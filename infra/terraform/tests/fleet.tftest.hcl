@@ -93,3 +93,15 @@ run "mistakes" {
     var.log_retention_days, var.kms_key_arn, var.jobs_per_worker,
   ]
 }
+
+# Eight MiB for each CPU unit are more than Fargate gives to four vCPUs.
+run "too_much_memory" {
+  command = plan
+
+  variables {
+    worker_cpu        = 4096
+    worker_memory_mib = 32768
+  }
+
+  expect_failures = [var.worker_memory_mib]
+}

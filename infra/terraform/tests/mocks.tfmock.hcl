@@ -9,7 +9,7 @@ mock_data "aws_partition" {
 }
 
 mock_data "aws_vpc" {
-  defaults = { id = "vpc-0a" }
+  defaults = { id = "vpc-0a", cidr_block = "172.31.0.0/16" }
 }
 
 mock_data "aws_subnets" {
