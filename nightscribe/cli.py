@@ -117,6 +117,10 @@ def cli() -> None:
       nightscribe director ~/recordings ~/transcripts
       nightscribe worker ~/recordings ~/transcripts
 
+    \b
+    A director that stays for what arrives, and buckets in place of folders:
+      nightscribe director ~/recordings s3://transcripts/2012 --watch
+
     Interrupt it at any time and run it again: it goes on where it stopped.
     """
     configure_logging("warning")

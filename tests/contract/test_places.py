@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,13 +80,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> TranscriptStore:
 @pytest.fixture(scope="session")
 def speechless(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A tenth of a second of silence."""
-    path = tmp_path_factory.mktemp("silence") / "silence.wav"
-    with wave.open(str(path), "wb") as made:
-        made.setnchannels(1)
-        made.setsampwidth(2)
-        made.setframerate(16_000)
-        made.writeframes(bytes(3200))
-    return path.read_bytes()
+    return recordings.silence(tmp_path_factory.mktemp("silence") / "silence.wav", 0.1).read_bytes()
 
 
 # What is found in a source

@@ -5,13 +5,13 @@ import shutil
 import socket
 import sys
 import tempfile
-import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from making import file
+from support import recordings
 
 from shared.errors import PermanentError, RetryableError
 from shared.media import probe
@@ -202,13 +202,7 @@ def test_a_file_of_any_name_is_found_read_and_opened_by_ffmpeg(tmp_path: Path, s
 @pytest.fixture(scope="session")
 def speechless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tenth of a second of silence."""
-    path = tmp_path_factory.mktemp("silence") / "silence.wav"
-    with wave.open(str(path), "wb") as made:
-        made.setnchannels(1)
-        made.setsampwidth(2)
-        made.setframerate(16_000)
-        made.writeframes(bytes(3200))
-    return path
+    return recordings.silence(tmp_path_factory.mktemp("silence") / "silence.wav", 0.1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are no text")
