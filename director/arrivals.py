@@ -14,7 +14,6 @@ from director.scan import Scan, Scanner
 from director.trouble import Trouble
 from shared import metrics, tracing
 from shared.errors import RetryableError
-from shared.pulse import beat
 from shared.sources import Unreadable
 from shared.transcript import Failure
 
@@ -67,7 +66,6 @@ class Arrivals:
     def watch(self) -> Iterator[Settled | PartStored | None]:
         """Go on for ever. Yields what was settled, and None whenever there may be something else to show."""
         while True:
-            beat()
             if self.clock() >= self._acts_at:
                 yield from self._act()
             if self._can_take and self.clock() >= self._takes_at:
@@ -114,7 +112,7 @@ class Arrivals:
         began = self.clock()
         try:
             with tracing.scan():
-                scan = self.scanner.scan(lambda _: beat())
+                scan = self.scanner.scan()
             self.check_store()
             self._take_in(scan)
         except RetryableError as error:

@@ -323,7 +323,6 @@ class Scanner:
             new = self._scan.missing[at]
             path = new.recording.path
             moved.add(at)
-            beat()
             stem = orphan.stem if orphan.stem == without_suffix(path) else new.stem  # only its extension was changed
             self._scan.renamed.append((orphan.recording, path))
             if not self.dry_run:

@@ -119,7 +119,7 @@ class Objects:
         self._client = make_client()
         self._patience_s = patience_s
         self._payer = {"RequestPayer": "requester"} if payer else {}
-        self._subject = aws.Subject(f"bucket {bucket.name!r}", BucketError, "AWS_ENDPOINT_URL_S3")
+        self._subject = _subject(bucket)
 
     @property
     def address(self) -> str:
@@ -291,8 +291,11 @@ def objects_of(bucket: Bucket, *, payer: bool = False, patience_s: float = PATIE
             patience_s=patience_s,
         )
     except (BotoCoreError, ValueError, RuntimeError) as error:
-        subject = aws.Subject(f"bucket {bucket.name!r}", BucketError, "AWS_ENDPOINT_URL_S3")
-        raise aws.incomplete(error, subject) from error
+        raise aws.incomplete(error, _subject(bucket)) from error
+
+
+def _subject(bucket: Bucket) -> aws.Subject:
+    return aws.Subject(f"bucket {bucket.name!r}", BucketError, "AWS_ENDPOINT_URL_S3")
 
 
 def _piece(found: dict[str, Any], first: int, n: int | None) -> Piece:

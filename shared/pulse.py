@@ -18,8 +18,10 @@ def beat() -> None:
     """Say that the work goes on: between two steps of it, never from a thread that would go on without it."""
     global _last  # noqa: PLW0603  one process, one life
     now = time.monotonic()
-    if (path := os.environ.get(VARIABLE)) and (_last is None or now - _last >= SELDOM_S):
-        _last = now
+    if _last is not None and now - _last < SELDOM_S:  # first: a look at the environment for each of a million files
+        return
+    _last = now
+    if path := os.environ.get(VARIABLE):
         with contextlib.suppress(OSError):  # a full disk is no reason to stop working
             Path(path).touch()
 
