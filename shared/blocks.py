@@ -19,8 +19,7 @@ from shared.scratch import SharedScratch
 log = structlog.get_logger()
 
 BLOCK_BYTES = 2 * 2**20  # a clip is one of them (`shared.clips.CLIP_BYTES`)
-KEPT_FREE_BYTES = 2**30
-KEPT_FREE = 0.1  # of the disk
+KEPT_FREE_BYTES = 2**30  # not a share of the disk: one that is large and well used would never have room
 # Of clips there may be forty thousand, and a look at all of them takes longer than to decode one. So a look lasts until
 # this share of the room that it found is used, as others use some of it too; and of many, more than one is removed.
 LOOK_SHARE = 1 / 64
@@ -95,8 +94,7 @@ class Blocks:
             return None
 
     def _has_room(self, folder: Path, n_bytes: int) -> bool:
-        disk = shutil.disk_usage(folder)  # which fills by itself
-        free = disk.free - max(KEPT_FREE_BYTES, KEPT_FREE * disk.total)
+        free = shutil.disk_usage(folder).free - KEPT_FREE_BYTES  # others fill the disk as well
         with self._lock:
             if n_bytes > min(self._room_bytes, free):
                 more = self._make_room(folder, n_bytes, free) - n_bytes
@@ -106,7 +104,7 @@ class Blocks:
             self._room_bytes -= n_bytes
             return True
 
-    def _make_room(self, folder: Path, n_bytes: int, free: float) -> float:
+    def _make_room(self, folder: Path, n_bytes: int, free: int) -> float:
         """Remove what was not used for longest, if there is no room for so much; gives how much there is."""
         with os.scandir(folder) as entries:
             found = sorted((stat.st_mtime, stat.st_size, each.path) for each in entries for stat in [each.stat()])

@@ -97,7 +97,9 @@ def input_arguments(path: Opened) -> list[str]:
     it cannot reach local files, and its other addresses end at the proxy (see `Remote`).
     """
     if isinstance(path, Remote):
-        name, protocols = path.url, "http,tcp"
+        # `async:` keeps the last megabytes. Without it, ffmpeg 5.1 may ask anew for every second byte of an MP3 in
+        # which it looks for the first frame (`mp3_read_header`): 32,000 requests.
+        name, protocols = f"async:{path.url}", "async,http,tcp"
     else:
         name, protocols = f"file:{path}", "file"
     arguments: list[str] = ffmpeg.input(name, protocol_whitelist=protocols).output("-").get_args()
