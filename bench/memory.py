@@ -16,8 +16,8 @@ from statistics import median
 
 import psutil
 
-from shared.media import MEDIA_SUFFIXES
 from shared.names import TRANSCRIPTS
+from shared.sound.media import MEDIA_SUFFIXES
 
 LOOK_EVERY_S = 0.5
 WARM_AFTER = 50  # recordings

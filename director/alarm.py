@@ -21,8 +21,8 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from shared.media import OTHER_SUFFIXES
 from shared.names import suffix
+from shared.sound.media import OTHER_SUFFIXES
 
 log = structlog.get_logger()
 

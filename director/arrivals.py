@@ -12,9 +12,9 @@ from director.director import Director
 from director.estimate import Rates
 from director.scan import Scan, Scanner
 from director.trouble import Trouble
-from shared import metrics, tracing
 from shared.errors import RetryableError
 from shared.sources import Unreadable
+from shared.telemetry import metrics, tracing
 from shared.transcript import Failure
 
 log = structlog.get_logger()

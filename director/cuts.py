@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from shared.audio import RATE, Decoder
 from shared.errors import AudioError
-from shared.media import Opened
-from shared.pauses import QUIET_S, quietest
+from shared.sound.audio import RATE, Decoder
+from shared.sound.media import Opened
+from shared.sound.pauses import QUIET_S, quietest
 
 AROUND_S = 15.0
 THREADS = min(8, os.cpu_count() or 1)

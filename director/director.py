@@ -16,7 +16,6 @@ from director.letters import DeadLetters
 from director.plan import JOB_S
 from director.planner import Planned, Planner
 from director.trouble import Trouble
-from shared import metrics
 from shared.abreast import abreast
 from shared.errors import RetryableError
 from shared.jobs import Format, Job, Layout, Options, Slice
@@ -25,6 +24,7 @@ from shared.pulse import beat
 from shared.queue import BATCH, JobQueue, QueueMissing
 from shared.records import NewerRecord, Records
 from shared.sources import RecordingSource, Unreadable
+from shared.telemetry import metrics
 from shared.transcript import Failure, Provenance
 
 log = structlog.get_logger()

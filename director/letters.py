@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from shared import metrics
 from shared.errors import JobError, RetryableError
 from shared.jobs import Job, Slice
 from shared.queue import Delivery, JobQueue
 from shared.records import NewerRecord, Records
+from shared.telemetry import metrics
 from shared.transcript import Failure, utc_now
 
 log = structlog.get_logger()

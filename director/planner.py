@@ -11,11 +11,11 @@ from director.cuts import quiet_cuts
 from director.estimate import Rates
 from director.plan import bundles, long_ones, nominal_cuts
 from shared.abreast import abreast
-from shared.bucket import Denied
+from shared.buckets.bucket import Denied
 from shared.errors import NightscribeError, PermanentError
 from shared.jobs import Slice
-from shared.media import probe
 from shared.records import Records
+from shared.sound.media import probe
 from shared.sources import Recording, RecordingSource, Unreadable
 
 log = structlog.get_logger()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from director.backlog import Backlog
 from shared.abreast import abreast
-from shared.bucket import Denied
+from shared.buckets.bucket import Denied
 from shared.errors import NightscribeError, PermanentError
 from shared.pulse import beat
 from shared.records import Records

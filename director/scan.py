@@ -12,13 +12,13 @@ from director.backlog import Backlog, Missing
 from director.diff import SUBTITLES, missing_formats, same_at_a_glance, stems
 from director.renames import renamed
 from shared.abreast import abreast
-from shared.bucket import Denied
+from shared.buckets.bucket import Denied
 from shared.errors import AudioError, BucketError, NightscribeError, RetryableError
 from shared.jobs import Format, Layout
-from shared.media import MEDIA_SUFFIXES, OTHER_SUFFIXES, probe
 from shared.names import FAILURES, PARTS, TRANSCRIPTS, output_key, suffix, with_suffix, without_suffix
 from shared.pulse import beat
 from shared.records import Records
+from shared.sound.media import MEDIA_SUFFIXES, OTHER_SUFFIXES, probe
 from shared.sources import Folder, Recording, RecordingSource, Unreadable
 from shared.transcript import Failure, Provenance
 

@@ -3,7 +3,7 @@
 import os
 import socket
 
-from shared.bucket import Bucket, Denied, Objects, objects_of
+from shared.buckets.bucket import Bucket, Denied, Objects, objects_of
 from shared.errors import BucketError, SetupError
 from shared.jobs import RECORDS_FOLDER
 from shared.settings import Settings

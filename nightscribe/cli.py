@@ -20,9 +20,8 @@ from nightscribe.health import health
 from nightscribe.interruption import interruptible
 from nightscribe.request import Request, open_queue
 from nightscribe.retry import retry as put_back
+from nightscribe.status.watch import show
 from nightscribe.vigil import keep_watch
-from nightscribe.watch import show
-from shared import exposition, metrics, tracing
 from shared.errors import NightscribeError, SetupError
 from shared.jobs import Options
 from shared.log import configure_logging
@@ -32,6 +31,7 @@ from shared.pulse import MAX_AGE_S
 from shared.records import Records
 from shared.scratch import sweep_scratch
 from shared.settings import ENV_PREFIX, Settings, load_settings, shown_default
+from shared.telemetry import exposition, metrics, tracing
 from worker import engines
 from worker.transcriber import Models
 from worker.weights.resolver import resolve

@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 from nightscribe import bucket_check
 from nightscribe.words import printable
-from shared.bucket import Bucket
+from shared.buckets.bucket import Bucket
 from shared.errors import SetupError
 from shared.jobs import RECORDS_FOLDER
-from shared.media import ffmpeg_path
 from shared.names import with_suffix
 from shared.places import Place
 from shared.settings import Settings, cache_folder
+from shared.sound.media import ffmpeg_path
 from worker import engines
 from worker.weights.catalogue import check_model, is_english_only
 

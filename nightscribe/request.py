@@ -14,15 +14,15 @@ from director.estimate import sample
 from director.scan import Scan, Scanner
 from nightscribe.tally import Tally
 from nightscribe.words import count
-from shared import metrics, tracing
 from shared.errors import NightscribeError
 from shared.jobs import Layout, Options
-from shared.media import probe
 from shared.places import Place, open_source, open_store
 from shared.queue import JobQueue, connect
 from shared.records import Records
 from shared.settings import Settings
+from shared.sound.media import probe
 from shared.sources import RecordingSource
+from shared.telemetry import metrics, tracing
 from shared.transcript import Provenance
 
 SAMPLE = 32  # looking into a file takes time before the first job is sent

@@ -14,9 +14,9 @@ from director.scan import Scan
 from nightscribe import preflight
 from nightscribe.interruption import Interruption, interruptible
 from nightscribe.local_queue import local_queue
-from nightscribe.night import Night
 from nightscribe.pool import WorkerPool
 from nightscribe.progress import view
+from nightscribe.report.night import Night
 from nightscribe.request import Request, open_queue
 from nightscribe.run_record import RunRecord, beginning
 from nightscribe.summary import all_done, before, failures, summary

@@ -21,7 +21,7 @@ from nightscribe.interruption import Interruption, interruptible
 from nightscribe.request import Request, open_queue
 from nightscribe.run_record import EVERY_S, RunRecord, beginning
 from nightscribe.words import count
-from shared.bucket import Bucket
+from shared.buckets.bucket import Bucket
 from shared.errors import RetryableError
 from shared.log import configure_logging
 from shared.names import TRANSCRIPTS

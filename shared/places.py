@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from shared.blocks import Blocks
-from shared.bucket import Bucket, objects_of
-from shared.bucket_source import BucketSource
-from shared.bucket_store import BucketStore
+from shared.buckets.blocks import Blocks
+from shared.buckets.bucket import Bucket, objects_of
+from shared.buckets.source import BucketSource
+from shared.buckets.store import BucketStore
 from shared.errors import SetupError
 from shared.settings import Settings
 from shared.sources import FolderSource, RecordingSource

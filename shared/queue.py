@@ -11,11 +11,12 @@ from typing import Any
 import structlog
 from botocore.exceptions import BotoCoreError
 
-from shared import aws, tracing
+from shared import aws
 from shared.errors import LeaseLost, QueueError, RetryableError
 from shared.jobs import Job
 from shared.peek import Peeked, peek
 from shared.queue_address import QueueAddress, is_amazons
+from shared.telemetry import tracing
 
 log = structlog.get_logger()
 

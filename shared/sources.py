@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shared.errors import PermanentError, RetryableError
-from shared.media import Opened
+from shared.sound.media import Opened
 
 FINGERPRINT_BYTES = 64 * 1024
 CHANGED = "It was changed while it was transcribed; the next run takes it as it is then."

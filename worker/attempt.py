@@ -9,7 +9,6 @@ from functools import partial
 
 import structlog
 
-from shared import metrics, tracing
 from shared.errors import Interrupted, JobError, LeaseLost, NightscribeError, PermanentError, RetryableError, SetupError
 from shared.jobs import Job, Options, Slice
 from shared.pulse import beat
@@ -17,6 +16,7 @@ from shared.queue import Delivery, JobQueue
 from shared.records import NewerRecord, Records
 from shared.settings import Settings
 from shared.sources import RecordingSource
+from shared.telemetry import metrics, tracing
 from shared.transcript import Failure, Part, merge, utc_now
 from worker.lease import Lease
 from worker.listening import End, Listener, ahead

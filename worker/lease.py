@@ -8,9 +8,9 @@ from typing import Self
 
 import structlog
 
-from shared import metrics
 from shared.errors import Interrupted, LeaseLost, NightscribeError
 from shared.queue import Delivery, JobQueue
+from shared.telemetry import metrics
 
 log = structlog.get_logger()
 

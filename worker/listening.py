@@ -8,10 +8,10 @@ from itertools import groupby
 from queue import Full, Queue
 from typing import TypeVar
 
-from shared.audio import RATE, Decoder, Waveform
-from shared.clips import CLIP_BYTES, TOGETHER, Sound, decode_together
 from shared.errors import NightscribeError, PermanentError
 from shared.jobs import Slice
+from shared.sound.audio import RATE, Decoder, Waveform
+from shared.sound.clips import CLIP_BYTES, TOGETHER, Sound, decode_together
 from shared.sources import CHANGED, Recording, RecordingSource
 from worker import windows
 from worker.speech import SpeechDetector

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.audio import RATE, Waveform
+from shared.sound.audio import RATE, Waveform
 from shared.transcript import Word
 
 HOP_S = 0.01

@@ -5,11 +5,11 @@ import time
 from types import TracebackType
 from typing import Self
 
-from shared import metrics
 from shared.activity import Activity
 from shared.jobs import Slice
 from shared.queue import Delivery
 from shared.records import Records
+from shared.telemetry import metrics
 from shared.transcript import utc_now
 
 REPORT_EVERY_S = 1.0

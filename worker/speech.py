@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shared.audio import RATE, Waveform
+from shared.sound.audio import RATE, Waveform
 
 SPEECH_PROBABILITY = 0.5
 QUIET_PEAK = 0.1  # below this the detector begins to miss speech, from 0.001 on it hears none

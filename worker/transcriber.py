@@ -8,9 +8,9 @@ from pathlib import Path
 
 import structlog
 
-from shared.audio import RATE
 from shared.errors import WeightsError
 from shared.jobs import Options, Slice
+from shared.sound.audio import RATE
 from shared.transcript import Flag, Part, Segment, Word
 from worker import engines
 from worker.engines.base import Decoded, Encoded, Engine

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from shared.audio import RATE, Waveform
-from shared.pauses import quietest
+from shared.sound.audio import RATE, Waveform
+from shared.sound.pauses import quietest
 
 LONGEST_S = 18.0  # Whisper hears up to 30 s at once, but listens to shorter windows in less time per second
 SHORTEST_S = 10.0

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from shared import metrics, tracing
 from shared.errors import RetryableError
 from shared.jobs import Options
 from shared.pulse import beat
@@ -15,6 +14,7 @@ from shared.queue import Delivery, JobQueue, QueueMissing
 from shared.records import Records
 from shared.settings import Settings
 from shared.sources import RecordingSource
+from shared.telemetry import metrics, tracing
 from worker.attempt import Attempt, retry_delay_s
 from worker.held import HeldStore
 from worker.lease import Lease, lease_clock

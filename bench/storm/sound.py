@@ -21,7 +21,7 @@ import numpy as np
 from director.backlog import Backlog, Missing
 from director.estimate import Rates
 from director.plan import n_jobs, nominal_cuts
-from shared.audio import RATE, Waveform
+from shared.sound.audio import RATE, Waveform
 from shared.sources import Recording
 from shared.transcript import Word
 from worker.engines.base import Decoded, Encoded

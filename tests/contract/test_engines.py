@@ -13,9 +13,9 @@ from support import recordings
 from support.workplace import weights
 from whisper.normalizers import EnglishTextNormalizer
 
-from shared.audio import RATE, Decoder, Waveform
 from shared.errors import SetupError
 from shared.jobs import Options, Slice
+from shared.sound.audio import RATE, Decoder, Waveform
 from shared.sources import FolderSource
 from shared.transcript import Flag, Part, Segment, Word
 from worker import engines

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from support import recordings
 
-from shared import audio, clips
-from shared.audio import RATE, Decoder, Waveform
-from shared.clips import Sound, decode_together
+from shared.sound import audio, clips
+from shared.sound.audio import RATE, Decoder, Waveform
+from shared.sound.clips import Sound, decode_together
 
 SHIFT = RATE // 100  # 10 ms, less than anybody hears of a word
 

@@ -9,15 +9,15 @@ import pytest
 from support import recordings
 from support.buckets import TestBucket, in_pages
 
-from shared.audio import Decoder
-from shared.blocks import BLOCK_BYTES, Blocks
-from shared.bucket import Bucket
-from shared.bucket_source import BucketSource
-from shared.bucket_store import BucketStore
+from shared.buckets.blocks import BLOCK_BYTES, Blocks
+from shared.buckets.bucket import Bucket
+from shared.buckets.source import BucketSource
+from shared.buckets.store import BucketStore
 from shared.errors import AudioError, PermanentError, RetryableError, SetupError
-from shared.media import probe
 from shared.places import open_source, open_store, place
 from shared.settings import Settings
+from shared.sound.audio import Decoder
+from shared.sound.media import probe
 from shared.sources import FINGERPRINT_BYTES, FolderSource, Recording, RecordingSource
 from shared.store import FolderStore, TranscriptStore
 

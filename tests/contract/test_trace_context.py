@@ -7,9 +7,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from support.waiting import wait_until
 from support.workplace import received, unhurried
 
-from shared import tracing
 from shared.jobs import Job, Options, Slice
 from shared.queue import JobQueue, connect
+from shared.telemetry import tracing
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from support import recordings
 from support.buckets import TestBucket
 from support.servers import SqsServer
 
-from shared.blocks import BLOCK_BYTES
+from shared.buckets.blocks import BLOCK_BYTES
 from shared.scratch import LOCK
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -66,7 +66,7 @@ def test_the_wheel_holds_the_packages_and_the_attributes_of_the_queue(tmp_path: 
     wheel = next(tmp_path.glob("nightscribe-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {"infra/create_queue.json", "nightscribe/page.html"} <= set(names)
+    assert {"infra/create_queue.json", "nightscribe/report/page.html"} <= set(names)
     assert not any(name.startswith(("tests/", "bench/")) for name in names)
     installed = _pip("install", "--no-deps", "--target", str(tmp_path / "site"), str(wheel))
     assert installed.returncode == 0, installed.stderr

@@ -232,7 +232,7 @@ def test_the_workers_of_a_run_do_not_fight_for_one_port(
 
 
 STUCK = """
-from shared import tracing
+from shared.telemetry import tracing
 with tracing.exported("nightscribe-worker", "me"):
     for n in range(5000):
         with tracing.step("transcribe", {"nightscribe.slice": n}):

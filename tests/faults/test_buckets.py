@@ -20,16 +20,16 @@ from director.backlog import Settled
 from director.scan import Scanner
 from nightscribe import preflight
 from shared import aws
-from shared.audio import Decoder
-from shared.blocks import BLOCK_BYTES, Blocks
-from shared.bucket import Bucket, Objects
-from shared.bucket_source import BucketSource
-from shared.bucket_store import BucketStore
+from shared.buckets.blocks import BLOCK_BYTES, Blocks
+from shared.buckets.bucket import Bucket, Objects
+from shared.buckets.source import BucketSource
+from shared.buckets.store import BucketStore
 from shared.errors import BucketError, PermanentError, RetryableError, SetupError
 from shared.jobs import Job, Slice
-from shared.media import probe
 from shared.records import Records
 from shared.settings import Settings
+from shared.sound.audio import Decoder
+from shared.sound.media import probe
 from shared.sources import FINGERPRINT_BYTES
 from shared.store import FolderStore
 from shared.transcript import Failure, Part, Transcript, merge, utc_now

@@ -26,8 +26,8 @@ from director.scan import Scanner
 from nightscribe.vigil import check_of
 from shared.errors import PermanentError
 from shared.jobs import Job
-from shared.media import MediaInfo, probe
 from shared.places import open_source
+from shared.sound.media import MediaInfo, probe
 from shared.sources import Folder, FolderSource, Recording, RecordingSource
 from shared.transcript import Failure, utc_now
 

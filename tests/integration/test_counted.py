@@ -10,11 +10,11 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, received, working
 
-from shared import exposition, metrics
 from shared.errors import RetryableError
 from shared.names import PARTS
 from shared.queue import JobQueue, connect
 from shared.store import FolderStore
+from shared.telemetry import exposition, metrics
 from worker.lease import Lease, lease_clock
 
 

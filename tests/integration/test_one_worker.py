@@ -11,10 +11,10 @@ from support import recordings
 from support.waiting import wait_until
 from support.workplace import FORMATS, Counted, Dictated, Workplace, Wrapped, WrappedStore, received, working
 
-from shared.audio import RATE, Waveform
 from shared.errors import RetryableError, SetupError
 from shared.jobs import Job, Options
 from shared.names import PARTS, TRANSCRIPTS
+from shared.sound.audio import RATE, Waveform
 from shared.store import FolderStore
 from shared.transcript import Flag, Part, Segment
 from worker.engines.base import Decoded, Encoded

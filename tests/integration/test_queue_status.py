@@ -13,7 +13,7 @@ from nightscribe.cli import cli
 from nightscribe.fleet import queue_missing
 from nightscribe.local_queue import local_queue
 from nightscribe.request import Request, open_queue
-from nightscribe.status import PEEK_AT_MOST, QueueState, Status, gather
+from nightscribe.status.status import PEEK_AT_MOST, QueueState, Status, gather
 from shared.activity import Run
 from shared.jobs import Job
 from shared.queue import PATIENCE_S
@@ -104,7 +104,7 @@ def test_a_queue_too_long_to_be_read_is_counted(
     workplace: Workplace, clips: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert PEEK_AT_MOST >= 1000
-    monkeypatch.setattr("nightscribe.status.PEEK_AT_MOST", 1)
+    monkeypatch.setattr("nightscribe.status.status.PEEK_AT_MOST", 1)
     with_clips(workplace, clips)
     workplace.queue.send([workplace.job("0.wav"), workplace.job("1.wav")], "run")
     assert (looked(workplace)[1].n_waiting, looked(workplace)[1].jobs) == (2, None)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
-from shared.bucket import Bucket, Objects, objects_of
+from shared.buckets.bucket import Bucket, Objects, objects_of
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import pytest
 
 from director.director import Director
 from director.scan import Scan, Scanner
-from shared.audio import RATE, Waveform
 from shared.errors import WeightsError
 from shared.jobs import Job, Options, Slice
 from shared.queue import Delivery, JobQueue
 from shared.records import Records
 from shared.settings import Settings
+from shared.sound.audio import RATE, Waveform
 from shared.sources import FolderSource
 from shared.store import FolderStore, TranscriptStore
 from shared.transcript import Word

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared.blocks import BLOCK_BYTES, KEPT_FREE_BYTES, Blocks
+from shared.buckets.blocks import BLOCK_BYTES, KEPT_FREE_BYTES, Blocks
 from shared.scratch import LOCK, sweep_scratch
 
 SIZE = 1000
@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_made_costs_only_fetching_again(own_folder: Path
 PROCESS = """
 import os, shutil, signal, sys, tempfile
 from types import SimpleNamespace
-from shared.blocks import Blocks
+from shared.buckets.blocks import Blocks
 tempfile.tempdir = sys.argv[1]
 shutil.disk_usage = lambda _: SimpleNamespace(free=10**11)
 blocks = Blocks(10_000)
@@ -157,7 +157,7 @@ def test_many_clips_are_not_all_looked_at_for_each_new_one(own_folder: Path, mon
 
     real = os.scandir
     many, few, server = Blocks(100_000 * SIZE), Blocks(100 * SIZE), Server()
-    monkeypatch.setattr("shared.blocks.os.scandir", looked)
+    monkeypatch.setattr("shared.buckets.blocks.os.scandir", looked)
     for number in range(300):
         many.get(str(number), server.of(number % 256))
     assert len(looks) <= 2  # the folder is looked into when it is made, too

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from support import recordings
 from support.waiting import wait_until
 
-from shared.audio import RATE, Decoder, Waveform
-from shared.clips import CLIP_BYTES
 from shared.errors import AudioError, PermanentError, RetryableError
 from shared.jobs import Slice
+from shared.sound.audio import RATE, Decoder, Waveform
+from shared.sound.clips import CLIP_BYTES
 from shared.sources import FolderSource, Recording
 from worker.listening import End, Listener, Window, ahead
 

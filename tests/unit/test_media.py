@@ -8,7 +8,7 @@ import pytest
 from support import recordings
 
 from shared.errors import AudioError
-from shared.media import (
+from shared.sound.media import (
     MEDIA_SUFFIXES,
     OTHER_SUFFIXES,
     MediaInfo,

@@ -7,10 +7,10 @@ import pytest
 from support.observing import sample, scraped
 from support.servers import free_port
 
-from shared import exposition, metrics
 from shared.errors import SetupError
 from shared.queue import JobQueue
 from shared.settings import Settings
+from shared.telemetry import exposition, metrics
 
 
 @pytest.fixture

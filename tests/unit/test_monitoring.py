@@ -11,9 +11,9 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from shared import exposition, metrics
 from shared.errors import SetupError
 from shared.queue import JobQueue
+from shared.telemetry import exposition, metrics
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "infra" / "monitoring"

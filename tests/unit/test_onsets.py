@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shared.audio import RATE, Waveform
+from shared.sound.audio import RATE, Waveform
 from shared.transcript import Word
 from worker.onsets import LEAD_S, REACH_S, SHORTEST_SOUND_S, fitted, sounding
 

@@ -13,10 +13,10 @@ from director.backlog import Backlog, Missing, Settled
 from director.cuts import AROUND_S, quiet_cuts
 from director.estimate import Rates
 from director.planner import Planned, Planner
-from shared.audio import RATE, Decoder
 from shared.errors import AudioError, RetryableError
 from shared.names import without_suffix
 from shared.records import Records
+from shared.sound.audio import RATE, Decoder
 from shared.sources import FolderSource, Recording, Unreadable
 from shared.store import FolderStore
 

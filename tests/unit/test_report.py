@@ -20,13 +20,13 @@ from director.estimate import LengthEstimate
 from director.scan import Scan
 from nightscribe.cli import cli
 from nightscribe.commands import asked, run_again
-from nightscribe.night import Night
-from nightscribe.page import MEANINGS, SHOWN, page
-from nightscribe.plot import MAX_TICKS, ticks
-from nightscribe.report import Failed, Report, Suspicious, report
+from nightscribe.report.night import Night
+from nightscribe.report.page import MEANINGS, SHOWN, page
+from nightscribe.report.plot import MAX_TICKS, ticks
+from nightscribe.report.report import Failed, Report, Suspicious, report
+from nightscribe.report.timeline import Sightings
 from nightscribe.tally import Tally
-from nightscribe.timeline import Sightings
-from shared.bucket import Bucket
+from shared.buckets.bucket import Bucket
 from shared.names import REPORT, REPORT_PAGE
 from shared.places import Place
 from shared.settings import Settings

@@ -14,7 +14,7 @@ from making import file
 from support import recordings
 
 from shared.errors import PermanentError, RetryableError
-from shared.media import probe
+from shared.sound.media import probe
 from shared.sources import FolderSource, Recording, Unreadable
 
 NOBODY = 65_534

@@ -26,10 +26,10 @@ from nightscribe.cli import cli
 from nightscribe.reach import queue_name
 from nightscribe.request import Request
 from nightscribe.run_record import LIVE_S, RunRecord, beginning, is_live
-from nightscribe.status import QueuedJob, QueueState, Status, Working, _queued, gather
-from nightscribe.status_view import LISTED, LISTED_LIVE, lines, render
+from nightscribe.status.status import QueuedJob, QueueState, Status, Working, _queued, gather
+from nightscribe.status.view import LISTED, LISTED_LIVE, lines, render
+from nightscribe.status.watch import EVERY_S, follow
 from nightscribe.tally import Tally
-from nightscribe.watch import EVERY_S, follow
 from shared.activity import Run
 from shared.errors import RetryableError
 from shared.names import TRANSCRIPTS
@@ -192,8 +192,8 @@ def test_what_is_done_and_what_failed_is_counted_in_folders_below_too(records: R
 def test_only_so_many_failures_are_kept_the_newest_and_all_are_counted(
     records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nightscribe.status.FAILURES_KEPT", 3)
-    monkeypatch.setattr("nightscribe.status_view.FAILURES_KEPT", 3)
+    monkeypatch.setattr("nightscribe.status.status.FAILURES_KEPT", 3)
+    monkeypatch.setattr("nightscribe.status.view.FAILURES_KEPT", 3)
     for number in range(5):
         records.fail(failure(f"{number}.mp3", failed_at=WHEN + timedelta(seconds=number)))
     status = gather(tmp_path, SETTINGS)

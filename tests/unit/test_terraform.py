@@ -18,7 +18,7 @@ from support.servers import SqsServer
 from support.surface import known_variables, options_of
 from support.workplace import received
 
-from shared import bucket
+from shared.buckets import bucket
 from shared.jobs import Job
 from shared.queue import JobQueue, connect
 from shared.settings import load_settings

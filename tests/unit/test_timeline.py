@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import WHEN, activity
 
-from nightscribe.timeline import MAX_BINS, UNSEEN_S, Sightings, TimeLine
+from nightscribe.report.timeline import MAX_BINS, UNSEEN_S, Sightings, TimeLine
 
 DAY_S = 86_400
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from making import OPTIONS, slice_of
 
-from shared.audio import RATE, Waveform
 from shared.errors import Interrupted, PermanentError
 from shared.jobs import Slice
+from shared.sound.audio import RATE, Waveform
 from shared.transcript import Flag, Part, Word
 from worker.engines.base import Decoded, Encoded
 from worker.listening import End, Window

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from making import WHEN, run_of
 
 from nightscribe.cli import cli
-from nightscribe.status import gather
-from nightscribe.status_view import lines
+from nightscribe.status.status import gather
+from nightscribe.status.view import lines
 from shared.activity import Run
 from shared.records import Records
 from shared.settings import Settings

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.audio import RATE, Waveform
-from shared.pauses import HOP, quietest
+from shared.sound.audio import RATE, Waveform
+from shared.sound.pauses import HOP, quietest
 from worker.engines.base import WINDOW_S
 from worker.windows import LONGEST_S, SHORTEST_S, cut
 

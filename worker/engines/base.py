@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shared.audio import RATE, Waveform
+from shared.sound.audio import RATE, Waveform
 from shared.transcript import Word
 
 WINDOW_S = 30.0

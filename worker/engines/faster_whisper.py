@@ -17,7 +17,7 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from numpy.typing import NDArray
 
-from shared.audio import RATE, Waveform
+from shared.sound.audio import RATE, Waveform
 from shared.transcript import Word
 from worker.engines.alignment import timed
 from worker.engines.base import (

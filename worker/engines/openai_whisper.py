@@ -18,7 +18,7 @@ from whisper.model import disable_sdpa
 from whisper.timing import median_filter
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from shared.audio import RATE, Waveform
+from shared.sound.audio import RATE, Waveform
 from shared.transcript import Word
 from worker.engines.alignment import path_through, timed
 from worker.engines.base import (

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from nightscribe.progress import bar_of_all, so_far
-from nightscribe.status import FAILURES_KEPT, QueuedJob, QueueState, Status, Working
+from nightscribe.status.status import FAILURES_KEPT, QueuedJob, QueueState, Status, Working
 from nightscribe.words import count, duration, kind
 from shared.activity import Run
 from shared.names import FAILURES

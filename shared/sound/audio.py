@@ -15,10 +15,11 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.channels import Listener
-from shared.containers import ENDS_BYTES, counts_from_the_asked, has_times, seeks_exactly
 from shared.errors import AudioError, RetryableError
-from shared.media import (
+from shared.pulse import beat
+from shared.sound.channels import Listener
+from shared.sound.containers import ENDS_BYTES, counts_from_the_asked, has_times, seeks_exactly
+from shared.sound.media import (
     Opened,
     check_read,
     declared_wav_s,
@@ -29,7 +30,6 @@ from shared.media import (
     why_not,
     why_silent,
 )
-from shared.pulse import beat
 
 RATE = 16_000  # samples a second, what Whisper hears
 CHUNK_BYTES = 10 * 2 * RATE

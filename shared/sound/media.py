@@ -13,8 +13,8 @@ from pathlib import Path
 
 import ffmpeg
 
+from shared.buckets.remote import Remote
 from shared.errors import AudioError, RetryableError, SetupError
-from shared.remote import Remote
 
 Opened = Path | Remote
 """A recording that can be read here and now."""

@@ -6,10 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from shared.blocks import BLOCK_BYTES, Blocks
-from shared.bucket import AT_ONCE, Bucket, Object, Objects, Piece, Replaced
+from shared.buckets.blocks import BLOCK_BYTES, Blocks
+from shared.buckets.bucket import AT_ONCE, Bucket, Object, Objects, Piece, Replaced
+from shared.buckets.remote import Remote, served
 from shared.errors import PermanentError
-from shared.remote import Remote, served
 from shared.sources import FINGERPRINT_BYTES, Folder, Recording, Unreadable
 
 # By which ffmpeg knows what names other files. From one on the disk it would go on to any other of this machine.

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from html import escape
 from itertools import groupby
 
-from nightscribe.timeline import Lane, TimeLine
+from nightscribe.report.timeline import Lane, TimeLine
 from nightscribe.words import count
 
 WIDTH = 1000  # of every drawing, whatever its width on the screen

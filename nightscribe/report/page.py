@@ -11,8 +11,8 @@ from string import Template
 from typing import TypeVar
 from urllib.parse import quote
 
-from nightscribe.plot import plot
-from nightscribe.report import Failed, Report, Suspicious
+from nightscribe.report.plot import plot
+from nightscribe.report.report import Failed, Report, Suspicious
 from nightscribe.words import count, duration, kind
 from shared.jobs import RECORDS_FOLDER
 from shared.languages import LANGUAGES
@@ -43,7 +43,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 def page(report: Report, zone: tzinfo | None = None) -> str:
     """HTML, with the times of day of a zone; None is that of this machine."""
-    template = Template(files("nightscribe").joinpath("page.html").read_text(encoding="utf-8"))
+    template = Template(files("nightscribe.report").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=_text(f"nightscribe: {_headline(report)}"),
         state="bad" if report.stopped else "some" if report.totals.failed or report.totals.left else "good",

@@ -18,7 +18,7 @@ from shared.scratch import SharedScratch
 
 log = structlog.get_logger()
 
-BLOCK_BYTES = 2 * 2**20  # a clip is one of them (`shared.clips.CLIP_BYTES`)
+BLOCK_BYTES = 2 * 2**20  # a clip is one of them (`shared.sound.clips.CLIP_BYTES`)
 KEPT_FREE_BYTES = 2**30  # not a share of the disk: one that is large and well used would never have room
 # Of clips there may be forty thousand, and a look at all of them takes longer than to decode one. So a look lasts until
 # this share of the room that it found is used, as others use some of it too; and of many, more than one is removed.

@@ -6,9 +6,9 @@ from typing import Literal
 from pydantic import Field
 
 from nightscribe.commands import asked, retry_command, run_again
+from nightscribe.report.timeline import TimeLine
 from nightscribe.summary import before
 from nightscribe.tally import Tally
-from nightscribe.timeline import TimeLine
 from nightscribe.words import printable
 from shared.jobs import Format, Frozen
 from shared.places import Place

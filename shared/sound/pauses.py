@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shared.audio import RATE, Waveform
+from shared.sound.audio import RATE, Waveform
 
 QUIET_S = 0.24  # a pause between words is at least this long
 HOP = RATE // 50

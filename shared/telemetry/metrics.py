@@ -1,4 +1,4 @@
-"""What a worker and a director count, for Prometheus (`shared/exposition.py` shows it).
+"""What a worker and a director count, for Prometheus (`shared/telemetry/exposition.py` shows it).
 
 Counting costs next to nothing, so it is done always. No label holds a name of a recording or of a person.
 """

@@ -15,7 +15,7 @@ from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, BinaryIO, Literal
 from urllib.parse import quote, urlsplit
 
-from shared.blocks import BLOCK_BYTES
+from shared.buckets.blocks import BLOCK_BYTES
 from shared.errors import NightscribeError, RetryableError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from nightscribe.status import Status, gather
-from nightscribe.status_view import lines, render
+from nightscribe.status.status import Status, gather
+from nightscribe.status.view import lines, render
 from shared.errors import RetryableError
 from shared.places import Place
 from shared.settings import Settings

@@ -12,9 +12,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from shared.errors import NightscribeError, QueueError, SetupError
-from shared.metrics import BUILD
 from shared.queue import Counts, JobQueue, connect
 from shared.settings import Settings
+from shared.telemetry.metrics import BUILD
 
 ADDRESS = "0.0.0.0"  # noqa: S104  a Prometheus on another machine, or in another container, must reach it
 ASK_QUEUE_EVERY_S = 30.0  # each answer of Amazon's is paid for

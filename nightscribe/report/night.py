@@ -7,11 +7,11 @@ from datetime import datetime
 
 import structlog
 
-from nightscribe.page import page
-from nightscribe.report import report
+from nightscribe.report.page import page
+from nightscribe.report.report import report
+from nightscribe.report.timeline import Sightings
 from nightscribe.summary import all_done
 from nightscribe.tally import Tally
-from nightscribe.timeline import Sightings
 from shared.activity import Activity
 from shared.errors import RetryableError
 from shared.names import REPORT, REPORT_PAGE

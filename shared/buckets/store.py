@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from shared.bucket import AT_ONCE, Objects, Replaced
+from shared.buckets.bucket import AT_ONCE, Objects, Replaced
 
 # A browser that is given the page or a text of a bucket shows it instead of saving it.
 TYPES = {

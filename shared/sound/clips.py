@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.audio import RATE, STALL_S, Decoder, Waveform, begins_at, ends, samples, sound_arguments
-from shared.channels import Listener
 from shared.errors import NightscribeError, PermanentError, RetryableError
-from shared.media import Opened, declared_wav_s, ffmpeg_path, input_arguments, parse_banner
 from shared.scratch import scratch_folder
+from shared.sound.audio import RATE, STALL_S, Decoder, Waveform, begins_at, ends, samples, sound_arguments
+from shared.sound.channels import Listener
+from shared.sound.media import Opened, declared_wav_s, ffmpeg_path, input_arguments, parse_banner
 
 TOGETHER = 16
 CLIP_BYTES = 2_000_000  # what is larger is worth an ffmpeg of its own

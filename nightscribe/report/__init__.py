@@ -1,0 +1,1 @@
+"""What came of a run: who did what when, as JSON and as a page."""

@@ -1,0 +1,1 @@
+"""From a file of sound to a waveform, through ffmpeg."""

@@ -1,0 +1,1 @@
+"""What is counted and traced, and how Prometheus and OpenTelemetry get it."""
