@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.servers import SqsServer
 from support.waiting import wait_until
-from support.workplace import Dictated, Workplace, Wrapped, received, working
+from support.workplace import Dictated, Workplace, Wrapped, received, working, working_until_empty
 
 from director.backlog import Settled
 from shared.errors import RetryableError
@@ -62,17 +62,10 @@ def test_a_worker_that_is_to_end_with_the_work_asks_twice_whether_there_is_none(
     queue.ensure()
     queue._client = Wrapped(client, ASK, late)
     worker = workplace.worker(engine, queue=queue)
-    running = threading.Thread(target=worker.run, kwargs={"until_empty": True})
-    running.start()
-    try:
+    with working_until_empty(worker) as running:
         wait_until(lambda: asked_again.is_set() or not running.is_alive(), 30, "it to ask a second time")
         assert running.is_alive(), "it believed the first answer"
         workplace.queue.change_visibility(others, 0)
-        running.join(60)
-        assert not running.is_alive()
-    finally:
-        worker.stop.set()
-        running.join()
     assert engine.n_calls == 1
     assert workplace.is_empty()
 

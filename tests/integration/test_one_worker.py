@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from support import recordings
 from support.waiting import wait_until
-from support.workplace import FORMATS, Counted, Dictated, Workplace, Wrapped, WrappedStore, received, working
+from support.workplace import (
+    FORMATS,
+    Counted,
+    Dictated,
+    Workplace,
+    Wrapped,
+    WrappedStore,
+    received,
+    working,
+    working_until_empty,
+)
 
 from shared.errors import RetryableError, SetupError
 from shared.jobs import Job, Options
@@ -675,18 +685,10 @@ def test_a_worker_until_empty_ends_when_nothing_is_left(workplace: Workplace, cl
     workplace.queue.send([workplace.job("a.wav"), workplace.job("b.wav")], "run")
     others = received(workplace.queue)
     engine = Dictated()
-    worker = workplace.worker(engine)
-    running = threading.Thread(target=worker.run, kwargs={"until_empty": True})
-    running.start()
-    try:
+    with working_until_empty(workplace.worker(engine)) as running:
         wait_until(lambda: engine.n_calls == 1, what="the job that is free to be done")
         running.join(2.5)
         assert running.is_alive(), "it left while a job was in flight elsewhere"
         workplace.queue.change_visibility(others, 0)
-        running.join(60)
-        assert not running.is_alive()
-    finally:
-        worker.stop.set()
-        running.join()
     assert engine.n_calls == 2
     assert workplace.is_empty()

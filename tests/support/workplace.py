@@ -262,3 +262,17 @@ def working(*workers: Worker) -> Iterator[None]:
             thread.join()
     if caught:
         raise caught[0]
+
+
+@contextmanager
+def working_until_empty(worker: Worker) -> Iterator[threading.Thread]:
+    """A worker that ends with the work, at work in the thread that is given; it is stopped where the test fails."""
+    running = threading.Thread(target=worker.run, kwargs={"until_empty": True})
+    running.start()
+    try:
+        yield running
+        running.join(60)
+        assert not running.is_alive(), "it did not end with the work"
+    finally:
+        worker.stop.set()
+        running.join()
