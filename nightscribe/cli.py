@@ -22,6 +22,7 @@ from nightscribe.request import Request, open_queue
 from nightscribe.retry import retry as put_back
 from nightscribe.status.watch import show
 from nightscribe.vigil import keep_watch
+from nightscribe.watchdog import end_once_silent
 from shared.errors import NightscribeError, SetupError
 from shared.jobs import Options
 from shared.log import configure_logging
@@ -178,6 +179,7 @@ def director(
     a recording that arrives is queued once it has stopped growing, what a lost queue held is queued again, and what
     `retry` puts back is too. Exit code without it: 0, or 1 if recordings failed in an earlier run.
     """
+    end_once_silent()
     settings = load_settings(**given)
     if watch and redo:
         raise SetupError("--watch takes up what is missing, and --redo what is finished: give one of them at a time.")
@@ -214,6 +216,7 @@ def worker(source: Place, dest: Place, until_empty: bool, **given: Any) -> None:
     stands in its job; --model only says which weights to load at the start. SIGTERM and Ctrl-C give the job in hand
     back to the queue and end within ten seconds.
     """
+    end_once_silent()
     settings = load_settings(**given)
     preflight.check_source(source, settings)
     preflight.check_dest(dest, settings, create=True)

@@ -17,6 +17,7 @@ from nightscribe.words import count
 from shared.errors import NightscribeError
 from shared.jobs import Layout, Options
 from shared.places import Place, open_source, open_store
+from shared.pulse import beat
 from shared.queue import JobQueue, connect
 from shared.records import Records
 from shared.settings import Settings
@@ -92,6 +93,7 @@ class Request:
                 raise
 
     def _length_s(self, missing: Missing) -> float | None:
+        beat()
         with suppress(NightscribeError, OSError), self.recordings.local(missing.recording.path) as path:
             return probe(path).duration_s
         return None

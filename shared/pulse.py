@@ -10,20 +10,35 @@ VARIABLE = "NIGHTSCRIBE_PULSE"  # the file; no setting, since `nightscribe healt
 # dead too early is killed in the middle of its work; too late costs minutes.
 MAX_AGE_S = 600.0
 SELDOM_S = 1.0
+# One step that goes through gigabytes, perhaps on a slow share, and tells nothing before it has: a model is loaded.
+LONG_S = 1800.0
 
 _last: float | None = None
+_due: float | None = None
 
 
-def beat() -> None:
-    """Say that the work goes on: between two steps of it, never from a thread that would go on without it."""
-    global _last  # noqa: PLW0603  one process, one life
+def beat(patience_s: float = 0.0) -> None:
+    """Say that the work goes on: between two steps of it, never from a thread that would go on without it.
+
+    `patience_s`: how much longer than others the next step may take.
+    """
+    global _last, _due  # noqa: PLW0603  one process, one life
     now = time.monotonic()
-    if _last is not None and now - _last < SELDOM_S:  # first: a look at the environment for each of a million files
-        return
-    _last = now
+    if not patience_s and _last is not None and now - _last < SELDOM_S:
+        return  # before the environment is looked at, for each of a million files
+    _last = None if patience_s else now  # the next sign ends the patience, however soon it comes
+    _due = now + MAX_AGE_S + patience_s
     if path := os.environ.get(VARIABLE):
         with contextlib.suppress(OSError):  # a full disk is no reason to stop working
             Path(path).touch()
+            if patience_s:
+                until = time.time() + patience_s
+                os.utime(path, (until, until))
+
+
+def is_overdue() -> bool:
+    """Whether this process itself has given no sign of life for too long."""
+    return _due is not None and time.monotonic() > _due
 
 
 def why_dead(max_age_s: float = MAX_AGE_S) -> str | None:

@@ -10,6 +10,7 @@ import structlog
 
 from shared.errors import WeightsError
 from shared.jobs import Options, Slice
+from shared.pulse import LONG_S, beat
 from shared.sound.audio import RATE
 from shared.transcript import Flag, Part, Segment, Word
 from worker import engines
@@ -312,7 +313,9 @@ class Models:
         if self._transcriber is None or self._loaded != wanted:
             self._transcriber = None  # frees the memory of the old one before the new one needs it
             began = time.monotonic()
+            beat()
             weights = resolve(options.model, engines.layout(wanted[0]), self._models_dir)
+            beat(LONG_S)
             try:
                 engine = engines.load(wanted[0], weights.path, threads=self._threads)
             except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
@@ -322,5 +325,6 @@ class Models:
                 ) from error
             self._transcriber = Transcriber(engine, batch_size=self._batch_size)
             self._loaded = wanted
+            beat()
             log.info("model.loaded", engine=wanted[0], model=options.model, took_s=round(time.monotonic() - began, 1))
         return self._transcriber

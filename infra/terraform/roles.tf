@@ -82,10 +82,19 @@ resource "aws_iam_role_policy" "task" {
   })
 }
 
-# What starts tasks: fetches their image and opens their log.
+# What starts tasks: fetches their image and opens their log. Amazon documents the condition below for a task's own role
+# and not for this one, and with one that is not met no task would start. No other account can be given a role anyway.
 resource "aws_iam_role" "start" {
-  name               = "${var.name}-start"
-  assume_role_policy = local.assumed_by["ecs-tasks.amazonaws.com"]
+  name = "${var.name}-start"
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "ecs-tasks.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+    }]
+  })
 }
 
 resource "aws_iam_role_policy" "start" {

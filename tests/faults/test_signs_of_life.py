@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ from support.command import COMMAND
 from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, WrappedStore
 
+from nightscribe.watchdog import EXIT_CODE
 from shared.pulse import VARIABLE, why_dead
 from shared.settings import to_environment
 from shared.store import FolderStore
@@ -54,11 +56,11 @@ def start(workplace: Workplace, pulse: Path, tmp_path: Path) -> Iterator[Callabl
     settings = workplace.settings.model_copy(update={"queue_name": workplace.queue.name})
     started: list[psutil.Popen] = []
 
-    def start(**more: str) -> psutil.Process:
+    def start(command: str = "worker", **more: str) -> psutil.Process:
         with (tmp_path / "said").open("wb") as said:
             started.append(
                 psutil.Popen(
-                    [sys.executable, "-P", "-c", WORKER, "worker", str(workplace.source), str(workplace.dest)],
+                    [sys.executable, "-P", "-c", WORKER, command, str(workplace.source), str(workplace.dest)],
                     env=os.environ | to_environment(settings) | {"PYTHONPATH": os.pathsep.join(sys.path)} | more,
                     stdin=subprocess.DEVNULL, stdout=said, stderr=said,
                 )
@@ -67,7 +69,8 @@ def start(workplace: Workplace, pulse: Path, tmp_path: Path) -> Iterator[Callabl
 
     yield start
     for process in started:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
         process.wait()
 
 
@@ -102,6 +105,74 @@ def test_a_worker_whose_engine_never_comes_back_is_taken_for_dead(
     assert workplace.queue.counts().in_flight == 1
     worker.send_signal(signal.SIGKILL)
     wait_until(lambda: workplace.queue.receive(wait_s=1), what="its job to come back")
+
+
+# A process that looks after itself
+
+# `nightscribe` as above, with a watchdog that looks often, in which ten minutes have gone by once it is stuck.
+WATCHED = """
+import time
+from nightscribe import cli, watchdog
+from shared import pulse
+from shared.sources import FolderSource
+
+watchdog.LOOK_S = 0.2
+
+def stuck(*_):
+    print("it is stuck", flush=True)
+    while True:
+        pulse._due = 0.0
+        time.sleep(0.05)
+
+if "STUCK" in os.environ:
+    before = FolderSource.folders = stuck
+if "ASKED" in os.environ:
+    cli.preflight.check_source = stuck
+"""
+
+
+@pytest.fixture
+def start_watched(start: Callable[..., psutil.Popen], monkeypatch: pytest.MonkeyPatch) -> Callable[..., psutil.Popen]:
+    """Starts one whose watchdog is quick, and whose engine and source may never come back."""
+    head, tail = WORKER.split("from nightscribe import cli\n")
+    monkeypatch.setattr(sys.modules[__name__], "WORKER", head + tail.replace("cli.Models =", WATCHED + "cli.Models ="))
+    return start
+
+
+def test_a_worker_whose_engine_never_comes_back_ends_itself_and_its_job_comes_back(
+    workplace: Workplace, start_watched: Callable[..., psutil.Popen], tmp_path: Path
+) -> None:
+    """Docker would only show that it is not well. What it was doing is told."""
+    workplace.queue.send([workplace.job("a.wav")], "run")
+    worker = start_watched(STUCK="1")
+    assert worker.wait(timeout=START_TIMEOUT_S) == EXIT_CODE
+    said = (tmp_path / "said").read_text()
+    assert "no sign of life for too long" in said.partition("it is stuck")[2]
+    assert "in stuck" in said  # the function that never came back
+    wait_until(lambda: workplace.queue.receive(wait_s=1), what="its job to come back")
+
+
+@pytest.mark.parametrize("when", ["ASKED", "STUCK"])
+def test_a_director_whose_share_never_answers_ends_itself(
+    start_watched: Callable[..., psutil.Popen], tmp_path: Path, when: str
+) -> None:
+    """Or a CronJob that forbids two would never start another, and on ECS it would be paid for for ever."""
+    director = start_watched("director", **{when: "1"})
+    assert director.wait(timeout=START_TIMEOUT_S) == EXIT_CODE
+    assert "no sign of life for too long" in (tmp_path / "said").read_text().partition("it is stuck")[2]
+
+
+def test_who_is_not_asked_for_signs_of_life_waits_for_a_share_as_long_as_it_takes(
+    start_watched: Callable[..., psutil.Popen], tmp_path: Path
+) -> None:
+    """There is nobody to start it again."""
+    director = start_watched("director", STUCK="1", **{VARIABLE: ""})
+    wait_until(lambda: "it is stuck" in (tmp_path / "said").read_text(), START_TIMEOUT_S, "the source")
+    with pytest.raises(psutil.TimeoutExpired):
+        director.wait(timeout=3)
+
+
+# Nothing long is done in silence
 
 
 def test_a_job_of_many_recordings_is_not_begun_in_silence(

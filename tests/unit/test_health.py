@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from nightscribe.cli import cli
 from shared import pulse
-from shared.pulse import MAX_AGE_S, VARIABLE, beat, why_dead
+from shared.pulse import MAX_AGE_S, VARIABLE, beat, is_overdue, why_dead
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,6 +74,38 @@ def test_a_clock_that_was_set_back_kills_nobody(file: Path) -> None:
     later = time.time() + 10_000
     os.utime(file, (later, later))
     assert why_dead() is None
+
+
+def test_a_long_step_is_waited_for_and_ends_with_the_next_sign(file: Path) -> None:
+    """However soon that comes."""
+    beat(3600)
+    before = time.time() - MAX_AGE_S - 100
+    assert file.stat().st_mtime > time.time() + 1800
+    beat()
+    assert file.stat().st_mtime <= time.time()
+    os.utime(file, (before, before))
+    assert why_dead() is not None
+
+
+def test_a_process_knows_for_itself_how_long_it_was_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a file, which others may touch and a disk may not take."""
+    now = 1000.0
+    monkeypatch.setattr(pulse, "_last", None)
+    monkeypatch.setattr(pulse, "_due", None)
+    monkeypatch.setattr("shared.pulse.time.monotonic", lambda: now)
+    assert not is_overdue()
+    beat()
+    now += MAX_AGE_S - 1
+    assert not is_overdue()
+    now += 2
+    assert is_overdue()
+    beat(100)
+    now += MAX_AGE_S + 99
+    assert not is_overdue()
+    now += 2
+    assert is_overdue()
+    beat()
+    assert not is_overdue()
 
 
 def test_asking_loads_next_to_nothing(file: Path) -> None:

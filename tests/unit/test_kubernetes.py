@@ -229,6 +229,13 @@ def test_a_pod_can_do_nothing_but_its_work(objects: list[dict[str, Any]]) -> Non
         assert writable <= {"/tmp", "/dest"}
 
 
+def test_whoever_hangs_is_ended(objects: list[dict[str, Any]]) -> None:
+    """The director as well: while it is there, no other is started."""
+    for pod in pods(objects).values():
+        for probe in ("startupProbe", "livenessProbe"):
+            assert container(pod)[probe]["exec"]["command"] == ["nightscribe", "health"]
+
+
 def test_the_cache_fits_into_its_volume(objects: list[dict[str, Any]]) -> None:
     """Whoever outgrows an emptyDir is evicted in the middle of a job."""
     for pod in pods(objects).values():

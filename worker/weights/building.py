@@ -3,9 +3,15 @@
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+from shared.pulse import LONG_S, beat
+
+POLL_S = 0.2
 
 
 @contextmanager
@@ -21,7 +27,7 @@ def workshop(target: Path) -> Iterator[Path]:
     scratch = target.with_name(f".{target.name}.partial")
     # The lock file stays: removing it would let a third process lock a new file while a second waits for the old one.
     with target.with_name(f".{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _wait_for(lock)
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         try:
@@ -36,9 +42,21 @@ def publish(built: Path, target: Path) -> None:
     Raises: OSError: also if `target` is a folder with something in it.
     """
     for path in [*built.iterdir(), built] if built.is_dir() else [built]:
+        beat(LONG_S)
         _sync(path)
+    beat()
     built.replace(target)
     _sync(target.parent)
+
+
+def _wait_for(lock: IO[str]) -> None:
+    """Until no other process holds it. Waiting is no silence: should the other hang, it is the one to be ended."""
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            beat()
+            time.sleep(POLL_S)
 
 
 def _sync(path: Path) -> None:

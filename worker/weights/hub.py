@@ -3,6 +3,8 @@
 import hashlib
 import os
 import re
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -12,6 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shared.errors import WeightsError
+from shared.pulse import beat
+from worker.weights.arrival import fetched
 from worker.weights.building import publish, workshop
 
 ANSWER_S = 5.0  # a hub that says nothing for so long counts as out of reach
@@ -49,15 +53,17 @@ def fetch_ctranslate2(repo_id: str) -> Path:
 
     Raises: WeightsError: if the hub does not answer within seconds, has no such model, or sends a damaged one.
     """
-    import huggingface_hub
+    import huggingface_hub.constants
 
     host = urlsplit(huggingface_hub.constants.ENDPOINT).netloc
     # snapshot_download waits for its first answer without limit.
     _ask(host, lambda: huggingface_hub.HfApi().model_info(repo_id, timeout=ANSWER_S))
-    try:
-        folder = Path(huggingface_hub.snapshot_download(repo_id, allow_patterns=PATTERNS))
-    except Exception as error:
-        raise WeightsError(f"the download of {repo_id} from {host} failed: {_reason(error)}") from error
+    command = [sys.executable, "-P", "-m", "worker.weights.download", repo_id, *PATTERNS]
+    done = fetched(command, into=_cache(repo_id), stdout=subprocess.PIPE, stderr=None)
+    said = done.stdout.splitlines() or [f"it ended with exit code {done.returncode}"]
+    if done.returncode != 0:
+        raise WeightsError(f"the download of {repo_id} from {host} failed: {said[0].rstrip('.')}")
+    folder = Path(said[-1])
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise WeightsError(f"{repo_id} at {host} has no {' and no '.join(missing)}")
@@ -68,6 +74,13 @@ def fetch_ctranslate2(repo_id: str) -> Path:
         blob.unlink()
         raise WeightsError(f"model.bin of {repo_id} from {host} has not the SHA-256 announced, so it was thrown away")
     return folder
+
+
+def _cache(repo_id: str) -> Path:
+    """Source: huggingface_hub/file_download.py, `repo_folder_name`."""
+    import huggingface_hub.constants
+
+    return Path(huggingface_hub.constants.HF_HUB_CACHE) / "--".join(["models", *repo_id.split("/")])
 
 
 def cached_openai(model: str) -> Path | None:
@@ -99,6 +112,7 @@ def fetch_openai(model: str) -> Path:
             with _open(url, STALL_S) as source, built.open("wb") as file:
                 while chunk := source.read(CHUNK_BYTES):
                     file.write(chunk)
+                    beat()
         except OSError as error:
             raise WeightsError(f"the download of {url} failed: {_reason(error)}") from error
         if _sha256(built) != sha256:
@@ -161,5 +175,9 @@ def _reason(error: Exception) -> str:
 
 
 def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            beat()
+    return digest.hexdigest()

