@@ -10,9 +10,13 @@ def main() -> None:
         from nightscribe.health import health
 
         sys.exit(health())
-    from nightscribe.cli import main as command
+    try:
+        from nightscribe.cli import main as command
 
-    command()
+        command()
+    except KeyboardInterrupt:  # in the second in which what the commands need is loaded
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

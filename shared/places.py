@@ -15,7 +15,9 @@ Place = Path | Bucket
 
 
 def place(text: str) -> Place:
-    """What a user names. Raises: SetupError: if it is an address, but none of a bucket."""
+    """What a user names. Raises: SetupError: if it is nothing, or an address, but none of a bucket."""
+    if not text:
+        raise SetupError("An empty argument names no folder. Is a variable not set? A dot names this folder.")
     scheme, colon, _ = text.partition(":/")
     if colon and scheme.casefold() == "s3":
         return Bucket.parse(text)

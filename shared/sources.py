@@ -1,5 +1,6 @@
 """Where recordings come from."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 from shared.errors import PermanentError, RetryableError
-from shared.sound.media import Opened
+from shared.names import suffix
+from shared.pulse import beat
+from shared.sound.media import MEDIA_SUFFIXES, Opened
 
 FINGERPRINT_BYTES = 64 * 1024
 CHANGED = "It was changed while it was transcribed; the next run takes it as it is then."
 LEADS_OUT = "is a link that leads out of the source; put a copy there, or allow it with --follow-links."
+LEADS_NOWHERE = "It is a link that leads nowhere; bring back what it leads to (is a disk not mounted?), or remove it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,7 @@ class FolderSource:
         real_below: dict[str, str] = {}
         with os.scandir(f"{self.root}/{folder.path}") as entries:
             for entry in entries:
+                beat()  # there may be a million, and each is asked for
                 if entry.name.startswith("."):
                     continue
                 path = folder.path + entry.name
@@ -138,6 +143,8 @@ class FolderSource:
                         stat = entry.stat()
                         path.encode()
                         folder.recordings.append(Recording(path, stat.st_size, stat.st_mtime_ns))
+                    elif entry.is_symlink() and suffix(path).removeprefix(".") in MEDIA_SUFFIXES:
+                        folder.unreadable.append(Unreadable(_shown(path), LEADS_NOWHERE))
                 except UnicodeEncodeError:
                     folder.unreadable.append(Unreadable(_shown(path), "Its name is not valid UTF-8; rename it."))
                 except OSError as error:
@@ -196,5 +203,7 @@ def _shown(path: str) -> str:
 
 
 def _unreadable(path: str, error: OSError) -> Unreadable:
+    if error.errno == errno.ELOOP:
+        return Unreadable(_shown(path), LEADS_NOWHERE)
     reason = f"It cannot be read ({error.strerror or error}); give this user the right to read it."
     return Unreadable(_shown(path) or ".", reason)

@@ -37,6 +37,13 @@ OTHER_SUFFIXES = frozenset(
     """.split()  # noqa: SIM905
 )
 
+# These go on to other files or hosts that a file names: a recording is one file, whoever it came from.
+LEADING_ON = frozenset(
+    """
+    avisynth concat concatf dash dvdvideo hls image2 imf rtp rtsp sap sdp vapoursynth vobsub webm_dash_manifest
+    """.split()  # noqa: SIM905  as above
+)
+
 PROBE_TIMEOUT_S = 60
 
 
@@ -93,8 +100,8 @@ def probe(path: Opened) -> MediaInfo:
 def input_arguments(path: Opened) -> list[str]:
     """ffmpeg's arguments to open a recording: `file:` keeps any name from meaning a protocol.
 
-    The whitelist keeps a playlist named like a recording from reaching into the network; from one that is remote,
-    it cannot reach local files, and its other addresses end at the proxy (see `Remote`).
+    What leads on to other files is no recording (see `LEADING_ON`), and what is remote reaches no local file; its other
+    addresses end at the proxy (see `Remote`).
     """
     if isinstance(path, Remote):
         # `async:` keeps the last megabytes. Without it, ffmpeg 5.1 may ask anew for every second byte of an MP3 in
@@ -102,8 +109,18 @@ def input_arguments(path: Opened) -> list[str]:
         name, protocols = f"async:{path.url}", "async,http,tcp"
     else:
         name, protocols = f"file:{path}", "file"
-    arguments: list[str] = ffmpeg.input(name, protocol_whitelist=protocols).output("-").get_args()
+    made = ffmpeg.input(name, protocol_whitelist=protocols, format_whitelist=_formats()).output("-")
+    arguments: list[str] = made.get_args()
     return arguments[: arguments.index("-i") + 2]
+
+
+@cache
+def _formats() -> str:
+    """All that this ffmpeg may take a file for."""
+    command = [ffmpeg_path(), "-hide_banner", "-demuxers"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
+    names = re.findall(r"^ D[E ] ? +(\S+)", said.partition("--\n")[2], re.MULTILINE)
+    return ",".join(name for name in names if LEADING_ON.isdisjoint(name.split(",")))
 
 
 def ffmpeg_environment(path: Opened) -> dict[str, str] | None:

@@ -260,3 +260,30 @@ def test_a_source_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_the_queue_that_is_looked_at_is_by_default_the_last_one() -> None:
     for command in ("status", "retry"):
         assert "default: that of the last director" in " ".join(call(command, "--help").output.split())
+
+
+LOADING = """
+import sys
+from nightscribe.__main__ import main
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "boto3":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["nightscribe", "status", "."]
+main()
+"""
+
+
+def test_ctrl_c_before_a_command_is_loaded_ends_it_with_a_word() -> None:
+    """Its packages take a second, in which many think better of it."""
+    done = subprocess.run([sys.executable, "-P", "-c", LOADING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
+@pytest.mark.parametrize("arguments", [("run", "", "out"), ("run", "in", ""), ("status", "")])
+def test_an_empty_argument_is_not_the_folder_one_stands_in(arguments: tuple[str, ...]) -> None:
+    """It is a variable that was not set, and a run would fill that folder with texts."""
+    assert "Is a variable not set?" in refused(call(*arguments))

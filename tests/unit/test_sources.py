@@ -15,7 +15,7 @@ from support import recordings
 
 from shared.errors import PermanentError, RetryableError
 from shared.sound.media import probe
-from shared.sources import FolderSource, Recording, Unreadable
+from shared.sources import LEADS_NOWHERE, FolderSource, Recording, Unreadable
 
 NOBODY = 65_534
 
@@ -151,18 +151,16 @@ def test_a_loop_of_links_is_walked_once(tmp_path: Path) -> None:
     assert found[0].endswith("/1.mp3")
 
 
-def test_a_link_that_leads_nowhere_ends_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("to", ["nowhere.mp3", "link.mp3"])
+def test_a_link_that_leads_nowhere_is_named_and_ends_nothing(tmp_path: Path, to: str) -> None:
+    """The disk with the recording may not be mounted; or it leads to itself."""
     file(tmp_path / "a.mp3")
-    (tmp_path / "dangling.mp3").symlink_to(tmp_path / "nowhere.mp3")
-    assert "a.mp3" in [item.path for item in listed(tmp_path)]
-
-
-def test_a_link_to_itself_ends_nothing(tmp_path: Path) -> None:
-    file(tmp_path / "a.mp3")
-    (tmp_path / "loop.mp3").symlink_to(tmp_path / "loop.mp3")
+    (tmp_path / "link.mp3").symlink_to(tmp_path / to)
+    (tmp_path / "notes").symlink_to(tmp_path / "nowhere")
     found = {item.path: item for item in listed(tmp_path)}
+    assert found.keys() == {"a.mp3", "link.mp3"}
     assert isinstance(found["a.mp3"], Recording)
-    assert not isinstance(found.get("loop.mp3"), Recording)
+    assert found["link.mp3"] == Unreadable("link.mp3", LEADS_NOWHERE)
 
 
 def test_pipes_and_sockets_are_no_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
