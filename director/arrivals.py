@@ -50,14 +50,15 @@ class Arrivals:
         self.n_left = 0
         """Queued, or to be queued, and not settled."""
         self.n_done = 0
-        self.n_failed = 0
+        self._failed: set[str] = set()
+        """Recordings that failed and were not taken up again since."""
         self._seen = Backlog()
         """Missing, and perhaps still growing."""
         self._is_new = False
         self._growing: set[str] = set()
         """Those of them that were."""
-        self._unreadable: set[str] = set()
-        self._unqueued: set[str] = set()
+        self._unreadable: dict[str, Unreadable] = {}
+        self._unqueued: dict[str, Unreadable] = {}
         """Missing at every look, and not to be read when they are to be queued."""
         self._trouble = Trouble(self.clock)
         self._seen_at = self._looked_at = self._acts_at = self.clock()
@@ -79,6 +80,16 @@ class Arrivals:
     def n_growing(self) -> int:
         """Recordings that have grown between two looks, and are not queued yet."""
         return len(self._growing)
+
+    @property
+    def n_failed(self) -> int:
+        """Recordings that failed; one that fails again is still one."""
+        return len(self._failed)
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """What could not be read when it was last tried."""
+        return [*self._unreadable.values(), *self._unqueued.values()]
 
     def _wait(self) -> None:
         """Until there is something to do, or to be heard of."""
@@ -130,16 +141,17 @@ class Arrivals:
         missing = scan.missing
         self._seen = Backlog(each for each in missing if each.recording.path not in queued) if queued else missing
         self._is_new = len(self._seen) > 0
-        known = self._growing | self._unqueued
+        known = self._growing | self._unqueued.keys()
         if n_arrived := sum(path not in known for path, _ in self._seen.sized()):
             log.info("recordings.arrived", n=n_arrived)
-        for told in (self._growing, self._unqueued):
-            if told:
-                told.intersection_update(path for path, _ in self._seen.sized())
+        if known:
+            known.intersection_update(path for path, _ in self._seen.sized())
+            self._growing &= known
+            self._unqueued = {path: each for path, each in self._unqueued.items() if path in known}
         for each in scan.unreadable:
             if each.path not in self._unreadable:
                 log.warning("recording.unreadable", recording=each.path, why=each.reason)
-        self._unreadable = {each.path for each in scan.unreadable}
+        self._unreadable = {each.path: each for each in scan.unreadable}
 
     # Queueing
 
@@ -154,6 +166,8 @@ class Arrivals:
     def _take(self) -> None:
         self.director.take(self._seen, self.rates(self._seen), only_unchanged=True)
         self.n_left += len(self._seen)
+        if self._failed:
+            self._failed.difference_update(path for path, _ in self._seen.sized())
         self._seen, self._is_new = Backlog(), False
         self._acts_at = self.clock()
 
@@ -186,13 +200,14 @@ class Arrivals:
     def _settle(self, settled: Settled) -> None:
         self.n_left -= 1
         path = settled.missing.recording.path
+        known = self._unqueued.pop(path, None)
         match settled.result:
-            case Unreadable(reason=why):
-                if path not in self._unqueued:
-                    self._unqueued.add(path)
+            case Unreadable(reason=why) as unreadable:
+                self._unqueued[path] = unreadable
+                if not known:
                     log.warning("recording.unreadable", recording=path, why=why)
             case Failure(reason=why):
-                self.n_failed += 1
+                self._failed.add(path)
                 log.warning("recording.failed", recording=path, why=why)
             case _:
                 self.n_done += 1

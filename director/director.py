@@ -1,5 +1,6 @@
 """Keeps a window of jobs on the queue, and follows them until each has a transcript or a reason."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -17,7 +18,7 @@ from director.plan import JOB_S
 from director.planner import Planned, Planner
 from director.trouble import Trouble
 from shared.abreast import abreast
-from shared.errors import RetryableError
+from shared.errors import NightscribeError, RetryableError
 from shared.jobs import Format, Job, Layout, Options, Slice
 from shared.names import FAILURES
 from shared.pulse import beat
@@ -33,6 +34,7 @@ POLL_S = 1.0
 POLL_SHARE = 0.1  # of the time at most is spent on asking a slow store
 FILL_S = 2.0  # then there is a look at what is done, however much there is to be queued yet
 TROUBLE_S = 900.0
+LAST_LOOK_S = 5.0
 STALLED_S = 15.0  # an empty queue with jobs outstanding has lost them; counts may lag behind for some seconds
 
 
@@ -80,6 +82,7 @@ class Director:
         self._round = 0
         self._trouble = Trouble(self.clock)
         self._any_failed = True
+        self._look_until = math.inf
 
     def direct(
         self, missing: Backlog, *, follow: bool, rates: Rates | None = None, job_s: float = JOB_S
@@ -94,6 +97,7 @@ class Director:
             yield from self.step(follow=follow)
             yield None
             if self.pause_s and not self._is_over(follow=follow):
+                beat(self.pause_s)
                 self.sleep(self.pause_s)
 
     def take(
@@ -124,6 +128,15 @@ class Director:
             self.pause_s = 0.0 if more_to_send else max(POLL_S, (self.clock() - began) * (1 / POLL_SHARE - 1))
         except RetryableError as error:
             self._bear(error)
+
+    def last_look(self) -> Iterator[Settled | PartStored]:
+        """What became of what is outstanding until nobody worked on it any more, as far as some seconds tell.
+
+        The queue is left alone, and whoever waits for the end is not kept waiting by a store that does not answer.
+        """
+        self._look_until = self.clock() + LAST_LOOK_S
+        with suppress(NightscribeError):
+            yield from self._look_at_outstanding()
 
     @property
     def has_queued_all(self) -> bool:
@@ -232,6 +245,9 @@ class Director:
 
     def _look(self) -> Iterator[Settled | PartStored]:
         self.record_dead_letters()
+        yield from self._look_at_outstanding()
+
+    def _look_at_outstanding(self) -> Iterator[Settled | PartStored]:
         self._any_failed = any(self.records.store.listing(FAILURES))
         jobs = list(self._outstanding.items())
         whole = [(job_id, job) for job_id, job in jobs if not job.planned.cuts]
@@ -253,6 +269,8 @@ class Director:
     def _abreast(self, do: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, Callable[[], R]]]:
         for each in abreast(do, items, self.records.store.at_once):
             beat()
+            if self.clock() > self._look_until:
+                raise RetryableError("The last look takes too long.")
             yield each
 
     def _look_at_whole(self, job_id: str, job: _Outstanding, first: _Result) -> Iterator[Settled]:
@@ -262,9 +280,11 @@ class Director:
         for result in chain([first], looks):
             if not result:
                 return
-            yield self._settled(job.planned, job.n_settled, result)
+            at = job.n_settled  # noted before it is told: whoever is interrupted meanwhile is told the others later
+            if at + 1 == len(job.planned.recordings):
+                del self._outstanding[job_id]
             job.n_settled += 1
-        del self._outstanding[job_id]
+            yield self._settled(job.planned, at, result)
 
     def _look_at_cut(self, planned: Planned) -> tuple[_Result, frozenset[int]]:
         """What settles a recording that is cut, or else which of its parts are there."""

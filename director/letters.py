@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from shared.errors import JobError, RetryableError
+from shared.errors import JobError, NameTooLong, RetryableError
 from shared.jobs import Job, Slice
+from shared.pulse import beat
 from shared.queue import Delivery, JobQueue
 from shared.records import NewerRecord, Records
 from shared.telemetry import metrics
@@ -32,10 +33,12 @@ class DeadLetters:
     def record(self) -> None:
         """Turn what was set aside into failure records.
 
-        A job that killed its workers left no reason behind, so it is given one; others have theirs already. What is
-        no job of this version stays there for a person, who is told of it once.
+        A job that killed its workers left no reason behind, so it is given one; others have theirs already. What was
+        recorded before is not recorded again: where there is no such record any more, somebody has forgiven it. What
+        is no job of this version stays there for a person, who is told of it once.
         """
         for letter in self.queue.dead_letters():
+            beat()
             try:
                 job = Job.from_message(letter.body)
             except JobError as error:
@@ -44,7 +47,8 @@ class DeadLetters:
                     log.error("dead_letter.not_ours", message=letter.message_id, why=letter.reason or str(error))
                 continue
             saved = [
-                self._is_of_old(part_of, letter) or self._record_dead(job, part_of, letter) for part_of in job.slices
+                self._is_of_old(part_of, letter) or self._record_dead(job, part_of, letter)
+                for part_of in (() if letter.recorded else job.slices)
             ]
             if all(saved):
                 self.queue.bury(letter)
@@ -84,7 +88,7 @@ class DeadLetters:
         )
         try:
             self.records.fail(failure)
-        except RetryableError as error:  # a full disk: the reason is at least told, and the letter stays
+        except (RetryableError, NameTooLong) as error:  # a full disk: the reason is at least told, and the letter stays
             log.error("failure.not_recorded", recording=path, why=str(error))
             self.unsaved[path] = failure
             return False

@@ -14,7 +14,8 @@ from shared.abreast import abreast
 from shared.buckets.bucket import Denied
 from shared.errors import NightscribeError, PermanentError
 from shared.jobs import Slice
-from shared.records import Records
+from shared.pulse import beat
+from shared.records import CUTS, Records
 from shared.sound.media import probe
 from shared.sources import Recording, RecordingSource, Unreadable
 
@@ -90,7 +91,13 @@ class Planner(Iterator[Planned | Settled | Growing]):
     def _planned(self, group: list[Missing]) -> list[Planned | Settled | Growing]:
         made: list[Planned | Settled | Growing] = []
         whole: list[tuple[Missing, str]] = []
-        for missing, look in abreast(self._looked_at, group, max(self._source.at_once, self._records.store.at_once)):
+        kept = self._records.kept([missing.recording.path for missing in group])
+
+        def looked_at(missing: Missing) -> tuple[str, Recording, tuple[float, ...] | None]:
+            return self._looked_at(missing, has_cuts=CUTS in kept[missing.recording.path])
+
+        for missing, look in abreast(looked_at, group, max(self._source.at_once, self._records.store.at_once)):
+            beat()
             try:
                 fingerprint, now, cuts = look()
             except PermanentError as error:
@@ -109,9 +116,10 @@ class Planner(Iterator[Planned | Settled | Growing]):
             made.append(Planned(tuple(each for each, _ in whole), tuple(fingerprint for _, fingerprint in whole)))
         return made
 
-    def _looked_at(self, missing: Missing) -> tuple[str, Recording, tuple[float, ...] | None]:
+    def _looked_at(self, missing: Missing, *, has_cuts: bool) -> tuple[str, Recording, tuple[float, ...] | None]:
         """Its fingerprint, itself as it is now, and where it is cut already."""
         path = missing.recording.path
+        self._records.require_room(path)
         try:
             fingerprint = self._source.fingerprint(missing.recording)
             # In this order: a network file system says how long a file is now only once it was opened.
@@ -119,7 +127,7 @@ class Planner(Iterator[Planned | Settled | Growing]):
         except Denied as error:  # the others need not wait until its owner allows it
             raise PermanentError(str(error)) from error
         # A later run of an unfinished recording cuts where the first one did, whose parts it then finds.
-        return fingerprint, now, self._records.kept_cuts(path, fingerprint)
+        return fingerprint, now, self._records.kept_cuts(path, fingerprint) if has_cuts else None
 
     def _cuts(self, missing: Missing, fingerprint: str) -> tuple[float, ...]:
         """Where to cut one recording; nowhere, if it is not long or cannot be read: then its worker will say why."""

@@ -1,6 +1,8 @@
-"""Which transcripts without a recording belong to recordings without a transcript."""
+"""Which transcripts without a recording belong to recordings without a transcript, and what a move of one has left."""
 
 from collections.abc import Iterable, Iterator
+
+import structlog
 
 from director.backlog import Backlog
 from shared.abreast import abreast
@@ -9,6 +11,25 @@ from shared.errors import NightscribeError, PermanentError
 from shared.pulse import beat
 from shared.records import Records
 from shared.sources import RecordingSource
+
+log = structlog.get_logger()
+
+
+def end_renames(source: RecordingSource, records: Records, recordings: Iterable[str]) -> None:
+    """Finish what a director did that was killed, where these recordings got their transcripts from other names."""
+    for recording, look in abreast(records.renamed_from, recordings, records.store.at_once):
+        beat()
+        if (before := look()) is None:  # work of another kind
+            continue
+        try:
+            source.stat(before)
+            is_gone = False
+        except PermanentError:
+            is_gone = True
+        except NightscribeError:  # the next run may know
+            continue
+        records.end_rename(recording, is_gone=is_gone)
+        log.info("recording.renamed", recording=recording, before=before)
 
 
 def renamed(

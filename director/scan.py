@@ -10,12 +10,12 @@ import structlog
 
 from director.backlog import Backlog, Missing
 from director.diff import SUBTITLES, missing_formats, same_at_a_glance, stems
-from director.renames import renamed
+from director.renames import end_renames, renamed
 from shared.abreast import abreast
 from shared.buckets.bucket import Denied
 from shared.errors import AudioError, BucketError, NightscribeError, RetryableError
 from shared.jobs import Format, Layout
-from shared.names import FAILURES, PARTS, TRANSCRIPTS, output_key, suffix, with_suffix, without_suffix
+from shared.names import FAILURES, PARTS, TRANSCRIPTS, output_key, suffix, transcript_key, with_suffix, without_suffix
 from shared.pulse import beat
 from shared.records import Records
 from shared.sound.media import MEDIA_SUFFIXES, OTHER_SUFFIXES, probe
@@ -106,10 +106,13 @@ class _Known:
         failed = self.failed and with_suffix(name, ".json") in self.failed
         return self._records.failure(self._folder + name) if failed else None
 
+    def is_begun(self, name: str) -> bool:
+        """Whether work on the recording of that name has begun and not ended."""
+        return bool(self.begun) and with_suffix(name, "") in self.begun
+
     def begun_stem(self, name: str) -> str | None:
         """Of the recording of that name whose work has begun."""
-        begun = self.begun and with_suffix(name, "") in self.begun
-        return self._records.begun_stem(self._folder + name) if begun else None
+        return self._records.begun_stem(self._folder + name) if self.is_begun(name) else None
 
     def damaged(self, name: str) -> Provenance | None:
         """What is left of the transcript of the recording of that name, which is damaged."""
@@ -149,6 +152,7 @@ class Scanner:
         self._scan = Scan()
         self._orphans: list[str] = []
         self._left: list[str] = []
+        self._begun_again: list[str] = []
         recent: list[Missing] = []
         self._asked_of: set[int] = set()
         seen = abreast(self._look, self._found(progress), self._at_once)
@@ -167,9 +171,11 @@ class Scanner:
         # A file that grows for weeks is another at each look.
         self._has_sound = {file: found for file, found in self._has_sound.items() if file in self._asked_of}
         self._wait_for(recent)
-        # What cannot be looked at now is not gone: its transcript is not to be given away.
-        if self._scan.missing and not self._scan.unreadable and not self.redo:
-            self._follow_renames()
+        if not self.redo:
+            if not self.dry_run:
+                end_renames(self.source, self.records, self._begun_again)
+            if self._scan.missing:
+                self._follow_renames()
         return self._scan
 
     def _ends_scan(self, error: NightscribeError) -> bool:
@@ -186,7 +192,9 @@ class Scanner:
         if not recent:
             return
         youngest_s = min(self.now() - (missing.recording.mtime_ns or 0) / 1e9 for missing in recent)
-        self.sleep(max(0.0, self.settle_s - youngest_s) + 0.05)
+        pause_s = max(0.0, self.settle_s - youngest_s) + 0.05
+        beat(pause_s)
+        self.sleep(pause_s)
         for missing in recent:
             try:
                 unchanged = self.source.stat(missing.recording.path) == missing.recording
@@ -246,6 +254,8 @@ class Scanner:
     ) -> str | None:
         """Where the text files of a missing recording go; None if it is not missing, which is counted."""
         provenance, settled = look
+        if provenance and known.is_begun(known.name(recording)):  # a redo, or a rename that was cut short
+            self._begun_again.append(recording.path)
         if isinstance(settled, Failure):
             self._scan.failed_before.append(settled)
             return None
@@ -296,7 +306,7 @@ class Scanner:
         if lacking := missing_formats(provenance.stem, self.formats, existing):
             self._scan.rewritten.extend(output_key(provenance.stem, fmt) for fmt in lacking)
             if not self.dry_run and (transcript := self.records.transcript(provenance.recording)):
-                self.records.write_texts(transcript.model_copy(update={"layout": self.layout}), lacking)
+                self.records.texts.put_missing(transcript.model_copy(update={"layout": self.layout}), lacking)
 
     def _free_stem(self, path: str, stem: str, known: _Known, *, begun: str | None) -> str | None:
         """Where the text files may go without touching any other; None if another tool has made all of them."""
@@ -315,7 +325,11 @@ class Scanner:
 
     def _follow_renames(self) -> None:
         """Give a recording that was moved or renamed the transcript it had under its old name."""
-        orphans = chain(self._orphans, chain.from_iterable(map(self.records.store.walk, self._left)))
+        # What cannot be looked at now is not gone: its transcript is not to be given away.
+        hidden = {transcript_key(each.path) for each in self._scan.unreadable}
+        below = tuple(f"{TRANSCRIPTS}{each.path}/" for each in self._scan.unreadable)
+        left = chain(self._orphans, chain.from_iterable(map(self.records.store.walk, self._left)))
+        orphans = (key for key in left if key not in hidden and not key.startswith(below))
         moved = set()
         for key, at in renamed(self.source, self.records, orphans, self._scan.missing):
             if (orphan := self.records.orphan(key)) is None:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from botocore.exceptions import (
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
+from botocore.parsers import ResponseParserError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from shared.errors import RetryableError, SetupError
@@ -184,11 +185,14 @@ def _once(
     do: Callable[[], T], subject: Subject, operation: str, translated: Callable[[str, str], Exception | None]
 ) -> T:
     try:
-        return do()
+        answer = do()
     except ClientError as error:
         said = error.response.get("Error", {})
         code, message = said.get("Code", "").rpartition(".")[2], said.get("Message", "")
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        about = error.response.get("ResponseMetadata", {})
+        if is_page(about):
+            raise RetryableError(not_the_service(subject)) from error
+        status = about.get("HTTPStatusCode", 500)
         raise translated(code, message) or _translated(code, message, status, subject, operation) from error
     except (NoCredentialsError, PartialCredentialsError, NoRegionError) as error:
         raise subject.error(
@@ -199,8 +203,29 @@ def _once(
         raise CredentialsExpired(str(error).rstrip(".")) from error
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise RetryableError(f"The server of the {subject.name} does not answer ({error}).") from error
+    except (ResponseParserError, RecursionError) as error:  # botocore follows a redirection of S3 without end
+        raise RetryableError(not_the_service(subject)) from error
     except BotoCoreError as error:
         raise subject.error(f"The {subject.name} cannot be used: {error}") from error
+    if isinstance(answer, dict) and is_page(answer.get("ResponseMetadata", {})):
+        raise RetryableError(not_the_service(subject))
+    return answer
+
+
+def is_page(about: Mapping[str, Any]) -> bool:
+    """Whether an answer, by its metadata, is a page for a browser, and not one that was got from the service."""
+    headers = about.get("HTTPHeaders", {})
+    return headers.get("content-type", "").startswith("text/html") and not any(
+        name.startswith("x-amz") for name in headers
+    )
+
+
+def not_the_service(subject: Subject) -> str:
+    """The sentence for an answer that another one gave in the place of the service."""
+    return (
+        f"What answers in place of the server of the {subject.name} is none: perhaps a proxy, or the login page of "
+        f"this network. Log in there, and check {subject.address} and the proxy variables (HTTPS_PROXY, NO_PROXY)."
+    )
 
 
 def _translated(code: str, message: str, status: int, subject: Subject, operation: str) -> Exception:

@@ -33,6 +33,10 @@ class PermanentError(NightscribeError):
     """Trying again cannot help: recorded with its reason and set aside."""
 
 
+class NameTooLong(PermanentError):
+    """What is to be kept of a recording would have a longer name than the place for it takes."""
+
+
 class AudioError(PermanentError):
     """A recording holds no sound that can be decoded."""
 

@@ -24,6 +24,7 @@ log = structlog.get_logger()
 RUN = "Run"  # of the director that queued it
 REASON = "Reason"  # why it was set aside
 WORKER = "Worker"  # by whom
+RECORDED = "Recorded"  # whether all failures of its recordings were recorded before
 TRACE = "traceparent"  # W3C trace context, where traces are asked for
 BATCH = 10  # what SQS takes in one call
 BATCH_BYTES = 250 * 1024  # of all its messages together; older servers stop at 256 KiB
@@ -61,6 +62,8 @@ class Delivery:
     """Why it was set aside, if it was set aside by a worker."""
     worker: str | None = None
     """Who set it aside."""
+    recorded: bool = False
+    """Whether the failures of all its recordings were recorded before it was set aside."""
     trace: str | None = None
     """W3C trace context of its job."""
 
@@ -305,7 +308,7 @@ class JobQueue:
             WaitTimeSeconds=round(min(LONGEST_POLL_S, wait_s)),
             VisibilityTimeout=timeout_s,
             AttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
-            MessageAttributeNames=[RUN, REASON, WORKER, TRACE],
+            MessageAttributeNames=[RUN, REASON, WORKER, RECORDED, TRACE],
         )
         for message in answer.get("Messages", []):
             said = {name: value.get("StringValue") for name, value in message.get("MessageAttributes", {}).items()}
@@ -318,6 +321,7 @@ class JobQueue:
                 run=said.get(RUN),
                 reason=said.get(REASON),
                 worker=said.get(WORKER),
+                recorded=RECORDED in said,
                 trace=said.get(TRACE),
             )
 
@@ -355,14 +359,16 @@ class JobQueue:
         reason: str,
         *,
         worker: str | None = None,
+        recorded: bool = False,
         patience_s: float = PATIENCE_S,
     ) -> None:
         """Put what cannot be done (`body`) on the dead-letter queue; only then is the message deleted.
 
-        Each of the two is tried for half of `patience_s`.
+        `recorded`: its failures were recorded before, so that nobody is to record them again. Each of the two is tried
+        for half of `patience_s`.
         """
         letter = _Entry(body, delivery.message_id, delivery.message_id, delivery.trace)
-        attributes = {RUN: delivery.run, REASON: reason, WORKER: worker}
+        attributes = {RUN: delivery.run, REASON: reason, WORKER: worker, RECORDED: "yes" if recorded else None}
         self._send(self._dead_url, [letter], attributes, patience_s=patience_s / 2)
         self.delete(delivery, patience_s=patience_s / 2)
 

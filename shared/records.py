@@ -1,7 +1,7 @@
 """Typed records over a store: transcripts, parts, failures, and who is doing what."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TypeVar
 
 import structlog
@@ -9,12 +9,13 @@ from pydantic import BaseModel, ValidationError
 
 from shared.abreast import abreast
 from shared.activity import Activity, Run
-from shared.errors import NightscribeError, SetupError
-from shared.formats import FORMATS, render
+from shared.errors import NameTooLong, NightscribeError, PermanentError, SetupError
+from shared.formats import FORMATS
 from shared.jobs import Cuts, Format, Frozen, Job, RelativePath, Slice
 from shared.names import FAILURES, JOBS, RUN, failure_key, output_key, parts_folder, transcript_key
 from shared.processes import has_ended
 from shared.store import TranscriptStore
+from shared.texts import Texts
 from shared.transcript import Failure, Part, Provenance, Transcript, utc_now
 
 log = structlog.get_logger()
@@ -30,6 +31,8 @@ HEADER_BYTES = 4096
 SEGMENTS = b',"segments":['
 END = b"]}"
 
+ID_CHARS, MAX_INDEX = 32, 9999  # of parts, when it is to be known how long their names may be
+
 SILENT_S = 3600
 
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -37,6 +40,10 @@ _Record = TypeVar("_Record", bound=BaseModel)
 
 class NewerRecord(SetupError):
     """A record is of a version that this program does not know yet: it is to be left as it is."""
+
+
+class Taken(PermanentError):
+    """Somebody else's text file came to where one of ours was to go."""
 
 
 class _AnyVersion(BaseModel):
@@ -56,12 +63,20 @@ class _Cuts(Frozen):
     cuts: Cuts
 
 
-class _Begun(Frozen):
+class _Begun(Frozen, extra="ignore"):
     """Work on a slice that was begun, with which message, and where the text files of its recording go."""
 
     stem: RelativePath
     worker: str
     message: str
+
+
+class _Renaming(_Begun):
+    """A move to another name that was begun, and from which one."""
+
+    worker: str = ""
+    message: str = ""
+    before: str
 
 
 class Records:
@@ -73,6 +88,7 @@ class Records:
 
     def __init__(self, store: TranscriptStore) -> None:
         self.store = store
+        self.texts = Texts(store)
 
     def _load(self, model: type[_Record], key: str) -> _Record | None:
         """The record under a key, unless it is damaged or of a newer version."""
@@ -140,19 +156,32 @@ class Records:
         """The canonical transcript of a finished recording."""
         return self._load(Transcript, transcript_key(recording))
 
-    def finish(self, transcript: Transcript, formats: tuple[Format, ...]) -> None:
-        """Write the text files, and last the canonical transcript: once it is there, the recording is finished."""
-        self.write_texts(transcript, formats)
+    def finish(self, transcript: Transcript, formats: tuple[Format, ...], *, is_first: bool = False) -> None:
+        """Write the text files, and last the canonical transcript: once it is there, the recording is finished.
+
+        `is_first`: nobody has begun to write these files before, so that those which are there are somebody else's,
+        unless there is a transcript that knows them. Raises: Taken: if so; then nothing has been written.
+        """
+        if is_first:
+            written = self.texts.put_missing(transcript, formats)
+            if len(written) < len(formats) and not self._is_ours(transcript):
+                for fmt in written:
+                    self.store.delete(output_key(transcript.stem, fmt))
+                [other, *_] = [output_key(transcript.stem, fmt) for fmt in formats if fmt not in written]
+                raise Taken(
+                    f"{other!r}, which is not nightscribe's, came to the transcripts while this was transcribed, and "
+                    "was left alone. Try it again (nightscribe retry), and its texts get another name."
+                )
+            formats = tuple(fmt for fmt in formats if fmt not in written)
+        if formats and (before := self.transcript(transcript.recording)) and before.stem == transcript.stem:
+            self.texts.keep_corrected(before, formats)
+        self.texts.put(transcript, formats)
         self._save(transcript_key(transcript.recording), transcript)
 
-    def write_texts(self, transcript: Transcript, formats: Iterable[Format]) -> None:
-        """Write text files of a transcript."""
-
-        def write(fmt: Format) -> None:
-            self.store.put(output_key(transcript.stem, fmt), render(transcript, fmt))
-
-        for _, written in abreast(write, formats, self.store.at_once):
-            written()
+    def _is_ours(self, transcript: Transcript) -> bool:
+        """Whether text files of that name are known to another transcript of the recording, be it damaged."""
+        before = self.provenance_at(transcript_key(transcript.recording)) or self.damaged(transcript.recording)
+        return before is not None and before.stem == transcript.stem
 
     def orphan(self, key: str) -> Transcript | None:
         """The transcript under a key whose recording is no longer in the source."""
@@ -161,27 +190,73 @@ class Records:
     def rename(
         self, old: Transcript, recording: str, mtime_ns: int | None, stem: str, formats: tuple[Format, ...]
     ) -> None:
-        """Move a transcript to its recording's new name; text files that someone has edited stay where they are too."""
-        there = {fmt: self.store.get(output_key(old.stem, fmt)) for fmt in FORMATS}
-        moves = old.stem != stem
-        if moves:
-            wanted = tuple(fmt for fmt, content in there.items() if content is not None or fmt in formats)
-        else:  # what is there stays as it is: someone may have edited it
-            wanted = tuple(fmt for fmt in formats if there[fmt] is None)
-        begun = f"{parts_folder(recording)}renamed{BEGUN}"  # text files of a move that is cut short are known as ours
-        self._save(begun, _Begun(stem=stem, worker="", message=""))
+        """Move a transcript to its recording's new name, and its texts as they are: someone may have corrected them."""
+        there = {fmt for fmt in FORMATS if self.store.get(output_key(old.stem, fmt)) is not None}
+        edited: dict[Format, bytes] = {}
+        if old.stem == stem:
+            wanted = tuple(fmt for fmt in formats if fmt not in there)
+        else:
+            edited = self.texts.edited(old, formats)
+            wanted = tuple(fmt for fmt in FORMATS if (fmt in there or fmt in formats) and fmt not in edited)
+        # Text files of a move that is cut short are known as ours, and what it has left by `renamed_from`.
+        self._save(_renaming_key(recording), _Renaming(stem=stem, before=old.recording))
+        for fmt, content in edited.items():
+            self.store.put(output_key(stem, fmt), content)
         self.finish(old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem}), wanted)
-        for fmt, content in there.items():
-            if moves and content == render(old, fmt):
-                self.store.delete(output_key(old.stem, fmt))
+        self._leave(old, stem)
+        self.store.delete(_renaming_key(recording))
+
+    def renamed_from(self, recording: str) -> str | None:
+        """The name under which something may be left, because a move of this recording's transcript was cut short."""
+        begun = self._load(_Renaming, _renaming_key(recording))
+        return begun.before if begun else None
+
+    def end_rename(self, recording: str, *, is_gone: bool) -> None:
+        """Finish a move that was cut short after the transcript had its new name.
+
+        `is_gone`: whether there is no recording of the old name any more. Otherwise what is left there is that one's.
+        """
+        before, new = self.renamed_from(recording), self.provenance(recording)
+        old = self.transcript(before) if before and is_gone else None
+        if old and new and old.fingerprint == new.fingerprint:
+            self._leave(old, new.stem)
+        self.store.delete(_renaming_key(recording))
+
+    def _leave(self, old: Transcript, stem: str) -> None:
+        """Remove what a transcript was that is another recording's now, with its texts at that stem."""
+        if old.stem != stem:
+            self.texts.remove(old, stem, FORMATS)
         self.store.delete(transcript_key(old.recording))
-        self.store.delete(begun)
+
+    def require_room(self, recording: str) -> None:
+        """Raises: NameTooLong: if what is kept of a recording would have a longer name than the store takes."""
+        longest = f"{parts_folder(recording)}{'0' * ID_CHARS}-{MAX_INDEX}{BEGUN}"
+        if not (self.store.takes(transcript_key(recording)) and self.store.takes(longest)):
+            raise NameTooLong(
+                "Its name is too long: what nightscribe keeps of it has a longer one still. Shorten it, or those of "
+                "the folders it is in, or take a DEST with a shorter one."
+            )
 
     # Parts
 
-    def begin(self, job: Job, of: Slice, *, worker: str, message: str) -> None:
-        """Say whose message holds a slice, and where the text files will go that may soon be there."""
-        self._save(self._part_key(job, of, BEGUN), _Begun(stem=of.stem, worker=worker, message=message))
+    def kept(self, recordings: Collection[str]) -> dict[str, frozenset[str]]:
+        """The names of what is kept of unfinished work on each of these recordings, of which there is mostly nothing.
+
+        `part`, `held_by` and `drop_parts` need not be asked where these names are none of theirs.
+        """
+        folders = {parts_folder(recording): recording for recording in recordings}
+        return {folders[folder]: frozenset(names) for folder, names in self.store.names_in(folders).items()}
+
+    def begin(self, job: Job, of: Slice, *, worker: str, message: str, is_first: bool = False) -> bool:
+        """Say whose message holds a slice, and where the text files will go that may soon be there.
+
+        `is_first`: not if somebody else has said so meanwhile. Gives whether it is said.
+        """
+        key, begun = self._part_key(job, of, BEGUN), _Begun(stem=of.stem, worker=worker, message=message)
+        if is_first:
+            return self.store.put_new(key, begun.model_dump_json().encode())
+        self._save(key, begun)
+        return True
 
     def held_by(self, job: Job, of: Slice, *, besides: str, for_s: float) -> str | None:
         """The worker that has this slice in hand with another message, and was heard of in the last `for_s`.
@@ -209,14 +284,24 @@ class Records:
         return self._load(Part, self._part_key(job, of))
 
     def parts(self, job: Job, of: Slice) -> list[Part] | None:
-        """The results of all slices of the recording in their order, or None while one is missing."""
+        """The results of all slices of the recording in their order, or None while one is missing.
+
+        Raises: PermanentError: if one is damaged. It would count as there for everybody who only looks at the names.
+        """
         if len(self.stored(job, of)) < of.count:  # a look at the names, where each part may be long to read
             return None
         found = []
         for index in range(of.count):
-            part = self.part(job, of.model_copy(update={"index": index}))
+            each = of.model_copy(update={"index": index})
+            part = self.part(job, each)
             if part is None:
-                return None
+                key = self._part_key(job, each)
+                if self.store.get(key) is None:  # whoever has just put them together has removed them
+                    return None
+                raise PermanentError(
+                    f"What was transcribed of it before cannot be read any more ({key!r}). Try it again (nightscribe "
+                    "retry): only that stretch is done again. Is the disk failing?"
+                )
             found.append(part)
         return found
 
@@ -244,16 +329,21 @@ class Records:
                 return begun.stem
         return None
 
-    def drop_parts(self, recording: str) -> None:
-        """Remove the parts of a finished recording, and any left from earlier options."""
+    def drop_parts(self, recording: str, names: Collection[str] | None = None) -> None:
+        """Remove the parts of a finished recording, and any left from earlier options, or what has these names."""
         folder = parts_folder(recording)
-        names = self.store.names(folder)
+        if names is None:
+            names = self.store.names(folder)
         for _, deleted in abreast(lambda name: self.store.delete(folder + name), names, self.store.at_once):
             deleted()
 
     @staticmethod
-    def _part_key(job: Job, of: Slice, kind: str = PART) -> str:
-        return f"{parts_folder(of.recording)}{job.part_id(of)}-{of.index}{kind}"
+    def part_name(job: Job, of: Slice, kind: str = PART) -> str:
+        """Of the result of a slice, or with BEGUN of the note of who has it in hand."""
+        return f"{job.part_id(of)}-{of.index}{kind}"
+
+    def _part_key(self, job: Job, of: Slice, kind: str = PART) -> str:
+        return parts_folder(of.recording) + self.part_name(job, of, kind)
 
     # Failures
 
@@ -322,6 +412,10 @@ class Records:
         """Remove what a worker said it was doing; it may fail as well."""
         with contextlib.suppress(NightscribeError):
             self.store.delete(f"{JOBS}{worker}.json")
+
+
+def _renaming_key(recording: str) -> str:
+    return f"{parts_folder(recording)}renamed{BEGUN}"
 
 
 def _header(beginning: bytes) -> _Header | None:

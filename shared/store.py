@@ -1,19 +1,21 @@
 """Where transcripts and records are kept: whole files under keys with forward slashes."""
 
 import contextlib
+import errno
 import os
 import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from shared.errors import RetryableError
+from shared.errors import NameTooLong, RetryableError
 from shared.processes import is_alive
 
 TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]+\.tmp$")
+TEMPORARY_BYTES = 100  # with a long name of the host, and the slash before
 STALE_AFTER_S = 3600
 
 
@@ -37,12 +39,28 @@ class TranscriptStore(Protocol):
         """Store the whole file or nothing; with `durable`, it survives a power cut once this returns."""
         ...
 
+    def put_new(self, key: str, content: bytes) -> bool:
+        """The same where no file is; whether it is there now. Of several who do so at once, one succeeds.
+
+        A place that cannot tell (a file system without hard links, a server without conditions) may write over a file
+        that came a moment ago.
+        """
+        ...
+
+    def takes(self, key: str) -> bool:
+        """Whether a file can have so long a name there; `put` raises NameTooLong otherwise."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove the file; one that is not there is no error."""
         ...
 
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a folder ("" or ending in "/")."""
+        ...
+
+    def names_in(self, folders: Collection[str]) -> dict[str, list[str]]:
+        """The same of several folders that lie near each other in the order of their names, by folder."""
         ...
 
     def listing(self, folder: str) -> tuple[list[str], list[str]]:
@@ -62,15 +80,16 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         # A host's name may hold anything; the sweep below must be able to read it back.
+        self._longest: tuple[int, int] | None = None
         self._host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:64]
 
     def get(self, key: str) -> bytes | None:
         """See `TranscriptStore.get`."""
         try:
             return (self.root / key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
         except OSError as error:
+            if _is_absent(error):
+                return None
             raise self._failed("read", key, error) from error
 
     def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
@@ -82,13 +101,21 @@ class FolderStore:
                 return os.pread(file, n_first, 0), os.pread(file, n_last, max(0, size - n_last))
             finally:
                 os.close(file)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
         except OSError as error:
+            if _is_absent(error):
+                return None
             raise self._failed("read", key, error) from error
 
     def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
         """See `TranscriptStore.put`."""
+        self._write(key, content, _moved, durable=durable)
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """See `TranscriptStore.put_new`."""
+        return self._write(key, content, _linked) or self.get(key) == content
+
+    def _write(self, key: str, content: bytes, named: Callable[[Path, Path], bool], *, durable: bool = True) -> bool:
+        """Write a file under a temporary name, which `named` changes, and tells whether it has."""
         target = self.root / key
         temporary = target.parent / f".nightscribe-{self._host}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
         try:
@@ -100,21 +127,36 @@ class FolderStore:
                     file.flush()  # or a reader could find it renamed and still empty
                     if durable:
                         os.fsync(file.fileno())
-                    temporary.replace(target)
+                    return named(temporary, target)
                 except BaseException:
                     temporary.unlink(missing_ok=True)
                     raise
         except OSError as error:
             raise self._failed("write", key, error) from error
 
+    def takes(self, key: str) -> bool:
+        """See `TranscriptStore.takes`."""
+        if self._longest is None:
+            try:
+                self._longest = os.pathconf(self.root, "PC_NAME_MAX"), os.pathconf(self.root, "PC_PATH_MAX")
+            except OSError:  # it is not there now, and whoever writes to it will be told so
+                return True
+        longest_name, longest_path = self._longest
+        path = os.fsencode(self.root.absolute() / key)
+        folder = path[: path.rfind(b"/")]
+        return (
+            max(map(len, path.split(b"/"))) <= longest_name
+            and max(len(path), len(folder) + TEMPORARY_BYTES) < longest_path
+        )
+
     def delete(self, key: str) -> None:
         """See `TranscriptStore.delete`; folders it leaves empty go too, so that none of ours pile up."""
         path = self.root / key
         try:
             path.unlink(missing_ok=True)
-        except NotADirectoryError:
-            return
         except OSError as error:
+            if _is_absent(error):
+                return
             raise self._failed("delete", key, error) from error
         if not key.startswith(".nightscribe/"):
             return
@@ -130,6 +172,10 @@ class FolderStore:
         """See `TranscriptStore.names`."""
         return self.listing(folder)[0]
 
+    def names_in(self, folders: Collection[str]) -> dict[str, list[str]]:
+        """See `TranscriptStore.names_in`."""
+        return {folder: self.names(folder) for folder in folders}
+
     def listing(self, folder: str) -> tuple[list[str], list[str]]:
         """See `TranscriptStore.listing`; temporary files of dead writers are removed on the way."""
         found: list[str] = []
@@ -141,9 +187,9 @@ class FolderStore:
                         self._sweep(entry, match)
                     else:
                         (folders if _is_folder(entry) else found).append(entry.name)
-        except (FileNotFoundError, NotADirectoryError):
-            return [], []
         except OSError as error:
+            if _is_absent(error):
+                return [], []
             raise self._failed("list", folder, error) from error
         return found, folders
 
@@ -165,8 +211,28 @@ class FolderStore:
         except OSError:  # someone else removes it at this moment, or may
             return
 
-    def _failed(self, what: str, key: str, error: OSError) -> RetryableError:
+    def _failed(self, what: str, key: str, error: OSError) -> RetryableError | NameTooLong:
+        if error.errno == errno.ENAMETOOLONG:
+            return NameTooLong(f"{key!r} in {str(self.root)!r} would have a longer name than file systems take.")
         return RetryableError(f"Cannot {what} {key!r} in {str(self.root)!r}: {error.strerror or error}.")
+
+
+def _moved(temporary: Path, target: Path) -> bool:
+    temporary.replace(target)
+    return True
+
+
+def _linked(temporary: Path, target: Path) -> bool:
+    """Whether the file has its name now, which no other had."""
+    try:
+        os.link(temporary, target)
+    except OSError as error:  # it is there, or the file system has no hard links, as that of a memory stick
+        if not isinstance(error, FileExistsError) and not os.path.lexists(target):
+            return _moved(temporary, target)
+        temporary.unlink()
+        return False
+    temporary.unlink()
+    return True
 
 
 def _made(path: Path) -> BinaryIO:
@@ -176,6 +242,11 @@ def _made(path: Path) -> BinaryIO:
             path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("xb")
     return path.open("xb")
+
+
+def _is_absent(error: OSError) -> bool:
+    """Whether it says that nothing is there; what has too long a name cannot be."""
+    return isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

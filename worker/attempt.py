@@ -6,22 +6,35 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
-from shared.errors import Interrupted, JobError, LeaseLost, NightscribeError, PermanentError, RetryableError, SetupError
+from shared.abreast import abreast
+from shared.errors import (
+    Interrupted,
+    JobError,
+    LeaseLost,
+    NameTooLong,
+    NightscribeError,
+    PermanentError,
+    RetryableError,
+    SetupError,
+)
 from shared.jobs import Job, Options, Slice
 from shared.pulse import beat
 from shared.queue import Delivery, JobQueue
-from shared.records import NewerRecord, Records
+from shared.records import BEGUN, NewerRecord, Records
 from shared.settings import Settings
 from shared.sources import RecordingSource
 from shared.telemetry import metrics, tracing
-from shared.transcript import Failure, Part, merge, utc_now
+from shared.transcript import Failure, Part, Provenance, merge, utc_now
 from worker.lease import Lease
 from worker.listening import End, Listener, ahead
 from worker.reporter import Reporter
 from worker.transcriber import Request, Transcriber
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -47,6 +60,8 @@ class Attempt:
     lease: Lease
     reporter: Reporter
     _storing: threading.Lock = field(default_factory=threading.Lock)
+    _kept: dict[str, frozenset[str]] = field(default_factory=dict)
+    """What others had left of unfinished work on each recording when this try began, by names."""
 
     def make(self) -> bool:
         """Do what there is to do. Gives whether trouble that may pass kept all of it from being done.
@@ -81,11 +96,18 @@ class Attempt:
             return False
         failed: list[Slice] = []
         unfinished = {(of.recording, of.index): of for of in job.slices}
-        reason, in_a_row, n_done = "", 0, 0
+        reason, recorded, in_a_row, n_done = "", True, 0, 0
+
+        def fail(of: Slice, error: PermanentError) -> None:
+            nonlocal reason, recorded
+            reason = str(error)
+            recorded &= self._fail(job, of, reason)
+            failed.append(unfinished.pop((of.recording, of.index)))
+
         trouble: Exception | None = None
         try:
-            self._leave_out(job, unfinished)
-            begun, trouble = self._begin(job, list(unfinished.values()))
+            self._leave_out(job, unfinished, fail)
+            begun, trouble = self._begin(job, unfinished, fail)
             for end, part in self._results(job, begun):
                 of = end.of
                 try:
@@ -95,9 +117,7 @@ class Attempt:
                     n_done += 1
                 except PermanentError as error:
                     metrics.count_slice("failed", _audio_s(end))
-                    reason = str(error)
-                    self._fail(job, of, reason)
-                    failed.append(unfinished.pop((of.recording, of.index)))
+                    fail(of, error)
                 except RetryableError as error:
                     metrics.count_slice("retried", _audio_s(end))
                     log.warning("slice.retried_later", recording=of.recording, why=str(error))
@@ -115,7 +135,7 @@ class Attempt:
             self._retry_later(job, list(unfinished.values()), trouble)
             return not n_done
         if failed:
-            self._set_aside(_only(job, failed), reason)
+            self._set_aside(_only(job, failed), reason, recorded=recorded)
         else:
             self._be_done(lambda patience_s: self.queue.delete(self.delivery, patience_s=patience_s))
             _end("completed")
@@ -149,13 +169,31 @@ class Attempt:
         beat()
         self.lease.check()
 
-    def _leave_out(self, job: Job, unfinished: dict[tuple[str, int], Slice]) -> None:
+    def _leave_out(
+        self, job: Job, unfinished: dict[tuple[str, int], Slice], fail: Callable[[Slice, PermanentError], None]
+    ) -> None:
         """Take out what is done, and what another worker has in hand: that comes back with the other's message."""
+        self._kept = self.records.kept({of.recording for of in unfinished.values()})
         # One by one: whatever stops it, no recording that is finished is told to have failed.
-        for key, of in list(unfinished.items()):
-            if self._is_done(job, of) or self._is_elsewhere(job, of):
-                metrics.count_slice("skipped")
-                del unfinished[key]
+        at_once = self.records.store.at_once
+        looks = abreast(lambda item: self.records.provenance(item[1].recording), list(unfinished.items()), at_once)
+        for (key, of), look in looks:
+            try:
+                if self._is_done(job, of, look) or (self._was_begun(job, of) and self._is_elsewhere(job, of)):
+                    metrics.count_slice("skipped")
+                    del unfinished[key]
+            except PermanentError as error:
+                metrics.count_slice("failed")
+                fail(of, error)
+
+    def _was_begun(self, job: Job, of: Slice) -> bool:
+        return self.records.part_name(job, of, BEGUN) in self._kept[of.recording]
+
+    def _is_first(self, job: Job, of: Slice) -> bool:
+        """Whether nobody can have written any text of this recording yet: only who has begun its last slice does."""
+        others = f"{job.part_id(of)}-"
+        begun = (name for name in self._kept[of.recording] if name.endswith(BEGUN))
+        return not self._was_begun(job, of) and all(name.startswith(others) for name in begun)
 
     def _is_elsewhere(self, job: Job, of: Slice) -> bool:
         # The queue keeps equal jobs apart. Those of a director that came when half of a job was done only overlap.
@@ -165,23 +203,35 @@ class Attempt:
             log.info("slice.skipped", recording=of.recording, why="in the hands of another worker", worker_there=other)
         return other is not None
 
-    def _begin(self, job: Job, slices: list[Slice]) -> tuple[list[Slice], Exception | None]:
+    def _begin(
+        self, job: Job, unfinished: dict[tuple[str, int], Slice], fail: Callable[[Slice, PermanentError], None]
+    ) -> tuple[list[Slice], Exception | None]:
         """Say which slices are in hand: those where this is possible, and what keeps it from being so of others.
 
-        So a destination that takes no file is known before an hour of work is wasted.
+        So a destination that takes no file is known before an hour of work is wasted. What another worker began since
+        this try did is taken out of the unfinished.
         """
         begun: list[Slice] = []
         trouble: RetryableError | None = None
         in_a_row = 0
+        slices = list(unfinished.values())
         if slices:
             self.reporter.begin(slices[0], len({of.recording for of in slices}))
         for of in slices:
             beat()
             try:
                 begin = partial(self.records.begin, job, of, worker=self.worker, message=self.delivery.message_id)
-                self._while_held(begin)
+                if not self._while_held(partial(begin, is_first=not self._was_begun(job, of))):
+                    if self._is_elsewhere(job, of):
+                        metrics.count_slice("skipped")
+                        del unfinished[of.recording, of.index]
+                        continue
+                    self._while_held(begin)
                 begun.append(of)
                 in_a_row = 0
+            except PermanentError as error:
+                metrics.count_slice("failed")
+                fail(of, error)
             except RetryableError as error:
                 log.warning("slice.retried_later", recording=of.recording, why=str(error))
                 trouble = error
@@ -190,20 +240,22 @@ class Attempt:
                     raise
         return begun, trouble
 
-    def _is_done(self, job: Job, of: Slice) -> bool:
+    def _is_done(self, job: Job, of: Slice, look: Callable[[], Provenance | None]) -> bool:
         self._check()
         try:
-            done = self.records.provenance(of.recording)
+            done = look()
         except NewerRecord as error:
             log.warning("slice.skipped", recording=of.recording, why=str(error))
             return True
+        kept = self._kept[of.recording]
         if done and done.settles(job, of):
             log.info("slice.skipped", recording=of.recording, why="already finished")
-            self._while_held(lambda: self.records.drop_parts(of.recording))
+            self._while_held(lambda: self.records.drop_parts(of.recording, kept))
             return True
-        if self.records.part(job, of) is None:
+        part = self.records.part(job, of) if self.records.part_name(job, of) in kept else None
+        if part is None:
             return False
-        self._put_together(job, of, None)
+        self._put_together(job, of, part, None)
         return True
 
     def _finish(self, job: Job, end: End, part: Part | None) -> None:
@@ -212,20 +264,30 @@ class Attempt:
             raise end.error
         assert part  # noqa: S101  there is one where there is no error
         with tracing.step("store", {"nightscribe.recording": end.of.recording}):
-            self._while_held(lambda: self.records.put_part(job, end.of, part))
-            self._put_together(job, end.of, end.mtime_ns)
+            keep = partial(self.records.put_part, job, end.of, part)
+            if end.of.count > 1:
+                self._while_held(keep)
+            try:
+                self._put_together(job, end.of, part, end.mtime_ns)
+            except RetryableError:
+                if end.of.count == 1:
+                    self._while_held(keep)  # then the next try need not hear it again
+                raise
         metrics.count_slice("completed", part.decoded_s, part.processing_s)
 
-    def _put_together(self, job: Job, of: Slice, mtime_ns: int | None) -> None:
-        """Finish the recording if all its parts are there."""
-        parts = self.records.parts(job, of)
+    def _put_together(self, job: Job, of: Slice, part: Part, mtime_ns: int | None) -> None:
+        """Finish the recording if all its parts are there. Of one that is not cut, this is all."""
+        parts = [part] if of.count == 1 else self.records.parts(job, of)
         if parts is None:
             return
         transcript = merge(job, of, parts, mtime_ns=mtime_ns, finished_at=utc_now())
         # In this order, or a worker that dies in between would leave a finished recording with a reason for failing.
         self._while_held(lambda: self.records.forgive(of.recording))
-        self._while_held(lambda: self.records.finish(transcript, job.formats))
-        self.records.drop_parts(of.recording)
+        is_first = self._is_first(job, of)
+        self._while_held(lambda: self.records.finish(transcript, job.formats, is_first=is_first))
+        # While others work on other slices, only a look tells what is there.
+        mine = self._kept[of.recording] | {self.records.part_name(job, of, BEGUN)} if of.count == 1 else None
+        self.records.drop_parts(of.recording, mine)
         metrics.RECORDINGS.labels("completed").inc()
         log.info(
             "recording.completed",
@@ -237,12 +299,12 @@ class Attempt:
 
     # What becomes of the message
 
-    def _while_held(self, store: Callable[[], None]) -> None:
+    def _while_held(self, store: Callable[[], T]) -> T:
         """Store or delete, if the job is certainly still ours; `abandon` waits for it, so nothing is half done."""
         with self._storing:
             if not self.lease.held:
                 raise LeaseLost("The lease ran out before the job was done with.")
-            store()
+            return store()
 
     def _give_back(self, delay_s: float | None = None, why: str | None = None) -> None:
         """Let another worker have the job after `delay_s`; without, at once, and this try was not its last one."""
@@ -265,21 +327,21 @@ class Attempt:
         n_tries = self.delivery.receive_count
         if n_tries >= self.settings.max_receives:
             reason += f" Tried {n_tries} times."
+            recorded = False
             try:
-                for part_of in unfinished:
-                    self._fail(job, part_of, reason)
+                recorded = sum(self._fail(job, part_of, reason) for part_of in unfinished) == len(unfinished)
             except RetryableError as failing:  # then the dead letter carries the reason, for the director to record
                 log.warning("failure.not_recorded", why=str(failing))
-            self._set_aside(_only(job, unfinished), reason)
+            self._set_aside(_only(job, unfinished), reason, recorded=recorded)
             return
         delay_s = retry_delay_s(self.settings.retry_delay_s, n_tries)
         self._give_back(delay_s, reason)
         log.warning("job.retried_later", recordings=len(unfinished), why=reason, delay_s=delay_s)
 
-    def _set_aside(self, body: str, reason: str) -> None:
+    def _set_aside(self, body: str, reason: str, *, recorded: bool = False) -> None:
         self._be_done(
             lambda patience_s: self.queue.set_aside(
-                self.delivery, body, reason, worker=self.worker, patience_s=patience_s
+                self.delivery, body, reason, worker=self.worker, recorded=recorded, patience_s=patience_s
             )
         )
         _end("set_aside", reason)
@@ -289,7 +351,8 @@ class Attempt:
         self.lease.end()
         self._while_held(lambda: remove(self.lease.remaining_s))
 
-    def _fail(self, job: Job, part_of: Slice, reason: str) -> None:
+    def _fail(self, job: Job, part_of: Slice, reason: str) -> bool:
+        """Record why a recording has no transcript; gives whether that could be."""
         try:
             # Its time only goes with the sound that failed; a file changed meanwhile must look changed to the next run.
             now = self.source.stat(part_of.recording)
@@ -306,10 +369,15 @@ class Attempt:
             worker=self.worker,
             failed_at=utc_now(),
         )
-        self._while_held(lambda: self.records.fail(failure))
+        try:
+            self._while_held(lambda: self.records.fail(failure))
+        except NameTooLong as error:  # then its letter tells
+            log.warning("failure.not_recorded", recording=part_of.recording, why=str(error))
+            return False
         self.records.release(job, part_of)
         metrics.RECORDINGS.labels("failed").inc()
         log.error("recording.failed", recording=part_of.recording, why=reason)
+        return True
 
 
 def retry_delay_s(first_s: float, receive_count: int) -> float:

@@ -1,6 +1,6 @@
 """A store for a worker's results, which ends where its lease ends."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from shared.errors import LeaseLost
 from shared.store import TranscriptStore
@@ -35,6 +35,15 @@ class HeldStore:
         self._require()
         self._store.put(key, content, durable=durable)
 
+    def put_new(self, key: str, content: bytes) -> bool:
+        """See `TranscriptStore.put_new`. Raises: LeaseLost: if the lease is over."""
+        self._require()
+        return self._store.put_new(key, content)
+
+    def takes(self, key: str) -> bool:
+        """See `TranscriptStore.takes`."""
+        return self._store.takes(key)
+
     def delete(self, key: str) -> None:
         """See `TranscriptStore.delete`. Raises: LeaseLost: if the lease is over."""
         self._require()
@@ -43,6 +52,10 @@ class HeldStore:
     def names(self, folder: str) -> list[str]:
         """See `TranscriptStore.names`."""
         return self._store.names(folder)
+
+    def names_in(self, folders: Collection[str]) -> dict[str, list[str]]:
+        """See `TranscriptStore.names_in`."""
+        return self._store.names_in(folders)
 
     def listing(self, folder: str) -> tuple[list[str], list[str]]:
         """See `TranscriptStore.listing`."""

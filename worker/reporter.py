@@ -13,6 +13,7 @@ from shared.telemetry import metrics
 from shared.transcript import utc_now
 
 REPORT_EVERY_S = 1.0
+REPORT_AFAR_EVERY_S = 10.0  # where a report is a call that is paid for: one each second would cost more than a vCPU
 END_WITHIN_S = 5.0  # a store that does not answer must not keep a worker from its next job
 
 
@@ -28,6 +29,7 @@ class Reporter:
         self._worker = worker
         self._delivery = delivery
         self._refresh_s = refresh_s
+        self._every_s = min(REPORT_AFAR_EVERY_S, refresh_s) if records.store.at_once > 1 else REPORT_EVERY_S
         self._activity: Activity | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep_saying, name="reporter", daemon=True)
@@ -71,7 +73,7 @@ class Reporter:
 
     def _keep_saying(self) -> None:
         said, said_at = self._activity, time.monotonic()
-        while not self._over.wait(REPORT_EVERY_S):
+        while not self._over.wait(self._every_s):
             current = self._activity
             if current and (current is not said or time.monotonic() - said_at >= self._refresh_s):
                 self._records.report(current.model_copy(update={"updated_at": utc_now()}))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from shared.names import PARTS
+from shared.names import PARTS, TRANSCRIPTS
 from shared.records import BEGUN, PART
 from shared.settings import Settings
 from storm.diary import Entry
@@ -117,6 +117,10 @@ class Book:
                 self._check_late(entry, held)
             case "stored" if held and entry.of["key"].startswith(PARTS):
                 self._store(entry, held)
+            case "stored" if held and entry.of["key"].startswith(TRANSCRIPTS):
+                # What is not cut has no part.
+                recording = entry.of["key"].removeprefix(TRANSCRIPTS).removesuffix(".json")
+                self._stored.setdefault((recording, 0), (entry.at, held))
 
     def _store(self, entry: Entry, held: _Delivery) -> None:
         recording, _, name = entry.of["key"].removeprefix(PARTS).rpartition("/")

@@ -152,6 +152,13 @@ class _Store(FolderStore):
         super().put(key, content, durable=durable)
         self._queue.diary.note("stored", delivery=self._queue.delivery, key=key)
 
+    def put_new(self, key: str, content: bytes) -> bool:
+        self._queue.diary.note("storing", delivery=self._queue.delivery, key=key)
+        self._wait()
+        if is_there := super().put_new(key, content):
+            self._queue.diary.note("stored", delivery=self._queue.delivery, key=key)
+        return is_there
+
     def delete(self, key: str) -> None:
         self._wait()
         super().delete(key)

@@ -1,7 +1,7 @@
 """The objects of a bucket of S3, or of a server that speaks as it does: calls with patience, and lists without end."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -11,7 +11,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from shared import aws
-from shared.errors import BucketError, PermanentError, RetryableError, SetupError
+from shared.errors import BucketError, NameTooLong, PermanentError, RetryableError, SetupError
+from shared.pulse import beat
 from shared.sources import CHANGED
 
 T = TypeVar("T")
@@ -20,6 +21,7 @@ AT_ONCE = 16
 """Calls at a time: each waits for the network for longest."""
 TIMEOUT_S = 20.0
 PATIENCE_S = 60.0  # how long a call is tried again before its error is raised
+LONGEST_KEY = 1024  # bytes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 _RANGE = re.compile(r"bytes \d+-\d+/(\d+)")
@@ -32,7 +34,8 @@ _ACTIONS = {
 }
 _ELSEWHERE = {"301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 _DENIED = {"AccessDenied", "403"}
-_TOKEN_REFUSED = {"InvalidArgument", "InvalidRequest", "IncorrectContinuationToken"}
+# What every server that speaks S3 says in a good answer, and the page of a proxy or a network's login does not.
+_ALWAYS_SAID = {"list_objects_v2": "Name", "head_object": "ETag", "get_object": "ETag", "put_object": "ETag"}
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class Objects:
         self._make_client = make_client
         self._client = make_client()
         self._patience_s = patience_s
+        self._knows_conditions = True
         self._payer = {"RequestPayer": "requester"} if payer else {}
         self._subject = _subject(bucket)
 
@@ -129,6 +133,8 @@ class Objects:
 
     def look_at(self, key: str) -> Object | None:
         """What there is to know of one object without reading it."""
+        if not self.takes(key):
+            return None
         try:
             found = self._call("head_object", Key=self._full(key))
         except _NoKey:
@@ -141,13 +147,15 @@ class Objects:
 
         Raises: Replaced: if another object has its key now.
         """
+        if not self.takes(key):
+            return None
         wanted: dict[str, Any] = {} if n is None else {"Range": f"bytes={first}-{first + n - 1}"}
         if etag:
             wanted["IfMatch"] = etag
         try:
             # Reading what is answered is a part of the call, and tried again with it.
             return self._persist(
-                "get_object", lambda ask: _piece(ask(Key=self._full(key), **wanted), first, n), has_token=False
+                "get_object", lambda ask: _piece(ask(Key=self._full(key), **wanted), first, n), given=wanted
             )
         except _NoKey:
             return None
@@ -156,24 +164,46 @@ class Objects:
             return Piece(b"", whole.size, whole.etag) if whole else None
 
     def put(self, key: str, content: bytes, **options: str) -> None:
-        """Store an object, whole or not at all."""
-        self._call("put_object", Key=self._full(key), Body=content, **options)
+        """Store an object, whole or not at all. Raises: NameTooLong."""
+        self._call("put_object", Key=self._writable(key), Body=content, **options)
+
+    def put_new(self, key: str, content: bytes, **options: str) -> bool:
+        """The same if no object has that key; whether it is there now, since an answer that was lost is asked again.
+
+        A server that knows no conditions writes over what is there. Raises: NameTooLong.
+        """
+        if self._knows_conditions:
+            try:
+                self._call("put_object", Key=self._writable(key), Body=content, IfNoneMatch="*", **options)
+                return True
+            except Replaced:
+                there = self.read(key)
+                return there is not None and there.content == content
+            except _NoConditions:
+                self._knows_conditions = False
+        self.put(key, content, **options)
+        return True
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
-        self._call("delete_object", Key=self._full(key))
+        if self.takes(key):
+            self._call("delete_object", Key=self._full(key))
 
-    def pages(self, folder: str, *, deep: bool) -> Iterator[tuple[list[Object], list[str]]]:
+    def pages(self, folder: str, *, deep: bool, after: str = "") -> Iterator[tuple[list[Object], list[str]]]:
         """The objects in a folder ("" or ending in "/"), a thousand at a time by their keys, and the folders in it.
 
-        With `deep` those below as well, and no folders. Whatever interrupts it, nothing is missed or told twice.
+        With `deep` those below as well, and no folders; with `after` only what comes behind that key. Whatever
+        interrupts it, nothing is missed or told twice.
         """
         before = self.bucket.prefix
+        if not self.takes(folder):
+            return
         arguments = {"Prefix": before + folder} | ({} if deep else {"Delimiter": "/"})
-        token, last = "", ""
+        token, last = "", before + after if after else ""
         while True:
             where = {"ContinuationToken": token} if token else {"StartAfter": last} if last else {}
             try:
+                beat()
                 page = self._call("list_objects_v2", **arguments, **where)
             except _TokenRefused:
                 token = ""
@@ -190,34 +220,55 @@ class Objects:
             last = max([last, *folders[-1:], *(before + each.key for each in objects[-1:])])
             token = page.get("NextContinuationToken", "")
 
+    def takes(self, key: str) -> bool:
+        """Whether an object can have that key."""
+        return len(self._full(key).encode()) <= LONGEST_KEY
+
     def _full(self, key: str) -> str:
         return self.bucket.prefix + key
 
-    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        has_token = "ContinuationToken" in arguments
-        return self._persist(operation, lambda ask: ask(**arguments), has_token=has_token)
+    def _writable(self, key: str) -> str:
+        if not self.takes(key):
+            raise NameTooLong(
+                f"{key!r} in {str(self.bucket)!r} would have a longer name than the {LONGEST_KEY:,} bytes of S3."
+            )
+        return self._full(key)
 
-    def _persist(self, operation: str, do: Callable[[Callable[..., dict[str, Any]]], T], *, has_token: bool) -> T:
-        """What `do` makes of the operation, which it is given."""
+    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        return self._persist(operation, lambda ask: ask(**arguments), given=arguments)
+
+    def _persist(
+        self, operation: str, do: Callable[[Callable[..., dict[str, Any]]], T], *, given: Collection[str]
+    ) -> T:
+        """What `do` makes of the operation, which it is given; `given` names the arguments that errors are about."""
         return aws.persist(
-            lambda: do(partial(getattr(self._client, operation), Bucket=self.bucket.name, **self._payer)),
+            lambda: do(partial(self._ask, operation, Bucket=self.bucket.name, **self._payer)),
             self._subject,
             operation=operation,
             patience_s=self._patience_s,
             renew=self._renew,
-            translated=lambda code, message: self._translated(code, message, operation, has_token=has_token),
+            translated=lambda code, message: self._translated(code, message, operation, given),
             is_final=lambda error: isinstance(error, Denied),
         )
+
+    def _ask(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = getattr(self._client, operation)(**arguments)
+        if not _is_of_s3(operation, answer):
+            if body := answer.get("Body"):
+                body.close()
+            raise RetryableError(aws.not_the_service(self._subject))
+        return answer
 
     def _renew(self) -> None:
         self._client = self._make_client()
 
-    def _translated(self, code: str, message: str, operation: str, *, has_token: bool) -> Exception | None:
+    def _translated(self, code: str, message: str, operation: str, given: Collection[str]) -> Exception | None:
         why = f"{code}: {message}" if message else code
         if code in _ANSWERS:
             return _ANSWERS[code]()
-        if has_token and code in _TOKEN_REFUSED:
-            return _TokenRefused()
+        for argument, codes, refused in _ANSWERS_TO:
+            if argument in given and code in codes:
+                return refused()
         if code in _DENIED:
             kind = Denied if operation in ("get_object", "head_object") else BucketError
             return kind(self._denied(operation, why))
@@ -260,6 +311,10 @@ class _TokenRefused(Exception):
     pass
 
 
+class _NoConditions(Exception):
+    pass
+
+
 _ANSWERS: dict[str, Callable[[], Exception]] = {
     "NoSuchKey": _NoKey,
     "404": _NoKey,
@@ -267,8 +322,16 @@ _ANSWERS: dict[str, Callable[[], Exception]] = {
     "416": _BeyondEnd,
     "PreconditionFailed": Replaced,
     "412": Replaced,
+    "ConditionalRequestConflict": lambda: RetryableError("Another one writes that object at this moment."),
+    "KeyTooLongError": lambda: NameTooLong("Its name is longer than the bucket's server takes; rename it."),
     "InvalidObjectState": lambda: PermanentError("It lies in an archive (storage class); restore it there."),
 }
+
+
+_ANSWERS_TO: tuple[tuple[str, set[str], type[Exception]], ...] = (
+    ("ContinuationToken", {"InvalidArgument", "InvalidRequest", "IncorrectContinuationToken"}, _TokenRefused),
+    ("IfNoneMatch", {"NotImplemented"}, _NoConditions),
+)
 
 
 def objects_of(bucket: Bucket, *, payer: bool = False, patience_s: float = PATIENCE_S) -> Objects:
@@ -296,6 +359,11 @@ def objects_of(bucket: Bucket, *, payer: bool = False, patience_s: float = PATIE
 
 def _subject(bucket: Bucket) -> aws.Subject:
     return aws.Subject(f"bucket {bucket.name!r}", BucketError, "AWS_ENDPOINT_URL_S3")
+
+
+def _is_of_s3(operation: str, answer: dict[str, Any]) -> bool:
+    is_told = operation not in _ALWAYS_SAID or _ALWAYS_SAID[operation] in answer
+    return is_told and not aws.is_page(answer["ResponseMetadata"])
 
 
 def _piece(found: dict[str, Any], first: int, n: int | None) -> Piece:

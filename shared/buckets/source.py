@@ -1,9 +1,12 @@
 """A bucket as the place of recordings."""
 
+import contextlib
 import hashlib
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 
 from shared.buckets.blocks import BLOCK_BYTES, Blocks
@@ -12,8 +15,7 @@ from shared.buckets.remote import Remote, served
 from shared.errors import PermanentError
 from shared.sources import FINGERPRINT_BYTES, Folder, Recording, Unreadable
 
-# By which ffmpeg knows what names other files. From one on the disk it would go on to any other of this machine.
-PLAYLISTS = (b"#extm3u", b"<mpd", b"<compositionplaylist", b"ffconcat")
+LOOK_LASTS_S = 5.0  # who looked at a recording reads it next, and then asks for the object as it was seen
 
 
 class BucketSource:
@@ -28,6 +30,8 @@ class BucketSource:
         bucket = objects.bucket
         inside = leave_out and leave_out.name == bucket.name and leave_out.prefix.startswith(bucket.prefix)
         self._leave_out = leave_out.prefix[len(bucket.prefix) :] if leave_out and inside else ""
+        self._seen: dict[str, tuple[float, Object]] = {}
+        self._lock = threading.Lock()
 
     def folders(self) -> Iterator[Folder]:
         """See `RecordingSource.folders`; some that come next are listed ahead."""
@@ -67,32 +71,44 @@ class BucketSource:
 
     def stat(self, path: str) -> Recording:
         """See `RecordingSource.stat`."""
-        return _recording(self._look_at(path))
+        found = self._look_at(path)
+        now = time.monotonic()
+        with self._lock:
+            self._seen = {path: each for path, each in self._seen.items() if now - each[0] < LOOK_LASTS_S}
+            self._seen[path] = now, found
+        return _recording(found)
+
+    def _seen_lately(self, path: str) -> Object | None:
+        at, found = self._seen.get(path, (0.0, None))
+        return found if time.monotonic() - at < LOOK_LASTS_S else None
 
     def fingerprint(self, recording: Recording) -> str:
-        """See `RecordingSource.fingerprint`."""
+        """See `RecordingSource.fingerprint`; one call for what is short."""
         path = recording.path
+        seen = self._seen_lately(path)
+        if seen and 0 < seen.size <= BLOCK_BYTES and _recording(seen) == recording:
+            # Whoever looked at it is about to read all of it.
+            with contextlib.suppress(Replaced), self._whole(seen) as (content, _):
+                return _fingerprint(content)
         while True:
-            first = self._read(path, 0, FINGERPRINT_BYTES)
-            digest = hashlib.sha256(first.content)
-            if first.size > FINGERPRINT_BYTES:
-                last = max(FINGERPRINT_BYTES, first.size - FINGERPRINT_BYTES)
-                try:
-                    digest.update(self._read(path, last, FINGERPRINT_BYTES, etag=first.etag).content)
-                except Replaced:  # between the two
-                    continue
+            first = self._read(path, 0, 2 * FINGERPRINT_BYTES)
+            if first.size == len(first.content):
+                return _fingerprint(first.content)
+            digest = hashlib.sha256(first.content[:FINGERPRINT_BYTES])
+            last = first.size - FINGERPRINT_BYTES
+            try:
+                digest.update(self._read(path, last, FINGERPRINT_BYTES, etag=first.etag).content)
+            except Replaced:  # between the two
+                continue
             return f"{first.size}-{digest.hexdigest()[:32]}"
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path | Remote]:
         """See `RecordingSource.local`; what is short lies on the disk, and of the rest comes what is asked for."""
-        found = self._look_at(path)
+        found = self._seen_lately(path) or self._look_at(path)
         if 0 < found.size <= BLOCK_BYTES:
-            # Of a few formats ffmpeg knows a short clip by its name alone.
-            kind = PurePosixPath(path).suffix
-            name, suffix = self._name(found, 0), kind if kind.removeprefix(".").isalnum() else ""
-            with self._blocks.pinned(name, lambda: self._block(found, 0), suffix=suffix) as (content, file):
-                if file and not any(mark in content.lower() for mark in PLAYLISTS):
+            with self._whole(found) as (_, file):
+                if file:
                     yield file
                     return
         remote = Remote(
@@ -100,6 +116,13 @@ class BucketSource:
         )
         with served(remote):
             yield remote
+
+    def _whole(self, found: Object) -> AbstractContextManager[tuple[bytes, Path | None]]:
+        """All of what is no longer than a block."""
+        # Of a few formats ffmpeg knows a short clip by its name alone.
+        kind = PurePosixPath(found.key).suffix
+        suffix = kind if kind.removeprefix(".").isalnum() else ""
+        return self._blocks.pinned(self._name(found, 0), lambda: self._block(found, 0), suffix=suffix)
 
     def _name(self, found: Object, n: int) -> str:
         """Of a block, unlike that of any other object on any server."""
@@ -125,6 +148,14 @@ class BucketSource:
 def _recording(found: Object) -> Recording:
     # A list may tell a fraction of a second that a look at the object does not.
     return Recording(found.key, found.size, int(found.modified.timestamp()) * 10**9)
+
+
+def _fingerprint(content: bytes) -> str:
+    """Of a recording that is short enough to be read whole."""
+    digest = hashlib.sha256(content[:FINGERPRINT_BYTES])
+    if len(content) > FINGERPRINT_BYTES:
+        digest.update(content[max(FINGERPRINT_BYTES, len(content) - FINGERPRINT_BYTES) :])
+    return f"{len(content)}-{digest.hexdigest()[:32]}"
 
 
 def _gone(path: str) -> PermanentError:

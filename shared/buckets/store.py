@@ -1,6 +1,7 @@
 """A bucket as the place of transcripts and records."""
 
-from collections.abc import Iterator, Mapping
+import posixpath
+from collections.abc import Collection, Iterator, Mapping
 
 from shared.buckets.bucket import AT_ONCE, Objects, Replaced
 
@@ -49,8 +50,19 @@ class BucketStore:
 
     def put(self, key: str, content: bytes, *, durable: bool = True) -> None:  # noqa: ARG002  it always is
         """See `TranscriptStore.put`."""
+        self._objects.put(key, content, **self._said_of(key))
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """See `TranscriptStore.put_new`."""
+        return self._objects.put_new(key, content, **self._said_of(key))
+
+    def takes(self, key: str) -> bool:
+        """See `TranscriptStore.takes`."""
+        return self._objects.takes(key)
+
+    def _said_of(self, key: str) -> dict[str, str]:
         kind = TYPES.get(key.rpartition(".")[2], "application/octet-stream")
-        self._objects.put(key, content, ContentType=kind, **self._encryption)
+        return {"ContentType": kind, **self._encryption}
 
     def delete(self, key: str) -> None:
         """See `TranscriptStore.delete`."""
@@ -59,6 +71,22 @@ class BucketStore:
     def names(self, folder: str) -> list[str]:
         """See `TranscriptStore.names`."""
         return self.listing(folder)[0]
+
+    def names_in(self, folders: Collection[str]) -> dict[str, list[str]]:
+        """See `TranscriptStore.names_in`; one call for all of them, as long as not much else lies between them."""
+        if not folders:
+            return {}
+        found: dict[str, list[str]] = {folder: [] for folder in folders}
+        last = max(found)
+        above = posixpath.commonpath(found)
+        for objects, _ in self._objects.pages(above and above + "/", deep=True, after=min(found)):
+            for each in objects:
+                folder, slash, name = each.key.rpartition("/")
+                if name and folder + slash in found:
+                    found[folder + slash].append(name)
+            if objects and objects[-1].key > last and not objects[-1].key.startswith(last):
+                break
+        return found
 
     def listing(self, folder: str) -> tuple[list[str], list[str]]:
         """See `TranscriptStore.listing`."""

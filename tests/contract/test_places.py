@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from shared.buckets.blocks import BLOCK_BYTES, Blocks
 from shared.buckets.bucket import Bucket
 from shared.buckets.source import BucketSource
 from shared.buckets.store import BucketStore
-from shared.errors import AudioError, PermanentError, RetryableError, SetupError
+from shared.errors import AudioError, NameTooLong, PermanentError, RetryableError, SetupError
 from shared.places import open_source, open_store, place
 from shared.settings import Settings
 from shared.sound.audio import Decoder
@@ -308,6 +309,62 @@ def test_writers_in_many_threads_do_not_get_into_each_others_way(store: Transcri
     assert errors == []
     assert list(store.walk("")) == ["a.txt"]
     assert len(set(store.get("a.txt") or b"")) == 1
+
+
+def test_a_new_file_is_put_only_where_there_is_none(store: TranscriptStore) -> None:
+    """The same once more is what one does who has not heard of its success."""
+    assert store.put_new("2012/a.txt", b"first")
+    assert store.put_new("2012/a.txt", b"first")
+    assert not store.put_new("2012/a.txt", b"second")
+    assert store.get("2012/a.txt") == b"first"
+    assert list(store.walk("")) == ["2012/a.txt"]
+
+
+def test_of_several_who_put_a_new_file_at_once_one_succeeds(store: TranscriptStore) -> None:
+    for n in range(5):
+        together = threading.Barrier(4)
+
+        def put(content: bytes, n: int = n, together: threading.Barrier = together) -> bool:
+            together.wait(60)
+            return store.put_new(f"{n}.txt", content)
+
+        with ThreadPoolExecutor(4) as pool:
+            done = list(pool.map(put, (b"0", b"1", b"2", b"3")))
+        assert done.count(True) == 1
+        assert store.get(f"{n}.txt") == str(done.index(True)).encode()
+    assert len(store.names("")) == 5
+
+
+def test_the_names_in_several_folders_are_those_of_each(store: TranscriptStore) -> None:
+    """Whatever lies between them, before, behind and below."""
+    keys = ["a.txt", "2012/a/1", "2012/b/1", "2012/b/2", "2012/b/c/3", "2012/c/1", "2012/c.d/1", "2012/d/1", "2013/a/1"]
+    for key in keys:
+        store.put(key, b"")
+    folders = ["2012/b/", "2012/d/", "2012/nowhere/", "2012/c/"]
+    found = store.names_in(folders)
+    assert {folder: sorted(names) for folder, names in found.items()} == {
+        folder: sorted(store.names(folder)) for folder in folders
+    }
+    assert sorted(found["2012/b/"]) == ["1", "2"]
+    assert store.names_in(["2013/a/"]) == {"2013/a/": ["1"]}
+    assert store.names_in(["2012/a/", "2013/a/"]) == {"2012/a/": ["1"], "2013/a/": ["1"]}
+    assert store.names_in([]) == {}
+
+
+def test_a_name_that_is_too_long_is_that_of_nothing_and_cannot_be_put(store: TranscriptStore) -> None:
+    """Of the lengths that file systems and S3 take, four thousand bytes and one thousand, it is beyond both."""
+    key = "/".join(["x" * 200] * 25) + "/a.txt"
+    assert not store.takes(key)
+    assert store.takes("2012/a.txt")
+    for put in (store.put, store.put_new):
+        with pytest.raises(NameTooLong, match="longer name"):
+            put(key, b"words")
+    folder = key.removesuffix("a.txt")
+    assert store.get(key) is None
+    assert store.ends(key, 1, 1) is None
+    assert store.listing(folder) == ([], [])
+    assert store.names_in([folder]) == {folder: []}
+    store.delete(key)
 
 
 def test_names_are_those_of_files_directly_in_the_folder(store: TranscriptStore) -> None:

@@ -7,6 +7,7 @@ import threading
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from shared.buckets.source import BucketSource
 from shared.buckets.store import BucketStore
 from shared.errors import BucketError, PermanentError, RetryableError, SetupError
 from shared.jobs import Job, Slice
+from shared.queue import connect
 from shared.records import Records
 from shared.settings import Settings
 from shared.sound.audio import Decoder
@@ -72,6 +74,123 @@ def test_a_bucket_that_stays_away_is_told_to_be_so(bucket: TestBucket) -> None:
     assert bucket.keys == []
 
 
+def test_a_new_object_whose_answer_was_lost_is_known_to_be_there(bucket: TestBucket) -> None:
+    """Or the second try would take what the first one put for somebody else's."""
+    faulty = Faulty(bucket.client, "put_object", {1: BROKEN}, after=True)
+    assert BucketStore(objects_with(bucket, faulty)).put_new("a.txt", b"words")
+    assert faulty.n_calls == 2
+    bucket.put("b.txt", b"notes")
+    assert not BucketStore(objects_with(bucket, bucket.client)).put_new("b.txt", b"words")
+    assert bucket.get("b.txt") == b"notes"
+
+
+def test_a_server_that_knows_no_conditions_is_asked_for_one_once(bucket: TestBucket) -> None:
+    conditions = []
+
+    def unconditional(real: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        conditions.append("IfNoneMatch" in arguments)
+        if conditions[-1]:
+            raise refused("NotImplemented", 501, "A header you provided implies functionality that is not implemented")
+        return real(**arguments)
+
+    store = BucketStore(objects_with(bucket, Wrapped(bucket.client, "put_object", unconditional)))
+    assert store.put_new("a.txt", b"words")
+    assert store.put_new("b.txt", b"words")
+    assert conditions == [True, False, False]
+    assert bucket.keys == ["a.txt", "b.txt"]
+
+
+# Another one answers
+
+
+PAGE = "<html><head><title>Welcome</title></head><body><p>Log in to use this network.{}</p></body></html>"
+
+
+PAGES = ["a page that is XML", "a page that is not"]
+REDIRECT = "a redirect"
+
+
+@pytest.fixture
+def hotel(request: pytest.FixtureRequest, bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A network that answers everything with the page on which one logs in, or leads there."""
+    page = PAGE.format("<br>" if request.param == "a page that is not" else "").encode()
+    status = 302 if request.param == REDIRECT else 200
+
+    class Login(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("ETag", '"5f3-login"')
+            self.send_header("Content-Length", str(len(page)))
+            if status == 302:
+                self.send_header("Location", "http://login.example/")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(page)
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815  as its class calls them
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Login) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for service in ("S3", "SQS"):
+            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", f"http://127.0.0.1:{server.server_address[1]}")
+        yield
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("hotel")
+@pytest.mark.parametrize("hotel", PAGES, indirect=True)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda objects: next(objects.pages("", deep=False)),
+        lambda objects: objects.look_at("a.txt"),
+        lambda objects: objects.read("a.txt"),
+        lambda objects: objects.put("a.txt", b"words"),
+        lambda objects: objects.put_new("a.txt", b"words"),
+        lambda objects: objects.delete("a.txt"),
+    ],
+    ids=["list", "look", "read", "put", "put new", "delete"],
+)
+def test_the_page_of_another_one_is_no_answer(bucket: TestBucket, ask: Callable[[Objects], object]) -> None:
+    """To nothing that is asked: a list would be empty, a transcript damaged, and what was put there nowhere."""
+    with pytest.raises(RetryableError, match="login page of this network"):
+        ask(bucket.objects(patience_s=0.2))
+
+
+@pytest.mark.usefixtures("hotel")
+@pytest.mark.parametrize("hotel", [*PAGES, REDIRECT], indirect=True)
+def test_a_source_in_whose_place_another_one_answers_is_told_before_any_work(
+    bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All its recordings would seem to be gone."""
+    monkeypatch.setattr("nightscribe.bucket_check.PATIENCE_S", 0.2)
+    with pytest.raises(RetryableError, match="perhaps a proxy, or the login page"):
+        preflight.check_source(bucket.at(), Settings())
+
+
+@pytest.mark.usefixtures("hotel")
+@pytest.mark.parametrize("hotel", [*PAGES, REDIRECT], indirect=True)
+def test_a_queue_in_whose_place_another_one_answers_is_not_empty() -> None:
+    queue = connect("a.fifo", visibility_timeout_s=30, max_receives=3)
+    queue._patience_s = 0.2
+    for ask in (queue.find, queue.ensure):
+        with pytest.raises(RetryableError, match="login page of this network"):
+            ask()
+
+
+def test_an_object_that_is_a_page_is_read(bucket: TestBucket) -> None:
+    """As the report is, and whatever somebody put there as one."""
+    bucket.client.put_object(Bucket=bucket.name, Key="a.html", Body=PAGE.encode(), ContentType="text/html")
+    assert BucketStore(bucket.objects()).get("a.html") == PAGE.encode()
+
+
 # Reading
 
 
@@ -99,6 +218,17 @@ def test_a_recording_that_is_replaced_between_its_two_ends_has_the_fingerprint_o
         objects_with(bucket, After(bucket.client, "get_object", lambda: bucket.put("a.wav", new))), Blocks(0)
     )
     assert torn.fingerprint(source.stat("a.wav")) == source.fingerprint(source.stat("new.wav"))
+
+
+def test_a_recording_that_is_replaced_after_a_look_has_the_fingerprint_of_the_new_one(bucket: TestBucket) -> None:
+    """Though what was looked at is remembered for a moment, so that it is not looked at three times."""
+    bucket.put("a.wav", b"old")
+    bucket.put("b.wav", b"new")
+    source = BucketSource(objects_with(bucket, bucket.client), Blocks(0))
+    before = source.stat("a.wav")
+    bucket.put("a.wav", b"new")
+    assert source.fingerprint(before) == source.fingerprint(source.stat("b.wav"))
+    assert source.stat("a.wav").size == 3
 
 
 class After:

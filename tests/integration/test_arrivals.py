@@ -254,7 +254,7 @@ def test_a_copy_that_stalled_and_went_on_is_done_as_it_is_in_the_end(vigil: Vigi
     done = workplace.records.provenance("a.wav")
     assert done
     assert done.fingerprint == workplace.slice_of("a.wav").fingerprint
-    assert (vigil.arrivals.n_failed, vigil.arrivals.n_left) == (1, 0)
+    assert (vigil.arrivals.n_done, vigil.arrivals.n_failed, vigil.arrivals.n_left) == (1, 0, 0)
     assert workplace.records.failure("a.wav") is None
 
 
@@ -271,6 +271,10 @@ def test_what_failed_is_left_alone_until_it_is_put_back(vigil: Vigil, silence: P
     workplace.records.forgive("a.wav")
     vigil.go_on(POLL_S + SETTLE_S + 1)
     assert queued(workplace) == [["a.wav"]]
+    assert (vigil.arrivals.n_failed, vigil.arrivals.n_left) == (0, 1)
+    fail(workplace, "a.wav")
+    vigil.go_on(20)
+    assert (vigil.arrivals.n_failed, vigil.arrivals.n_left) == (1, 0), "one recording, however often it is tried"
 
 
 def test_a_long_recording_that_failed_is_queued_again_when_it_is_put_back(vigil: Vigil) -> None:
@@ -529,9 +533,11 @@ def test_what_may_not_be_read_is_told_once_and_queued_when_it_may(workplace: Wor
     assert queued(workplace) == [["b.wav"]]
     assert [each["recording"] for each in logged if each["event"] == "recording.unreadable"] == ["a.wav"]
     assert [each["n"] for each in logged if each["event"] == "recordings.arrived"] == [2]
+    assert [each.path for each in vigil.arrivals.unreadable] == ["a.wav"]
     source.is_locked = False
     vigil.go_on(20)
     assert queued(workplace) == [["a.wav"]]
+    assert vigil.arrivals.unreadable == []
 
 
 # With inotify, in real time

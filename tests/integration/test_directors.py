@@ -473,17 +473,17 @@ def test_a_store_that_is_away_for_a_moment_does_not_end_the_run(workplace: Workp
     """A network share does that; the director looks again."""
     director = workplace.director()
     n_failed = 0
-    get = director.records.store.get
+    ends = director.records.store.ends
 
-    def away_at_first(key: str) -> bytes | None:
+    def away_at_first(key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
         nonlocal n_failed
         if n_failed < 3:
             n_failed += 1
             raise RetryableError("Stale file handle.")
-        return get(key)
+        return ends(key, n_first, n_last)
 
     director.records = Records(WrappedStore(FolderStore(workplace.dest), lambda _: None))
-    director.records.store.get = away_at_first  # type: ignore[method-assign]
+    director.records.store.ends = away_at_first  # type: ignore[method-assign]
     with working(workplace.worker(Dictated())):
         assert settled(director, workplace.scan().missing).keys() == set(silences)
     assert n_failed == 3

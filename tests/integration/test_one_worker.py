@@ -241,7 +241,7 @@ def test_trouble_that_stays_is_waited_out_longer_each_time_and_then_recorded(
         shutil.copy(clips[n], workplace.source / f"{name}.wav")
 
     def never(key: str) -> None:
-        if key.startswith(PARTS + "b.wav") and key.endswith(".json"):
+        if key == "b.txt" or (key.startswith(PARTS + "b.wav") and key.endswith(".json")):
             raise RetryableError("The share is away.")
 
     asked = retried_at_once(workplace)
@@ -273,10 +273,10 @@ def test_a_share_that_is_away_is_not_tried_with_every_recording_of_a_job(
     tried: list[str] = []
 
     def sometimes(key: str) -> None:
-        if key.startswith(PARTS) and key.endswith(".json"):
-            tried.append(key.removeprefix(PARTS).partition("/")[0])
-            if not works[len(tried) - 1]:
-                raise RetryableError("The share is away.")
+        if key.endswith(".txt"):
+            tried.append(key.removesuffix(".txt") + ".wav")
+        if key.endswith((".txt", ".json")) and tried and not works[len(tried) - 1]:
+            raise RetryableError("The share is away.")
 
     asked = retried_at_once(workplace)
     worker = workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), sometimes))
@@ -644,6 +644,30 @@ def test_whoever_does_the_last_slice_puts_the_recording_together(workplace: Work
     assert made.decoded_s == pytest.approx(3.0, abs=0.01)
     assert engine.n_calls == 2
     assert not workplace.records.begun_stem("a.wav")
+
+
+def test_a_part_that_was_damaged_meanwhile_fails_the_recording_and_is_done_again(
+    workplace: Workplace, clips: list[Path]
+) -> None:
+    """By its name it is there, so that nobody would do it again, and the recording would never be done with."""
+    shutil.copy(clips[0], workplace.source / "a.wav")
+    first, second = (workplace.slice_of("a.wav", index=index, cuts=(1.5,)) for index in range(2))
+    engine = Dictated()
+    with working(workplace.worker(engine)):
+        workplace.queue.send([workplace.job(first)], "run")
+        wait_until(workplace.is_empty, what="the first half to be done")
+        [stored] = (workplace.dest / ".nightscribe/parts/a.wav").glob("*-0.json")
+        stored.write_bytes(stored.read_bytes()[:-9])
+        workplace.queue.send([workplace.job(second)], "run")
+        wait_until(workplace.is_empty, what="the second half to be done")
+        failed = workplace.records.failure("a.wav")
+        assert failed
+        assert failed.reason.startswith("What was transcribed of it before cannot be read any more (")
+        workplace.records.forgive("a.wav")
+        workplace.queue.send([workplace.job(each) for each in (first, second)], "again")
+        wait_until(workplace.is_empty, what="both to be done")
+    assert workplace.records.transcript("a.wav")
+    assert engine.n_calls == 3, "the second half was kept"
 
 
 def test_two_workers_share_the_slices_of_a_long_recording(workplace: Workplace, engine: Counted, speech: Path) -> None:

@@ -1,13 +1,15 @@
 """A destination, its queue and its workers as they are seen, and failures that are put back on a real queue."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from support.servers import SqsServer
 from support.waiting import wait_until
-from support.workplace import Dictated, Workplace, received, working
+from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, received, working
 
 from nightscribe.cli import cli
 from nightscribe.fleet import queue_missing
@@ -15,9 +17,12 @@ from nightscribe.local_queue import local_queue
 from nightscribe.request import Request, open_queue
 from nightscribe.status.status import PEEK_AT_MOST, QueueState, Status, gather
 from shared.activity import Run
+from shared.errors import RetryableError
 from shared.jobs import Job
+from shared.names import FAILURES
 from shared.queue import PATIENCE_S
 from shared.settings import Settings, load_settings
+from shared.store import FolderStore
 from shared.transcript import utc_now
 
 
@@ -203,6 +208,55 @@ def test_a_retry_queues_what_failed_for_the_workers_of_a_fleet(workplace: Workpl
             lambda: workplace.records.provenance("0.wav") and workplace.records.failure("bad.mp3"), 60, "both to end"
         )
     assert workplace.records.failure("0.wav") is None
+
+
+def test_a_retry_between_a_failure_and_its_letter_is_not_undone(workplace: Workplace) -> None:
+    """The letter comes when its failure was forgiven already; who finds it then must not take it for a new one."""
+    (workplace.source / "bad.mp3").write_text("not sound")
+    queue_missing(asked(workplace))
+    queue = open_queue(load_settings(queue_name=workplace.queue.name))
+    worker = workplace.worker(Dictated(), queue=queue)
+
+    def between(send: Callable[..., dict[str, Any]], arguments: dict[str, Any]) -> dict[str, Any]:
+        assert arguments["QueueUrl"] == queue._dead_url
+        assert "Put back: 1 recording." in retry(workplace)
+        worker.stop.set()
+        return send(**arguments)
+
+    queue._client = Wrapped(queue._client, "send_message_batch", between)
+    worker.run(until_empty=False)
+    assert len(workplace.letters()) == 1
+
+    workplace.director().record_dead_letters()
+
+    assert list(workplace.records.failures()) == []
+    assert workplace.letters() == []
+    assert [part.recording for part in Job.from_message(received(workplace.queue).body).slices] == ["bad.mp3"]
+
+
+def test_a_failure_that_could_not_be_recorded_is_recorded_by_who_finds_its_letter(workplace: Workplace) -> None:
+    """As long as the disk is full; the letter says that nobody has done it."""
+    (workplace.source / "bad.mp3").write_text("not sound")
+
+    def refuse(key: str) -> None:
+        if key.startswith(FAILURES):
+            raise RetryableError("The disk is full.")
+
+    workplace.queue.send([workplace.job("bad.mp3")], "run")
+    for _ in range(workplace.settings.max_receives - 1):
+        workplace.queue.change_visibility(received(workplace.queue), 0)
+    worker = workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), refuse))
+    worker.run(until_empty=True)
+    [letter] = workplace.letters()
+    assert letter.reason
+    assert not letter.recorded
+    assert list(workplace.records.failures()) == []
+
+    workplace.director().record_dead_letters()
+
+    [failure] = workplace.records.failures()
+    assert (failure.recording, failure.reason) == ("bad.mp3", letter.reason)
+    assert workplace.letters() == []
 
 
 def test_a_retry_of_some_leaves_the_others_failed(workplace: Workplace, clips: list[Path]) -> None:

@@ -120,6 +120,11 @@ class WrappedStore:
         self._before_put(key)
         self._store.put(key, content, durable=durable)
 
+    def put_new(self, key: str, content: bytes) -> bool:
+        """As the store."""
+        self._before_put(key)
+        return self._store.put_new(key, content)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 

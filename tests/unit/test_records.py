@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from making import OPTIONS, activity, failure, job, part, segment, slice_of, transcript
 
-from shared.errors import RetryableError
+from shared.errors import PermanentError, RetryableError
 from shared.formats import FORMATS, render
+from shared.jobs import Format
 from shared.names import JOBS, RUN, failure_key, parts_folder, transcript_key
 from shared.processes import process_name
-from shared.records import CUTS, NewerRecord, Records
+from shared.records import BEGUN, CUTS, NewerRecord, Records, Taken
 from shared.store import FolderStore
 from shared.transcript import Flag, Provenance, Transcript, utc_now
 
@@ -114,6 +115,43 @@ def test_finishing_writes_the_formats_asked_for(records: Records) -> None:
     assert records.store.get("talk.vtt") == render(DONE, "vtt")
 
 
+def test_a_first_finish_leaves_the_text_of_somebody_else_alone(records: Records) -> None:
+    """And nothing of ours beside it, which nobody would know as ours."""
+    records.store.put("talk.vtt", b"my own notes")
+    with pytest.raises(Taken, match=r"^'talk.vtt', which is not nightscribe's, came"):
+        records.finish(DONE, ("txt", "vtt", "srt"), is_first=True)
+    assert list(records.store.walk("")) == ["talk.vtt"]
+    assert records.store.get("talk.vtt") == b"my own notes"
+
+
+@pytest.mark.parametrize("left", ["whole", "damaged", "gone"])
+def test_a_first_finish_writes_over_texts_that_another_transcript_of_the_recording_knows(
+    records: Records, left: str
+) -> None:
+    """It may be of the recording as it was, or have lost its end; without it, nobody knows whose they are."""
+    before = DONE.model_copy(update={"fingerprint": "9-old", "segments": ()})
+    records.finish(before, ("txt",))
+    key = transcript_key("talk.mp3")
+    if left == "damaged":
+        records.store.put(key, (records.store.get(key) or b"")[:-1])
+    elif left == "gone":
+        records.store.delete(key)
+    if left == "gone":
+        with pytest.raises(Taken):
+            records.finish(DONE, ("txt", "srt"), is_first=True)
+    else:
+        records.finish(DONE, ("txt", "srt"), is_first=True)
+        assert records.transcript("talk.mp3") == DONE
+    assert records.store.get("talk.txt") == render(before if left == "gone" else DONE, "txt")
+
+
+def test_missing_texts_are_written_and_no_other(records: Records) -> None:
+    records.store.put("talk.srt", b"edited")
+    assert records.texts.put_missing(DONE, ("txt", "srt")) == ["txt"]
+    assert records.store.get("talk.srt") == b"edited"
+    assert records.store.get("talk.txt") == render(DONE, "txt")
+
+
 class Failing(FolderStore):
     """A disk that is full from the n-th file on."""
 
@@ -172,7 +210,8 @@ def assert_no_work_is_known(records: Records) -> None:
     assert records.orphan(transcript_key("a.mp3")) is None
     assert records.provenance_at(transcript_key("a.mp3")) is None
     assert records.part(job(slice_of("a.mp3")), slice_of("a.mp3")) is None
-    assert records.parts(job(slice_of("a.mp3")), slice_of("a.mp3")) is None
+    with pytest.raises(PermanentError, match="cannot be read any more"):
+        records.parts(job(slice_of("a.mp3")), slice_of("a.mp3"))
     assert records.begun_stem("a.mp3") is None
     assert records.held_by(job(slice_of("a.mp3")), slice_of("a.mp3"), besides="other", for_s=1e6) is None
     assert records.kept_cuts("a.mp3", "10-abc") is None
@@ -242,6 +281,48 @@ def test_a_damaged_record_is_replaced_by_the_next_one(records: Records) -> None:
     assert records.transcript("talk.mp3") == DONE
 
 
+# Corrections
+
+
+def again(text: str, **changes: Any) -> Transcript:
+    """The same recording, heard once more."""
+    return DONE.model_copy(update={"segments": (segment(text=text),)} | changes)
+
+
+def test_what_someone_corrected_is_kept_beside_what_is_written_over_it(records: Records) -> None:
+    """It may be the work of an evening, and a redo of all recordings is one command."""
+    records.finish(DONE, ("txt", "srt"))
+    records.store.put("talk.txt", b"with corrections\n")
+    records.finish(again("Once more."), ("txt", "srt"))
+    assert records.store.get("talk.txt") == b"Once more.\n"
+    assert records.store.get("talk (edited).txt") == b"with corrections\n"
+    assert set(records.store.names("")) == {"talk.txt", "talk.srt", "talk (edited).txt"}
+
+
+def test_corrections_are_kept_once_and_never_written_over_themselves(records: Records) -> None:
+    """A try may be killed after it has kept one; and somebody may correct the second text as well."""
+    records.finish(DONE, ("txt",))
+    records.store.put("talk.txt", b"first corrections\n")
+    records.store.put("talk (edited).txt", b"first corrections\n")
+    records.finish(again("Once more."), ("txt",))
+    assert set(records.store.names("")) == {"talk.txt", "talk (edited).txt"}
+    records.store.put("talk.txt", b"second corrections\n")
+    records.finish(again("And again."), ("txt",))
+    assert records.store.get("talk (edited).txt") == b"first corrections\n"
+    assert records.store.get("talk (edited 2).txt") == b"second corrections\n"
+
+
+@pytest.mark.parametrize("fmt", ["txt", "srt", "vtt"])
+def test_a_text_that_is_only_laid_out_in_another_way_is_no_correction(records: Records, fmt: Format) -> None:
+    """An older version may have broken its lines elsewhere, or timed them."""
+    records.finish(DONE, (fmt,))
+    written = records.store.get(f"talk.{fmt}")
+    assert written
+    records.store.put(f"talk.{fmt}", written.replace(b" ", b"\n").replace(b"\n-->\n", b" --> ").replace(b"00:", b"01:"))
+    records.finish(again("Once more."), (fmt,))
+    assert records.store.names("") == [f"talk.{fmt}"]
+
+
 # Renaming
 
 
@@ -256,12 +337,21 @@ def test_a_renamed_recording_takes_its_transcript_and_texts_along(records: Recor
     assert records.store.get("2013/new.srt") == render(DONE, "srt")
 
 
-def test_a_text_file_that_someone_has_edited_stays_where_it_is(records: Records) -> None:
+def test_a_text_file_that_someone_has_edited_goes_along_as_it_is(records: Records) -> None:
     records.finish(DONE, ("txt", "srt"))
     records.store.put("talk.txt", b"with corrections\n")
     records.rename(DONE, "new.mp3", 7, "new", ("txt", "srt"))
-    assert records.store.get("talk.txt") == b"with corrections\n"
-    assert set(records.store.names("")) == {"talk.txt", "new.txt", "new.srt"}
+    assert records.store.get("new.txt") == b"with corrections\n"
+    assert records.store.get("new.srt") == render(DONE, "srt")
+    assert set(records.store.names("")) == {"new.txt", "new.srt"}
+
+
+def test_a_file_beside_it_of_a_format_that_is_not_asked_for_stays_where_it_is(records: Records) -> None:
+    """It may be anybody's."""
+    records.finish(DONE, ("txt",))
+    records.store.put("talk.srt", b"subtitles of somebody else")
+    records.rename(DONE, "new.mp3", 7, "new", ("txt",))
+    assert records.store.get("talk.srt") == b"subtitles of somebody else"
 
 
 def test_a_recording_renamed_under_the_same_stem_keeps_its_texts(records: Records) -> None:
@@ -330,6 +420,26 @@ def test_dropping_parts_leaves_nothing_of_them_and_touches_no_other(records: Rec
 
 
 # Who has what in hand
+
+
+def test_of_two_who_begin_a_slice_first_one_does(records: Records) -> None:
+    """The same once more is that one, who has not heard of it; who takes over from the dead does not ask."""
+    assert records.begin(job(), slice_of(), worker="here-1", message="first", is_first=True)
+    assert records.begin(job(), slice_of(), worker="here-1", message="first", is_first=True)
+    assert not records.begin(job(), slice_of(), worker="here-2", message="second", is_first=True)
+    assert records.begin(job(), slice_of(), worker="here-2", message="second")
+    assert not records.begin(job(), slice_of(), worker="here-1", message="first", is_first=True)
+
+
+def test_what_is_kept_of_several_recordings_is_told_by_its_names(records: Records) -> None:
+    other = slice_of("2012/other.mp3")
+    records.begin(job(), slice_of(), worker="here-1", message="m")
+    records.put_part(job(other), other, part())
+    assert records.kept(["talk.mp3", "2012/other.mp3", "2012/never.mp3"]) == {
+        "talk.mp3": {records.part_name(job(), slice_of(), BEGUN)},
+        "2012/other.mp3": {records.part_name(job(other), other)},
+        "2012/never.mp3": frozenset(),
+    }
 
 
 def test_a_slice_is_held_by_the_message_it_was_begun_with_while_its_worker_is_heard_of(records: Records) -> None:

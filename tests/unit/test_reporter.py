@@ -131,3 +131,21 @@ def test_a_job_of_which_nothing_was_begun_leaves_nothing(tmp_path: Path) -> None
     with Reporter(Records(FolderStore(tmp_path)), "here-1", DELIVERY, refresh_s=3600):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_a_report_is_paid_for_it_comes_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One each second would cost more than the worker."""
+    store = Counting(tmp_path)
+    monkeypatch.setattr(reporter, "REPORT_AFAR_EVERY_S", 3600.0)
+    with Reporter(Records(store), "here-1", DELIVERY, refresh_s=3600) as near:
+        near.begin(slice_of("a.mp3"), 1)
+        near.progress(slice_of("a.mp3"), 1.0)
+        wait_until(lambda: store.n_puts == 2)
+        store.at_once = 16
+        with Reporter(Records(store), "here-2", DELIVERY, refresh_s=3600) as afar:
+            afar.begin(slice_of("b.mp3"), 1)
+            afar.progress(slice_of("b.mp3"), 1.0)
+            near.progress(slice_of("a.mp3"), 2.0)
+            wait_until(lambda: store.n_puts == 4)
+            [said_afar] = [each for each in Records(store).activities() if each.worker == "here-2"]
+    assert said_afar.done_s == 0

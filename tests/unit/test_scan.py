@@ -459,14 +459,27 @@ def test_a_recording_moved_out_of_a_folder_that_is_left_empty_keeps_its_transcri
     assert place.scan().renamed == [("2012/a.mp3", "b.mp3")]
 
 
-def test_where_something_cannot_be_looked_at_no_transcript_is_given_away(place: Place) -> None:
-    """It may be what the transcript is of."""
+def test_where_something_cannot_be_looked_at_no_transcript_of_it_is_given_away(place: Place, tmp_path: Path) -> None:
+    """What a folder holds that leads out of the source now, or is away, may still be there."""
+    place.recording("2012/talk.mp3", b"sound")
+    place.finish("2012/talk.mp3")
+    (place.source / "2012").rename(tmp_path / "elsewhere")
+    (place.source / "2012").symlink_to(tmp_path / "elsewhere")
+    place.recording("copy.mp3", b"sound")
+    found = place.scan()
+    assert (found.renamed, names(found.missing)) == ([], {"copy.mp3": "copy"})
+
+
+def test_something_that_cannot_be_looked_at_does_not_keep_others_from_their_transcripts(place: Place) -> None:
+    """It may be there for years."""
     recording = place.recording("talk.mp3")
     place.finish("talk.mp3")
     recording.rename(place.source / "speech.mp3")
     place.recording(os.fsdecode(b"caf\xe9.mp3"), b"sound")
+    (place.source / "lost.mp3").symlink_to("nowhere.mp3")
     found = place.scan()
-    assert (found.renamed, names(found.missing)) == ([], {"speech.mp3": "speech"})
+    assert (found.renamed, names(found.missing)) == ([("talk.mp3", "speech.mp3")], {})
+    assert len(found.unreadable) == 2
 
 
 def test_two_that_swap_names_swap_transcripts_or_are_done_again(place: Place) -> None:

@@ -46,7 +46,7 @@ FORMATS: tuple[Format, ...] = ("txt", "srt")
 CUTS = (1.0, 2.0)
 RATES = Rates({".mp3": 1.0, ".wav": 1.0})
 # Whoever is killed before a read leaves what one leaves who is killed before the next change.
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
+CHANGES = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir"}
 
 
 # A process that is killed
@@ -194,7 +194,7 @@ class List:
         """The message is no concern of the store."""
 
     def set_aside(
-        self, _delivery: Delivery, _body: str, _reason: str, *, worker: str | None = None, patience_s: float
+        self, _delivery: Delivery, _body: str, _reason: str, *, worker: str, recorded: bool, patience_s: float
     ) -> None:
         """Nor is its letter."""
 
@@ -342,7 +342,7 @@ def test_a_run_that_is_killed_at_any_file_operation_ends_in_the_same_files(tmp_p
 
 
 def test_a_director_that_is_killed_while_it_follows_a_rename_leaves_it_to_the_next(tmp_path: Path) -> None:
-    """The texts are under the new name in the end, and nowhere else but where they were."""
+    """The texts are under the new name in the end, and nothing is left under the old one."""
     for at in count():
         source = tmp_path / f"source {at}"
         file(source / "a.mp3", b"short")
@@ -354,10 +354,58 @@ def test_a_director_that_is_killed_while_it_follows_a_rename_leaves_it_to_the_ne
         assert list(place.records.store.walk(".nightscribe/transcripts/")), at
         place.finish()
         assert place.results() == {"b.mp3": {fmt: render(whole(b"short"), fmt) for fmt in FORMATS}}, at
-        assert {"b.txt", "b.srt"} <= place.texts().keys() <= {"a.txt", "a.srt", "b.txt", "b.srt"}, at
+        assert place.texts().keys() == {"b.txt", "b.srt"}, at
+        assert list(place.records.store.walk(".nightscribe/")) == [".nightscribe/transcripts/b.mp3.json"], at
         if came_to_its_end:
             break
     assert at > 5
+
+
+def test_a_recording_that_has_its_old_name_again_keeps_what_a_killed_director_left_there(tmp_path: Path) -> None:
+    """Somebody copies it back before the next run, which must not end the rename then."""
+    for at in count():
+        source = tmp_path / f"source {at}"
+        file(source / "a.mp3", b"short")
+        place = Place(tmp_path / str(at), source)
+        place.finish()
+        (source / "a.mp3").rename(source / "b.mp3")
+        came_to_its_end = place.direct(killed_at=at)
+        left = place.texts().keys() & {"a.txt", "a.srt"}
+        file(source / "a.mp3", b"short")
+        if came_to_its_end:
+            break
+        assert place.direct()
+        assert left <= place.texts().keys(), at
+        place.finish()
+        texts = {fmt: render(whole(b"short"), fmt) for fmt in FORMATS}
+        assert place.results() == {"a.mp3": texts, "b.mp3": texts}, at
+        assert list(place.records.store.walk(".nightscribe/parts/")) == [], at
+    assert at > 5
+
+
+def test_a_text_that_somebody_puts_there_meanwhile_stays_whenever_the_worker_is_killed(tmp_path: Path) -> None:
+    """Of ours, there is either nothing beside it or what its next try knows as ours."""
+    source = tmp_path / "source"
+    file(source / "a.mp3", b"short")
+    for at in count():
+        place = Place(tmp_path / str(at), source)
+        place.direct()
+        (place.dest / "a.srt").write_bytes(b"my own notes")
+        came_to_its_end = place.work(killed_at=at)
+        texts = place.texts()
+        assert texts.pop("a.srt") == b"my own notes", at
+        assert texts in ({}, {"a.txt": render(whole(b"short"), "txt")}), at
+        assert not texts or place.records.begun_stem("a.mp3") == "a", at
+        if came_to_its_end:
+            break
+    assert at > 5
+    assert texts == {}
+    assert place.records.failure("a.mp3")
+    place.messages.clear()
+    place.finish()
+    assert place.texts().keys() == {"a.srt", "a.mp3.txt", "a.mp3.srt"}
+    assert (place.dest / "a.srt").read_bytes() == b"my own notes"
+    assert place.temporary() == []
 
 
 # Any order of things
