@@ -197,11 +197,11 @@ def store(source: FolderSource, records: Records, job: Job, part_of: Slice, audi
     part = Part(
         segments=(), engine="asleep", language=None, container_s=audio_s, decoded_s=audio_s, processing_s=1.0, flags=()
     )
-    records.put_part(job, part_of, part)
-    parts = records.parts(job, part_of)
+    records.parts.put(job, part_of, part)
+    parts = records.parts.all(job, part_of)
     assert parts is not None
     records.finish(merge(job, part_of, parts, mtime_ns=found.mtime_ns, finished_at=utc_now()), job.formats)
-    records.drop_parts(part_of.recording)
+    records.parts.drop(part_of.recording)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ from shared.jobs import Format, Job, Layout, Options, Slice
 from shared.names import FAILURES
 from shared.pulse import beat
 from shared.queue import BATCH, JobQueue, QueueMissing
-from shared.records import NewerRecord, Records
+from shared.records import Records
 from shared.sources import RecordingSource, Unreadable
 from shared.telemetry import metrics
 from shared.transcript import Failure, Provenance
+from shared.typed_store import NewerRecord
 
 log = structlog.get_logger()
 
@@ -290,7 +291,7 @@ class Director:
         """What settles a recording that is cut, or else which of its parts are there."""
         if result := self._result(planned, 0):
             return result, frozenset()
-        return None, self.records.stored(self._job(planned), planned.slice_of(0))
+        return None, self.records.parts.stored(self._job(planned), planned.slice_of(0))
 
     def _look_at_slice(self, job_id: str, planned: Planned, parts: dict[str, frozenset[int]]) -> Iterator[PartStored]:
         """A slice leaves the window once its part is stored, so that the next ones have room.

@@ -8,9 +8,10 @@ from shared.errors import JobError, NameTooLong, RetryableError
 from shared.jobs import Job, Slice
 from shared.pulse import beat
 from shared.queue import Delivery, JobQueue
-from shared.records import NewerRecord, Records
+from shared.records import Records
 from shared.telemetry import metrics
 from shared.transcript import Failure, utc_now
+from shared.typed_store import NewerRecord
 
 log = structlog.get_logger()
 

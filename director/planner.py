@@ -14,8 +14,9 @@ from shared.abreast import abreast
 from shared.buckets.bucket import Denied
 from shared.errors import NightscribeError, PermanentError
 from shared.jobs import Slice
+from shared.parts import CUTS
 from shared.pulse import beat
-from shared.records import CUTS, Records
+from shared.records import Records
 from shared.sound.media import probe
 from shared.sources import Recording, RecordingSource, Unreadable
 
@@ -91,7 +92,7 @@ class Planner(Iterator[Planned | Settled | Growing]):
     def _planned(self, group: list[Missing]) -> list[Planned | Settled | Growing]:
         made: list[Planned | Settled | Growing] = []
         whole: list[tuple[Missing, str]] = []
-        kept = self._records.kept([missing.recording.path for missing in group])
+        kept = self._records.parts.kept([missing.recording.path for missing in group])
 
         def looked_at(missing: Missing) -> tuple[str, Recording, tuple[float, ...] | None]:
             return self._looked_at(missing, has_cuts=CUTS in kept[missing.recording.path])
@@ -127,7 +128,7 @@ class Planner(Iterator[Planned | Settled | Growing]):
         except Denied as error:  # the others need not wait until its owner allows it
             raise PermanentError(str(error)) from error
         # A later run of an unfinished recording cuts where the first one did, whose parts it then finds.
-        return fingerprint, now, self._records.kept_cuts(path, fingerprint) if has_cuts else None
+        return fingerprint, now, self._records.parts.kept_cuts(path, fingerprint) if has_cuts else None
 
     def _cuts(self, missing: Missing, fingerprint: str) -> tuple[float, ...]:
         """Where to cut one recording; nowhere, if it is not long or cannot be read: then its worker will say why."""
@@ -140,6 +141,6 @@ class Planner(Iterator[Planned | Settled | Growing]):
             log.warning("recording.not_cut", recording=path, why=str(error))
             return ()
         if cuts:
-            self._records.keep_cuts(path, fingerprint, cuts)
+            self._records.parts.keep_cuts(path, fingerprint, cuts)
             log.info("recording.cut", recording=path, n_slices=len(cuts) + 1)
         return cuts

@@ -22,13 +22,15 @@ from shared.errors import (
     SetupError,
 )
 from shared.jobs import Job, Options, Slice
+from shared.parts import BEGUN
 from shared.pulse import beat
 from shared.queue import Delivery, JobQueue
-from shared.records import BEGUN, NewerRecord, Records
+from shared.records import Records
 from shared.settings import Settings
 from shared.sources import RecordingSource
 from shared.telemetry import metrics, tracing
 from shared.transcript import Failure, Part, Provenance, merge, utc_now
+from shared.typed_store import NewerRecord
 from worker.lease import Lease
 from worker.listening import End, Listener, ahead
 from worker.reporter import Reporter
@@ -173,7 +175,7 @@ class Attempt:
         self, job: Job, unfinished: dict[tuple[str, int], Slice], fail: Callable[[Slice, PermanentError], None]
     ) -> None:
         """Take out what is done, and what another worker has in hand: that comes back with the other's message."""
-        self._kept = self.records.kept({of.recording for of in unfinished.values()})
+        self._kept = self.records.parts.kept({of.recording for of in unfinished.values()})
         # One by one: whatever stops it, no recording that is finished is told to have failed.
         at_once = self.records.store.at_once
         looks = abreast(lambda item: self.records.provenance(item[1].recording), list(unfinished.items()), at_once)
@@ -187,7 +189,7 @@ class Attempt:
                 fail(of, error)
 
     def _was_begun(self, job: Job, of: Slice) -> bool:
-        return self.records.part_name(job, of, BEGUN) in self._kept[of.recording]
+        return self.records.parts.name(job, of, BEGUN) in self._kept[of.recording]
 
     def _is_first(self, job: Job, of: Slice) -> bool:
         """Whether nobody can have written any text of this recording yet: only who has begun its last slice does."""
@@ -198,7 +200,7 @@ class Attempt:
     def _is_elsewhere(self, job: Job, of: Slice) -> bool:
         # The queue keeps equal jobs apart. Those of a director that came when half of a job was done only overlap.
         mine, for_s = self.delivery.message_id, self.settings.visibility_timeout_s
-        other = self.records.held_by(job, of, besides=mine, for_s=for_s)
+        other = self.records.parts.held_by(job, of, besides=mine, for_s=for_s)
         if other:
             log.info("slice.skipped", recording=of.recording, why="in the hands of another worker", worker_there=other)
         return other is not None
@@ -220,7 +222,7 @@ class Attempt:
         for of in slices:
             beat()
             try:
-                begin = partial(self.records.begin, job, of, worker=self.worker, message=self.delivery.message_id)
+                begin = partial(self.records.parts.begin, job, of, worker=self.worker, message=self.delivery.message_id)
                 if not self._while_held(partial(begin, is_first=not self._was_begun(job, of))):
                     if self._is_elsewhere(job, of):
                         metrics.count_slice("skipped")
@@ -250,9 +252,9 @@ class Attempt:
         kept = self._kept[of.recording]
         if done and done.settles(job, of):
             log.info("slice.skipped", recording=of.recording, why="already finished")
-            self._while_held(lambda: self.records.drop_parts(of.recording, kept))
+            self._while_held(lambda: self.records.parts.drop(of.recording, kept))
             return True
-        part = self.records.part(job, of) if self.records.part_name(job, of) in kept else None
+        part = self.records.parts.get(job, of) if self.records.parts.name(job, of) in kept else None
         if part is None:
             return False
         self._put_together(job, of, part, None)
@@ -264,7 +266,7 @@ class Attempt:
             raise end.error
         assert part  # noqa: S101  there is one where there is no error
         with tracing.step("store", {"nightscribe.recording": end.of.recording}):
-            keep = partial(self.records.put_part, job, end.of, part)
+            keep = partial(self.records.parts.put, job, end.of, part)
             if end.of.count > 1:
                 self._while_held(keep)
             try:
@@ -277,7 +279,7 @@ class Attempt:
 
     def _put_together(self, job: Job, of: Slice, part: Part, mtime_ns: int | None) -> None:
         """Finish the recording if all its parts are there. Of one that is not cut, this is all."""
-        parts = [part] if of.count == 1 else self.records.parts(job, of)
+        parts = [part] if of.count == 1 else self.records.parts.all(job, of)
         if parts is None:
             return
         transcript = merge(job, of, parts, mtime_ns=mtime_ns, finished_at=utc_now())
@@ -286,8 +288,8 @@ class Attempt:
         is_first = self._is_first(job, of)
         self._while_held(lambda: self.records.finish(transcript, job.formats, is_first=is_first))
         # While others work on other slices, only a look tells what is there.
-        mine = self._kept[of.recording] | {self.records.part_name(job, of, BEGUN)} if of.count == 1 else None
-        self.records.drop_parts(of.recording, mine)
+        mine = self._kept[of.recording] | {self.records.parts.name(job, of, BEGUN)} if of.count == 1 else None
+        self.records.parts.drop(of.recording, mine)
         metrics.RECORDINGS.labels("completed").inc()
         log.info(
             "recording.completed",
@@ -374,7 +376,7 @@ class Attempt:
         except NameTooLong as error:  # then its letter tells
             log.warning("failure.not_recorded", recording=part_of.recording, why=str(error))
             return False
-        self.records.release(job, part_of)
+        self.records.parts.release(job, part_of)
         metrics.RECORDINGS.labels("failed").inc()
         log.error("recording.failed", recording=part_of.recording, why=reason)
         return True

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from shared.names import PARTS, TRANSCRIPTS
-from shared.records import BEGUN, PART
+from shared.parts import BEGUN, PART
 from shared.settings import Settings
 from storm.diary import Entry
 from storm.sound import Script, word_s

@@ -12,8 +12,8 @@ from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, receiv
 
 from shared.errors import Interrupted, LeaseLost
 from shared.names import PARTS, TRANSCRIPTS, transcript_key
+from shared.parts import BEGUN
 from shared.queue import Delivery, JobQueue, connect
-from shared.records import BEGUN
 from shared.settings import Settings
 from shared.store import FolderStore
 from worker.lease import Lease, lease_clock

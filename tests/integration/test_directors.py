@@ -70,11 +70,11 @@ def store_part(records: Records, job: Job, of: Slice) -> None:
     part = Part(
         segments=(), engine="by hand", language=None, container_s=None, decoded_s=30.0, processing_s=0.1, flags=()
     )
-    records.put_part(job, of, part)
-    parts = records.parts(job, of)
+    records.parts.put(job, of, part)
+    parts = records.parts.all(job, of)
     if parts is not None:
         records.finish(merge(job, of, parts, mtime_ns=None, finished_at=utc_now()), job.formats)
-        records.drop_parts(of.recording)
+        records.parts.drop(of.recording)
 
 
 def fail(records: Records, of: Slice, worker: str) -> None:
@@ -399,7 +399,7 @@ def test_slices_that_are_lost_are_sent_again_even_when_all_parts_are_stored(
     for _ in range(3):
         delivery, job = received(workplace.queue)
         empty = Part(segments=(), engine="x", language=None, container_s=None, decoded_s=60.0, processing_s=0.1)
-        workplace.records.put_part(job, job.slices[0], empty)
+        workplace.records.parts.put(job, job.slices[0], empty)
         workplace.queue.delete(delivery)
         jobs.append(job)
     assert [type(next(steps)) for _ in range(2)] == [PartStored, PartStored]

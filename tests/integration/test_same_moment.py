@@ -94,7 +94,7 @@ def test_texts_that_an_interrupted_try_has_left_are_written_over(
     shutil.copy(clips[0], workplace.source / "a.wav")
     store = opened("out")
     job = workplace.job("a.wav")
-    Records(store).begin(job, job.slices[0], worker="dead", message="dead")
+    Records(store).parts.begin(job, job.slices[0], worker="dead", message="dead")
     store.put("a.txt", b"as another engine heard it")
     workplace.queue.send([job], "run")
     worker = workplace.worker(Dictated(), store=store)
@@ -114,7 +114,7 @@ def test_a_text_of_somebody_else_stays_where_only_the_putting_together_is_left(
     heard = Part(
         segments=(), engine="earlier 1", language="en", container_s=3.0, decoded_s=3.0, processing_s=1.0, flags=()
     )
-    Records(store).put_part(job, job.slices[0], heard)
+    Records(store).parts.put(job, job.slices[0], heard)
     store.put("talk.srt", b"my own notes")
     workplace.queue.send([job], "run")
     worker = workplace.worker(engine, store=store)

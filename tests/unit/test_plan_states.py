@@ -86,7 +86,7 @@ class Plans(RuleBasedStateMachine):
             seen = self.source.stat(path)
             of_now = {"fingerprint": self.source.fingerprint(seen), "size": seen.size, "mtime_ns": seen.mtime_ns}
             self.records.finish(transcript(recording=path, stem=without_suffix(path), **of_now), ("txt",))
-            self.records.drop_parts(path)
+            self.records.parts.drop(path)
             del self.missing[path]
             self.touched.add(path)
 

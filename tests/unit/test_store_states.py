@@ -227,7 +227,9 @@ class Place:
             for each in missing:
                 path, fingerprint = each.recording.path, self.source.fingerprint(each.recording)
                 if is_long((Path(self.source.root) / path).read_bytes()):
-                    self.records.kept_cuts(path, fingerprint) or self.records.keep_cuts(path, fingerprint, CUTS)
+                    self.records.parts.kept_cuts(path, fingerprint) or self.records.parts.keep_cuts(
+                        path, fingerprint, CUTS
+                    )
             jobs = []
             for planned in Planner(self.source, self.records, missing, RATES, 60.0):
                 assert isinstance(planned, Planned)
@@ -395,7 +397,7 @@ def test_a_text_that_somebody_puts_there_meanwhile_stays_whenever_the_worker_is_
         texts = place.texts()
         assert texts.pop("a.srt") == b"my own notes", at
         assert texts in ({}, {"a.txt": render(whole(b"short"), "txt")}), at
-        assert not texts or place.records.begun_stem("a.mp3") == "a", at
+        assert not texts or place.records.parts.begun_stem("a.mp3") == "a", at
         if came_to_its_end:
             break
     assert at > 5
