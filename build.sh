@@ -125,7 +125,7 @@ place() {
   # shellcheck disable=SC2088  # in .env nobody has put the home folder in place of it
   case $value in
     '' | s3://*)
-      mkdir -p "$nothing"
+      [ -z "$value" ] || mkdir -p "$nothing"  # where it is not set, nothing is started
       export "$1=$nothing" "$2=$value"
       ;;
     /*) export "$1=$value" ;;
@@ -262,6 +262,7 @@ case $command in
   scale)
     [[ ${1:-} =~ ^[0-9]+$ ]] || die "Say how many workers there are to be, as in: ./build.sh scale 3"
     prepare
+    check_folders
     check_docker
     compose up --detach --no-deps --no-recreate --scale worker="$1" worker
     ;;

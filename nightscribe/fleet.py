@@ -6,7 +6,7 @@ from rich.console import Console
 from director.backlog import Settled
 from director.estimate import LengthEstimate
 from nightscribe.request import Request, open_queue
-from nightscribe.run_record import RunRecord, beginning
+from nightscribe.run_record import RunRecord, beginning, queueing
 from nightscribe.summary import before, failures
 from nightscribe.tally import Tally
 from nightscribe.words import count
@@ -23,11 +23,11 @@ def queue_missing(request: Request, *, letters: bool = True) -> int:
     if letters:
         director.record_dead_letters()
     errors = Console(stderr=True)
-    tally = Tally(request.scan(errors), LengthEstimate())
-    request.survey(tally, errors)
-    run = beginning("director", director, source=request.source, settings=settings, n_total=tally.n_total)
     n_gone = 0
-    with RunRecord(request.records, run, tally) as said:
+    with RunRecord(request.records, queueing(beginning("director", request, settings.engine), director)) as said:
+        tally = Tally(request.scan(errors), LengthEstimate())
+        said.found(tally)
+        request.survey(tally, errors)
         for event in director.direct(tally.scan.missing, rates=tally.lengths.rates(), follow=False):
             if isinstance(event, Settled) and isinstance(event.result, Unreadable):
                 tally.settle(event)

@@ -19,8 +19,8 @@ import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightscribe.children import start_child
 from shared.aws import LOCAL_QUEUE, local_client
+from shared.children import start_child
 from shared.errors import SetupError
 from shared.scratch import scratch_folder
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,8 @@ from typing import Self
 
 import structlog
 
-from nightscribe.children import start_child
+from director.director import TROUBLE_S
+from shared.children import start_child
 from shared.errors import SetupError
 from shared.processes import process_name
 
@@ -32,6 +33,8 @@ class _Place:
     log_file: Path
     process: "subprocess.Popen[bytes] | None" = None
     deaths: int = 0
+    waits: bool = False
+    """Whether it is to be started again once there is room."""
 
 
 @dataclass
@@ -42,8 +45,10 @@ class WorkerPool:
     arguments: Sequence[str]
     environment: dict[str, str]
     log_folder: Path
+    clock: Callable[[], float] = time.monotonic
     _places: list[_Place] = field(default_factory=list)
     _max_deaths: int = MAX_DEATHS_IN_A_ROW
+    _idle_since: float | None = None
 
     def __enter__(self) -> Self:
         for number in range(1, self.n + 1):
@@ -72,10 +77,12 @@ class WorkerPool:
         """What the workers call themselves, each in its place; one that died and was started again has another name."""
         return [process_name(place.process.pid) for place in self._places if place.process]
 
-    def look_after(self, *, progressed: bool) -> None:
-        """Start workers again that died, as one does that is killed for memory.
+    def look_after(self, *, progressed: bool, lack: str | None = None) -> None:
+        """Start workers again that died, as one does that is killed for memory; while room is lacking, none.
 
-        Raises: SetupError: with a worker's own words if it cannot start, or if it dies again and again.
+        `lack`: how little there is where they write, as the beginning of a sentence.
+        Raises: SetupError: with a worker's own words if it cannot start, if it dies again and again, or if there is no
+        room for so long that a store which takes nothing would have ended the run as well.
         """
         if progressed:
             self._max_deaths = MAX_DEATHS_LATER
@@ -84,16 +91,37 @@ class WorkerPool:
                 place.deaths = 0
             if place.process is None or (status := place.process.poll()) is None:
                 continue
-            place.deaths += 1
-            log.warning("worker.died", status=status, log=str(place.log_file))
-            if status == 2:
-                raise SetupError(_last_line(place.log_file))
-            if place.deaths >= self._max_deaths:
-                raise SetupError(
-                    f"A worker died {place.deaths} times without finishing anything (last exit status {status}); "
-                    f"see {place.log_file}. Killed for memory (-9)? Try --workers 1 or a smaller --model."
-                )
+            if lack:
+                place.waits = True  # it would end at once, without a word, for its log is on the same disk
+                continue
+            if not place.waits:
+                self._count_death(place, status)
+            place.waits = False
             self._start(place)
+        self._bear(lack)
+
+    def _count_death(self, place: _Place, status: int) -> None:
+        place.deaths += 1
+        log.warning("worker.died", status=status, log=str(place.log_file))
+        if status == 2:
+            raise SetupError(_last_line(place.log_file))
+        if place.deaths >= self._max_deaths:
+            raise SetupError(
+                f"A worker died {place.deaths} times without finishing anything (last exit status {status}); "
+                f"see {place.log_file}. Killed for memory (-9)? Try --workers 1 or a smaller --model."
+            )
+
+    def _bear(self, lack: str | None) -> None:
+        """Where no worker is left, somebody has to make room."""
+        if not all(place.waits for place in self._places):
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = self.clock()
+        elif self.clock() - self._idle_since > TROUBLE_S:
+            raise SetupError(
+                f"{lack}, so that no worker can start; make room (64 MB at least) and start again: it goes on where it "
+                "stopped."
+            )
 
     def _start(self, place: _Place) -> None:
         command = [sys.executable, "-P", "-m", "nightscribe", "worker", *self.arguments]

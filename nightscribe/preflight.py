@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -60,16 +60,24 @@ def check_dest(dest: Place, settings: Settings, *, create: bool) -> None:
         for folder in (dest, dest / RECORDS_FOLDER, logs):
             with tempfile.TemporaryFile(dir=folder):
                 pass
-        free = shutil.disk_usage(dest).free
     except OSError as error:
         raise SetupError(
             f"DEST {str(dest)!r} cannot be written ({error.strerror}: {error.filename}); choose another folder or "
             "change its permissions."
         ) from None
-    if free < MIN_FREE_BYTES:
-        raise SetupError(
-            f"DEST {str(dest)!r} has only {free // 2**20} MB free; make room (64 MB at least) or choose another."
-        )
+    if lack := lack_of_room(dest):
+        raise SetupError(f"{lack}; make room (64 MB at least) or choose another.")
+
+
+def lack_of_room(dest: Place) -> str | None:
+    """The beginning of a sentence on a disk that is full or soon will be: how little is left of it."""
+    if isinstance(dest, Bucket):  # which is never full
+        return None
+    with suppress(OSError):  # a share that is away is noticed by whoever writes to it
+        free = shutil.disk_usage(dest).free
+        if free < MIN_FREE_BYTES:
+            return f"DEST {str(dest)!r} has only {free // 2**20} MB free"
+    return None
 
 
 def folder_of_run(dest: Place) -> Path:

@@ -22,8 +22,8 @@ BAR_WIDTH = 24
 class View(Protocol):
     """Something that shows how far a run is."""
 
-    def show(self, tally: Tally) -> None:
-        """Bring it up to date."""
+    def show(self, tally: Tally, trouble: str = "") -> None:
+        """Bring it up to date. `trouble`: what keeps it from going on, in a sentence, while that is so."""
         ...
 
 
@@ -43,8 +43,8 @@ class _LiveView:
         self._live = live
         self._heading = heading
 
-    def show(self, tally: Tally) -> None:
-        self._live.update(render(tally, self._heading, lease_clock()), refresh=True)
+    def show(self, tally: Tally, trouble: str = "") -> None:
+        self._live.update(render(tally, self._heading, lease_clock(), trouble), refresh=True)
 
 
 class _LineView:
@@ -52,8 +52,12 @@ class _LineView:
         self._console = console
         self._shown_at = lease_clock()
         self._n_failed = 0
+        self._is_in_trouble = False
 
-    def show(self, tally: Tally) -> None:
+    def show(self, tally: Tally, trouble: str = "") -> None:
+        if trouble and not self._is_in_trouble:
+            self._print(trouble)
+        self._is_in_trouble = bool(trouble)
         for failure in tally.failed[self._n_failed :]:
             self._print(f"failed: {failure.recording}: {failure.reason}")
         self._n_failed = len(tally.failed)
@@ -98,9 +102,11 @@ def so_far(
     return " · ".join(part for part in said if part)
 
 
-def render(tally: Tally, heading: str, now: float) -> RenderableType:
+def render(tally: Tally, heading: str, now: float, trouble: str = "") -> RenderableType:
     """The live view."""
-    lines = Text(heading, style="bold", no_wrap=True, overflow="ellipsis"), Text(state(tally, now))
+    lines = [Text(heading, style="bold", no_wrap=True, overflow="ellipsis"), Text(state(tally, now))]
+    if trouble:
+        lines.append(Text(trouble, style="red"))
     return Group(*lines, bar_of_all(tally.heard_s, tally.total_s), _workers(tally), _failures(tally))
 
 

@@ -22,32 +22,39 @@ class NoQueue(QueueError):
 
 @contextmanager
 def reached(last: Run | None, settings: Settings) -> Iterator[JobQueue]:
-    """The queue of the last run into a destination: its own while it works, or the one that the environment names.
+    """The queue of the last run into a destination: its own while it works, or else a director's or one asked for.
 
     Raises: NoQueue: with a sentence, if there is none or it does not answer within seconds.
     """
-    if last and last.command == "run" and last.endpoint and is_live(last):
+    if last and last.command == "run" and is_live(last):
+        if not last.endpoint:
+            raise NoQueue("none yet: the run brings its own once it knows what is missing.")
         if last.host not in ("", socket.gethostname()):
             raise NoQueue(f"it can only be seen on {last.host}, where the run is.")
         with led_to(last.endpoint):
             yield _found(last.queue_name, settings)
-    elif is_named(settings) or (last and last.command == "director"):
-        yield _found(queue_name(last, settings), settings)
-    elif last:
+    elif last and last.command == "run" and not _is_asked_for(settings):
+        # The environment may name a server for other reasons: that of a bucket, say, with queues of others on it.
         raise NoQueue("none now: the last run brought its own, which ended with it.")
+    elif last or is_named(settings):
+        yield _found(queue_name(last, settings), settings)
     else:
         raise NoQueue("none is named: set the AWS_* variables of its server, or give --queue-name.")
 
 
 def is_named(settings: Settings) -> bool:
-    """Whether a queue is asked for, by the environment or on the command line."""
-    return any(name in os.environ for name in NAMING) or "queue_name" in settings.model_fields_set
+    """Whether there may be a queue, by the environment or the command line, where nothing tells of a run."""
+    return any(name in os.environ for name in NAMING) or _is_asked_for(settings)
+
+
+def _is_asked_for(settings: Settings) -> bool:
+    return "queue_name" in settings.model_fields_set
 
 
 def queue_name(last: Run | None, settings: Settings) -> str:
     """The one that is asked for, or else that of the last director."""
-    asked_for = "queue_name" in settings.model_fields_set or last is None or last.command == "run"
-    return settings.queue_name if asked_for or last is None else last.queue_name
+    of_director = last is not None and last.command == "director" and not _is_asked_for(settings)
+    return last.queue_name if last and of_director else settings.queue_name
 
 
 def _found(name: str, settings: Settings) -> JobQueue:

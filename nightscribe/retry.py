@@ -19,9 +19,10 @@ from shared.activity import Run
 from shared.errors import NightscribeError
 from shared.names import FAILURES
 from shared.places import Place, open_store, place
-from shared.records import NewerRecord, Records
+from shared.records import Records
 from shared.settings import Settings, load_settings
 from shared.transcript import Failure
+from shared.typed_store import NewerRecord
 
 
 def retry(dest: Place, names: Sequence[str], reasons: Sequence[str], *, dry_run: bool, **given: object) -> int:
@@ -38,6 +39,8 @@ def retry(dest: Place, names: Sequence[str], reasons: Sequence[str], *, dry_run:
     n_kept = sum(_keeps_transcript(records, failure) for failure in chosen)
     for line in _listed(chosen, n_kept, dest, dry_run=dry_run):
         click.echo(line)
+    if last and last.n_unreadable and not (names or reasons):
+        click.echo(f"What could not be read is looked at by every run anyway: {count(last.n_unreadable, 'recording')}.")
     if dry_run or not chosen:
         return 0
     for failure in chosen:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from director.backlog import PartStored, Settled
+from director.backlog import Growing, PartStored, Settled
+from director.director import Director
 from director.estimate import LengthEstimate, typical_speed
 from director.plan import job_s, n_jobs
 from director.scan import Scan
@@ -51,16 +52,18 @@ def run(request: Request) -> int:
         configure_logging(settings.log_level, log_file)
         errors = Console(stderr=True)
         try:
-            tally = Tally(request.scan(errors), LengthEstimate())
-            if tally.n_total:
+            with RunRecord(request.records, beginning("run", request, engine)) as said_of:
                 request.records.forget_activities()
-                request.survey(tally, errors)
-                tally.job_s = job_s(tally.total_s, settings.workers)
-                _fetch_weights(settings, engine, errors)
-                with local_queue(logs / "queue.log"):
-                    _work(request, tally, night, logs, interruption)
+                tally = Tally(request.scan(errors), LengthEstimate())
+                said_of.found(tally)
+                if tally.n_total:
+                    request.survey(tally, errors)
+                    tally.job_s = job_s(tally.total_s, settings.workers)
+                    _fetch_weights(settings, engine, errors)
+                    with local_queue(logs / "queue.log"):
+                        _work(request, tally, night, logs, said=said_of, interruption=interruption)
         except KeyboardInterrupt:
-            interrupted = True
+            interrupted = tally is None or tally.n_left > 0
         except NightscribeError as error:
             if tally and night.run_id:
                 night.write_report(tally, stopped=str(error))
@@ -126,7 +129,9 @@ def _fetch_weights(settings: Settings, engine: str, console: Console) -> None:
         resolve(settings.model, engines.layout(engine), settings.models_dir)
 
 
-def _work(request: Request, tally: Tally, night: Night, logs: Path, interruption: Interruption) -> None:
+def _work(
+    request: Request, tally: Tally, night: Night, logs: Path, *, said: RunRecord, interruption: Interruption
+) -> None:
     settings, source, dest, engine = request.settings, request.source, request.dest, night.engine
     queue = open_queue(settings)
     rates = tally.lengths.rates()
@@ -136,30 +141,47 @@ def _work(request: Request, tally: Tally, night: Night, logs: Path, interruption
     environment = to_environment(of_workers) | {"OMP_NUM_THREADS": str(settings.threads)}
     director = request.director(queue, engine)
     night.run_id = director.run_id
-    run = beginning("run", director, source=source, settings=settings, n_total=tally.n_total, n_workers=n_workers)
+    said.queues(director, n_workers)
     progressed = False
     with (
-        RunRecord(request.records, run, tally) as said,
+        _looked_at_once_more(director, tally),
         WorkerPool(n_workers, [str(source.absolute()), str(dest.absolute())], environment, logs) as pool,
         view(Console(stderr=True), heading) as shown,
     ):
         for event in director.direct(tally.scan.missing, rates=rates, job_s=tally.job_s, follow=True):
-            match event:
-                case Settled():
-                    tally.settle(event)
-                case PartStored():
-                    tally.store_part(event)
             if event is not None:
+                _count(tally, event)
                 progressed = True
                 continue
             interruption.check()
-            pool.look_after(progressed=progressed)
+            lack = preflight.lack_of_room(dest)
+            pool.look_after(progressed=progressed, lack=lack)
             progressed = False
             activities = list(request.records.activities())
             tally.observe(activities, lease_clock())
             night.observe(pool.names, activities, tally.heard_s)
-            shown.show(tally)
+            shown.show(tally, f"{lack}: what cannot be written is tried again when there is room." if lack else "")
             said.tell()
+
+
+@contextmanager
+def _looked_at_once_more(director: Director, tally: Tally) -> Iterator[None]:
+    """What workers finish between the end of a run that is cut short and their own counts as well."""
+    try:
+        yield
+    except (KeyboardInterrupt, SetupError):
+        for event in director.last_look():
+            _count(tally, event)
+        tally.observe([], lease_clock())
+        raise
+
+
+def _count(tally: Tally, event: Settled | PartStored | Growing) -> None:
+    match event:
+        case Settled():
+            tally.settle(event)
+        case PartStored():
+            tally.store_part(event)
 
 
 def _expected_speed(scan: Scan, settings: Settings, engine: str) -> float:

@@ -1,5 +1,6 @@
 """What a run says of itself in the destination, for people elsewhere: `nightscribe status` shows it."""
 
+import os
 import socket
 import threading
 from collections.abc import Mapping
@@ -9,12 +10,12 @@ from typing import Protocol, Self
 
 from director.director import Director
 from nightscribe.commands import Command, asked
+from nightscribe.request import Request
 from nightscribe.words import printable
 from shared.activity import Run
-from shared.places import Place
+from shared.processes import has_ended, process_name
 from shared.pulse import beat
 from shared.records import Records
-from shared.settings import Settings
 from shared.transcript import utc_now
 from worker.lease import lease_clock
 
@@ -25,7 +26,7 @@ LIVE_S = 60.0  # a run that was not heard of for so long is no more; a slow shar
 class Counting(Protocol):
     """Something that knows how far a run is."""
 
-    def figures(self, now: float) -> Mapping[str, float | None]:
+    def figures(self, now: float) -> Mapping[str, object]:
         """As `shared.activity.Run` has it; `now` is a clock in seconds."""
         ...
 
@@ -36,12 +37,13 @@ class RunRecord:
     So a run that waits for its queue or for a slow share does not look dead.
     """
 
-    def __init__(self, records: Records, run: Run, tally: Counting, *, every_s: float = EVERY_S) -> None:
-        """`run`: as it begins."""
+    def __init__(self, records: Records, run: Run, tally: Counting | None = None, *, every_s: float = EVERY_S) -> None:
+        """`run`: as it begins. `tally`: None while it looks for what is missing."""
         self._every_s = min(every_s, LIVE_S / 4)
         self._records = records
         self._run = run
         self._tally = tally
+        self._saying = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep_saying, name="run-record", daemon=True)
         self.tell()
@@ -57,53 +59,63 @@ class RunRecord:
         self._over.set()
         self._thread.join()
         self.tell()
-        self._say(ended_at=utc_now(), interrupted=kind is not None, left_s=None)
+        n_total, n_settled = self._run.n_total, self._run.n_done + self._run.n_failed
+        is_over = n_total is not None and n_settled >= n_total  # however it ended
+        self._say(ended_at=utc_now(), interrupted=kind is not None and not is_over, left_s=None)
+
+    def found(self, tally: Counting) -> None:
+        """What is missing is known, and from here on it is counted."""
+        self._tally = tally
+        self.tell()
+        self._say()
+
+    def queues(self, director: Director, n_workers: int) -> None:
+        """Where what is missing is queued, and for how many workers."""
+        self._run = queueing(self._run, director).model_copy(update={"n_workers": n_workers})
+        self._say()
 
     def tell(self) -> None:
         """The tally has changed, or was looked at; only the thread that counts there may say so."""
         beat()
-        self._run = self._run.model_copy(update=self._tally.figures(lease_clock()))
+        if self._tally:
+            self._run = self._run.model_copy(update=self._tally.figures(lease_clock()))
 
     def _say(self, **changes: object) -> None:
-        self._records.put_run(self._run.model_copy(update={"updated_at": utc_now()} | changes))
+        with self._saying:
+            self._records.put_run(self._run.model_copy(update={"updated_at": utc_now()} | changes))
 
     def _keep_saying(self) -> None:
         while not self._over.wait(self._every_s):
             self._say()
 
 
-def beginning(
-    command: Command,
-    director: Director,
-    *,
-    source: Place,
-    settings: Settings,
-    n_total: int,
-    n_workers: int | None = None,
-    watch: bool = False,
-) -> Run:
-    """A run of which nothing is done yet."""
-    now = utc_now()
+def beginning(command: Command, request: Request, engine: str, *, watch: bool = False) -> Run:
+    """A run that has yet to find out what is missing."""
+    settings, now = request.settings, utc_now()
     return Run(
-        id=director.run_id,
         command=command,
-        source=printable(str(source.absolute())),
+        source=printable(str(request.source.absolute())),
         host=socket.gethostname(),
-        queue_name=director.queue.address,
-        endpoint=director.queue.endpoint,
-        model=director.options.model,
-        engine=director.options.engine,
+        process=process_name(os.getpid()),
+        queue_name=settings.queue_name,
+        endpoint=None,
+        model=settings.model,
+        engine=engine,
         asked=asked(command, settings),
-        redo=director.redo,
+        redo=request.redo,
         watch=watch,
-        n_workers=n_workers,
         began_at=now,
         updated_at=now,
-        n_total=n_total,
     )
 
 
+def queueing(run: Run, director: Director) -> Run:
+    """The same with the queue that it fills."""
+    queue = director.queue
+    return run.model_copy(update={"id": director.run_id, "queue_name": queue.address, "endpoint": queue.endpoint})
+
+
 def is_live(run: Run, now: datetime | None = None) -> bool:
-    """Whether a run is at work, as far as can be told from elsewhere."""
+    """Whether a run is at work, as far as can be told: from elsewhere, one that was killed is known by its silence."""
     silent_s = ((now or datetime.now(UTC)) - run.updated_at).total_seconds()
-    return run.ended_at is None and silent_s < LIVE_S
+    return run.ended_at is None and silent_s < LIVE_S and not has_ended(run.process)

@@ -30,13 +30,12 @@ def summary(
         yield "Nothing to do: every recording has its transcript." if everything else "Nothing new to do."
     yield from before(tally.scan)
     if interrupted:
-        left = tally.n_total - tally.n_settled
         how = (
             "Those that had a transcript keep it; --redo begins again with all of them."
             if redo
             else "Run the same command again to go on."
         )
-        yield f"Interrupted: {count(left, 'recording')} left. {how}"
+        yield f"Interrupted: {count(tally.n_left, 'recording')} left. {how}"
     yield from failures(tally, dest)
     if tally.flagged:
         yield f"Worth a look: {count(len(tally.flagged), 'transcript')}."

@@ -1,16 +1,18 @@
 """How far a run is: counts and estimates, fed by the director's events, read by the views."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from heapq import nsmallest
+from itertools import islice
 from typing import NamedTuple
 
 from director.backlog import PartStored, Settled
 from director.estimate import LengthEstimate
 from director.plan import JOB_S, LONGEST
 from director.scan import Scan
-from shared.activity import Activity
+from nightscribe.words import printable
+from shared.activity import UNREADABLE_KEPT, Activity
 from shared.names import output_key
 from shared.sources import Recording, Unreadable
 from shared.transcript import Failure, Flag
@@ -98,6 +100,11 @@ class Tally:
         return len(self.scan.missing)
 
     @property
+    def n_left(self) -> int:
+        """Those of them that are not done with."""
+        return self.n_total - self.n_settled
+
+    @property
     def heard_s(self) -> float:
         """Sound transcribed so far, that of unfinished recordings included."""
         return self.done_audio_s + sum(self._parts_s.values()) + sum(a.done_s for a in self.activities)
@@ -135,7 +142,7 @@ class Tally:
         speed, total_s = self.speed(now), self.total_s
         return (total_s - self.heard_s) / speed if speed and total_s is not None else None
 
-    def figures(self, now: float) -> dict[str, float | None]:
+    def figures(self, now: float) -> dict[str, object]:
         """All of that as `shared.activity.Run` has it."""
         return {
             "n_total": self.n_total,
@@ -145,7 +152,15 @@ class Tally:
             "heard_s": _tenths(self.heard_s),
             "speed": _tenths(self.speed(now)),
             "left_s": _tenths(self.left_s(now)),
+            **told_of(self.scan.unreadable),
         }
+
+
+def told_of(unreadable: Collection[Unreadable]) -> dict[str, object]:
+    """What could not be read as `shared.activity.Run` has it."""
+    some = islice(unreadable, UNREADABLE_KEPT)
+    each = tuple(Unreadable(printable(item.path), printable(item.reason)) for item in some)
+    return {"n_unreadable": len(unreadable), "unreadable": each}
 
 
 def _tenths(value: float | None) -> float | None:

@@ -19,7 +19,8 @@ from director.backlog import Backlog
 from director.estimate import LengthEstimate, Rates
 from nightscribe.interruption import Interruption, interruptible
 from nightscribe.request import Request, open_queue
-from nightscribe.run_record import EVERY_S, RunRecord, beginning
+from nightscribe.run_record import EVERY_S, RunRecord, beginning, queueing
+from nightscribe.tally import told_of
 from nightscribe.words import count
 from shared.buckets.bucket import Bucket
 from shared.errors import RetryableError
@@ -43,10 +44,15 @@ class _Figures:
     def __init__(self, arrivals: Arrivals) -> None:
         self._arrivals = arrivals
 
-    def figures(self, _now: float) -> dict[str, float | None]:
+    def figures(self, _now: float) -> dict[str, object]:
         """See `nightscribe.run_record.Counting`."""
         seen = self._arrivals
-        return {"n_total": seen.n_left + seen.n_done + seen.n_failed, "n_done": seen.n_done, "n_failed": seen.n_failed}
+        return {
+            "n_total": seen.n_left + seen.n_done + seen.n_failed,
+            "n_done": seen.n_done,
+            "n_failed": seen.n_failed,
+            **told_of(seen.unreadable),
+        }
 
 
 def keep_watch(request: Request) -> int:
@@ -81,7 +87,7 @@ def _arrivals(request: Request) -> Arrivals:
 
 def _watch(request: Request, arrivals: Arrivals, interruption: Interruption) -> None:
     settings = request.settings
-    run = beginning("director", arrivals.director, source=request.source, settings=settings, n_total=0, watch=True)
+    run = queueing(beginning("director", request, settings.engine, watch=True), arrivals.director)
     heading = f"Watching {request.source} for {request.dest} (Ctrl-C ends it)"
     with (
         arrivals.alarm,

@@ -5,6 +5,9 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from shared.jobs import Frozen
+from shared.sources import Unreadable
+
+UNREADABLE_KEPT = 1_000
 
 
 class Activity(Frozen):
@@ -21,13 +24,14 @@ class Activity(Frozen):
 
 
 class Run(Frozen):
-    """How far a run is: of `run` while it works and when it has ended, of `director` once all is queued."""
+    """How far a run is, from its first look at the source to its end; of `director`, until all is queued."""
 
     version: Literal[1] = 1
-    id: str
+    id: str = Field(default="", description="Known once it queues.")
     command: Literal["run", "director"]
     source: str = Field(description="Folder of the recordings, as the machine sees it that began the run.")
     host: str = Field(default="", description="Name of the machine that it is, or was, at work on.")
+    process: str = Field(default="", description="Name of its process among those of all machines.")
     queue_name: str
     endpoint: str | None = Field(description="Of the queue's server; None where the environment alone says it (AWS).")
     model: str
@@ -37,14 +41,19 @@ class Run(Frozen):
     )
     redo: bool = Field(default=False, description="Finished recordings were asked for too.")
     watch: bool = Field(default=False, description="It stays, and takes up what arrives.")
-    n_workers: int | None = Field(description="None where workers come and go.")
+    n_workers: int | None = Field(default=None, description="None where workers come and go.")
     began_at: AwareDatetime
     updated_at: AwareDatetime
     ended_at: AwareDatetime | None = None
     interrupted: bool = False
-    n_total: int = Field(description="Recordings that were missing when it began, or that one that stays took up.")
+    n_total: int | None = Field(
+        default=None,
+        description="Recordings that were missing when it began, or that one that stays took up. None while it looks.",
+    )
     n_done: int = 0
     n_failed: int = 0
+    n_unreadable: int = Field(default=0, description="What could not be read; it has no failure record.")
+    unreadable: tuple[Unreadable, ...] = Field(default=(), description=f"At most {UNREADABLE_KEPT:,} of that.")
     total_s: float | None = Field(default=None, description="Sound in them, as far as can be told.")
     heard_s: float = Field(default=0, description="Sound transcribed, that of unfinished recordings included.")
     speed: float | None = Field(default=None, description="Seconds of sound a second, all workers together.")

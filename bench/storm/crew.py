@@ -16,9 +16,9 @@ from typing import Any
 
 from director.director import Director
 from director.scan import Scanner
-from nightscribe.children import PR_SET_PDEATHSIG
 from nightscribe.cli import _stop_on_signals
 from nightscribe.request import open_queue
+from shared.children import PR_SET_PDEATHSIG
 from shared.errors import NightscribeError
 from shared.jobs import Job, Options
 from shared.log import configure_logging

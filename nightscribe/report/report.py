@@ -114,7 +114,7 @@ def report(
             recordings=tally.n_total,
             done=tally.done,
             failed=len(failures),
-            left=tally.n_total - tally.n_settled,
+            left=tally.n_left,
             audio_s=round(tally.done_audio_s, 1),
             speed=round(tally.done_audio_s / elapsed_s, 2) if elapsed_s > 0 else 0.0,
             done_before=tally.scan.n_finished,

@@ -1,5 +1,6 @@
 """How things stand in a destination: gathered from its records, and from a queue of which nothing is received."""
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from heapq import nlargest
 
@@ -78,21 +79,60 @@ def gather(dest: Place, settings: Settings, *, now: datetime | None = None) -> S
     """
     records = Records(open_store(dest, settings))
     at = now or datetime.now(UTC)
-    last = records.last_run()
+    last, live = _last_run(records, at)
     queue, trouble = _queue(last, settings)
-    failures = nlargest(FAILURES_KEPT, records.failures(), key=lambda failure: failure.failed_at)
+    unreadable = _unreadable(last)
+    failures = nlargest(FAILURES_KEPT, _each_once(records.failures(), unreadable), key=lambda each: each.failed_at)
+    n_unlisted = last.n_unreadable - len(last.unreadable) if last else 0
     return Status(
         dest=printable(str(dest.absolute())),
         at=at.replace(microsecond=0),
-        live=last is not None and is_live(last, at),
+        live=live,
         run=last,
         queue=queue,
         no_queue=trouble,
-        workers=tuple(_working(records, last, queue, at)),
+        workers=tuple(_working(records, None if live else last, queue, at)),
         n_done=records.count(TRANSCRIPTS),
-        n_failed=records.count(FAILURES),
+        n_failed=records.count(FAILURES) + len(unreadable) + n_unlisted,
         failures=tuple(failures),
     )
+
+
+def _last_run(records: Records, at: datetime) -> tuple[Run | None, bool]:
+    """The last run, and whether it is at work."""
+    last = records.last_run()
+    live = last is not None and is_live(last, at)
+    if last and not last.ended_at and not live:  # its process may have ended since, and have said so before
+        last = records.last_run()
+        live = last is not None and is_live(last, at)
+    return last, live
+
+
+def _unreadable(last: Run | None) -> dict[str, Failure]:
+    """What the last run could not read, by path. It is in no failure record, since every run looks at it again."""
+    if last is None:
+        return {}
+    return {
+        each.path: Failure(
+            recording=each.path,
+            fingerprint="",
+            size=0,
+            mtime_ns=None,
+            reason=each.reason,
+            attempts=0,
+            worker="",
+            failed_at=last.began_at,
+        )
+        for each in last.unreadable
+    }
+
+
+def _each_once(recorded: Iterable[Failure], unreadable: dict[str, Failure]) -> Iterator[Failure]:
+    """Both, less what is recorded too, which is taken out of the others."""
+    for failure in recorded:
+        unreadable.pop(failure.recording, None)
+        yield failure
+    yield from unreadable.values()
 
 
 def _queue(last: Run | None, settings: Settings) -> tuple[QueueState | None, str | None]:
@@ -134,11 +174,14 @@ def _queued(peeked: Peeked) -> QueuedJob:
     )
 
 
-def _working(records: Records, last: Run | None, queue: QueueState | None, at: datetime) -> "list[Working]":
-    """What workers say that are not known to be dead: one has ended on this machine, or with its `run`."""
+def _working(records: Records, over: Run | None, queue: QueueState | None, at: datetime) -> "list[Working]":
+    """What workers say that are not known to be dead: one has ended on this machine, or with its `run`.
+
+    `over`: the last run, if it is no longer at work.
+    """
     slices_s = {job.message: job.slice_s for job in (queue.jobs if queue and queue.jobs else ())}
-    ended_at = last.ended_at if last and last.command == "run" else None
-    broke_off = last is not None and last.command == "run" and not is_live(last, at)
+    had_its_own = over is not None and over.command == "run"
+    ended_at = over.ended_at if over and had_its_own else None
     working = (
         Working(
             **activity.model_dump(),
@@ -148,4 +191,4 @@ def _working(records: Records, last: Run | None, queue: QueueState | None, at: d
         for activity in records.activities()
         if (ended_at is None or activity.updated_at > ended_at) and not has_ended(activity.worker)
     )
-    return [each for each in working if not (broke_off and each.silent_s > LIVE_S)]
+    return [each for each in working if not (had_its_own and each.silent_s > LIVE_S)]

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
+from textwrap import fill
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -23,7 +25,7 @@ def render(status: Status) -> RenderableType:
     """The live view; what may be long is cut off where the screen ends, so that all has room."""
     run = status.run
     parts: list[RenderableType] = [Text(line, style="bold") for line in _heading(status)]
-    if run and run.command == "run" and status.live:
+    if run and run.command == "run" and status.live and run.n_total is not None:
         parts.append(bar_of_all(run.heard_s, run.total_s))
     parts.extend(map(_line, _blocks(status, LISTED_LIVE)))
     return Group(*parts)
@@ -37,6 +39,14 @@ def lines(status: Status) -> Iterator[str]:
     """Everything, from what a person asks first."""
     yield from _heading(status)
     yield from _blocks(status, LISTED)
+
+
+def wrapped(status: Status, width: int) -> Iterator[str]:
+    """The same for a terminal of so many columns: broken between words, and never within a path that may be copied."""
+    filled = partial(fill, width=width, break_long_words=False, break_on_hyphens=False)
+    yield from map(filled, _heading(status))
+    for line in _blocks(status, LISTED):
+        yield filled(line[LABEL:], initial_indent=line[:LABEL], subsequent_indent=" " * LABEL)
 
 
 def _heading(status: Status) -> Iterator[str]:
@@ -55,8 +65,8 @@ def _heading(status: Status) -> Iterator[str]:
     yield f"{run.source} → {status.dest} ({what})"
     yield _when(status, run)
     if status.live and run.watch:
-        yield f"Of what it took up, {_done(run)}."
-    elif status.live and run.command == "run":
+        yield f"Of what it took up, {_done(run)}." if run.n_total else "It has taken up nothing yet."
+    elif status.live and (run.command == "run" or run.n_total is None):
         yield _so_far(run)
 
 
@@ -70,23 +80,26 @@ def _when(status: Status, run: Run) -> str:
     if run.command == "director":
         return _when_queued(run, ended)
     if run.interrupted:
-        return f"The last run was interrupted {ended}; {_so_far(run)}."
+        return f"The last run was interrupted {ended}; {_done(run)}."
     took = duration((run.ended_at - run.began_at).total_seconds())
-    return f"The last run ended {ended}, after {took}; {_so_far(run)}."
+    what = _done(run) if run.n_total else "there was nothing to do"
+    return f"The last run ended {ended}, after {took}; {what}."
 
 
 def _when_queued(run: Run, ended: str) -> str:
-    missing = count(run.n_total, "recording")
     if run.watch:
         return f"The last director stopped watching {ended}; of what it took up, {_done(run)}."
+    if run.n_total is None:
+        return f"The last director was interrupted {ended}; {_done(run)}."
+    missing = count(run.n_total, "recording")
     if run.interrupted:
         return f"The last director was interrupted {ended}, before all of {missing} were queued."
     return f"The last director had queued {missing} {ended}."
 
 
 def _so_far(run: Run) -> str:
-    if run.ended_at:
-        return _done(run)
+    if run.n_total is None:
+        return "It is looking for what is missing."
     return so_far(
         run.n_done + run.n_failed,
         run.n_total,
@@ -99,6 +112,8 @@ def _so_far(run: Run) -> str:
 
 
 def _done(run: Run) -> str:
+    if run.n_total is None:
+        return "it had not seen yet what was missing"
     failed = f", {run.n_failed:,} failed" if run.n_failed else ""
     return f"{run.n_done:,} of {count(run.n_total, 'recording')} done{failed}"
 
@@ -151,8 +166,8 @@ def _worker(working: Working) -> str:
 
 
 def _counts(status: Status, queue: QueueState) -> str:
-    """Whose queue it is needs no word if it is that of the only run."""
-    its_own = status.run is not None and status.run.command == "run"
+    """Whose queue it is needs no word if it is that of the run at work."""
+    its_own = status.live and status.run is not None and status.run.command == "run"
     where = "" if its_own else f" on {queue.name}" + (f" at {queue.server}" if queue.server else "")
     recordings = {path for job in queue.jobs or () if job.waiting for path in job.recordings}
     of_what = f" with {count(len(recordings), 'recording')}" if recordings else ""

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 
 from nightscribe.status.status import Status, gather
-from nightscribe.status.view import lines, render
+from nightscribe.status.view import lines, render, wrapped
 from shared.errors import RetryableError
 from shared.places import Place
 from shared.settings import Settings
@@ -77,7 +77,8 @@ def _json(status: Status) -> None:
 
 
 def _plain(status: Status) -> None:
-    for line in lines(status):
+    console = Console()
+    for line in wrapped(status, console.width) if console.is_terminal else lines(status):
         click.echo(line)
 
 

@@ -1,13 +1,15 @@
 """`nightscribe run`, from recordings to transcripts."""
 
+import contextlib
 import json
 import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -145,7 +147,8 @@ def test_a_run_that_is_interrupted_and_one_that_is_killed_leave_nothing_half_don
 ) -> None:
     source, dest = tmp_path / "source", tmp_path / "dest"
     source.mkdir()
-    for number in range(12):
+    n = 24  # so many that one is left even if this process stands still for a while
+    for number in range(n):
         recordings.cut(speech, source / f"{number}.wav", number, 12)
     done: dict[Path, int] = {}
     for how in (signal.SIGINT, signal.SIGKILL):
@@ -160,32 +163,120 @@ def test_a_run_that_is_interrupted_and_one_that_is_killed_leave_nothing_half_don
         )
         wait_until(lambda before=done: finished_in(dest) != before, timeout_s=120, what="one more transcript")
         children = psutil.Process(process.pid).children(recursive=True)
+        # It sees nothing of what its worker finishes from here on.
+        process.send_signal(signal.SIGSTOP)
+        seen = finished_in(dest)
+        wait_until(lambda before=seen: finished_in(dest) != before, timeout_s=120, what="one more transcript")
         process.send_signal(how)
+        process.send_signal(signal.SIGCONT)
         said, _ = process.communicate(timeout=120)
         if how != signal.SIGKILL:
+            left = n - len(finished_in(dest))
             assert process.returncode == 130
-            assert "Interrupted:" in said
+            assert f"Interrupted: {left} recording" in said
             assert "Run the same command again to go on." in said
-            assert json.loads((dest / ".nightscribe/report.json").read_text())["interrupted"]
+            assert (counted(dest).left, counted(dest).interrupted) == (left, True)
         # Even then: no worker and no server outlives its run.
         _, alive = psutil.wait_procs(children, timeout=60)
         assert not alive
         assert done.items() < finished_in(dest).items()
         done = finished_in(dest)
-        assert len(done) < 12
+        assert len(done) < n
 
     again = nightscribe("run", source, dest)
 
     assert again.returncode == 0, again.stderr
-    assert f"Done: {12 - len(done)} recording" in again.stdout
+    assert f"Done: {n - len(done)} recording" in again.stdout
     assert done.items() < finished_in(dest).items()
-    assert len(texts(dest)) == 36
+    assert len(texts(dest)) == 3 * n
     assert not list(dest.rglob("*.tmp"))
+
+
+def test_a_run_that_is_told_to_end_when_all_is_done_was_no_interruption(
+    environment: dict[str, str], three: Path, tmp_path: Path
+) -> None:
+    """What its workers have finished since it last looked counts as well."""
+    dest = tmp_path / "dest"
+    with subprocess.Popen(
+        [*COMMAND, "run", str(three), str(dest)], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            wait_until(lambda: [*dest.glob(".nightscribe/jobs/*.json")], timeout_s=120, what="a job in hand")
+            process.send_signal(signal.SIGSTOP)
+            wait_until(lambda: len(finished_in(dest)) == 3, timeout_s=120, what="the last transcript")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGCONT)
+        said, _ = process.communicate(timeout=120)
+    assert "Done: 3 recordings" in said
+    assert "Interrupted" not in said
+    assert process.returncode == 0
+    assert counted(dest) == Counted(left=0, interrupted=False)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own, with hardly more room than a run wants to begin."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no disk of its own can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_while_workers_start_is_told_and_waited_for(
+    environment: dict[str, str], three: Path, small_disk: Path
+) -> None:
+    """They end at once then, without a word: their logs are on the same disk."""
+    command = [*COMMAND, "run", str(three), str(small_disk)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr
+        try:
+            wait_until((small_disk / ".nightscribe/logs/run.log").exists, timeout_s=120, what="the run to begin")
+            process.send_signal(signal.SIGSTOP)
+            fill(small_disk)
+            process.send_signal(signal.SIGCONT)
+            told = f"DEST {str(small_disk)!r} has only 0 MB free: what cannot be written is tried again"
+            assert any(line.startswith(told) for line in iter(process.stderr.readline, ""))
+        finally:
+            (small_disk / "filling").unlink(missing_ok=True)
+            process.send_signal(signal.SIGCONT)
+        said, _ = process.communicate(timeout=240)
+    assert "Done: 3 recordings" in said
+    assert process.returncode == 0
+
+
+def fill(disk: Path) -> Path:
+    """Leave no room on a disk; what takes it up is in the file that is given."""
+    path = disk / "filling"
+    with contextlib.suppress(OSError), path.open("ab", buffering=0) as file:
+        while file.write(bytes(2**16)):
+            pass
+    return path
+
+
+class Counted(NamedTuple):
+    """What is kept of how a run ended."""
+
+    left: int
+    interrupted: bool
+
+
+def counted(dest: Path) -> Counted:
+    """That of the last run, on which its report and what it says of itself agree."""
+    report, run = (json.loads((dest / f".nightscribe/{name}.json").read_text()) for name in ("report", "run"))
+    found = Counted(report["totals"]["left"], report["interrupted"])
+    assert found == Counted(run["n_total"] - run["n_done"] - run["n_failed"], run["interrupted"])
+    return found
 
 
 def finished_in(dest: Path) -> dict[Path, int]:
     """The transcripts that are there, and when each was written."""
-    return {path: path.stat().st_mtime_ns for path in dest.rglob("transcripts/*.json")}
+    return {path: path.stat().st_mtime_ns for path in dest.glob(".nightscribe/transcripts/**/*.json")}
 
 
 def test_redo_does_finished_recordings_again(nightscribe: Command, finished: Finished) -> None:

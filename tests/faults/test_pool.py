@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.waiting import wait_until
 
+from director.director import TROUBLE_S
 from nightscribe.pool import MAX_DEATHS_IN_A_ROW, WorkerPool
 from shared.errors import SetupError
 
@@ -56,6 +57,49 @@ def test_a_few_recordings_that_kill_every_worker_do_not_end_a_night_that_went_we
     for _ in range(MAX_DEATHS_IN_A_ROW + 1):
         die(pool)
         pool.look_after(progressed=False)
+
+
+LACK = "DEST 'here' has only 3 MB free"
+
+
+def test_where_room_is_lacking_no_death_counts_and_workers_are_started_once_there_is_some(pool: WorkerPool) -> None:
+    """Each would end at once, and not even its log could say why."""
+    for _ in range(MAX_DEATHS_IN_A_ROW + 1):
+        dead = die(pool)
+        for _ in range(2):
+            pool.look_after(progressed=False, lack=LACK)
+        [place] = pool._places
+        assert place.process is not None
+        assert place.process.pid == dead
+        pool.look_after(progressed=False)
+        assert place.process.poll() is None
+
+
+def test_a_worker_that_lives_goes_on_where_room_is_lacking(pool: WorkerPool) -> None:
+    """It has its model in memory, and tries again what it cannot write."""
+    [place] = pool._places
+    before = place.process
+    pool.look_after(progressed=False, lack=LACK)
+    pool.look_after(progressed=False)
+    assert place.process is before
+
+
+def test_where_nobody_makes_room_the_run_ends_and_says_so(pool: WorkerPool) -> None:
+    """As long as it bears a store that takes nothing, and not before."""
+    now = 0.0
+    pool.clock = lambda: now
+    die(pool)
+    pool.look_after(progressed=False, lack=LACK)
+    now += TROUBLE_S - 1
+    pool.look_after(progressed=False, lack=LACK)
+    pool.look_after(progressed=False)
+    die(pool)
+    for _ in range(2):
+        pool.look_after(progressed=False, lack=LACK)
+        now += TROUBLE_S - 1
+    now += 2
+    with pytest.raises(SetupError, match="DEST 'here' has only 3 MB free, so that no worker can start; make room"):
+        pool.look_after(progressed=False, lack=LACK)
 
 
 def test_a_worker_that_cannot_start_ends_the_run_with_its_own_words(

@@ -1,5 +1,7 @@
 """A destination, its queue and its workers as they are seen, and failures that are put back on a real queue."""
 
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from support.command import COMMAND, environment_of
 from support.servers import SqsServer
 from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, received, working
@@ -16,6 +19,7 @@ from nightscribe.fleet import queue_missing
 from nightscribe.local_queue import local_queue
 from nightscribe.request import Request, open_queue
 from nightscribe.status.status import PEEK_AT_MOST, QueueState, Status, gather
+from nightscribe.status.view import lines
 from shared.activity import Run
 from shared.errors import RetryableError
 from shared.jobs import Job
@@ -161,6 +165,60 @@ def test_the_queue_of_a_run_on_this_machine_is_found_whatever_the_environment_na
     assert status.queue, status.no_queue
     assert status.queue.server == f"http://127.0.0.1:{server.port}"
     assert [job.recordings for job in status.queue.jobs or ()] == [("3.wav",)]
+
+
+# A run that looks for recordings
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., "subprocess.Popen[str]"]:
+    """Begins one with the source and destination of the workplace; what it is to do needs no weights."""
+
+    def begin(workplace: Workplace, settle_s: float = 0) -> "subprocess.Popen[str]":
+        environment = environment_of(tmp_path) | {"NIGHTSCRIBE_SETTLE_S": str(settle_s)}
+        command = [*COMMAND, "run", str(workplace.source), str(workplace.dest)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+    return begin
+
+
+def test_a_run_is_seen_while_it_looks_and_is_gone_at_once_when_it_is_killed(
+    workplace: Workplace, clips: list[Path], run: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    """Before that it waits for what may still be being copied."""
+    with_clips(workplace, clips)
+    with run(workplace, settle_s=3600) as process:
+        try:
+            wait_until(lambda: gather(workplace.dest, Settings()).live, what="the run to say something")
+            seen = list(lines(gather(workplace.dest, Settings())))
+        finally:
+            process.kill()
+    assert seen[1].startswith("A run is at work, begun at ")
+    assert seen[2] == "It is looking for what is missing."
+    status = gather(workplace.dest, Settings())
+    assert not status.live
+    assert status.no_queue == "none now: the last run brought its own, which ended with it."
+    assert "The last run broke off" in list(lines(status))[1]
+
+
+def test_a_run_and_its_status_agree_about_what_cannot_be_read(
+    workplace: Workplace, run: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    """Also when the run had nothing else to do."""
+    for n_unreadable, code in ((2, 1), (0, 0)):
+        if n_unreadable:
+            (workplace.source / "gone.mp3").symlink_to("nowhere")
+            (workplace.source / os.fsdecode(b"caf\xe9.mp3")).write_text("")
+        else:
+            for path in workplace.source.iterdir():
+                path.unlink()
+        with run(workplace) as process:
+            said, _ = process.communicate(timeout=240)
+        status = CliRunner().invoke(cli, ["status", str(workplace.dest)])
+        assert (process.returncode, status.exit_code) == (code, code)
+        assert ("Failed: 2 recordings." in said) == bool(n_unreadable)
+        assert f"Failed       {n_unreadable} recordings" in status.output
+        assert ("caf\\xe9.mp3: Its name is not valid UTF-8; rename it." in status.output) == bool(n_unreadable)
 
 
 # What a director says, and retry

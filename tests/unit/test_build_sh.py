@@ -55,6 +55,12 @@ def test_an_unset_folder_is_named_with_what_to_do(project: Path, folders: dict[s
     assert said.startswith("Error: DEST_DIR is not set. Copy .env.example to .env")
 
 
+@pytest.mark.parametrize("arguments", [("deploy",), ("status",), ("scale", "2")])
+def test_where_no_folder_is_set_nothing_is_made(project: Path, arguments: tuple[str, ...]) -> None:
+    assert "SOURCE_DIR is not set" in refused(build(project, *arguments))
+    assert not (project / ".cache").exists()
+
+
 def test_the_example_alone_is_not_enough(project: Path) -> None:
     shutil.copy(project / ".env.example", project / ".env")
     assert "SOURCE_DIR is not set" in refused(build(project, "deploy"))

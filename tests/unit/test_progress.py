@@ -14,6 +14,7 @@ from nightscribe.progress import FAILURES_SHOWN, render, state, view
 from nightscribe.tally import Tally
 
 HEADING = "nightscribe: base on faster-whisper, 4 workers, /home/me/recordings of many years → /home/me/transcripts"
+TROUBLE = "DEST '[here]' has only 3 MB free: what cannot be written is tried again when there is room."
 ODD = ["[bold]x[/bold].mp3", "🎤 räksmörgås 日本語" * 8 + ".mp3", "$(x) 'y' \"z\".mp3", "a" * 200 + ".mp3", "[/].mp3"]
 
 
@@ -41,10 +42,10 @@ TALLIES = {
 }
 
 
-def shown(tally: Tally, width: int, now: float = 3700.0) -> list[str]:
+def shown(tally: Tally, width: int, now: float = 3700.0, trouble: str = "") -> list[str]:
     """The lines of the live view on a terminal of that width."""
     console = Console(record=True, width=width, height=60, file=io.StringIO(), force_terminal=True)
-    console.print(render(tally, HEADING, now))
+    console.print(render(tally, HEADING, now, trouble))
     return console.export_text().splitlines()
 
 
@@ -90,6 +91,11 @@ def test_on_a_wide_terminal_everything_is_said() -> None:
     assert lines[1].strip() == state(TALLIES["working"], 3700.0)
 
 
+def test_what_keeps_a_run_from_going_on_is_a_line_below_how_far_it_is() -> None:
+    lines = shown(TALLIES["loading"], 200, trouble=TROUBLE)
+    assert [line.strip() for line in lines[1:3]] == [state(TALLIES["loading"], 3700.0), TROUBLE]
+
+
 # The line
 
 
@@ -124,6 +130,14 @@ def test_away_from_a_terminal_the_heading_and_each_failure_are_a_line_once() -> 
         HEADING,
         f"failed: 2012/0.mp3: {reason}".rstrip(),
     ]
+
+
+def test_away_from_a_terminal_each_trouble_is_told_once_when_it_begins() -> None:
+    file = io.StringIO()
+    with view(Console(file=file, width=80), HEADING) as shown_by:
+        for trouble in (TROUBLE, TROUBLE.replace("3", "2"), "", "", TROUBLE):
+            shown_by.show(tally_of(3), trouble)
+    assert file.getvalue().splitlines() == [HEADING, TROUBLE, TROUBLE]
 
 
 def test_away_from_a_terminal_a_line_every_half_minute_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,13 @@ def test_a_name_with_brackets_can_be_typed_as_it_is() -> None:
 # What happens
 
 
+def test_what_could_not_be_read_need_not_be_put_back(records: Records, tmp_path: Path) -> None:
+    records.put_run(run_of(ended_at=WHEN, n_unreadable=2))
+    told = "What could not be read is looked at by every run anyway: 2 recordings."
+    assert told in call(tmp_path, "--dry-run").stdout
+    assert told not in call(tmp_path, "--name", "talk").stdout
+
+
 def test_all_are_put_back_and_named_with_their_reasons(records: Records, tmp_path: Path) -> None:
     said = call(tmp_path).stdout.splitlines()
     assert said[:4] == [

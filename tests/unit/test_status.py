@@ -14,16 +14,16 @@ from typing import Any
 import boto3
 import pytest
 from click.testing import CliRunner
-from making import WHEN, activity, failure, job, run_of, slice_of, transcript
+from making import WHEN, activity, failure, job, recording, run_of, slice_of, transcript
 from rich.console import Console
 from support.waiting import wait_until
 
-from director.backlog import Backlog
+from director.backlog import Backlog, Missing
 from director.estimate import LengthEstimate
 from director.scan import Scan
 from nightscribe import run_record
 from nightscribe.cli import cli
-from nightscribe.reach import queue_name
+from nightscribe.reach import NAMING, queue_name
 from nightscribe.request import Request
 from nightscribe.run_record import LIVE_S, RunRecord, beginning, is_live
 from nightscribe.status.status import QueuedJob, QueueState, Status, Working, _queued, gather
@@ -31,13 +31,14 @@ from nightscribe.status.view import LISTED, LISTED_LIVE, lines, render
 from nightscribe.status.watch import EVERY_S, follow
 from nightscribe.tally import Tally
 from shared.activity import Run
-from shared.errors import RetryableError
-from shared.names import TRANSCRIPTS
+from shared.errors import QueueError, RetryableError
+from shared.names import RUN, TRANSCRIPTS
 from shared.peek import Peeked, from_localstack, from_ministack
 from shared.processes import process_name
 from shared.queue import JobQueue
 from shared.records import Records
 from shared.settings import Settings, load_settings
+from shared.sources import Unreadable
 from shared.store import FolderStore
 from shared.transcript import utc_now
 
@@ -106,8 +107,8 @@ def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # What a run says of itself
 
 
-def tally() -> Tally:
-    return Tally(Scan(missing=Backlog()), LengthEstimate())
+def tally(*missing: str) -> Tally:
+    return Tally(Scan(missing=Backlog(Missing(recording(path), path) for path in missing)), LengthEstimate())
 
 
 def test_a_run_is_told_of_from_its_beginning_to_its_end(records: Records) -> None:
@@ -124,7 +125,7 @@ def test_a_run_is_told_of_from_its_beginning_to_its_end(records: Records) -> Non
 
 
 def test_a_run_that_breaks_off_says_so(records: Records) -> None:
-    with pytest.raises(KeyboardInterrupt), RunRecord(records, run_of(), tally()):
+    with pytest.raises(KeyboardInterrupt), RunRecord(records, run_of(), tally("left.mp3")):
         raise KeyboardInterrupt
     ended = records.last_run()
     assert ended
@@ -158,8 +159,7 @@ def test_how_far_a_run_is_becomes_known(records: Records, monkeypatch: pytest.Mo
 
 
 def test_a_source_whose_name_is_no_text_can_be_told(tmp_path: Path) -> None:
-    director = Request(Path("/caf\udce9"), tmp_path, SETTINGS).director(NO_QUEUE, "faster-whisper")
-    begun = beginning("run", director, source=Path("/caf\udce9"), settings=SETTINGS, n_total=1)
+    begun = beginning("run", Request(Path("/caf\udce9"), tmp_path, SETTINGS), "faster-whisper")
     assert Run.model_validate_json(begun.model_dump_json()).source == "/caf\ufffd"
 
 
@@ -167,6 +167,73 @@ def test_a_destination_that_takes_nothing_does_not_end_a_run(tmp_path: Path) -> 
     with RunRecord(Records(FolderStore(tmp_path / "gone")), run_of(), tally()) as said_of:
         said_of.tell()
     assert not (tmp_path / "gone").exists()
+
+
+def test_a_run_is_told_of_while_it_looks_for_recordings(records: Records, tmp_path: Path) -> None:
+    """On a slow share that takes minutes, and nothing is queued meanwhile."""
+    begun = beginning("run", Request(Path("/recordings"), tmp_path, SETTINGS), "faster-whisper")
+    with RunRecord(records, begun) as said_of:
+        looking = gather(tmp_path, SETTINGS)
+        said_of.found(tally())
+        has_looked = gather(tmp_path, SETTINGS)
+    assert (looking.live, looking.run and looking.run.n_total) == (True, None)
+    assert list(lines(looking))[2:5] == [
+        "It is looking for what is missing.",
+        "In progress  nothing that a worker told of",
+        "Queue        none yet: the run brings its own once it knows what is missing.",
+    ]
+    assert (has_looked.live, has_looked.run and has_looked.run.n_total) == (True, 0)
+    assert "there was nothing to do." in "\n".join(lines(gather(tmp_path, SETTINGS)))
+
+
+def test_a_run_that_is_ended_while_it_looks_has_seen_nothing(records: Records, tmp_path: Path) -> None:
+    begun = beginning("run", Request(Path("/recordings"), tmp_path, SETTINGS), "faster-whisper")
+    with pytest.raises(KeyboardInterrupt), RunRecord(records, begun):
+        raise KeyboardInterrupt
+    assert "; it had not seen yet what was missing." in "\n".join(lines(gather(tmp_path, SETTINGS)))
+
+
+def test_a_run_says_where_it_queues_once_it_does(records: Records, tmp_path: Path) -> None:
+    request = Request(Path("/recordings"), tmp_path, SETTINGS)
+    director = request.director(NO_QUEUE, "faster-whisper")
+    with RunRecord(records, beginning("run", request, "faster-whisper")) as said_of:
+        said_of.queues(director, 3)
+        run = records.last_run()
+    assert run
+    assert (run.id, run.queue_name, run.n_workers) == (director.run_id, "q.fifo", 3)
+    assert run.endpoint == "http://127.0.0.1:9"
+
+
+def test_a_run_whose_process_has_ended_is_no_more() -> None:
+    """Where that can be asked, nobody need wait for how long it was silent."""
+    killed = subprocess.Popen(["sleep", "1000"])
+    run = run_of(process=process_name(killed.pid))
+    assert is_live(run, WHEN)
+    killed.kill()
+    killed.wait()
+    assert not is_live(run, WHEN)
+    assert is_live(run_of(process="another-machine-1"), WHEN)
+
+
+def test_a_run_that_ends_while_it_is_looked_at_did_not_break_off(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process is asked for after its record was read."""
+    process = subprocess.Popen(["sleep", "1000"])
+    run = run_of(process=process_name(process.pid), updated_at=utc_now())
+    records.put_run(run)
+    read = Records.last_run
+
+    def then_it_ends(records: Records) -> Run | None:
+        found = read(records)
+        records.put_run(run.model_copy(update={"ended_at": utc_now()}))
+        process.kill()
+        process.wait()
+        return found
+
+    monkeypatch.setattr(Records, "last_run", then_it_ends)
+    status = gather(tmp_path, SETTINGS)
+    assert (status.live, status.run is not None and status.run.ended_at is not None) == (False, True)
 
 
 def test_a_run_that_was_not_heard_of_for_long_is_no_more() -> None:
@@ -199,6 +266,50 @@ def test_only_so_many_failures_are_kept_the_newest_and_all_are_counted(
     status = gather(tmp_path, SETTINGS)
     assert [each.recording for each in status.failures] == ["4.mp3", "3.mp3", "2.mp3"]
     assert "Failed       5 recordings, of the newest 3:" in lines(status)
+
+
+def unreadable(*names: str) -> Tally:
+    return Tally(Scan(unreadable=[Unreadable(name, f"{name!r} may not be read.") for name in names]), LengthEstimate())
+
+
+def test_what_a_run_could_not_read_has_failed_until_the_next_one_looks(records: Records, tmp_path: Path) -> None:
+    """It has no record of its own, since it was nobody's job."""
+    records.fail(failure("broken.mp3", failed_at=LATER))
+    with RunRecord(records, run_of(), unreadable("locked.mp3", "caf\udce9.mp3")):
+        pass
+    seen = CliRunner().invoke(cli, ["status", str(tmp_path), "--json"])
+    assert seen.exit_code == 1
+    told = json.loads(seen.stdout)
+    assert told["n_failed"] == 3
+    assert [(each["recording"], each["attempts"]) for each in told["failures"]] == [
+        ("broken.mp3", 1), ("locked.mp3", 0), ("caf\ufffd.mp3", 0),
+    ]  # fmt: skip
+    assert told["failures"][1]["reason"] == "'locked.mp3' may not be read."
+
+    records.forgive("broken.mp3")
+    with RunRecord(records, run_of(), tally()):
+        pass
+    assert gather(tmp_path, SETTINGS).n_failed == 0
+
+
+def test_what_failed_and_can_no_longer_be_read_is_one_failure(records: Records, tmp_path: Path) -> None:
+    records.fail(failure("talk.mp3"))
+    with RunRecord(records, run_of(), unreadable("talk.mp3", "other.mp3")):
+        pass
+    status = gather(tmp_path, SETTINGS)
+    assert status.n_failed == 2
+    assert {each.reason for each in status.failures} == {"It holds text, not sound.", "'other.mp3' may not be read."}
+
+
+def test_of_what_cannot_be_read_all_is_counted_and_some_is_kept(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a million files, and is written down every two seconds."""
+    monkeypatch.setattr("nightscribe.tally.UNREADABLE_KEPT", 3)
+    with RunRecord(records, run_of(), unreadable(*map(str, range(10)))):
+        pass
+    status = gather(tmp_path, SETTINGS)
+    assert (status.n_failed, len(status.failures)) == (10, 3)
 
 
 def test_records_with_times_of_no_zone_count_as_damaged(records: Records, tmp_path: Path) -> None:
@@ -265,6 +376,31 @@ def test_the_queue_of_a_run_that_is_over_is_not_looked_for(records: Records, tmp
     status = gather(tmp_path, SETTINGS)
     assert status.queue is None
     assert status.no_queue == "none now: the last run brought its own, which ended with it."
+
+
+def test_a_server_that_is_there_for_a_bucket_has_no_queue_of_a_run_that_is_over(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies on it is others'; only who names a queue means it."""
+    looked_for: list[str] = []
+
+    def refuse(name: str, **_: object) -> None:
+        looked_for.append(name)
+        raise QueueError("There is none.")
+
+    monkeypatch.setattr("nightscribe.reach.connect", refuse)
+    records.put_run(run_of(ended_at=LATER))
+    for variable in NAMING:
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    assert (gather(tmp_path, SETTINGS).no_queue or "").startswith("none now")
+    assert looked_for == []
+    assert gather(tmp_path, load_settings(queue_name="mine.fifo")).no_queue == "There is none."
+    monkeypatch.setenv("NIGHTSCRIBE_QUEUE_NAME", "ours.fifo")
+    gather(tmp_path, load_settings())
+    records.store.delete(RUN)
+    monkeypatch.delenv("NIGHTSCRIBE_QUEUE_NAME")
+    gather(tmp_path, SETTINGS)
+    assert looked_for == ["mine.fifo", "ours.fifo", SETTINGS.queue_name]
 
 
 def test_the_queue_of_a_run_that_does_not_answer_costs_a_sentence(records: Records, tmp_path: Path) -> None:
@@ -369,6 +505,26 @@ def test_of_a_run_that_is_over_nothing_is_said_to_be_in_progress() -> None:
     assert "In progress" not in said(run=run_of(ended_at=LATER))
     assert "In progress  nothing that a worker told of" in said(live=True, run=run_of())
     assert "In progress  nothing that a worker told of" in said(run=run_of("director", ended_at=LATER))
+
+
+def test_a_queue_that_was_asked_for_after_a_run_is_named() -> None:
+    """It is not the one that the run had."""
+    of_run, another = queue_of(queued("a.mp3")), queue_of(queued("a.mp3"), name="mine.fifo")
+    assert "Queued       1 job with 1 recording\n" in said(live=True, run=run_of(), queue=of_run)
+    assert "1 recording on mine.fifo at http://queue:4566" in said(run=run_of(ended_at=LATER), queue=another)
+
+
+def test_on_a_narrow_terminal_lines_break_between_words(records: Records, tmp_path: Path) -> None:
+    records.put_run(run_of(ended_at=LATER, n_done=20, n_failed=5))
+    records.fail(failure(f"2012/{'a-very-long-name-' * 5}.mp3"))
+    seen = CliRunner().invoke(cli, ["status", str(tmp_path)], env={"FORCE_COLOR": "1", "COLUMNS": "40"})
+    plain = CliRunner().invoke(cli, ["status", str(tmp_path)])
+    assert seen.stdout.split() == plain.stdout.split(), "no word is cut"
+    assert all(len(line) <= 40 or " " not in line.strip() for line in seen.stdout.splitlines())
+    assert any(len(line) > 40 for line in plain.stdout.splitlines())
+    at = seen.stdout.splitlines().index("Failed       1 recording")
+    assert seen.stdout.splitlines()[at + 1].startswith(f"{'':13}2012/a-very-long-name-")
+    assert seen.stdout.splitlines()[at + 2] == f"{'':13}It holds text, not sound."
 
 
 def test_a_redo_is_told() -> None:

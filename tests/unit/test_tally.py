@@ -189,6 +189,9 @@ def test_a_recording_that_is_gone_is_settled_without_a_transcript() -> None:
     tally.settle(Settled(next(iter(tally.scan.missing)), Unreadable("a.mp3", "It is no longer in the source.")))
     assert (tally.n_settled, tally.n_total, tally.failed) == (1, 2, [])
     assert [item.path for item in tally.scan.unreadable] == ["a.mp3"]
+    told = run_of().model_copy(update=tally.figures(now=0))
+    assert (told.n_failed, told.n_unreadable) == (1, 1)
+    assert [item.path for item in told.unreadable] == ["a.mp3"]
 
 
 def test_the_figures_of_a_run_are_those_that_its_record_has() -> None:
@@ -198,7 +201,7 @@ def test_the_figures_of_a_run_are_those_that_its_record_has() -> None:
     failed(tally, "b")
     tally.observe([activity("c.mp3", 12)], now=10)
     told = run_of().model_copy(update=tally.figures(now=20))
-    assert (told.n_total, told.n_done, told.n_failed) == (3, 1, 1)
+    assert (told.n_total, told.n_done, told.n_failed, told.n_unreadable) == (3, 1, 1, 0)
     assert (told.total_s, told.heard_s, told.speed, told.left_s) == (120.1, 72.0, 7.2, 6.7)
     assert tally_of(a=1).figures(now=0)["total_s"] is None
 

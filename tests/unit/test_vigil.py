@@ -40,6 +40,10 @@ def test_one_that_is_at_work_tells_what_it_took_up(tmp_path: Path) -> None:
     assert "Of what it took up, 4 of 6 recordings done, 1 failed." in said
 
 
+def test_one_that_has_just_begun_has_taken_up_nothing(tmp_path: Path) -> None:
+    assert "It has taken up nothing yet." in shown(tmp_path, watching(n_total=0, n_done=0, n_failed=0), 5)
+
+
 def test_one_that_was_ended_says_so(tmp_path: Path) -> None:
     said = shown(tmp_path, watching(ended_at=WHEN, interrupted=True), 500)
     assert "The last director stopped watching " in said

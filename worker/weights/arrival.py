@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from shared.children import ends_with_parent
 from shared.pulse import beat
 
 LOOK_S = 1.0
@@ -20,7 +21,13 @@ def fetched(
     """
     seen = _size(into)
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, text=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=env,
+        text=True,
+        preexec_fn=ends_with_parent(),  # noqa: PLW1509  see there
     ) as process:
         try:
             while True:

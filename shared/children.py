@@ -5,16 +5,32 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO
 
 PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 
 
 def start_child(command: Sequence[str], *, environment: dict[str, str], output: IO[bytes]) -> "subprocess.Popen[bytes]":
-    """Start a process that gets SIGTERM when its parent dies, however that dies (on Linux).
+    """Start a process that ends with its parent.
 
     In a session of its own, so that Ctrl-C reaches only the parent, which stops its children in the right order.
+    """
+    return subprocess.Popen(
+        list(command),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=ends_with_parent(),  # noqa: PLW1509  see there
+    )
+
+
+def ends_with_parent() -> Callable[[], None]:
+    """What a child does before it is itself (`preexec_fn`), to get SIGTERM when its parent dies, however (on Linux).
+
+    It needs no lock that another thread may hold.
     """
     parent = os.getpid()
     set_death_signal = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -25,12 +41,4 @@ def start_child(command: Sequence[str], *, environment: dict[str, str], output: 
             if os.getppid() != parent:  # it died before we asked
                 os._exit(1)
 
-    return subprocess.Popen(
-        list(command),
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=before_exec,  # noqa: PLW1509  needs no lock that another thread may hold
-    )
+    return before_exec
