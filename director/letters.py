@@ -92,7 +92,7 @@ class DeadLetters:
         except (RetryableError, NameTooLong) as error:  # a full disk: the reason is at least told, and the letter stays
             log.error("failure.not_recorded", recording=path, why=str(error))
             self.unsaved[path] = failure
-            return False
+            return isinstance(error, NameTooLong)  # which no later try can record
         self.unsaved.pop(path, None)
         metrics.RECORDINGS.labels("failed").inc()
         return True

@@ -1,13 +1,14 @@
 """Which transcripts without a recording belong to recordings without a transcript, and what a move of one has left."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 
 from director.backlog import Backlog
+from director.trouble import is_everywhere
 from shared.abreast import abreast
-from shared.buckets.bucket import Denied
 from shared.errors import NightscribeError, PermanentError
+from shared.names import transcript_key
 from shared.pulse import beat
 from shared.records import Records
 from shared.sources import RecordingSource
@@ -15,21 +16,33 @@ from shared.sources import RecordingSource
 log = structlog.get_logger()
 
 
-def end_renames(source: RecordingSource, records: Records, recordings: Iterable[str]) -> None:
-    """Finish what a director did that was killed, where these recordings got their transcripts from other names."""
+def end_renames(
+    source: RecordingSource, records: Records, recordings: Iterable[str], may_be_there: Callable[[str], bool]
+) -> None:
+    """Finish what a director did that was killed, where these recordings got their transcripts from other names.
+
+    `may_be_there`: whether the recording of a transcript's key may be where nobody can look now; the next run may know.
+    """
     for recording, look in abreast(records.renamed_from, recordings, records.store.at_once):
         beat()
-        if (before := look()) is None:  # work of another kind
-            continue
         try:
-            source.stat(before)
-            is_gone = False
-        except PermanentError:
-            is_gone = True
-        except NightscribeError:  # the next run may know
-            continue
-        records.end_rename(recording, is_gone=is_gone)
-        log.info("recording.renamed", recording=recording, before=before)
+            before = look()
+            if before is None or may_be_there(transcript_key(before)):  # work of another kind
+                continue
+            records.end_rename(recording, is_gone=_is_gone(source, before))
+            log.info("recording.renamed", recording=recording, before=before)
+        except NightscribeError as error:
+            if is_everywhere(error, records.store.at_once):
+                raise
+            log.warning("rename.unfinished", recording=recording, why=str(error))
+
+
+def _is_gone(source: RecordingSource, recording: str) -> bool:
+    try:
+        source.stat(recording)
+    except PermanentError:
+        return True
+    return False
 
 
 def renamed(
@@ -40,7 +53,13 @@ def renamed(
     sizes: set[int] = set()
     for key, look in abreast(records.provenance_at, orphans, records.store.at_once):
         beat()
-        if orphan := look():
+        try:
+            orphan = look()
+        except NightscribeError as error:
+            if is_everywhere(error, records.store.at_once):
+                raise
+            continue
+        if orphan:
             keys.setdefault(orphan.fingerprint, key)
             sizes.add(orphan.size)
     for at, (_, size) in enumerate(missing.sized()):
@@ -48,10 +67,10 @@ def renamed(
             beat()
             try:
                 fingerprint = source.fingerprint(missing[at].recording)
-            except (PermanentError, Denied):  # what is gone meanwhile is nobody's
+            except PermanentError:  # what is gone meanwhile is nobody's
                 continue
-            except NightscribeError:
-                if source.at_once > 1:  # a bucket that is away was waited for a minute, and so would each of the others
+            except NightscribeError as error:
+                if is_everywhere(error, source.at_once):
                     raise
                 continue
             if fingerprint in keys:

@@ -11,9 +11,9 @@ import structlog
 from director.backlog import Backlog, Missing
 from director.diff import SUBTITLES, missing_formats, same_at_a_glance, stems
 from director.renames import end_renames, renamed
+from director.trouble import is_everywhere
 from shared.abreast import abreast
-from shared.buckets.bucket import Denied
-from shared.errors import AudioError, BucketError, NightscribeError, RetryableError
+from shared.errors import AudioError, NightscribeError
 from shared.jobs import Format, Layout
 from shared.names import FAILURES, PARTS, TRANSCRIPTS, output_key, suffix, transcript_key, with_suffix, without_suffix
 from shared.pulse import beat
@@ -161,7 +161,7 @@ class Scanner:
             try:
                 stem = self._stem(recording, usual, known, look())
             except NightscribeError as error:
-                if self._ends_scan(error):
+                if is_everywhere(error, self._at_once):
                     raise
                 self._scan.unreadable.append(Unreadable(recording.path, str(error)))
                 continue
@@ -173,15 +173,10 @@ class Scanner:
         self._wait_for(recent)
         if not self.redo:
             if not self.dry_run:
-                end_renames(self.source, self.records, self._begun_again)
+                end_renames(self.source, self.records, self._begun_again, self._may_be_there())
             if self._scan.missing:
                 self._follow_renames()
         return self._scan
-
-    def _ends_scan(self, error: NightscribeError) -> bool:
-        """Whether every other recording would meet the same: a bucket that is away was waited for a minute already."""
-        is_away = isinstance(error, RetryableError) and not isinstance(error, Denied)
-        return isinstance(error, BucketError) or (is_away and self._at_once > 1)
 
     def _is_recent(self, recording: Recording) -> bool:
         # A time in the future is a wrong clock, not a file being written.
@@ -323,19 +318,23 @@ class Scanner:
         new = [fmt for fmt in self.formats if fmt not in provenance.formats]
         return len(missing_formats(provenance.stem, new, existing)) < len(new)
 
-    def _follow_renames(self) -> None:
-        """Give a recording that was moved or renamed the transcript it had under its old name."""
-        # What cannot be looked at now is not gone: its transcript is not to be given away.
+    def _may_be_there(self) -> Callable[[str], bool]:
+        """What cannot be looked at now is not gone: its transcript is not to be given away, nor its texts removed."""
         hidden = {transcript_key(each.path) for each in self._scan.unreadable}
         below = tuple(f"{TRANSCRIPTS}{each.path}/" for each in self._scan.unreadable)
+        return lambda key: key in hidden or key.startswith(below)
+
+    def _follow_renames(self) -> None:
+        """Give a recording that was moved or renamed the transcript it had under its old name."""
         left = chain(self._orphans, chain.from_iterable(map(self.records.store.walk, self._left)))
-        orphans = (key for key in left if key not in hidden and not key.startswith(below))
+        may_be_there = self._may_be_there()
+        orphans = (key for key in left if not may_be_there(key))
         moved = set()
         for key, at in renamed(self.source, self.records, orphans, self._scan.missing):
-            if (orphan := self.records.orphan(key)) is None:
-                continue
             new = self._scan.missing[at]
             path = new.recording.path
+            if (orphan := self.records.orphan(key)) is None or not self.records.has_room(path):
+                continue
             moved.add(at)
             stem = orphan.stem if orphan.stem == without_suffix(path) else new.stem  # only its extension was changed
             self._scan.renamed.append((orphan.recording, path))

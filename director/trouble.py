@@ -1,8 +1,11 @@
-"""Something that does not answer: told when it begins and when it is over, not at every look in between."""
+"""What does not answer: whether it is all of a place, told when it begins and when it is over."""
 
 from collections.abc import Callable
 
 import structlog
+
+from shared.buckets.bucket import Denied
+from shared.errors import BucketError, NightscribeError, RetryableError
 
 log = structlog.get_logger()
 
@@ -29,3 +32,9 @@ class Trouble:
         if self._since is not None:
             log.info("director.resumed", after_s=round(self._clock() - self._since, 1))
             self._since = None
+
+
+def is_everywhere(error: NightscribeError, at_once: int) -> bool:
+    """Whether every other recording would meet the same: a bucket that is away was waited for a minute already."""
+    is_away = isinstance(error, RetryableError) and not isinstance(error, Denied)
+    return isinstance(error, BucketError) or (is_away and at_once > 1)

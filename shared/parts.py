@@ -85,7 +85,7 @@ class Parts:
     def all(self, job: Job, of: Slice) -> list[Part] | None:
         """The results of all slices of the recording in their order, or None while one is missing.
 
-        Raises: PermanentError: if one is damaged. It would count as there for everybody who only looks at the names.
+        Raises: PermanentError: if one is damaged, which is removed.
         """
         if len(self.stored(job, of)) < of.count:  # a look at the names, where each part may be long to read
             return None
@@ -97,6 +97,7 @@ class Parts:
                 key = self._key(job, each)
                 if self._store.get(key) is None:  # whoever has just put them together has removed them
                     return None
+                self._store.delete(key)  # or, by its name, it would be there for all who come later
                 raise PermanentError(
                     f"What was transcribed of it before cannot be read any more ({key!r}). Try it again (nightscribe "
                     "retry): only that stretch is done again. Is the disk failing?"

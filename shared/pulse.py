@@ -23,8 +23,8 @@ def beat(patience_s: float = 0.0) -> None:
     `patience_s`: how much longer than others the next step may take.
     """
     global _last, _due  # noqa: PLW0603  one process, one life
-    now = time.monotonic()
-    if not patience_s and _last is not None and now - _last < SELDOM_S:
+    now, last = time.monotonic(), _last  # another thread may change it meanwhile
+    if not patience_s and last is not None and now - last < SELDOM_S:
         return  # before the environment is looked at, for each of a million files
     _last = None if patience_s else now  # the next sign ends the patience, however soon it comes
     _due = now + MAX_AGE_S + patience_s

@@ -1,20 +1,20 @@
 """What a destination knows: transcripts, failures, unfinished work, and who is doing what."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import structlog
 from pydantic import ValidationError
 
 from shared.activity import Activity, Run
-from shared.errors import NameTooLong, NightscribeError, PermanentError
+from shared.errors import NameTooLong, NightscribeError
 from shared.formats import FORMATS
 from shared.jobs import Format
-from shared.names import FAILURES, JOBS, RUN, failure_key, output_key, parts_folder, transcript_key
+from shared.names import FAILURES, JOBS, RUN, failure_key, parts_folder, transcript_key
 from shared.parts import BEGUN, Begun, Parts
 from shared.processes import has_ended
 from shared.store import TranscriptStore
-from shared.texts import Texts
+from shared.texts import Texts, is_of
 from shared.transcript import Failure, Provenance, Transcript, utc_now
 from shared.typed_store import NewerRecord, TypedStore
 
@@ -29,10 +29,6 @@ END = b"]}"
 ID_CHARS, MAX_INDEX = 32, 9999  # of parts, when it is to be known how long their names may be
 
 SILENT_S = 3600
-
-
-class Taken(PermanentError):
-    """Somebody else's text file came to where one of ours was to go."""
 
 
 class _Header(Provenance, extra="ignore"):
@@ -90,32 +86,15 @@ class Records:
         """The canonical transcript of a finished recording."""
         return self._typed.load(Transcript, transcript_key(recording))
 
-    def finish(self, transcript: Transcript, formats: tuple[Format, ...], *, is_first: bool = False) -> None:
-        """Write the text files, and last the canonical transcript: once it is there, the recording is finished.
-
-        `is_first`: nobody has begun to write these files before, so that those which are there are somebody else's,
-        unless there is a transcript that knows them. Raises: Taken: if so; then nothing has been written.
-        """
-        if is_first:
-            written = self.texts.put_missing(transcript, formats)
-            if len(written) < len(formats) and not self._is_ours(transcript):
-                for fmt in written:
-                    self.store.delete(output_key(transcript.stem, fmt))
-                [other, *_] = [output_key(transcript.stem, fmt) for fmt in formats if fmt not in written]
-                raise Taken(
-                    f"{other!r}, which is not nightscribe's, came to the transcripts while this was transcribed, and "
-                    "was left alone. Try it again (nightscribe retry), and its texts get another name."
-                )
-            formats = tuple(fmt for fmt in formats if fmt not in written)
-        if formats and (before := self.transcript(transcript.recording)) and before.stem == transcript.stem:
-            self.texts.keep_corrected(before, formats)
-        self.texts.put(transcript, formats)
+    def finish(self, transcript: Transcript, formats: Iterable[Format]) -> None:
+        """Write the text files, and last the canonical transcript: once it is there, the recording is finished."""
+        self.texts.put(transcript, formats, lambda: self._before(transcript))
         self._typed.save(transcript_key(transcript.recording), transcript)
 
-    def _is_ours(self, transcript: Transcript) -> bool:
-        """Whether text files of that name are known to another transcript of the recording, be it damaged."""
-        before = self.provenance_at(transcript_key(transcript.recording)) or self.damaged(transcript.recording)
-        return before is not None and before.stem == transcript.stem
+    def _before(self, transcript: Transcript) -> Transcript | None:
+        """The transcript of the same recording that a new one replaces, with its texts."""
+        old = self.transcript(transcript.recording)
+        return old if old and old.stem == transcript.stem else None
 
     def orphan(self, key: str) -> Transcript | None:
         """The transcript under a key whose recording is no longer in the source."""
@@ -125,18 +104,19 @@ class Records:
         self, old: Transcript, recording: str, mtime_ns: int | None, stem: str, formats: tuple[Format, ...]
     ) -> None:
         """Move a transcript to its recording's new name, and its texts as they are: someone may have corrected them."""
-        there = {fmt for fmt in FORMATS if self.store.get(output_key(old.stem, fmt)) is not None}
+        there = self.texts.there(old, FORMATS)
         edited: dict[Format, bytes] = {}
-        if old.stem == stem:
-            wanted = tuple(fmt for fmt in formats if fmt not in there)
-        else:
-            edited = self.texts.edited(old, formats)
-            wanted = tuple(fmt for fmt in FORMATS if (fmt in there or fmt in formats) and fmt not in edited)
+        wanted = [fmt for fmt in formats if fmt not in there]
+        if old.stem != stem:
+            ours = {fmt for fmt, content in there.items() if is_of(content, old, fmt)}
+            edited = {fmt: content for fmt, content in there.items() if fmt in formats and fmt not in ours}
+            wanted += ours
+        new = old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem})
         # Text files of a move that is cut short are known as ours, and what it has left by `renamed_from`.
         self._typed.save(_renaming_key(recording), _Renaming(stem=stem, before=old.recording))
         for fmt, content in edited.items():
-            self.store.put(output_key(stem, fmt), content)
-        self.finish(old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem}), wanted)
+            self.texts.put_as(new, fmt, content)
+        self.finish(new, wanted)
         self._leave(old, stem)
         self.store.delete(_renaming_key(recording))
 
@@ -162,10 +142,14 @@ class Records:
             self.texts.remove(old, stem, FORMATS)
         self.store.delete(transcript_key(old.recording))
 
-    def require_room(self, recording: str) -> None:
-        """Raises: NameTooLong: if what is kept of a recording would have a longer name than the store takes."""
+    def has_room(self, recording: str) -> bool:
+        """Whether what is kept of a recording would have no longer a name than the store takes."""
         longest = f"{parts_folder(recording)}{'0' * ID_CHARS}-{MAX_INDEX}{BEGUN}"
-        if not (self.store.takes(transcript_key(recording)) and self.store.takes(longest)):
+        return self.store.takes(transcript_key(recording)) and self.store.takes(longest)
+
+    def require_room(self, recording: str) -> None:
+        """Raises: NameTooLong: if there is none."""
+        if not self.has_room(recording):
             raise NameTooLong(
                 "Its name is too long: what nightscribe keeps of it has a longer one still. Shorten it, or those of "
                 "the folders it is in, or take a DEST with a shorter one."

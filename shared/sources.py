@@ -13,7 +13,7 @@ from typing import Protocol
 from shared.errors import PermanentError, RetryableError
 from shared.names import suffix
 from shared.pulse import beat
-from shared.sound.media import MEDIA_SUFFIXES, Opened
+from shared.sound.media import OTHER_SUFFIXES, Opened
 
 FINGERPRINT_BYTES = 64 * 1024
 CHANGED = "It was changed while it was transcribed; the next run takes it as it is then."
@@ -143,7 +143,7 @@ class FolderSource:
                         stat = entry.stat()
                         path.encode()
                         folder.recordings.append(Recording(path, stat.st_size, stat.st_mtime_ns))
-                    elif entry.is_symlink() and suffix(path).removeprefix(".") in MEDIA_SUFFIXES:
+                    elif entry.is_symlink() and suffix(path).removeprefix(".") not in OTHER_SUFFIXES:
                         folder.unreadable.append(Unreadable(_shown(path), LEADS_NOWHERE))
                 except UnicodeEncodeError:
                     folder.unreadable.append(Unreadable(_shown(path), "Its name is not valid UTF-8; rename it."))

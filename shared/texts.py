@@ -1,10 +1,10 @@
-"""The text files of transcripts, which people correct by hand."""
+"""The text files of transcripts, which people correct by hand, and beside which they put files of their own."""
 
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import TypeVar
 
 import structlog
+from pydantic import ValidationError
 
 from shared.abreast import abreast
 from shared.formats import render
@@ -15,70 +15,84 @@ from shared.transcript import Transcript
 
 log = structlog.get_logger()
 
-CORRECTED_BY_HAND: tuple[Format, ...] = ("txt", "vtt", "srt")
-
-T = TypeVar("T")
-
 
 class Texts:
-    """The text files in a store."""
+    """The text files in a store. What may be somebody's work is not lost: it is copied beside, as `talk (kept).txt`."""
 
     def __init__(self, store: TranscriptStore) -> None:
         self._store = store
 
-    def put(self, transcript: Transcript, formats: Iterable[Format]) -> None:
-        """Write those text files, over what is there."""
-        self._put(self._store.put, transcript, formats)
+    def put(
+        self, transcript: Transcript, formats: Iterable[Format], before: Callable[[], Transcript | None] = lambda: None
+    ) -> None:
+        """Write those text files.
 
-    def put_missing(self, transcript: Transcript, formats: Iterable[Format]) -> list[Format]:
-        """Write those that are not there; gives their formats."""
-        made = self._put(self._store.put_new, transcript, formats)
-        return [fmt for fmt, is_there in made if is_there]
-
-    def _put(
-        self, put: Callable[[str, bytes], T], transcript: Transcript, formats: Iterable[Format]
-    ) -> list[tuple[Format, T]]:
-        def write(fmt: Format) -> T:
-            return put(output_key(transcript.stem, fmt), render(transcript, fmt))
-
-        return [(fmt, written()) for fmt, written in abreast(write, formats, self._store.at_once)]
-
-    def edited(self, transcript: Transcript, formats: Iterable[Format]) -> dict[Format, bytes]:
-        """Those of a transcript that are there and are no longer as they were written."""
-        found = {fmt: self._store.get(output_key(transcript.stem, fmt)) for fmt in formats if fmt in CORRECTED_BY_HAND}
-        return {
-            fmt: content for fmt, content in found.items() if content is not None and content != render(transcript, fmt)
-        }
-
-    def keep_corrected(self, before: Transcript, formats: Iterable[Format]) -> None:
-        """Copy those that somebody corrected to a name beside, as `talk (edited).txt`: they will be written over.
-
-        Where only the lines are broken in another way, it may have been an older nightscribe.
+        `before`: gives the transcript of which there may be texts already; asked only if there are some.
         """
-        for fmt, content in self.edited(before, formats).items():
-            if _words(content, fmt) != _words(render(before, fmt), fmt):
-                key = self._set_aside(before.stem, fmt, content)
-                log.warning("text.kept", recording=before.recording, key=key, why="It was corrected by hand.")
 
-    def _set_aside(self, stem: str, fmt: Format, content: bytes) -> str:
+        def write(fmt: Format) -> None:
+            self.put_as(transcript, fmt, render(transcript, fmt), before)
+
+        for _, written in abreast(write, formats, self._store.at_once):
+            written()
+
+    def put_as(
+        self,
+        transcript: Transcript,
+        fmt: Format,
+        content: bytes,
+        before: Callable[[], Transcript | None] = lambda: None,
+    ) -> None:
+        """Write one of them as somebody has left it."""
+        key = output_key(transcript.stem, fmt)
+        if self._store.put_new(key, content):
+            return
+        there = self._store.get(key)
+        if there == content:  # by a try that was interrupted, or another worker
+            return
+        if there is not None and not is_of(there, transcript, fmt):
+            old = before()
+            if old is None or not is_of(there, old, fmt):
+                log.warning("text.kept", recording=transcript.recording, key=self._keep(transcript.stem, fmt, there))
+        self._store.put(key, content)
+
+    def _keep(self, stem: str, fmt: Format, content: bytes) -> str:
         for number in count(1):
-            key = output_key(f"{stem} (edited)" if number == 1 else f"{stem} (edited {number})", fmt)
-            if self._store.put_new(key, content) or self._store.get(key) == content:  # by a try that was interrupted
+            key = output_key(f"{stem} (kept)" if number == 1 else f"{stem} (kept {number})", fmt)
+            if self._store.put_new(key, content) or self._store.get(key) == content:
                 return key
         raise AssertionError  # there is no last number
 
+    def put_missing(self, transcript: Transcript, formats: Iterable[Format]) -> None:
+        """Write those that are not there."""
+
+        def write(fmt: Format) -> None:
+            self._store.put_new(output_key(transcript.stem, fmt), render(transcript, fmt))
+
+        for _, written in abreast(write, formats, self._store.at_once):
+            written()
+
+    def there(self, transcript: Transcript, formats: Iterable[Format]) -> dict[Format, bytes]:
+        """Those that are there, whoever wrote them."""
+        found = {fmt: self._store.get(output_key(transcript.stem, fmt)) for fmt in formats}
+        return {fmt: content for fmt, content in found.items() if content is not None}
+
     def remove(self, old: Transcript, stem: str, formats: Iterable[Format]) -> None:
         """Remove those of a transcript whose texts are at another stem now, but what is only here."""
-        for fmt in formats:
-            key = output_key(old.stem, fmt)
-            content = self._store.get(key)
-            if content is not None and content in (render(old, fmt), self._store.get(output_key(stem, fmt))):
-                self._store.delete(key)
+        for fmt, content in self.there(old, formats).items():
+            if is_of(content, old, fmt) or content == self._store.get(output_key(stem, fmt)):
+                self._store.delete(output_key(old.stem, fmt))
 
 
-def _words(text: bytes, fmt: Format) -> list[bytes]:
-    """What is said in it, without the times and numbers of subtitles."""
-    lines = text.splitlines()
-    if fmt != "txt":
-        lines = [line for line in lines if b"-->" not in line and not line.strip().isdigit()]
-    return [word for line in lines for word in line.split()]
+def is_of(content: bytes, transcript: Transcript, fmt: Format) -> bool:
+    """Whether a text file is as it was written, but perhaps for where its lines are broken."""
+    if fmt != "json":
+        return content.split() == render(transcript, fmt).split()
+    try:  # it also tells when it was made, and how long that took
+        return _said(Transcript.model_validate_json(content)) == _said(transcript)
+    except ValidationError:
+        return False
+
+
+def _said(transcript: Transcript) -> list[tuple[float, float, str]]:
+    return [(segment.start_s, segment.end_s, segment.text) for segment in transcript.segments]

@@ -191,12 +191,6 @@ class Attempt:
     def _was_begun(self, job: Job, of: Slice) -> bool:
         return self.records.parts.name(job, of, BEGUN) in self._kept[of.recording]
 
-    def _is_first(self, job: Job, of: Slice) -> bool:
-        """Whether nobody can have written any text of this recording yet: only who has begun its last slice does."""
-        others = f"{job.part_id(of)}-"
-        begun = (name for name in self._kept[of.recording] if name.endswith(BEGUN))
-        return not self._was_begun(job, of) and all(name.startswith(others) for name in begun)
-
     def _is_elsewhere(self, job: Job, of: Slice) -> bool:
         # The queue keeps equal jobs apart. Those of a director that came when half of a job was done only overlap.
         mine, for_s = self.delivery.message_id, self.settings.visibility_timeout_s
@@ -285,8 +279,7 @@ class Attempt:
         transcript = merge(job, of, parts, mtime_ns=mtime_ns, finished_at=utc_now())
         # In this order, or a worker that dies in between would leave a finished recording with a reason for failing.
         self._while_held(lambda: self.records.forgive(of.recording))
-        is_first = self._is_first(job, of)
-        self._while_held(lambda: self.records.finish(transcript, job.formats, is_first=is_first))
+        self._while_held(lambda: self.records.finish(transcript, job.formats))
         # While others work on other slices, only a look tells what is there.
         mine = self._kept[of.recording] | {self.records.parts.name(job, of, BEGUN)} if of.count == 1 else None
         self.records.parts.drop(of.recording, mine)

@@ -116,10 +116,12 @@ def input_arguments(path: Opened) -> list[str]:
 
 @cache
 def _formats() -> str:
-    """All that this ffmpeg may take a file for."""
+    """All that this ffmpeg may take a file for. Raises: RetryableError: if it does not tell."""
     command = [ffmpeg_path(), "-hide_banner", "-demuxers"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
-    names = re.findall(r"^ D[E ] ? +(\S+)", said.partition("--\n")[2], re.MULTILINE)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    names = re.findall(r"^ D[E ] ? +(\S+)", done.stdout.partition("--\n")[2], re.MULTILINE)
+    if done.returncode != 0 or not names:
+        raise RetryableError(f"ffmpeg does not tell what it can read (exit status {done.returncode}).")
     return ",".join(name for name in names if LEADING_ON.isdisjoint(name.split(",")))
 
 

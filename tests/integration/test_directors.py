@@ -16,9 +16,9 @@ from support.workplace import Counted, Dictated, Workplace, WrappedStore, workin
 from support.workplace import received as next_delivery
 
 from director.backlog import Backlog, PartStored, Settled
-from director.director import Director
+from director.director import LAST_LOOK_S, Director
 from director.estimate import Rates
-from shared.errors import RetryableError
+from shared.errors import RetryableError, SetupError
 from shared.jobs import Job, Slice
 from shared.queue import Delivery, JobQueue, connect
 from shared.records import Records
@@ -487,6 +487,75 @@ def test_a_store_that_is_away_for_a_moment_does_not_end_the_run(workplace: Workp
     with working(workplace.worker(Dictated())):
         assert settled(director, workplace.scan().missing).keys() == set(silences)
     assert n_failed == 3
+
+
+@pytest.fixture
+def left_behind(workplace: Workplace, silences: list[str]) -> tuple[Director, set[str]]:
+    """A director that has ended after its first look, and the recordings that are done since."""
+    director = workplace.director()
+    assert next(each_alone(director, workplace.scan().missing, follow=True)) is None
+    done = set()
+    for _ in range(3):
+        _, job = received(workplace.queue)
+        for of in job.slices:
+            store_part(workplace.records, job, of)
+            done.add(of.recording)
+    assert len(done) < len(silences)
+    return director, done
+
+
+def test_a_last_look_tells_what_was_done_since_and_needs_no_queue_for_it(
+    left_behind: tuple[Director, set[str]], sqs_server: SqsServer
+) -> None:
+    """Its server is mostly about to end as well."""
+    director, done = left_behind
+    sqs_server.kill()
+    told = [event.missing.recording.path for event in director.last_look() if isinstance(event, Settled)]
+    assert sorted(told) == sorted(done)
+    assert list(director.last_look()) == []
+
+
+@pytest.mark.parametrize("trouble", [RetryableError("Stale file handle."), SetupError("It is refused.")])
+def test_a_last_look_at_a_store_that_is_away_tells_nothing_and_is_no_error(
+    left_behind: tuple[Director, set[str]], trouble: Exception
+) -> None:
+    director, _ = left_behind
+    director.records = Records(WrappedStore(FolderStore(director.records.store.root), lambda _: None))
+
+    def away(*_: object) -> None:
+        raise trouble
+
+    director.records.store.ends = away
+    assert list(director.last_look()) == []
+
+
+def test_a_last_look_does_not_wait_for_a_store_that_is_slow(left_behind: tuple[Director, set[str]]) -> None:
+    """It may be one of thousands of calls, each of which takes a moment."""
+    director, done = left_behind
+    now = 0.0
+    director.clock = lambda: now
+    look = director.last_look()
+    assert isinstance(next(look), Settled)
+    now = LAST_LOOK_S + 1
+    assert list(look) == []
+    assert len(done) > 1
+
+
+@pytest.mark.parametrize("n_told", [1, 13, 14])
+def test_who_is_interrupted_while_a_job_is_told_is_told_the_others_by_the_last_look(
+    workplace: Workplace, silences: list[str], n_told: int
+) -> None:
+    """Each of its recordings once."""
+    director = workplace.director()
+    steps = director.direct(workplace.scan().missing, follow=True)
+    assert next(steps) is None
+    _, job = received(workplace.queue)
+    for of in job.slices:
+        store_part(workplace.records, job, of)
+    told = [next(steps) for _ in range(n_told)]
+    steps.close()
+    told += director.last_look()
+    assert [event.missing.recording.path for event in told if isinstance(event, Settled)] == silences
 
 
 def test_a_redo_is_not_settled_by_the_failure_of_an_earlier_one(workplace: Workplace, clips: list[Path]) -> None:

@@ -663,6 +663,7 @@ def test_a_part_that_was_damaged_meanwhile_fails_the_recording_and_is_done_again
         failed = workplace.records.failure("a.wav")
         assert failed
         assert failed.reason.startswith("What was transcribed of it before cannot be read any more (")
+        assert not stored.exists(), "whoever tries it again would meet it before it is done anew"
         workplace.records.forgive("a.wav")
         workplace.queue.send([workplace.job(each) for each in (first, second)], "again")
         wait_until(workplace.is_empty, what="both to be done")

@@ -18,7 +18,6 @@ from shared.records import Records
 from shared.settings import Settings
 from shared.sources import Unreadable
 from shared.store import TranscriptStore
-from shared.transcript import Part
 
 Bed = Callable[[str], TranscriptStore]
 
@@ -58,74 +57,20 @@ def test_a_slice_that_two_workers_begin_in_the_same_moment_is_done_by_one(
     assert sorted(store.names("")) == sorted(f"{n}.{fmt}" for n in range(3) for fmt in FORMATS)
 
 
-def test_a_text_of_somebody_else_that_comes_while_its_recording_is_transcribed_stays(
+def test_a_text_of_somebody_else_that_comes_while_its_recording_is_transcribed_is_kept(
     workplace: Workplace, clips: list[Path], opened: Bed
 ) -> None:
-    """The director had found that name free. What is tried again gets another one, the others of the job theirs."""
-    for n, name in enumerate(("talk", "other")):
-        shutil.copy(clips[n], workplace.source / f"{name}.wav")
+    """The director had found that name free."""
+    shutil.copy(clips[0], workplace.source / "talk.wav")
     store = opened("out")
-    records = Records(store)
-    workplace.queue.send([workplace.job("talk.wav", "other.wav")], "run")
+    workplace.queue.send([workplace.job("talk.wav")], "run")
     worker = workplace.worker(Dictated(before=lambda: store.put("talk.vtt", b"my own notes")), store=store)
     worker._handle(received(workplace.queue), worker.clock())
-    assert store.get("talk.vtt") == b"my own notes"
-    assert sorted(store.names("")) == ["other.srt", "other.txt", "other.vtt", "talk.vtt"]
-    failure = records.failure("talk.wav")
-    assert failure is not None
-    assert failure.reason.startswith("'talk.vtt', which is not nightscribe's, came")
     assert workplace.is_empty()
-
-    source = worker.source
-    missing = Scanner(source, records, FORMATS, settle_s=0, retry_failed=True).scan().missing
-    assert [each.stem for each in missing] == ["talk.wav"]
-    again = workplace.slice_of("talk.wav", stem="talk.wav")
-    workplace.queue.send([workplace.job(again)], "retry")
-    worker._handle(received(workplace.queue), worker.clock())
-    assert store.get("talk.vtt") == b"my own notes"
-    assert sorted(store.names(""))[3:] == ["talk.vtt", "talk.wav.srt", "talk.wav.txt", "talk.wav.vtt"]
-    assert records.failure("talk.wav") is None
-
-
-def test_texts_that_an_interrupted_try_has_left_are_written_over(
-    workplace: Workplace, clips: list[Path], opened: Bed
-) -> None:
-    """They are known as ours by the note that it left, though nothing else tells of them."""
-    shutil.copy(clips[0], workplace.source / "a.wav")
-    store = opened("out")
-    job = workplace.job("a.wav")
-    Records(store).parts.begin(job, job.slices[0], worker="dead", message="dead")
-    store.put("a.txt", b"as another engine heard it")
-    workplace.queue.send([job], "run")
-    worker = workplace.worker(Dictated(), store=store)
-    worker._handle(received(workplace.queue), worker.clock())
-    assert store.get("a.txt") == f"{Dictated.TEXT}\n".encode()
+    assert store.get("talk (kept).vtt") == b"my own notes"
+    assert sorted(store.names("")) == ["talk (kept).vtt", "talk.srt", "talk.txt", "talk.vtt"]
+    assert (store.get("talk.vtt") or b"").startswith(b"WEBVTT")
     assert not list(store.walk(".nightscribe/parts/"))
-
-
-def test_a_text_of_somebody_else_stays_where_only_the_putting_together_is_left(
-    workplace: Workplace, clips: list[Path], opened: Bed
-) -> None:
-    """And keeps the others of the job from nothing."""
-    for n, name in enumerate(("talk", "other")):
-        shutil.copy(clips[n], workplace.source / f"{name}.wav")
-    store, engine = opened("out"), Dictated()
-    job = workplace.job("talk.wav", "other.wav")
-    heard = Part(
-        segments=(), engine="earlier 1", language="en", container_s=3.0, decoded_s=3.0, processing_s=1.0, flags=()
-    )
-    Records(store).parts.put(job, job.slices[0], heard)
-    store.put("talk.srt", b"my own notes")
-    workplace.queue.send([job], "run")
-    worker = workplace.worker(engine, store=store)
-    worker._handle(received(workplace.queue), worker.clock())
-    assert workplace.is_empty()
-    assert engine.n_calls == 1
-    assert store.get("talk.srt") == b"my own notes"
-    assert sorted(store.names("")) == ["other.srt", "other.txt", "other.vtt", "talk.srt"]
-    failure = Records(store).failure("talk.wav")
-    assert failure is not None
-    assert failure.reason.startswith("'talk.srt', which is not nightscribe's")
 
 
 # Names

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from support import recordings
 
-from shared.errors import AudioError
+from shared.errors import AudioError, RetryableError
+from shared.sound import media
 from shared.sound.media import (
     MEDIA_SUFFIXES,
     OTHER_SUFFIXES,
@@ -136,6 +137,21 @@ def test_a_playlist_under_the_name_of_a_recording_leads_nowhere(tmp_path: Path, 
     path.write_text(list_of.format(leads_to.format(folder=tmp_path)))
     with pytest.raises(AudioError, match=r"^It holds text, not sound\.$"):
         probe(path)
+
+
+def test_what_ffmpeg_can_read_is_asked_again_if_it_did_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been killed for memory; the recordings that follow are recordings all the same."""
+    killed = tmp_path / "ffmpeg"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    media._formats.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(media, "ffmpeg_path", lambda: str(killed))
+        with pytest.raises(RetryableError, match="exit status -9"):
+            input_arguments(tmp_path / "a.mp3")
+    assert probe(recordings.tone(tmp_path / "a.mp3", 1.0)).has_audio
 
 
 # Reasons

@@ -17,7 +17,7 @@ from shared.jobs import Format
 from shared.names import JOBS, RUN, failure_key, parts_folder, transcript_key
 from shared.parts import BEGUN, CUTS
 from shared.processes import process_name
-from shared.records import Records, Taken
+from shared.records import Records
 from shared.store import FolderStore
 from shared.transcript import Flag, Provenance, Transcript, utc_now
 from shared.typed_store import NewerRecord
@@ -117,39 +117,40 @@ def test_finishing_writes_the_formats_asked_for(records: Records) -> None:
     assert records.store.get("talk.vtt") == render(DONE, "vtt")
 
 
-def test_a_first_finish_leaves_the_text_of_somebody_else_alone(records: Records) -> None:
-    """And nothing of ours beside it, which nobody would know as ours."""
+def test_what_somebody_else_put_there_is_kept_beside(records: Records) -> None:
+    """It came after the director looked, or between two tries."""
     records.store.put("talk.vtt", b"my own notes")
-    with pytest.raises(Taken, match=r"^'talk.vtt', which is not nightscribe's, came"):
-        records.finish(DONE, ("txt", "vtt", "srt"), is_first=True)
-    assert list(records.store.walk("")) == ["talk.vtt"]
-    assert records.store.get("talk.vtt") == b"my own notes"
+    records.finish(DONE, ("txt", "vtt", "srt"))
+    assert records.store.get("talk (kept).vtt") == b"my own notes"
+    assert records.store.get("talk.vtt") == render(DONE, "vtt")
+    assert set(records.store.names("")) == {"talk.txt", "talk.vtt", "talk.srt", "talk (kept).vtt"}
 
 
 @pytest.mark.parametrize("left", ["whole", "damaged", "gone"])
-def test_a_first_finish_writes_over_texts_that_another_transcript_of_the_recording_knows(
-    records: Records, left: str
-) -> None:
-    """It may be of the recording as it was, or have lost its end; without it, nobody knows whose they are."""
-    before = DONE.model_copy(update={"fingerprint": "9-old", "segments": ()})
+def test_texts_of_an_earlier_transcript_are_written_over(records: Records, left: str) -> None:
+    """Without that one nobody knows whose they are."""
+    before = DONE.model_copy(update={"fingerprint": "9-old", "segments": (segment(text="As it was."),)})
     records.finish(before, ("txt",))
     key = transcript_key("talk.mp3")
     if left == "damaged":
         records.store.put(key, (records.store.get(key) or b"")[:-1])
     elif left == "gone":
         records.store.delete(key)
-    if left == "gone":
-        with pytest.raises(Taken):
-            records.finish(DONE, ("txt", "srt"), is_first=True)
-    else:
-        records.finish(DONE, ("txt", "srt"), is_first=True)
-        assert records.transcript("talk.mp3") == DONE
-    assert records.store.get("talk.txt") == render(before if left == "gone" else DONE, "txt")
+    records.finish(DONE, ("txt", "srt"))
+    assert records.store.get("talk.txt") == render(DONE, "txt")
+    assert ("talk (kept).txt" in records.store.names("")) == (left != "whole")
+
+
+def test_two_who_put_a_recording_together_write_the_same(records: Records) -> None:
+    """At another moment, which the canonical transcript and its copy tell."""
+    records.finish(DONE, FORMATS)
+    records.finish(DONE.model_copy(update={"finished_at": utc_now()}), FORMATS)
+    assert set(records.store.names("")) == {f"talk.{fmt}" for fmt in FORMATS}
 
 
 def test_missing_texts_are_written_and_no_other(records: Records) -> None:
     records.store.put("talk.srt", b"edited")
-    assert records.texts.put_missing(DONE, ("txt", "srt")) == ["txt"]
+    records.texts.put_missing(DONE, ("txt", "srt"))
     assert records.store.get("talk.srt") == b"edited"
     assert records.store.get("talk.txt") == render(DONE, "txt")
 
@@ -160,10 +161,17 @@ class Failing(FolderStore):
     room = 0
 
     def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        self._take_room()
+        super().put(key, content, durable=durable)
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        self._take_room()
+        return super().put_new(key, content)
+
+    def _take_room(self) -> None:
         if not self.room:
             raise RetryableError("No space left on device.")
         self.room -= 1
-        super().put(key, content, durable=durable)
 
 
 @pytest.mark.parametrize("room", range(3))
@@ -297,30 +305,30 @@ def test_what_someone_corrected_is_kept_beside_what_is_written_over_it(records: 
     records.store.put("talk.txt", b"with corrections\n")
     records.finish(again("Once more."), ("txt", "srt"))
     assert records.store.get("talk.txt") == b"Once more.\n"
-    assert records.store.get("talk (edited).txt") == b"with corrections\n"
-    assert set(records.store.names("")) == {"talk.txt", "talk.srt", "talk (edited).txt"}
+    assert records.store.get("talk (kept).txt") == b"with corrections\n"
+    assert set(records.store.names("")) == {"talk.txt", "talk.srt", "talk (kept).txt"}
 
 
 def test_corrections_are_kept_once_and_never_written_over_themselves(records: Records) -> None:
     """A try may be killed after it has kept one; and somebody may correct the second text as well."""
     records.finish(DONE, ("txt",))
     records.store.put("talk.txt", b"first corrections\n")
-    records.store.put("talk (edited).txt", b"first corrections\n")
+    records.store.put("talk (kept).txt", b"first corrections\n")
     records.finish(again("Once more."), ("txt",))
-    assert set(records.store.names("")) == {"talk.txt", "talk (edited).txt"}
+    assert set(records.store.names("")) == {"talk.txt", "talk (kept).txt"}
     records.store.put("talk.txt", b"second corrections\n")
     records.finish(again("And again."), ("txt",))
-    assert records.store.get("talk (edited).txt") == b"first corrections\n"
-    assert records.store.get("talk (edited 2).txt") == b"second corrections\n"
+    assert records.store.get("talk (kept).txt") == b"first corrections\n"
+    assert records.store.get("talk (kept 2).txt") == b"second corrections\n"
 
 
 @pytest.mark.parametrize("fmt", ["txt", "srt", "vtt"])
-def test_a_text_that_is_only_laid_out_in_another_way_is_no_correction(records: Records, fmt: Format) -> None:
-    """An older version may have broken its lines elsewhere, or timed them."""
+def test_a_text_whose_lines_are_only_broken_elsewhere_is_no_correction(records: Records, fmt: Format) -> None:
+    """An older version may have done it so."""
     records.finish(DONE, (fmt,))
     written = records.store.get(f"talk.{fmt}")
     assert written
-    records.store.put(f"talk.{fmt}", written.replace(b" ", b"\n").replace(b"\n-->\n", b" --> ").replace(b"00:", b"01:"))
+    records.store.put(f"talk.{fmt}", written.replace(b" ", b"\n"))
     records.finish(again("Once more."), (fmt,))
     assert records.store.names("") == [f"talk.{fmt}"]
 
@@ -354,6 +362,33 @@ def test_a_file_beside_it_of_a_format_that_is_not_asked_for_stays_where_it_is(re
     records.store.put("talk.srt", b"subtitles of somebody else")
     records.rename(DONE, "new.mp3", 7, "new", ("txt",))
     assert records.store.get("talk.srt") == b"subtitles of somebody else"
+
+
+def test_a_rename_onto_a_name_with_files_of_somebody_keeps_them_beside(records: Records) -> None:
+    """Corrections of a recording that is gone, or a list of its own that has that name by chance."""
+    records.finish(DONE, ("txt", "srt"))
+    records.store.put("talk.srt", b"mine, corrected")
+    records.store.put("talk.json", b"somebody's list")
+    records.store.put("new.txt", b"corrections of a recording that is gone")
+    records.store.put("new.srt", b"and more of them")
+    records.store.put("new.json", b"another list")
+    records.rename(DONE, "new.mp3", 7, "new", ("txt", "srt"))
+    assert {name: records.store.get(name) for name in records.store.names("")} == {
+        "new.txt": render(DONE, "txt"),
+        "new.srt": b"mine, corrected",
+        "new (kept).txt": b"corrections of a recording that is gone",
+        "new (kept).srt": b"and more of them",
+        "new.json": b"another list",
+        "talk.json": b"somebody's list",
+    }
+
+
+def test_a_rename_leaves_corrections_of_a_format_that_is_not_asked_for(records: Records) -> None:
+    """And writes no uncorrected text in their place."""
+    records.finish(DONE, ("txt", "srt"))
+    records.store.put("talk.srt", b"corrected")
+    records.rename(DONE, "new.mp3", 7, "new", ("txt",))
+    assert set(records.store.names("")) == {"new.txt", "talk.srt"}
 
 
 def test_a_recording_renamed_under_the_same_stem_keeps_its_texts(records: Records) -> None:

@@ -41,7 +41,7 @@ class Place:
     def scan(self, **changes: Any) -> Scan:
         values: dict[str, Any] = {"formats": FORMATS, "settle_s": 3.0, "sleep": no_sleep}
         source = FolderSource(self.source, leave_out=self.dest)
-        return Scanner(source=source, records=self.records, **(values | changes)).scan()
+        return Scanner(**({"source": source, "records": self.records} | values | changes)).scan()
 
     def recording(self, path: str, content: bytes | None = None, *, age_s: float = HOUR_S) -> Path:
         return file(self.source / path, path.encode() if content is None else content, age_s=age_s)
@@ -480,6 +480,36 @@ def test_something_that_cannot_be_looked_at_does_not_keep_others_from_their_tran
     found = place.scan()
     assert (found.renamed, names(found.missing)) == ([("talk.mp3", "speech.mp3")], {})
     assert len(found.unreadable) == 2
+
+
+def test_a_recording_moved_to_where_its_records_have_no_room_ends_no_look(place: Place) -> None:
+    """The director names it when its job is made; the others are queued."""
+    recording = place.recording("talk.mp3")
+    place.finish("talk.mp3")
+    deep = place.source.joinpath(*["x" * 200] * 18)
+    deep.mkdir(parents=True)
+    (place.dest / "deep").mkdir()
+    place.recording("other.mp3")
+    recording.rename(deep / "talk.mp3")
+    before = place.texts()
+    narrow = Records(FolderStore(place.dest))
+    narrow.store.takes = lambda key: len(key) < 3000  # type: ignore[method-assign]
+    found = place.scan(records=narrow)
+    assert found.renamed == []
+    assert len(found.missing) == 2
+    assert place.texts() == before
+
+
+def test_a_note_that_cannot_be_read_ends_no_look(place: Place) -> None:
+    """That of a move which was cut short, on a disk that begins to fail."""
+    place.recording("talk.mp3")
+    place.finish("talk.mp3")
+    (place.dest / ".nightscribe/parts/talk.mp3/renamed.begun").mkdir(
+        parents=True
+    )  # reading it fails, as it would there
+    place.recording("other.mp3")
+    found = place.scan()
+    assert (names(found.missing), found.n_finished) == ({"other.mp3": "other"}, 1)
 
 
 def test_two_that_swap_names_swap_transcripts_or_are_done_again(place: Place) -> None:

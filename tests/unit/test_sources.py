@@ -156,11 +156,17 @@ def test_a_link_that_leads_nowhere_is_named_and_ends_nothing(tmp_path: Path, to:
     """The disk with the recording may not be mounted; or it leads to itself."""
     file(tmp_path / "a.mp3")
     (tmp_path / "link.mp3").symlink_to(tmp_path / to)
-    (tmp_path / "notes").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").symlink_to(tmp_path / "nowhere")
     found = {item.path: item for item in listed(tmp_path)}
     assert found.keys() == {"a.mp3", "link.mp3"}
     assert isinstance(found["a.mp3"], Recording)
     assert found["link.mp3"] == Unreadable("link.mp3", LEADS_NOWHERE)
+
+
+def test_a_link_to_a_folder_that_is_away_is_named(tmp_path: Path) -> None:
+    """Its recordings are not gone: their transcripts are not to be given to others."""
+    (tmp_path / "2012").symlink_to(tmp_path / "mnt" / "2012")
+    assert list(listed(tmp_path)) == [Unreadable("2012", LEADS_NOWHERE)]
 
 
 def test_pipes_and_sockets_are_no_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
