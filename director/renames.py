@@ -32,7 +32,7 @@ def end_renames(
             records.end_rename(recording, is_gone=_is_gone(source, before))
             log.info("recording.renamed", recording=recording, before=before)
         except NightscribeError as error:
-            if is_everywhere(error, records.store.at_once):
+            if is_everywhere(error, max(source.at_once, records.store.at_once)):
                 raise
             log.warning("rename.unfinished", recording=recording, why=str(error))
 
@@ -53,13 +53,7 @@ def renamed(
     sizes: set[int] = set()
     for key, look in abreast(records.provenance_at, orphans, records.store.at_once):
         beat()
-        try:
-            orphan = look()
-        except NightscribeError as error:
-            if is_everywhere(error, records.store.at_once):
-                raise
-            continue
-        if orphan:
+        if orphan := look():  # a share that does not answer now ends the look: what moved must not be done again
             keys.setdefault(orphan.fingerprint, key)
             sizes.add(orphan.size)
     for at, (_, size) in enumerate(missing.sized()):

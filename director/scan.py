@@ -331,16 +331,27 @@ class Scanner:
         orphans = (key for key in left if not may_be_there(key))
         moved = set()
         for key, at in renamed(self.source, self.records, orphans, self._scan.missing):
-            new = self._scan.missing[at]
-            path = new.recording.path
-            if (orphan := self.records.orphan(key)) is None or not self.records.has_room(path):
+            try:
+                before = self._follow_rename(key, self._scan.missing[at])
+            except NightscribeError as error:
+                if is_everywhere(error, self._at_once):
+                    raise
+                log.warning("rename.unfinished", recording=self._scan.missing[at].recording.path, why=str(error))
                 continue
-            moved.add(at)
-            stem = orphan.stem if orphan.stem == without_suffix(path) else new.stem  # only its extension was changed
-            self._scan.renamed.append((orphan.recording, path))
-            if not self.dry_run:
-                self.records.rename(orphan, path, new.recording.mtime_ns, stem, self.formats)
-                log.info("recording.renamed", recording=path, before=orphan.recording)
+            if before is not None:
+                moved.add(at)
+                self._scan.renamed.append((before, self._scan.missing[at].recording.path))
         self._scan.n_finished += len(moved)
         if moved:
             self._scan.missing = self._scan.missing.without(moved)
+
+    def _follow_rename(self, key: str, new: Missing) -> str | None:
+        """The name that it had, if it was followed."""
+        path = new.recording.path
+        if (orphan := self.records.orphan(key)) is None or not self.records.has_room(path):
+            return None
+        stem = orphan.stem if orphan.stem == without_suffix(path) else new.stem  # only its extension was changed
+        if not self.dry_run:
+            self.records.rename(orphan, path, new.recording.mtime_ns, stem, self.formats)
+            log.info("recording.renamed", recording=path, before=orphan.recording)
+        return orphan.recording

@@ -96,8 +96,12 @@ class WorkerPool:
                 continue
             if not place.waits:
                 self._count_death(place, status)
-            place.waits = False
-            self._start(place)
+            try:
+                self._start(place)
+                place.waits = False
+            except OSError as error:  # the share with its log is away
+                place.waits = True
+                lack = f"{str(place.log_file)!r} cannot be written ({error.strerror})"
         self._bear(lack)
 
     def _count_death(self, place: _Place, status: int) -> None:
@@ -119,8 +123,8 @@ class WorkerPool:
             self._idle_since = self.clock()
         elif self.clock() - self._idle_since > TROUBLE_S:
             raise SetupError(
-                f"{lack}, so that no worker can start; make room (64 MB at least) and start again: it goes on where it "
-                "stopped."
+                f"{lack}, so that no worker can start. Make room (64 MB at least) or see to it that it can be written, "
+                "and start again: it goes on where it stopped."
             )
 
     def _start(self, place: _Place) -> None:
@@ -130,5 +134,8 @@ class WorkerPool:
 
 
 def _last_line(log_file: Path) -> str:
-    lines = log_file.read_text(errors="replace").strip().splitlines()
+    try:
+        lines = log_file.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
     return lines[-1].removeprefix("Error: ") if lines else f"A worker could not start; see {log_file}."

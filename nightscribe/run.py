@@ -160,7 +160,7 @@ def _work(
             activities = list(request.records.activities())
             tally.observe(activities, lease_clock())
             night.observe(pool.names, activities, tally.heard_s)
-            shown.show(tally, f"{lack}: what cannot be written is tried again when there is room." if lack else "")
+            shown.show(tally, f"{lack}: make room; what cannot be written is tried three times." if lack else "")
             said.tell()
 
 
@@ -169,7 +169,7 @@ def _looked_at_once_more(director: Director, tally: Tally) -> Iterator[None]:
     """What workers finish between the end of a run that is cut short and their own counts as well."""
     try:
         yield
-    except (KeyboardInterrupt, SetupError):
+    except (KeyboardInterrupt, NightscribeError):
         for event in director.last_look():
             _count(tally, event)
         tally.observe([], lease_clock())

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
@@ -13,6 +14,7 @@ from nightscribe.commands import Command, asked
 from nightscribe.request import Request
 from nightscribe.words import printable
 from shared.activity import Run
+from shared.errors import NightscribeError
 from shared.processes import has_ended, process_name
 from shared.pulse import beat
 from shared.records import Records
@@ -42,6 +44,9 @@ class RunRecord:
         self._every_s = min(every_s, LIVE_S / 4)
         self._records = records
         self._run = run
+        self._before: Run | None = None
+        with suppress(NightscribeError):
+            self._before = records.last_run()
         self._tally = tally
         self._saying = threading.Lock()
         self._over = threading.Event()
@@ -61,7 +66,10 @@ class RunRecord:
         self.tell()
         n_total, n_settled = self._run.n_total, self._run.n_done + self._run.n_failed
         is_over = n_total is not None and n_settled >= n_total  # however it ended
-        self._say(ended_at=utc_now(), interrupted=kind is not None and not is_over, left_s=None)
+        if self._run.command == "run" and not self._run.id and self._before and self._before.command == "director":
+            self._records.put_run(self._before)  # nothing was queued, and a fleet may still be at work
+        else:
+            self._say(ended_at=utc_now(), interrupted=kind is not None and not is_over, left_s=None)
 
     def found(self, tally: Counting) -> None:
         """What is missing is known, and from here on it is counted."""

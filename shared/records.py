@@ -105,19 +105,21 @@ class Records:
     ) -> None:
         """Move a transcript to its recording's new name, and its texts as they are: someone may have corrected them."""
         there = self.texts.there(old, FORMATS)
-        edited: dict[Format, bytes] = {}
         wanted = [fmt for fmt in formats if fmt not in there]
+        moved: dict[Format, bytes] = {}
         if old.stem != stem:
             ours = {fmt for fmt, content in there.items() if is_of(content, old, fmt)}
-            edited = {fmt: content for fmt, content in there.items() if fmt in formats and fmt not in ours}
-            wanted += ours
+            moved = {fmt: content for fmt, content in there.items() if fmt in ours.union(formats, old.formats)}
+            if "json" in ours:  # which tells the name
+                del moved["json"]
+                wanted.append("json")
         new = old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem})
         # Text files of a move that is cut short are known as ours, and what it has left by `renamed_from`.
         self._typed.save(_renaming_key(recording), _Renaming(stem=stem, before=old.recording))
-        for fmt, content in edited.items():
+        for fmt, content in moved.items():
             self.texts.put_as(new, fmt, content)
         self.finish(new, wanted)
-        self._leave(old, stem)
+        self._leave(old, new)
         self.store.delete(_renaming_key(recording))
 
     def renamed_from(self, recording: str) -> str | None:
@@ -133,14 +135,15 @@ class Records:
         before, new = self.renamed_from(recording), self.provenance(recording)
         old = self.transcript(before) if before and is_gone else None
         if old and new and old.fingerprint == new.fingerprint:
-            self._leave(old, new.stem)
+            self._leave(old, new)
         self.store.delete(_renaming_key(recording))
 
-    def _leave(self, old: Transcript, stem: str) -> None:
-        """Remove what a transcript was that is another recording's now, with its texts at that stem."""
-        if old.stem != stem:
-            self.texts.remove(old, stem, FORMATS)
-        self.store.delete(transcript_key(old.recording))
+    def _leave(self, old: Transcript, new: Provenance) -> None:
+        """Remove what a transcript was that is another recording's now."""
+        if old.stem != new.stem:
+            self.texts.remove(old, new.stem, FORMATS)
+        if not self.store.is_one(transcript_key(old.recording), transcript_key(new.recording)):
+            self.store.delete(transcript_key(old.recording))
 
     def has_room(self, recording: str) -> bool:
         """Whether what is kept of a recording would have no longer a name than the store takes."""

@@ -51,6 +51,10 @@ class TranscriptStore(Protocol):
         """Whether a file can have so long a name there; `put` raises NameTooLong otherwise."""
         ...
 
+    def is_one(self, key: str, other: str) -> bool:
+        """Whether two names are those of one file, as `a` and `A` are on most disks of macOS and Windows."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove the file; one that is not there is no error."""
         ...
@@ -148,6 +152,13 @@ class FolderStore:
             max(map(len, path.split(b"/"))) <= longest_name
             and max(len(path), len(folder) + TEMPORARY_BYTES) < longest_path
         )
+
+    def is_one(self, key: str, other: str) -> bool:
+        """See `TranscriptStore.is_one`."""
+        try:
+            return (self.root / key).samefile(self.root / other)
+        except OSError:
+            return False
 
     def delete(self, key: str) -> None:
         """See `TranscriptStore.delete`; folders it leaves empty go too, so that none of ours pile up."""

@@ -52,7 +52,7 @@ class Texts:
             return
         if there is not None and not is_of(there, transcript, fmt):
             old = before()
-            if old is None or not is_of(there, old, fmt):
+            if old is None or not (is_of(there, old, fmt) or is_of(there, _laid_out_as(transcript, old), fmt)):
                 log.warning("text.kept", recording=transcript.recording, key=self._keep(transcript.stem, fmt, there))
         self._store.put(key, content)
 
@@ -80,18 +80,26 @@ class Texts:
     def remove(self, old: Transcript, stem: str, formats: Iterable[Format]) -> None:
         """Remove those of a transcript whose texts are at another stem now, but what is only here."""
         for fmt, content in self.there(old, formats).items():
-            if is_of(content, old, fmt) or content == self._store.get(output_key(stem, fmt)):
-                self._store.delete(output_key(old.stem, fmt))
+            key, new = output_key(old.stem, fmt), output_key(stem, fmt)
+            if (is_of(content, old, fmt) or content == self._store.get(new)) and not self._store.is_one(key, new):
+                self._store.delete(key)
 
 
 def is_of(content: bytes, transcript: Transcript, fmt: Format) -> bool:
-    """Whether a text file is as it was written, but perhaps for where its lines are broken."""
+    """Whether a text file is as it was written, but perhaps for where the lines of subtitles are broken."""
+    if fmt == "txt":
+        return content == render(transcript, fmt)
     if fmt != "json":
         return content.split() == render(transcript, fmt).split()
     try:  # it also tells when it was made, and how long that took
         return _said(Transcript.model_validate_json(content)) == _said(transcript)
     except ValidationError:
         return False
+
+
+def _laid_out_as(transcript: Transcript, old: Transcript) -> Transcript:
+    """Texts that were missing are written as they are asked for now, which their transcript does not tell."""
+    return old.model_copy(update={"layout": transcript.layout})
 
 
 def _said(transcript: Transcript) -> list[tuple[float, float, str]]:

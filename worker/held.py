@@ -44,6 +44,10 @@ class HeldStore:
         """See `TranscriptStore.takes`."""
         return self._store.takes(key)
 
+    def is_one(self, key: str, other: str) -> bool:
+        """See `TranscriptStore.is_one`."""
+        return self._store.is_one(key, other)
+
     def delete(self, key: str) -> None:
         """See `TranscriptStore.delete`. Raises: LeaseLost: if the lease is over."""
         self._require()

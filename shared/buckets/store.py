@@ -64,6 +64,10 @@ class BucketStore:
         kind = TYPES.get(key.rpartition(".")[2], "application/octet-stream")
         return {"ContentType": kind, **self._encryption}
 
+    def is_one(self, key: str, other: str) -> bool:
+        """See `TranscriptStore.is_one`."""
+        return key == other
+
     def delete(self, key: str) -> None:
         """See `TranscriptStore.delete`."""
         self._objects.delete(key)

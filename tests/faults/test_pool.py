@@ -98,8 +98,23 @@ def test_where_nobody_makes_room_the_run_ends_and_says_so(pool: WorkerPool) -> N
         pool.look_after(progressed=False, lack=LACK)
         now += TROUBLE_S - 1
     now += 2
-    with pytest.raises(SetupError, match="DEST 'here' has only 3 MB free, so that no worker can start; make room"):
+    with pytest.raises(SetupError, match="DEST 'here' has only 3 MB free, so that no worker can start"):
         pool.look_after(progressed=False, lack=LACK)
+
+
+def test_a_worker_whose_log_cannot_be_written_is_waited_for(pool: WorkerPool, tmp_path: Path) -> None:
+    """The share with both is away for a while."""
+    [place] = pool._places
+    there = place.log_file
+    die(pool)
+    place.log_file = tmp_path / "away" / there.name
+    for _ in range(MAX_DEATHS_IN_A_ROW + 1):
+        pool.look_after(progressed=False)
+        assert place.waits
+    place.log_file = there
+    pool.look_after(progressed=False)
+    assert place.process is not None
+    assert place.process.poll() is None
 
 
 def test_a_worker_that_cannot_start_ends_the_run_with_its_own_words(

@@ -14,7 +14,7 @@ from nightscribe.progress import FAILURES_SHOWN, render, state, view
 from nightscribe.tally import Tally
 
 HEADING = "nightscribe: base on faster-whisper, 4 workers, /home/me/recordings of many years → /home/me/transcripts"
-TROUBLE = "DEST '[here]' has only 3 MB free: what cannot be written is tried again when there is room."
+TROUBLE = "DEST '[here]' has only 3 MB free: make room; what cannot be written is tried three times."
 ODD = ["[bold]x[/bold].mp3", "🎤 räksmörgås 日本語" * 8 + ".mp3", "$(x) 'y' \"z\".mp3", "a" * 200 + ".mp3", "[/].mp3"]
 
 

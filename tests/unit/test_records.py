@@ -13,7 +13,7 @@ from making import OPTIONS, activity, failure, job, part, segment, slice_of, tra
 
 from shared.errors import PermanentError, RetryableError
 from shared.formats import FORMATS, render
-from shared.jobs import Format
+from shared.jobs import Format, Layout
 from shared.names import JOBS, RUN, failure_key, parts_folder, transcript_key
 from shared.parts import BEGUN, CUTS
 from shared.processes import process_name
@@ -322,7 +322,7 @@ def test_corrections_are_kept_once_and_never_written_over_themselves(records: Re
     assert records.store.get("talk (kept 2).txt") == b"second corrections\n"
 
 
-@pytest.mark.parametrize("fmt", ["txt", "srt", "vtt"])
+@pytest.mark.parametrize("fmt", ["srt", "vtt", "tsv"])
 def test_a_text_whose_lines_are_only_broken_elsewhere_is_no_correction(records: Records, fmt: Format) -> None:
     """An older version may have done it so."""
     records.finish(DONE, (fmt,))
@@ -356,12 +356,12 @@ def test_a_text_file_that_someone_has_edited_goes_along_as_it_is(records: Record
     assert set(records.store.names("")) == {"new.txt", "new.srt"}
 
 
-def test_a_file_beside_it_of_a_format_that_is_not_asked_for_stays_where_it_is(records: Records) -> None:
+def test_a_file_beside_it_of_a_format_that_was_never_written_stays_where_it_is(records: Records) -> None:
     """It may be anybody's."""
     records.finish(DONE, ("txt",))
-    records.store.put("talk.srt", b"subtitles of somebody else")
+    records.store.put("talk.json", b"a list of somebody else")
     records.rename(DONE, "new.mp3", 7, "new", ("txt",))
-    assert records.store.get("talk.srt") == b"subtitles of somebody else"
+    assert records.store.get("talk.json") == b"a list of somebody else"
 
 
 def test_a_rename_onto_a_name_with_files_of_somebody_keeps_them_beside(records: Records) -> None:
@@ -383,12 +383,77 @@ def test_a_rename_onto_a_name_with_files_of_somebody_keeps_them_beside(records: 
     }
 
 
-def test_a_rename_leaves_corrections_of_a_format_that_is_not_asked_for(records: Records) -> None:
-    """And writes no uncorrected text in their place."""
+def test_corrections_of_a_format_that_is_not_asked_for_now_go_along_as_well(records: Records) -> None:
+    """It was asked for when the recording was transcribed."""
     records.finish(DONE, ("txt", "srt"))
     records.store.put("talk.srt", b"corrected")
     records.rename(DONE, "new.mp3", 7, "new", ("txt",))
-    assert set(records.store.names("")) == {"new.txt", "talk.srt"}
+    assert set(records.store.names("")) == {"new.txt", "new.srt"}
+    assert records.store.get("new.srt") == b"corrected"
+
+
+def test_paragraphs_that_somebody_made_of_the_lines_of_a_text_are_kept(records: Records) -> None:
+    """Not a word is changed, and it is work all the same."""
+    records.finish(DONE, ("txt",))
+    joined = render(DONE, "txt").replace(b"\n", b" ")
+    records.store.put("talk.txt", joined)
+    records.rename(DONE, "new.mp3", 7, "new", ("txt",))
+    assert records.store.get("new.txt") == joined
+    records.finish(again("Once more.", recording="new.mp3", stem="new"), ("txt",))
+    assert records.store.get("new (kept).txt") == joined
+
+
+def test_subtitles_written_later_in_another_layout_are_ours(records: Records) -> None:
+    """Their transcript tells the layout of the first ones."""
+    narrow = Layout(line_chars=20, lines=1)
+    long = again("It was the best of times, it was the worst of times, it was the age of wisdom.")
+    records.finish(long, ("txt",))
+    records.texts.put_missing(long.model_copy(update={"layout": narrow}), ("srt",))
+    assert records.store.get("talk.srt") != render(long, "srt")
+    records.finish(again("Once more.", layout=narrow), ("txt", "srt"))
+    assert set(records.store.names("")) == {"talk.txt", "talk.srt"}
+
+
+class CaseBlind(FolderStore):
+    """As on most disks of macOS: `a` and `A` are one file."""
+
+    def get(self, key: str) -> bytes | None:
+        return super().get(key.lower())
+
+    def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
+        return super().ends(key.lower(), n_first, n_last)
+
+    def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        super().put(key.lower(), content, durable=durable)
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        return super().put_new(key.lower(), content)
+
+    def is_one(self, key: str, other: str) -> bool:
+        return super().is_one(key.lower(), other.lower())
+
+    def delete(self, key: str) -> None:
+        super().delete(key.lower())
+
+
+def test_a_name_that_only_changes_its_case_loses_nothing_where_both_are_one_file(tmp_path: Path) -> None:
+    records = Records(CaseBlind(tmp_path))
+    records.finish(DONE, ("txt", "srt"))
+    records.store.put("talk.txt", b"corrected")
+    records.rename(DONE, "Talk.mp3", 7, "Talk", ("txt", "srt"))
+    assert records.store.get("Talk.txt") == b"corrected"
+    assert records.store.get("Talk.srt") == render(DONE, "srt")
+    moved = records.transcript("Talk.mp3")
+    assert moved
+    assert moved.recording == "Talk.mp3"
+
+
+def test_two_names_of_one_file_are_known_as_such(records: Records) -> None:
+    records.store.put("a.txt", b"words")
+    records.store.put("b.txt", b"words")
+    assert records.store.is_one("a.txt", "../" + Path(records.store.root).name + "/a.txt")  # type: ignore[attr-defined]
+    assert not records.store.is_one("a.txt", "b.txt")
+    assert not records.store.is_one("a.txt", "c.txt")
 
 
 def test_a_recording_renamed_under_the_same_stem_keeps_its_texts(records: Records) -> None:

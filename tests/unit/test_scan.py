@@ -500,6 +500,19 @@ def test_a_recording_moved_to_where_its_records_have_no_room_ends_no_look(place:
     assert place.texts() == before
 
 
+def test_a_text_that_cannot_be_read_keeps_only_its_own_recording_from_its_transcript(place: Place) -> None:
+    """It is another user's perhaps; the recording is transcribed anew then."""
+    for name in ("a.mp3", "b.mp3"):
+        recording = place.recording(name)
+        place.finish(name)
+        recording.rename(place.source / f"new {name}")
+    (place.dest / "a.srt").unlink()
+    (place.dest / "a.srt").mkdir()  # reading it fails, as it would there
+    found = place.scan()
+    assert found.renamed == [("b.mp3", "new b.mp3")]
+    assert names(found.missing) == {"new a.mp3": "new a"}
+
+
 def test_a_note_that_cannot_be_read_ends_no_look(place: Place) -> None:
     """That of a move which was cut short, on a disk that begins to fail."""
     place.recording("talk.mp3")

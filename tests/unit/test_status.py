@@ -193,6 +193,15 @@ def test_a_run_that_is_ended_while_it_looks_has_seen_nothing(records: Records, t
     assert "; it had not seen yet what was missing." in "\n".join(lines(gather(tmp_path, SETTINGS)))
 
 
+def test_a_run_with_nothing_to_do_does_not_hide_a_fleet_at_work(records: Records, tmp_path: Path) -> None:
+    """Its director has told where the queue is, which `status` and `retry` go by."""
+    directed = run_of(command="director", ended_at=WHEN)
+    records.put_run(directed)
+    with RunRecord(records, beginning("run", Request(Path("/recordings"), tmp_path, SETTINGS), "auto")) as said_of:
+        said_of.found(tally())
+    assert records.last_run() == directed
+
+
 def test_a_run_says_where_it_queues_once_it_does(records: Records, tmp_path: Path) -> None:
     request = Request(Path("/recordings"), tmp_path, SETTINGS)
     director = request.director(NO_QUEUE, "faster-whisper")
