@@ -29,7 +29,7 @@ def end_renames(
             before = look()
             if before is None or may_be_there(transcript_key(before)):  # work of another kind
                 continue
-            records.end_rename(recording, is_gone=_is_gone(source, before))
+            records.end_rename(recording, before, is_gone=_is_gone(source, before))
             log.info("recording.renamed", recording=recording, before=before)
         except NightscribeError as error:
             if is_everywhere(error, max(source.at_once, records.store.at_once)):

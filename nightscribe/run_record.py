@@ -44,9 +44,12 @@ class RunRecord:
         self._every_s = min(every_s, LIVE_S / 4)
         self._records = records
         self._run = run
-        self._before: Run | None = None
-        with suppress(NightscribeError):
-            self._before = records.last_run()
+        self._directed: Run | None = None
+        """What a director said before, which a run that queues nothing leaves: a fleet may still be at work."""
+        if run.command == "run":
+            with suppress(NightscribeError):
+                before = records.last_run()
+                self._directed = before if before and before.command == "director" else None
         self._tally = tally
         self._saying = threading.Lock()
         self._over = threading.Event()
@@ -66,8 +69,8 @@ class RunRecord:
         self.tell()
         n_total, n_settled = self._run.n_total, self._run.n_done + self._run.n_failed
         is_over = n_total is not None and n_settled >= n_total  # however it ended
-        if self._run.command == "run" and not self._run.id and self._before and self._before.command == "director":
-            self._records.put_run(self._before)  # nothing was queued, and a fleet may still be at work
+        if self._directed and not self._run.id:
+            self._records.put_run(self._directed)
         else:
             self._say(ended_at=utc_now(), interrupted=kind is not None and not is_over, left_s=None)
 

@@ -15,6 +15,8 @@ PART = ".json"
 BEGUN = ".begun"
 CUTS = "cuts.json"
 
+ID_CHARS, MAX_INDEX = 32, 9999  # when it is to be known how long names may be
+
 
 class _Cuts(Frozen):
     """Where the sound of this fingerprint was cut."""
@@ -136,6 +138,10 @@ class Parts:
             names = self._store.names(folder)
         for _, deleted in abreast(lambda name: self._store.delete(folder + name), names, self._store.at_once):
             deleted()
+
+    def has_room(self, recording: str) -> bool:
+        """Whether the names of what is kept would be no longer than the store takes."""
+        return self._store.takes(f"{parts_folder(recording)}{'0' * ID_CHARS}-{MAX_INDEX}{BEGUN}")
 
     @staticmethod
     def name(job: Job, of: Slice, kind: str = PART) -> str:

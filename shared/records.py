@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 import structlog
 from pydantic import ValidationError
@@ -25,8 +26,6 @@ log = structlog.get_logger()
 HEADER_BYTES = 4096
 SEGMENTS = b',"segments":['
 END = b"]}"
-
-ID_CHARS, MAX_INDEX = 32, 9999  # of parts, when it is to be known how long their names may be
 
 SILENT_S = 3600
 
@@ -88,7 +87,7 @@ class Records:
 
     def finish(self, transcript: Transcript, formats: Iterable[Format]) -> None:
         """Write the text files, and last the canonical transcript: once it is there, the recording is finished."""
-        self.texts.put(transcript, formats, lambda: self._before(transcript))
+        self.texts.put(transcript, formats, cache(lambda: self._before(transcript)))  # it may be megabytes long
         self._typed.save(transcript_key(transcript.recording), transcript)
 
     def _before(self, transcript: Transcript) -> Transcript | None:
@@ -114,7 +113,7 @@ class Records:
                 del moved["json"]
                 wanted.append("json")
         new = old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem})
-        # Text files of a move that is cut short are known as ours, and what it has left by `renamed_from`.
+        # By this note the next look finds where the texts of a move that is cut short go, and what it has left.
         self._typed.save(_renaming_key(recording), _Renaming(stem=stem, before=old.recording))
         for fmt, content in moved.items():
             self.texts.put_as(new, fmt, content)
@@ -127,13 +126,14 @@ class Records:
         begun = self._typed.load(_Renaming, _renaming_key(recording))
         return begun.before if begun else None
 
-    def end_rename(self, recording: str, *, is_gone: bool) -> None:
+    def end_rename(self, recording: str, before: str, *, is_gone: bool) -> None:
         """Finish a move that was cut short after the transcript had its new name.
 
-        `is_gone`: whether there is no recording of the old name any more. Otherwise what is left there is that one's.
+        `before`: see `renamed_from`. `is_gone`: whether there is no recording of that name any more. Otherwise what is
+        left there is that one's.
         """
-        before, new = self.renamed_from(recording), self.provenance(recording)
-        old = self.transcript(before) if before and is_gone else None
+        new = self.provenance(recording)
+        old = self.transcript(before) if is_gone else None
         if old and new and old.fingerprint == new.fingerprint:
             self._leave(old, new)
         self.store.delete(_renaming_key(recording))
@@ -147,8 +147,7 @@ class Records:
 
     def has_room(self, recording: str) -> bool:
         """Whether what is kept of a recording would have no longer a name than the store takes."""
-        longest = f"{parts_folder(recording)}{'0' * ID_CHARS}-{MAX_INDEX}{BEGUN}"
-        return self.store.takes(transcript_key(recording)) and self.store.takes(longest)
+        return self.store.takes(transcript_key(recording)) and self.parts.has_room(recording)
 
     def require_room(self, recording: str) -> None:
         """Raises: NameTooLong: if there is none."""

@@ -33,8 +33,7 @@ class Texts:
         def write(fmt: Format) -> None:
             self.put_as(transcript, fmt, render(transcript, fmt), before)
 
-        for _, written in abreast(write, formats, self._store.at_once):
-            written()
+        self._each(write, formats)
 
     def put_as(
         self,
@@ -69,6 +68,9 @@ class Texts:
         def write(fmt: Format) -> None:
             self._store.put_new(output_key(transcript.stem, fmt), render(transcript, fmt))
 
+        self._each(write, formats)
+
+    def _each(self, write: Callable[[Format], None], formats: Iterable[Format]) -> None:
         for _, written in abreast(write, formats, self._store.at_once):
             written()
 
