@@ -17,12 +17,12 @@ from pathlib import Path
 import jiwer
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
-from shared.jobs import Options, Slice
-from shared.settings import Settings
-from shared.sources import FolderSource
-from worker.engines import ENGINES
-from worker.listening import Listener
-from worker.transcriber import Models, Request, Transcriber
+from nightscribe.shared.model.jobs import Options, Slice
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.source import FolderSource
+from nightscribe.worker.engines.registry import ENGINES
+from nightscribe.worker.pipeline.transcriber import Models, Request, Transcriber
+from nightscribe.worker.pipeline.window_reader import WindowReader
 
 BY_CHARACTER = {"zh", "ja"}
 
@@ -65,13 +65,13 @@ def _row(
     normalise = EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
     true = {recording["path"]: normalise(recording["text"]) or "-" for recording in recordings}
     heard, audio_s, engine, began = {}, 0.0, "", time.process_time()
-    for end, part in transcriber.transcribe(Listener(source).listen(slices), Request(options)):
+    for end, part in transcriber.transcribe(WindowReader(source).read(slices), Request(options)):
         if part is None:
             print(f"{end.of.recording}: {end.error}")
             continue
         audio_s += part.decoded_s
         engine = part.engine
-        heard[end.of.recording] = normalise(" ".join(segment.text for segment in part.segments))
+        heard[end.slice_.recording] = normalise(" ".join(segment.text for segment in part.segments))
     cpu_s = time.process_time() - began
     references, hypotheses = [true[path] for path in heard], list(heard.values())
     characters = 100 * jiwer.cer(references, hypotheses)

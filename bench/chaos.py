@@ -33,11 +33,11 @@ from rich.progress import track
 from storm.account import RECOVERED_WITHIN, Account, Book
 from storm.acts import FILL, Storm, planned
 from storm.audit import audit
-from storm.crew import Place
+from storm.crew import Location
 from storm.sound import jobs, record, written
 
-from nightscribe.local_queue import local_queue
-from shared.settings import Settings
+from nightscribe.local.queue_server import local_queue
+from nightscribe.shared.settings import Settings
 
 MOST_DOUBLE = 0.01
 LISTED = 15
@@ -79,7 +79,7 @@ def main() -> None:
         if not own_disk:
             print("No disk of its own could be mounted, so none is filled up.")
             acts = [act for act in acts if act.what != FILL]
-        place = Place(folder, settings, pace)
+        place = Location(folder, settings, pace)
         for script in track(scripts, "Recording …", transient=True):
             record(script, place.source)
         began = time.monotonic()

@@ -13,16 +13,16 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from director.estimate import LengthEstimate, Rates, sample
-from director.plan import JOB_S, bundles, long_ones
-from director.planner import Planner
-from director.scan import Scan, Scanner
-from nightscribe.tally import Tally
-from shared.jobs import Options
-from shared.records import Records
-from shared.sources import FolderSource
-from shared.store import FolderStore
-from shared.transcript import Segment, Transcript, Word, utc_now
+from nightscribe.director.plan.bundles import JOB_S, bundles, long_ones
+from nightscribe.director.plan.estimate import LengthEstimate, Rates, sample
+from nightscribe.director.plan.planner import Planner
+from nightscribe.director.scan.scanner import Scan, Scanner
+from nightscribe.services.run_progress import RunProgress
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.model.jobs import Options
+from nightscribe.shared.model.transcript import Segment, Transcript, Word, utc_now
+from nightscribe.shared.storage.source import FolderSource
+from nightscribe.shared.storage.store import FolderStore
 
 OPTIONS = Options(engine="faster-whisper", model="base")
 FORMATS = ("txt", "vtt", "srt")
@@ -125,8 +125,8 @@ def measure(source: FolderSource, records: Records) -> None:
     step("list and compare", scan)
     missing = found[0].missing
     step("choose a sample", lambda: f"{len(sample(missing, 32))} of them")
-    tallies: list[Tally] = []
-    step("begin to count", lambda: tallies.append(Tally(found[0], LengthEstimate())) or "")
+    tallies: list[RunProgress] = []
+    step("begin to count", lambda: tallies.append(RunProgress(found[0], LengthEstimate())) or "")
     step(
         "plan",
         lambda: f"{count(long_ones(missing, RATES, JOB_S)):,} long, {count(bundles(missing, RATES, JOB_S)):,} jobs",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from shared.jobs import RECORDS_FOLDER
-from shared.transcript import Transcript
+from nightscribe.shared.model.jobs import RECORDS_FOLDER
+from nightscribe.shared.model.transcript import Transcript
 
 LOOK_EVERY_S = 0.5
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")

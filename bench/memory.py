@@ -16,8 +16,8 @@ from statistics import median
 
 import psutil
 
-from shared.names import TRANSCRIPTS
-from shared.sound.media import MEDIA_SUFFIXES
+from nightscribe.shared.audio.probe import MEDIA_SUFFIXES
+from nightscribe.shared.destination.keys import TRANSCRIPTS
 
 LOOK_EVERY_S = 0.5
 WARM_AFTER = 50  # recordings

@@ -25,8 +25,8 @@ from pathlib import Path
 import measure
 from recordings import ask_for_sets, prepare
 
-from shared.settings import Settings
-from worker.engines import ENGINES
+from nightscribe.shared.settings import Settings
+from nightscribe.worker.engines.registry import ENGINES
 
 TIMER = Path(__file__).parent / "engine_timer"
 

@@ -20,19 +20,19 @@ from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
-from director.backlog import Settled
-from director.director import Director
-from director.estimate import Rates
-from director.scan import Scanner
-from nightscribe.local_queue import local_queue
-from shared.errors import NightscribeError
-from shared.jobs import Job, Options, Slice
-from shared.log import configure_logging
-from shared.queue import Delivery, JobQueue, connect
-from shared.records import Records
-from shared.sources import FolderSource
-from shared.store import FolderStore
-from shared.transcript import Part, merge, utc_now
+from nightscribe.director.backlog import Settled
+from nightscribe.director.enqueue import Director
+from nightscribe.director.plan.estimate import Rates
+from nightscribe.director.scan.scanner import Scanner
+from nightscribe.local.queue_server import local_queue
+from nightscribe.log import configure_logging
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import NightscribeError
+from nightscribe.shared.model.jobs import Job, Options, Slice
+from nightscribe.shared.model.transcript import Part, merge, utc_now
+from nightscribe.shared.queue.client import Delivery, JobQueue, connect
+from nightscribe.shared.storage.source import FolderSource
+from nightscribe.shared.storage.store import FolderStore
 
 QUEUE = "scaling.fifo"
 VISIBILITY_S, HEARTBEAT_S = 120.0, 30.0
@@ -105,7 +105,7 @@ def simulated(n_workers: int, jobs_each: int, speed: float, n_processes: int) ->
 
 
 def directed(
-    source: Path, dest: Path, n_workers: int, speed: float, n_processes: int, patience_s: float
+    source: Path, dest: Path, n_workers: int, speed: float, n_processes: int, retry_timeout_s: float
 ) -> tuple[int, float, int]:
     """Jobs done, seconds for them once every worker waits for its first, and how often a call of a worker failed."""
     configure_logging("error")
@@ -123,7 +123,7 @@ def directed(
         ready.wait()
         began = time.monotonic()
         steps = director.direct(missing, rates=Rates({".mp3": RATE}), follow=True)
-        in_time = takewhile(lambda _: time.monotonic() - began < patience_s, steps)
+        in_time = takewhile(lambda _: time.monotonic() - began < retry_timeout_s, steps)
         done = sum(isinstance(step, Settled) for step in in_time)
         return done, time.monotonic() - began, troubles.value
     finally:
@@ -172,9 +172,9 @@ def worker(
             delivery = queue.receive(wait_s=3)
             if delivery:
                 job = Job.from_message(delivery.body)
-                for part_of in job.slices:
-                    transcribe(queue, delivery, part_of.size * RATE / speed)
-                    store(source, records, job, part_of, part_of.size * RATE)
+                for slice_ in job.slices:
+                    transcribe(queue, delivery, slice_.size * RATE / speed)
+                    store(source, records, job, slice_, slice_.size * RATE)
                 queue.delete(delivery)
         except NightscribeError:  # as a worker, it goes on; what it could not do comes back
             with troubles.get_lock():
@@ -190,18 +190,18 @@ def transcribe(queue: JobQueue, delivery: Delivery, seconds: float) -> None:
     time.sleep(max(0.0, left_s))
 
 
-def store(source: FolderSource, records: Records, job: Job, part_of: Slice, audio_s: float) -> None:
+def store(source: FolderSource, records: Records, job: Job, slice_: Slice, audio_s: float) -> None:
     """Everything that is read and written for one recording."""
-    found = source.stat(part_of.recording)
-    assert source.fingerprint(found) == part_of.fingerprint
+    found = source.stat(slice_.recording)
+    assert source.fingerprint(found) == slice_.fingerprint
     part = Part(
         segments=(), engine="asleep", language=None, container_s=audio_s, decoded_s=audio_s, processing_s=1.0, flags=()
     )
-    records.parts.put(job, part_of, part)
-    parts = records.parts.all(job, part_of)
+    records.partial_results.put(job, slice_, part)
+    parts = records.partial_results.all(job, slice_)
     assert parts is not None
-    records.finish(merge(job, part_of, parts, mtime_ns=found.mtime_ns, finished_at=utc_now()), job.formats)
-    records.parts.drop(part_of.recording)
+    records.finish(merge(job, slice_, parts, mtime_ns=found.mtime_ns, finished_at=utc_now()), job.formats)
+    records.partial_results.drop(slice_.recording)
 
 
 if __name__ == "__main__":

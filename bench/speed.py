@@ -33,9 +33,9 @@ import jiwer
 import measure
 from recordings import Recording, ask_for_sets, normalise, prepare
 
-from shared.settings import Settings
-from worker.engines import ENGINES, layout
-from worker.weights.resolver import resolve
+from nightscribe.shared.settings import Settings
+from nightscribe.worker.engines.registry import ENGINES, layout
+from nightscribe.worker.weights.resolver import resolve
 
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE.parent / "constraints.txt"
@@ -233,7 +233,9 @@ def main() -> None:
         f"openai-whisper {version('openai-whisper')}, nightscribe {version('nightscribe')}"
     )
     for name, recordings in sets.items():
-        _print_set(name, recordings, contenders, {key: runs for (of, key), runs in results.items() if of == name})
+        _print_set(
+            name, recordings, contenders, {key: runs for (slice_, key), runs in results.items() if slice_ == name}
+        )
     print()
     for venv in sorted({each.venv for each in contenders if each.venv}):
         print(" ".join((HERE / "peers" / f"{venv}.txt").read_text().split("\n")).strip())

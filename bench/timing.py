@@ -29,9 +29,9 @@ import numpy as np
 import srt
 from recordings import SETS, Recording, normalise, prepare
 
-from shared.jobs import RECORDS_FOLDER
-from shared.settings import Settings
-from worker.engines import ENGINES
+from nightscribe.shared.model.jobs import RECORDS_FOLDER
+from nightscribe.shared.settings import Settings
+from nightscribe.worker.engines.registry import ENGINES
 
 ASSUMED_CUT_S, ASSUMED_NEAR_S = 600.0, 30.0
 

@@ -4,9 +4,9 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from shared.names import without_suffix
-from shared.sources import Recording, Unreadable
-from shared.transcript import Failure, Provenance
+from nightscribe.shared.model.paths import without_suffix
+from nightscribe.shared.model.recording import Recording, Unreadable
+from nightscribe.shared.model.transcript import Failure, Provenance
 
 UNKNOWN_TIME = -(2**63)
 

@@ -7,11 +7,11 @@ def main() -> None:
     """Run the command that was typed."""
     if sys.argv[1:] == ["health"]:
         # Asked of every container all night: it must not load, for a second, what the other commands need.
-        from nightscribe.health import health
+        from nightscribe.cli.health import health
 
         sys.exit(health())
     try:
-        from nightscribe.cli import main as command
+        from nightscribe.cli.main import main as command
 
         command()
     except KeyboardInterrupt:  # in the second in which what the commands need is loaded

@@ -28,7 +28,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from shared.errors import RetryableError, SetupError
+from nightscribe.shared.errors import RetryableError, SetupError
 
 T = TypeVar("T")
 
@@ -114,15 +114,15 @@ def local_client(endpoint: str, config: Config) -> Any:
     )
 
 
-class Haste:
+class ShutdownFlag:
     """Whether whoever runs this process waits for its end: then no call, in whatever thread, is tried again."""
 
-    is_asked_for = False  # no event: a handler of signals sets it, and could wait for itself
+    is_set = False  # no event: a handler of signals sets it, and could wait for itself
 
 
 def _sleep(seconds: float) -> None:
     until = time.monotonic() + seconds
-    while not Haste.is_asked_for and (left_s := until - time.monotonic()) > 0:
+    while not ShutdownFlag.is_set and (left_s := until - time.monotonic()) > 0:
         time.sleep(min(LOOK_S, left_s))
 
 
@@ -139,7 +139,7 @@ def persist(
     subject: Subject,
     *,
     operation: str,
-    patience_s: float,
+    retry_timeout_s: float,
     renew: Callable[[], None],
     translated: Callable[[str, str], Exception | None] = lambda _code, _message: None,
     is_final: Callable[[Exception], bool] = lambda _: False,
@@ -151,7 +151,7 @@ def persist(
     again, though it may pass.
     Raises: RetryableError: if it still does not go. SetupError: of the subject's class, if the user must do something.
     """
-    last_s = LAST_TRY_AT * patience_s
+    last_s = LAST_TRY_AT * retry_timeout_s
     is_late = stop_after_delay(last_s)
 
     def wait_s(state: RetryCallState) -> float:
@@ -167,7 +167,7 @@ def persist(
 
     retrying = Retrying(
         sleep=_sleep,
-        stop=lambda state: Haste.is_asked_for or is_late(state),
+        stop=lambda state: ShutdownFlag.is_set or is_late(state),
         wait=wait_s,
         retry=retry_if_exception(lambda e: isinstance(e, RetryableError) and not is_final(e)),
         reraise=True,

@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.cores import usable_cores
-from shared.errors import SetupError
-from shared.formats import FORMATS, check_formats
-from shared.jobs import Format
-from shared.languages import language_code
-from shared.queue_address import check_address
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.formats.registry import FORMATS, check_formats
+from nightscribe.shared.model.jobs import Format
+from nightscribe.shared.model.languages import language_code
+from nightscribe.shared.process.cores import usable_cores
+from nightscribe.shared.queue.address import check_address
 
 ENV_PREFIX = "NIGHTSCRIBE_"
 EngineName = Literal["auto", "faster-whisper", "openai-whisper"]

@@ -8,9 +8,9 @@ from typing import Self
 
 import structlog
 
-from shared.errors import Interrupted, LeaseLost, NightscribeError
-from shared.queue import Delivery, JobQueue
-from shared.telemetry import metrics
+from nightscribe.shared.errors import Interrupted, LeaseLost, NightscribeError
+from nightscribe.shared.queue.client import Delivery, JobQueue
+from nightscribe.shared.telemetry import metrics
 
 log = structlog.get_logger()
 
@@ -99,7 +99,7 @@ class Lease:
                 return
             try:
                 self._queue.change_visibility(
-                    self._delivery, self._timeout_s, patience_s=min(remaining_s, self._heartbeat_s)
+                    self._delivery, self._timeout_s, retry_timeout_s=min(remaining_s, self._heartbeat_s)
                 )
             except LeaseLost as error:
                 self._lose(str(error))

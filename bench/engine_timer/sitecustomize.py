@@ -62,7 +62,7 @@ class TimedEngine:
 
 
 def _measure(folder):
-    from worker import engines
+    from nightscribe.worker.engines import registry as engines
 
     load = engines.load
     numbers = iter(range(1_000))

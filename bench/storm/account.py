@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from shared.names import PARTS, TRANSCRIPTS
-from shared.parts import BEGUN, PART
-from shared.settings import Settings
+from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS
+from nightscribe.shared.destination.partial_results import BEGUN, PART
+from nightscribe.shared.settings import Settings
 from storm.diary import Entry
 from storm.sound import Script, word_s
 
@@ -32,11 +32,11 @@ class _Delivery:
 
 
 @dataclass(frozen=True)
-class _Hearing:
+class _SliceState:
     """A window that the engine was given."""
 
     delivery: _Delivery
-    of: SliceId
+    slice_: SliceId
     began: float
     seconds: float
     spent_s: float
@@ -73,7 +73,7 @@ class Book:
         self._entries = sorted(entries, key=lambda entry: entry.at)
         self._deliveries: list[_Delivery] = []
         self._in_hand: dict[str, _Delivery] = {}
-        self._hearings: list[_Hearing] = []
+        self._hearings: list[_SliceState] = []
         self._stored: dict[SliceId, tuple[float, _Delivery]] = {}
         self._stopped: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self._begun: dict[SliceId, list[float]] = defaultdict(list)
@@ -98,8 +98,8 @@ class Book:
                 if held:
                     self._end(held, entry.at, "gave it up")
             case "received":
-                slices = [(r, i, start_s, end_s) for r, i, start_s, end_s in entry.of["slices"]]
-                held = _Delivery(entry.who, entry.at, slices, entry.of["count"])
+                slices = [(r, i, start_s, end_s) for r, i, start_s, end_s in entry.slice_["slices"]]
+                held = _Delivery(entry.who, entry.at, slices, entry.slice_["count"])
                 self._in_hand[entry.who] = held
                 self._deliveries.append(held)
             case "killed" if held:
@@ -111,32 +111,34 @@ class Book:
             case "asked" if held and not held.ended_by:
                 held.ended_by = "asked to end"
             case "hearing" if held:
-                for word, seconds in entry.of["windows"]:
+                for word, seconds in entry.slice_["windows"]:
                     self._hear(entry, held, word, seconds)
             case "storing" | "deleting" if held:
                 self._check_late(entry, held)
-            case "stored" if held and entry.of["key"].startswith(PARTS):
+            case "stored" if held and entry.slice_["key"].startswith(PARTS):
                 self._store(entry, held)
-            case "stored" if held and entry.of["key"].startswith(TRANSCRIPTS):
+            case "stored" if held and entry.slice_["key"].startswith(TRANSCRIPTS):
                 # What is not cut has no part.
-                recording = entry.of["key"].removeprefix(TRANSCRIPTS).removesuffix(".json")
+                recording = entry.slice_["key"].removeprefix(TRANSCRIPTS).removesuffix(".json")
                 self._stored.setdefault((recording, 0), (entry.at, held))
 
     def _store(self, entry: Entry, held: _Delivery) -> None:
-        recording, _, name = entry.of["key"].removeprefix(PARTS).rpartition("/")
-        of, dot, kind = name.rpartition("-")[2].partition(".")
-        if not of.isdecimal():
+        recording, _, name = entry.slice_["key"].removeprefix(PARTS).rpartition("/")
+        slice_, dot, kind = name.rpartition("-")[2].partition(".")
+        if not slice_.isdecimal():
             return
         if dot + kind == PART:
-            self._stored.setdefault((recording, int(of)), (entry.at, held))
+            self._stored.setdefault((recording, int(slice_)), (entry.at, held))
         elif dot + kind == BEGUN:
-            self._begun[recording, int(of)].append(entry.at)
+            self._begun[recording, int(slice_)].append(entry.at)
 
     def _hear(self, entry: Entry, held: _Delivery, word: str, seconds: float) -> None:
         recording, at_s = self._words[word]
-        of = next((r, i) for r, i, start_s, end_s in held.slices if r == recording and start_s <= at_s < (end_s or inf))
+        slice_ = next(
+            (r, i) for r, i, start_s, end_s in held.slices if r == recording and start_s <= at_s < (end_s or inf)
+        )
         spent_s = min(seconds, max(0.0, self._died.get(entry.who, inf) - entry.at))
-        self._hearings.append(_Hearing(held, of, entry.at, seconds, spent_s))
+        self._hearings.append(_SliceState(held, slice_, entry.at, seconds, spent_s))
 
     def _end(self, held: _Delivery, at: float, why: str) -> None:
         held.ended = at
@@ -146,7 +148,7 @@ class Book:
     def _check_late(self, entry: Entry, held: _Delivery) -> None:
         for begun, over in self._stopped[held.who]:
             if held.received < begun and over - begun > self._timeout_s and entry.at > over:
-                if not entry.of.get("key", "").startswith(".nightscribe/jobs/"):
+                if not entry.slice_.get("key", "").startswith(".nightscribe/jobs/"):
                     self.account.stored_late += 1
                     self.account.examples.append(f"stored late: {entry.of}")
                 return
@@ -157,35 +159,35 @@ class Book:
     # Work
 
     def _work(self) -> None:
-        of_slice: dict[SliceId, list[_Hearing]] = defaultdict(list)
-        for hearing in self._hearings:
-            of_slice[hearing.of].append(hearing)
-        for of, hearings in of_slice.items():
-            stored_at, winner = self._stored.get(of, (inf, None))
-            for hearing in hearings:
-                if hearing.delivery is winner:
-                    self.account.needed_s += hearing.spent_s
-                elif why := self._twice(hearing, hearings, stored_at):
-                    self.account.double_s[why] += hearing.spent_s
-                    self.account.examples.append(f"{why}: {of} at {hearing.began:.2f} by {hearing.delivery.who}")
+        of_slice: dict[SliceId, list[_SliceState]] = defaultdict(list)
+        for state in self._hearings:
+            of_slice[state.slice_].append(state)
+        for slice_, states in of_slice.items():
+            stored_at, winner = self._stored.get(slice_, (inf, None))
+            for state in states:
+                if state.delivery is winner:
+                    self.account.needed_s += state.spent_s
+                elif why := self._twice(state, states, stored_at):
+                    self.account.double_s[why] += state.spent_s
+                    self.account.examples.append(f"{why}: {slice_} at {state.began:.2f} by {state.delivery.who}")
                 else:
-                    self.account.lost_s[self._fate(hearing.delivery)] += hearing.spent_s
+                    self.account.lost_s[self._fate(state.delivery)] += state.spent_s
 
-    def _twice(self, hearing: _Hearing, hearings: Sequence[_Hearing], stored_at: float) -> str:
-        if hearing.began > stored_at:
+    def _twice(self, state: _SliceState, states: Sequence[_SliceState], stored_at: float) -> str:
+        if state.began > stored_at:
             return "after it had been stored"
-        mine = [each for each in hearings if each.delivery is hearing.delivery]
+        mine = [each for each in states if each.delivery is state.delivery]
         first = min(each.began for each in mine)
-        for other in {id(each.delivery): each.delivery for each in hearings}.values():
-            if other is hearing.delivery:
+        for other in {id(each.delivery): each.delivery for each in states}.values():
+            if other is state.delivery:
                 continue
-            theirs = [each for each in hearings if each.delivery is other]
+            theirs = [each for each in states if each.delivery is other]
             began = max(first, min(each.began for each in theirs))
             until = [max(each.began + each.spent_s for each in group) for group in (mine, theirs)]
             if (
                 began < min(until)
                 and not self._was_stopped(other, began)
-                and not self._was_stopped(hearing.delivery, began)
+                and not self._was_stopped(state.delivery, began)
             ):
                 return "while another worker did it"
         return ""
@@ -216,7 +218,7 @@ class Book:
             if not open_slices or self._was_stopped(held, killed_at):
                 continue
             self.account.interrupted += 1
-            again = min((at for of in open_slices for at in self._begun[of] if at > killed_at), default=inf)
+            again = min((at for slice_ in open_slices for at in self._begun[slice_] if at > killed_at), default=inf)
             took = (again - killed_at) / self._timeout_s
             self.account.recoveries.append(took)
             visible_at = killed_at + self._timeout_s
@@ -228,8 +230,8 @@ class Book:
                 if not why:
                     self.account.examples.append(f"late: {open_slices} killed {killed_at:.2f}, {took:.1f} timeouts")
 
-    def _stored_by(self, of: SliceId) -> float:
-        return self._stored.get(of, (inf, None))[0]
+    def _stored_by(self, slice_: SliceId) -> float:
+        return self._stored.get(slice_, (inf, None))[0]
 
     def _why_late(
         self, held: _Delivery, slices: Sequence[SliceId], killed_at: float, again: float, free_at: float

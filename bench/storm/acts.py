@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkProcess
 
-from nightscribe.local_queue import LocalQueue
-from storm.crew import Place, direct, started, work
+from nightscribe.local.queue_server import LocalQueue
+from storm.crew import Location, direct, started, work
 from storm.diary import Diary
 from storm.sound import Script
 
@@ -57,7 +57,7 @@ def planned(n_kills: int, chooser: random.Random) -> list[Act]:
 class Storm:
     """The crew at work, and what befalls it."""
 
-    place: Place
+    place: Location
     server: LocalQueue
     n_workers: int
     acts: Sequence[Act]
@@ -160,7 +160,7 @@ class Storm:
     def _share(self) -> float:
         for entry in self._reader.new():
             if entry.what == "hearing":
-                for word, seconds in entry.of["windows"]:
+                for word, seconds in entry.slice_["windows"]:
                     self._heard_s += 0.0 if word in self._heard else seconds
                     self._heard.add(word)
         return self._heard_s / self.place.pace / self._total_s

@@ -4,15 +4,15 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from shared.formats import render
-from shared.names import JOBS, failure_key, output_key, parts_folder, transcript_key
-from shared.records import Records
-from shared.store import FolderStore
-from storm.crew import FORMATS, Place
+from nightscribe.shared.destination.keys import JOBS, failure_key, output_key, parts_folder, transcript_key
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.formats.registry import render
+from nightscribe.shared.storage.store import FolderStore
+from storm.crew import FORMATS, Location
 from storm.sound import Script
 
 
-def audit(place: Place, scripts: Sequence[Script], *, may_fail: bool) -> tuple[list[str], Counter[str]]:
+def audit(place: Location, scripts: Sequence[Script], *, may_fail: bool) -> tuple[list[str], Counter[str]]:
     """What is wrong, and the reasons of the failures, which are wrong as well unless they `may_fail`."""
     wrong: list[str] = []
     reasons: Counter[str] = Counter()
@@ -49,7 +49,7 @@ def audit(place: Place, scripts: Sequence[Script], *, may_fail: bool) -> tuple[l
     return wrong, reasons
 
 
-def _files(place: Place) -> Iterator[str]:
+def _files(place: Location) -> Iterator[str]:
     for folder, _, names in os.walk(place.dest):
         for name in names:
             yield os.path.relpath(os.path.join(folder, name), place.dest)  # noqa: PTH118  a hundred times faster

@@ -14,26 +14,26 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
-from director.director import Director
-from director.scan import Scanner
-from nightscribe.cli import _stop_on_signals
-from nightscribe.request import open_queue
-from shared.children import PR_SET_PDEATHSIG
-from shared.errors import NightscribeError
-from shared.jobs import Job, Options
-from shared.log import configure_logging
-from shared.processes import process_name
-from shared.queue import Delivery, JobQueue
-from shared.records import Records
-from shared.scratch import sweep_scratch
-from shared.settings import Settings
-from shared.sources import FolderSource
-from shared.store import FolderStore
+from nightscribe.cli.main import _stop_on_signals
+from nightscribe.director.enqueue import Director
+from nightscribe.director.scan.scanner import Scanner
+from nightscribe.log import configure_logging
+from nightscribe.services.request import open_queue
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import NightscribeError
+from nightscribe.shared.model.jobs import Job, Options
+from nightscribe.shared.process.children import PR_SET_PDEATHSIG
+from nightscribe.shared.process.identity import process_name
+from nightscribe.shared.process.scratch import sweep_scratch
+from nightscribe.shared.queue.client import Delivery, JobQueue
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.source import FolderSource
+from nightscribe.shared.storage.store import FolderStore
+from nightscribe.worker.loop import Worker
+from nightscribe.worker.pipeline.transcriber import Transcriber
+from nightscribe.worker.pipeline.vad import SpeechDetector
 from storm.diary import Diary
 from storm.sound import JOB_S, RATES, Reader, first_sound_s
-from worker.speech import SpeechDetector
-from worker.transcriber import Transcriber
-from worker.worker import Worker
 
 _numbers = count(1)
 
@@ -43,7 +43,7 @@ SLOWEST_S = 0.4  # of the disk while it is slow
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where it happens."""
 
     folder: Path
@@ -68,11 +68,11 @@ class Place:
 
     @property
     def diary(self) -> Diary:
-        """Opened anew."""
+        """Readable anew."""
         return Diary(self.folder / "diary.jsonl")
 
 
-def started(name: str, place: Place, task: Callable[..., None], *arguments: Any) -> ForkProcess:
+def started(name: str, place: Location, task: Callable[..., None], *arguments: Any) -> ForkProcess:
     """A process of its own, forked from this one, which has everything imported; it does not outlive it."""
     process = get_context("fork").Process(
         target=_child,
@@ -84,7 +84,7 @@ def started(name: str, place: Place, task: Callable[..., None], *arguments: Any)
     return process
 
 
-def _child(name: str, place: Place, task: Callable[..., None], *arguments: Any) -> None:
+def _child(name: str, place: Location, task: Callable[..., None], *arguments: Any) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     log = os.open(place.folder / "logs" / f"{name}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
@@ -111,7 +111,10 @@ class _Queue(JobQueue):
         delivery = super().receive(wait_s)
         if delivery:
             self.delivery += 1
-            slices = [(of.recording, of.index, of.start_s, of.end_s) for of in Job.from_message(delivery.body).slices]
+            slices = [
+                (slice_.recording, slice_.index, slice_.start_s, slice_.end_s)
+                for slice_ in Job.from_message(delivery.body).slices
+            ]
             self.diary.note(
                 "received",
                 delivery=self.delivery,
@@ -129,7 +132,7 @@ class _Queue(JobQueue):
 class _Store(FolderStore):
     """The store, slow for a while; what is stored is noted."""
 
-    def __init__(self, place: Place, queue: _Queue) -> None:
+    def __init__(self, place: Location, queue: _Queue) -> None:
         super().__init__(place.dest)
         self._slow = place.slow
         self._queue = queue
@@ -164,7 +167,7 @@ class _Store(FolderStore):
         super().delete(key)
 
 
-def work(place: Place) -> None:
+def work(place: Location) -> None:
     """What `nightscribe worker` does, but for the engine and the speech detector."""
     SpeechDetector.first_speech_s = first_sound_s  # type: ignore[method-assign]
     queue = _queue(place)
@@ -187,7 +190,7 @@ def work(place: Place) -> None:
     made.run(until_empty=False)
 
 
-def direct(place: Place, follow: bool, retry_failed: bool) -> None:
+def direct(place: Location, follow: bool, retry_failed: bool) -> None:
     """What `nightscribe director` does, and with `follow` what `nightscribe run` does."""
     queue = _queue(place)
     source = FolderSource(place.source, leave_out=place.dest)
@@ -209,7 +212,7 @@ def direct(place: Place, follow: bool, retry_failed: bool) -> None:
             list(records.activities())  # as the one who shows them does
 
 
-def _queue(place: Place) -> _Queue:
+def _queue(place: Location) -> _Queue:
     queue = open_queue(place.settings)
     queue.__class__ = _Queue  # whoever connects makes the plain one
     assert isinstance(queue, _Queue)

@@ -17,7 +17,7 @@ class Entry:
     at: float
     who: str
     what: str
-    of: dict[str, Any]
+    slice_: dict[str, Any]
 
 
 class Diary:
@@ -28,11 +28,11 @@ class Diary:
         self._read = 0
         self._rest = b""
 
-    def note(self, what: str, *, who: str | None = None, **of: Any) -> None:
+    def note(self, what: str, *, who: str | None = None, **slice_: Any) -> None:
         """Write down that this happens now."""
         # One call, which no other process's can divide; the first of the line ends keeps a line that a kill has cut
         # short from spoiling this one.
-        line = json.dumps([time.monotonic(), who or current_process().name, what, of], separators=(",", ":"))
+        line = json.dumps([time.monotonic(), who or current_process().name, what, slice_], separators=(",", ":"))
         os.write(self._file, f"\n{line}\n".encode())
 
     def new(self) -> Iterator[Entry]:
@@ -47,7 +47,7 @@ class Diary:
 
 def _entry(line: bytes) -> Entry | None:
     try:
-        at, who, what, of = json.loads(line)
+        at, who, what, slice_ = json.loads(line)
     except ValueError:  # empty, or cut short
         return None
-    return Entry(at, who, what, of)
+    return Entry(at, who, what, slice_)

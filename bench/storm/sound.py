@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from director.backlog import Backlog, Missing
-from director.estimate import Rates
-from director.plan import n_jobs, nominal_cuts
-from shared.sound.audio import RATE, Waveform
-from shared.sources import Recording
-from shared.transcript import Word
-from worker.engines.base import Decoded, Encoded
+from nightscribe.director.backlog import Backlog, Missing
+from nightscribe.director.plan.bundles import n_jobs, nominal_cuts
+from nightscribe.director.plan.estimate import Rates
+from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.model.recording import Recording
+from nightscribe.shared.model.transcript import Word
+from nightscribe.worker.engines.whisper.base import Decoded, Encoded
 
 DIGITS = 12
 STEP = RATE // 50

@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 from nightscribe.report.plot import plot
 from nightscribe.report.report import Failed, Report, Suspicious
-from nightscribe.words import count, duration, kind
-from shared.jobs import RECORDS_FOLDER
-from shared.languages import LANGUAGES
-from shared.names import REPORT
-from shared.settings import Settings
-from shared.transcript import Flag
+from nightscribe.shared.destination.keys import REPORT
+from nightscribe.shared.model.jobs import RECORDS_FOLDER
+from nightscribe.shared.model.languages import LANGUAGES
+from nightscribe.shared.model.transcript import Flag
+from nightscribe.shared.settings import Settings
+from nightscribe.views.humanize import count, duration, kind
 
 SHOWN = 300  # rows of a list; a page with all of a bad night's would not open
 GROUPS = 30  # in which they are shown

@@ -6,7 +6,7 @@ from html import escape
 from itertools import groupby
 
 from nightscribe.report.timeline import Lane, TimeLine
-from nightscribe.words import count
+from nightscribe.views.humanize import count
 
 WIDTH = 1000  # of every drawing, whatever its width on the screen
 MAX_TICKS = 6

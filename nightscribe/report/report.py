@@ -5,15 +5,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from nightscribe.commands import asked, retry_command, run_again
+from nightscribe.location import Location
 from nightscribe.report.timeline import TimeLine
-from nightscribe.summary import before
-from nightscribe.tally import Tally
-from nightscribe.words import printable
-from shared.jobs import Format, Frozen
-from shared.places import Place
-from shared.settings import TEXTS, WORDS, Settings
-from shared.transcript import Failure, Flag
+from nightscribe.services.run_progress import RunProgress
+from nightscribe.shared.model.jobs import Format, Frozen
+from nightscribe.shared.model.transcript import Failure, Flag
+from nightscribe.shared.settings import TEXTS, WORDS, Settings
+from nightscribe.views.cli_hints import asked, retry_command, run_again
+from nightscribe.views.humanize import printable
+from nightscribe.views.summary import before
 
 
 class Failed(Frozen):
@@ -74,7 +74,7 @@ class Report(Frozen):
 
 
 def report(
-    tally: Tally,
+    run_progress: RunProgress,
     time_line: TimeLine,
     *,
     run: str | None,
@@ -83,8 +83,8 @@ def report(
     elapsed_s: float,
     interrupted: bool,
     stopped: str | None,
-    source: Place,
-    dest: Place,
+    source: Location,
+    dest: Location,
     settings: Settings,
     engine: str,
     redo: bool = False,
@@ -92,11 +92,11 @@ def report(
     """Everything that is known when a run has ended."""
     source, dest = source.absolute(), dest.absolute()
     failures = (
-        *(_failed(failure) for failure in tally.failed),
-        *(_failed(failure, earlier=True) for failure in tally.scan.failed_before),
-        *(Failed(recording=item.path, reason=item.reason) for item in tally.scan.unreadable),
+        *(_failed(failure) for failure in run_progress.failed),
+        *(_failed(failure, earlier=True) for failure in run_progress.scan.failed_before),
+        *(Failed(recording=item.path, reason=item.reason) for item in run_progress.scan.unreadable),
     )
-    recorded = tally.failed or tally.scan.failed_before
+    recorded = run_progress.failed or run_progress.scan.failed_before
     return Report(
         run=run,
         began_at=began_at,
@@ -111,22 +111,22 @@ def report(
         redo=redo,
         options={name: getattr(settings, name) for name in (*WORDS, *TEXTS)},
         totals=Totals(
-            recordings=tally.n_total,
-            done=tally.done,
+            recordings=run_progress.n_total,
+            done=run_progress.done,
             failed=len(failures),
-            left=tally.n_left,
-            audio_s=round(tally.done_audio_s, 1),
-            speed=round(tally.done_audio_s / elapsed_s, 2) if elapsed_s > 0 else 0.0,
-            done_before=tally.scan.n_finished,
+            left=run_progress.n_left,
+            audio_s=round(run_progress.done_audio_s, 1),
+            speed=round(run_progress.done_audio_s / elapsed_s, 2) if elapsed_s > 0 else 0.0,
+            done_before=run_progress.scan.n_finished,
         ),
-        languages=dict(tally.languages.most_common()),
-        notes=tuple(line.strip() for line in before(tally.scan)),
+        languages=dict(run_progress.languages.most_common()),
+        notes=tuple(line.strip() for line in before(run_progress.scan)),
         run_command=printable(run_again("run", source, dest, asked("run", settings))),
         retry_command=printable(retry_command(dest)) if recorded else None,
         time_line=time_line,
         failures=failures,
         suspicious=tuple(
-            Suspicious(recording=each.recording, flags=each.flags, text=each.text) for each in tally.flagged
+            Suspicious(recording=each.recording, flags=each.flags, text=each.text) for each in run_progress.flagged
         ),
     )
 

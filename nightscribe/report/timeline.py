@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from shared.activity import Activity
-from shared.jobs import Frozen
+from nightscribe.shared.model.activity import Activity
+from nightscribe.shared.model.jobs import Frozen
 
 MAX_BINS = 400
 UNSEEN_S = 120.0  # nobody knows what was going on in a longer pause: the machine slept, or the store did not answer

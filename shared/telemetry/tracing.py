@@ -20,7 +20,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from shared.errors import SetupError
+from nightscribe.shared.errors import SetupError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

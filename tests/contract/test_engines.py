@@ -13,15 +13,15 @@ from support import recordings
 from support.workplace import weights
 from whisper.normalizers import EnglishTextNormalizer
 
-from shared.errors import SetupError
-from shared.jobs import Options, Slice
-from shared.sound.audio import RATE, Decoder, Waveform
-from shared.sources import FolderSource
-from shared.transcript import Flag, Part, Segment, Word
-from worker import engines
-from worker.engines.base import POSITION_S, WINDOW_S, Engine
-from worker.listening import Listener
-from worker.transcriber import Request, Transcriber
+from nightscribe.shared.audio.decode import RATE, Decoder, Waveform
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.model.jobs import Options, Slice
+from nightscribe.shared.model.transcript import Flag, Part, Segment, Word
+from nightscribe.shared.storage.source import FolderSource
+from nightscribe.worker.engines import registry as engines
+from nightscribe.worker.engines.whisper.base import POSITION_S, WINDOW_S, Engine
+from nightscribe.worker.pipeline.transcriber import Request, Transcriber
+from nightscribe.worker.pipeline.window_reader import WindowReader
 
 # Both make none of the 119 words wrong; a few may be on another processor.
 MAX_WORD_ERROR_RATE = 0.05
@@ -77,10 +77,10 @@ def transcribe(engine: Engine) -> Callable[[Path], Part]:
     options = Options(engine="auto", model="tiny.en", language="auto")
 
     def run(path: Path) -> Part:
-        of = whole(path)
-        listener = Listener(FolderSource(path.parent))
-        listener._as_queued = lambda of: listener._source.stat(of.recording)  # type: ignore[method-assign]
-        [(end, part)] = Transcriber(engine).transcribe(listener.listen([of]), Request(options, all_words=True))
+        slice_ = whole(path)
+        listener = WindowReader(FolderSource(path.parent))
+        listener._as_queued = lambda slice_: listener._source.stat(slice_.recording)  # type: ignore[method-assign]
+        [(end, part)] = Transcriber(engine).transcribe(listener.read([slice_]), Request(options, all_words=True))
         assert part, end.error
         return part
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from support import recordings
 
-from shared.sound import audio, clips
-from shared.sound.audio import RATE, Decoder, Waveform
-from shared.sound.clips import Sound, decode_together
+from nightscribe.shared.audio import clips
+from nightscribe.shared.audio import decode as audio
+from nightscribe.shared.audio.clips import Sound, decode_together
+from nightscribe.shared.audio.decode import RATE, Decoder, Waveform
 
 SHIFT = RATE // 100  # 10 ms, less than anybody hears of a word
 

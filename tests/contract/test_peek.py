@@ -5,9 +5,9 @@ import uuid
 import pytest
 from support.servers import SqsServer
 
-from shared.jobs import Job, Options, Slice
-from shared.peek import peek
-from shared.queue import JobQueue, QueueMissing, connect
+from nightscribe.shared.model.jobs import Job, Options, Slice
+from nightscribe.shared.queue.client import JobQueue, QueueMissing, connect
+from nightscribe.shared.queue.inspect import peek
 
 LONG_S = 120
 
@@ -95,7 +95,7 @@ def test_what_was_set_aside_is_counted(queue: JobQueue) -> None:
     queue.send([job("a.wav")], "run")
     delivery = queue.receive(wait_s=5)
     assert delivery
-    queue.set_aside(delivery, delivery.body, "It holds text, not sound.")
+    queue.dead_letter(delivery, delivery.body, "It holds text, not sound.")
     assert queue.dead_counts().queued == 1
     assert queue.counts().queued == 0
 
@@ -109,7 +109,7 @@ def test_a_server_that_shows_no_messages_or_is_not_there_is_no_error(queue: JobQ
 def test_amazons_queue_is_never_asked_for_more_than_sqs_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no such address, and nothing is sent to it here."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    monkeypatch.setattr("shared.queue.peek", lambda *_, **__: pytest.fail("it was asked"))
+    monkeypatch.setattr("nightscribe.shared.queue.client.peek", lambda *_, **__: pytest.fail("it was asked"))
     queue = named("any.fifo")
     assert queue.endpoint is None
     assert queue.peek() is None

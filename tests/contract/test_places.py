@@ -10,17 +10,18 @@ import pytest
 from support import recordings
 from support.buckets import TestBucket, in_pages
 
-from shared.buckets.blocks import BLOCK_BYTES, Blocks
-from shared.buckets.bucket import Bucket
-from shared.buckets.source import BucketSource
-from shared.buckets.store import BucketStore
-from shared.errors import AudioError, NameTooLong, PermanentError, RetryableError, SetupError
-from shared.places import open_source, open_store, place
-from shared.settings import Settings
-from shared.sound.audio import Decoder
-from shared.sound.media import probe
-from shared.sources import FINGERPRINT_BYTES, FolderSource, Recording, RecordingSource
-from shared.store import FolderStore, TranscriptStore
+from nightscribe.location import open_source, open_store, place
+from nightscribe.shared.audio.decode import Decoder
+from nightscribe.shared.audio.probe import probe
+from nightscribe.shared.errors import AudioError, NameTooLong, PermanentError, RetryableError, SetupError
+from nightscribe.shared.model.recording import Recording
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, Blocks
+from nightscribe.shared.storage.s3.client import Bucket
+from nightscribe.shared.storage.s3.source import BucketSource
+from nightscribe.shared.storage.s3.store import BucketStore
+from nightscribe.shared.storage.source import FINGERPRINT_BYTES, FolderSource, RecordingSource
+from nightscribe.shared.storage.store import FolderStore, TranscriptStore
 
 
 class Pile:

@@ -19,9 +19,9 @@ from support.servers import HOST, REGION, SqsServer
 from support.waiting import wait_until
 from support.workplace import Wrapped, received, unhurried
 
-from shared.errors import LeaseLost, QueueError, RetryableError
-from shared.jobs import Job, Options, Slice
-from shared.queue import Delivery, JobQueue, QueueMissing, connect
+from nightscribe.shared.errors import LeaseLost, QueueError, RetryableError
+from nightscribe.shared.model.jobs import Job, Options, Slice
+from nightscribe.shared.queue.client import Delivery, JobQueue, QueueMissing, connect
 
 TEMPLATE = Path(__file__).parents[2] / "infra" / "create_queue.json"
 
@@ -215,7 +215,7 @@ def test_a_worker_on_aws_waits_for_no_queue_of_its_own_making(
     name = new_name()
     queue = connect(name, visibility_timeout_s=30, max_receives=3, creates_on_aws=False)
     with monkeypatch.context() as patched:
-        patched.setattr("shared.queue.is_amazons", lambda _url: True)
+        patched.setattr("nightscribe.shared.queue.client.is_amazons", lambda _url: True)
         with pytest.raises(QueueMissing, match=f"no queue '{name}' in {REGION}. The director creates it"):
             queue.ensure()
     queue.ensure()
@@ -286,9 +286,9 @@ def test_what_is_sent_is_what_aws_takes(queue: JobQueue, name: str) -> None:
 
     queue._client = Wrapped(client, "send_message_batch", noted)
     queue.send([job(f"{name}/{name}.wav")], name)
-    queue.put_back(received(queue))
+    queue.requeue(received(queue))
     delivery = received(queue)
-    queue.set_aside(delivery, delivery.body, f"{name} \ud800 is not what it says. " * 100, worker=name)
+    queue.dead_letter(delivery, delivery.body, f"{name} \ud800 is not what it says. " * 100, worker=name)
     assert len(sent) == 3
     for entry in sent:
         assert ALLOWED.fullmatch(entry["MessageGroupId"])
@@ -391,7 +391,7 @@ def test_what_is_set_aside_carries_its_reason(queue: JobQueue) -> None:
     queue.send([job()], "run 7")
     delivery = received(queue)
     assert (delivery.run, delivery.reason) == ("run 7", None)
-    queue.set_aside(delivery, "what is left of it", "The tape was wet: 100 % naß.", worker="here-1")
+    queue.dead_letter(delivery, "what is left of it", "The tape was wet: 100 % naß.", worker="here-1")
     assert (queue.counts().queued, queue.counts().in_flight) == (0, 0)
     [letter] = queue.dead_letters()
     assert (letter.body, letter.reason) == ("what is left of it", "The tape was wet: 100 % naß.")
@@ -405,7 +405,7 @@ def test_a_job_put_back_counts_as_never_received(sqs_environment: dict[str, str]
     for _ in range(3):
         delivery = received(queue)
         assert (delivery.receive_count, delivery.group, delivery.run) == (1, job().id, "run 7")
-        queue.put_back(delivery)
+        queue.requeue(delivery)
     received(queue)
     queue.send([job()], "run 8")
     assert queue.receive(wait_s=0) is None
@@ -417,7 +417,7 @@ def test_a_job_that_cannot_be_put_back_stays_where_it_is(queue: JobQueue) -> Non
     queue.send([job()], "run")
     delivery = received(queue)
     with refusing_to_send(queue), pytest.raises(RetryableError):
-        queue.put_back(delivery, patience_s=1)
+        queue.requeue(delivery, retry_timeout_s=1)
     give_back(queue, delivery)
     assert received(queue).message_id == delivery.message_id
 
@@ -444,7 +444,7 @@ def test_what_cannot_be_set_aside_stays_on_the_queue(queue: JobQueue) -> None:
     queue.send([job()], "run")
     delivery = received(queue)
     with refusing_to_send(queue), pytest.raises(RetryableError):
-        queue.set_aside(delivery, delivery.body, "no reason")
+        queue.dead_letter(delivery, delivery.body, "no reason")
     give_back(queue, delivery)
     assert received(queue).message_id == delivery.message_id
 
@@ -455,12 +455,12 @@ def test_dead_letters_are_all_shown_once_and_stay_until_buried(queue: JobQueue) 
     queue.send([job(name) for name in names], "run")
     for _ in names:
         delivery = received(queue)
-        queue.set_aside(delivery, delivery.body, "spoilt")
+        queue.dead_letter(delivery, delivery.body, "spoilt")
     letters = list(queue.dead_letters())
     assert sorted(letter.body for letter in letters) == sorted(job(name).to_message() for name in names)
     assert list(queue.dead_letters()) == []
     for letter in letters[1:]:
-        queue.bury(letter)
+        queue.delete_dead_letter(letter)
     queue._client.change_message_visibility(
         QueueUrl=queue._dead_url, ReceiptHandle=letters[0].receipt_handle, VisibilityTimeout=0
     )
@@ -489,7 +489,7 @@ def test_a_handle_that_is_no_longer_ours_is_a_lost_lease_or_nothing(
         if operation == "delete":
             queue.delete(delivery)
         else:
-            queue.change_visibility(delivery, 30 if operation == "extend" else 0, patience_s=1)
+            queue.change_visibility(delivery, 30 if operation == "extend" else 0, retry_timeout_s=1)
 
 
 @pytest.mark.parametrize(
@@ -509,7 +509,7 @@ def test_every_word_for_a_stale_handle_is_a_lost_lease(at: Callable[[str], JobQu
         queue = at(address)
         delivery = Delivery("message", "", "handle", 1)
         with pytest.raises(LeaseLost):
-            queue.change_visibility(delivery, 30, patience_s=1)
+            queue.change_visibility(delivery, 30, retry_timeout_s=1)
         with pytest.raises(LeaseLost):
             queue.delete(delivery)
 
@@ -546,7 +546,7 @@ def test_a_server_that_is_down_is_waited_for_as_long_as_was_said(sqs_server: Sqs
     sqs_server.kill()
     began = time.monotonic()
     with pytest.raises(RetryableError, match="does not answer") as raised:
-        queue.change_visibility(delivery, 30, patience_s=1)
+        queue.change_visibility(delivery, 30, retry_timeout_s=1)
     assert 0.9 <= time.monotonic() - began < 45
     assert not isinstance(raised.value, QueueMissing)
 
@@ -584,7 +584,7 @@ def test_a_server_that_accepts_and_never_answers_holds_nobody_longer_than_was_sa
 
         def extend() -> None:
             try:
-                queue.change_visibility(Delivery("message", "", "handle", 1), 30, patience_s=1)
+                queue.change_visibility(Delivery("message", "", "handle", 1), 30, retry_timeout_s=1)
             except Exception as error:  # noqa: BLE001  looked at below
                 caught.append(error)
 
@@ -635,14 +635,14 @@ def test_credentials_that_expired_are_read_anew(
             monkeypatch.delenv(name)
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
         queue = connect("any.fifo", visibility_timeout_s=30, max_receives=3)
-        queue.change_visibility(Delivery("message", "", "handle", 1), 30, patience_s=60)
+        queue.change_visibility(Delivery("message", "", "handle", 1), 30, retry_timeout_s=60)
     assert file.read_text().count("NEW") == 1
 
 
 def test_credentials_that_have_expired_for_good_end_the_work_with_a_sentence(at: Callable[[str], JobQueue]) -> None:
     """Which says what to do, and that nothing is lost."""
     with answering(403, "ExpiredToken") as address, pytest.raises(QueueError, match=r"expired.*goes on where it"):
-        at(address).change_visibility(Delivery("message", "", "handle", 1), 30, patience_s=1)
+        at(address).change_visibility(Delivery("message", "", "handle", 1), 30, retry_timeout_s=1)
 
 
 @pytest.mark.parametrize(
@@ -651,7 +651,7 @@ def test_credentials_that_have_expired_for_good_end_the_work_with_a_sentence(at:
 def test_trouble_of_the_server_may_pass(at: Callable[[str], JobQueue], status: int, code: str) -> None:
     """It is tried again within the patience given, and is no fault of the user."""
     with answering(status, code) as address, pytest.raises(RetryableError, match="has trouble"):
-        at(address).change_visibility(Delivery("message", "", "handle", 1), 30, patience_s=0.5)
+        at(address).change_visibility(Delivery("message", "", "handle", 1), 30, retry_timeout_s=0.5)
 
 
 def test_a_batch_of_which_some_were_refused_is_not_taken_for_sent(queue: JobQueue) -> None:

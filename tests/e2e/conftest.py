@@ -8,8 +8,8 @@ import pytest
 from support import cache, recordings
 from support.command import environment_of, run_command
 
-from shared.errors import WeightsError
-from worker.weights.resolver import resolve
+from nightscribe.shared.errors import WeightsError
+from nightscribe.worker.weights.resolver import resolve
 
 
 @pytest.fixture(scope="session")

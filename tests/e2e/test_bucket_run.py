@@ -11,8 +11,8 @@ from support import recordings
 from support.buckets import TestBucket
 from support.servers import SqsServer
 
-from shared.buckets.blocks import BLOCK_BYTES
-from shared.scratch import LOCK
+from nightscribe.shared.process.scratch import LOCK
+from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

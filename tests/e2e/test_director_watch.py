@@ -99,9 +99,9 @@ def test_a_director_watches_for_a_night(
     wait_until(lambda: sum(each.get("done", 0) for each in director.events) == 3, what="the others to be done")
     assert "A watching director is at work" in nightscribe("status", dest).stdout
 
-    put_back = nightscribe("retry", dest)
-    assert "queues them at its next look" in put_back.stdout
-    assert "nightscribe director" not in put_back.stdout
+    requeue = nightscribe("retry", dest)
+    assert "queues them at its next look" in requeue.stdout
+    assert "nightscribe director" not in requeue.stdout
     director.says("recordings.arrived", 3)
     director.says("jobs.queued", 3)
     code, said_last = director.ends(signal.SIGTERM)

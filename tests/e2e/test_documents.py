@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nightscribe.cli import cli
-from shared.settings import ENV_PREFIX, Settings
-from shared.transcript import Transcript
+from nightscribe.cli.main import cli
+from nightscribe.shared.model.transcript import Transcript
+from nightscribe.shared.settings import ENV_PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,19 +17,19 @@ from support.observing import Collector, Samples, sample, scraped
 from support.servers import HOST, SqsServer, free_port
 from support.waiting import wait_until
 
-from nightscribe import run
-from nightscribe.request import Request
-from shared.errors import SetupError
-from shared.records import Records
-from shared.settings import load_settings
-from shared.store import FolderStore
+from nightscribe.services import run
+from nightscribe.services.request import Request
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.settings import load_settings
+from nightscribe.shared.storage.store import FolderStore
 
 START_TIMEOUT_S = 120.0
 QUEUE = "observed.fifo"
 
 
 @dataclass(frozen=True)
-class Night:
+class RunReport:
     """Three recordings that were transcribed, one that failed, and what was seen of it."""
 
     samples: Samples
@@ -42,9 +42,9 @@ class Night:
 
 
 @pytest.fixture(scope="module")
-def night(
+def run_report(
     ministack: SqsServer, weights: Path, speech: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Night]:
+) -> Iterator[RunReport]:
     """A director and a worker in processes of their own, watched from outside."""
     folder = tmp_path_factory.mktemp("observed")
     source, dest, began_at = recordings.three(folder, speech), folder / "dest", time.time()
@@ -89,72 +89,76 @@ def night(
                 process.kill()
                 process.wait()
         said = (folder / "worker.log").read_text()
-        yield Night(samples, of_director, traces, Records(FolderStore(dest)), began_at, ended_with, said)
+        yield RunReport(samples, of_director, traces, Records(FolderStore(dest)), began_at, ended_with, said)
 
 
 NAMES = ("first.mp3", "2012/second.WAV", "2012/third.m4a")
 
 
-def test_prometheus_reads_how_much_was_done(night: Night) -> None:
+def test_prometheus_reads_how_much_was_done(run_report: RunReport) -> None:
     """Recordings, slices and seconds are those of the transcripts."""
-    done = [night.records.provenance(name) for name in NAMES]
+    done = [run_report.records.provenance(name) for name in NAMES]
     audio_s = sum(each.decoded_s for each in done if each)
     processing_s = sum(each.processing_s for each in done if each)
-    assert sample(night.samples, "nightscribe_recordings_total", result="completed") == 3
-    assert sample(night.samples, "nightscribe_recordings_total", result="failed") == 1
-    assert sample(night.samples, "nightscribe_slices_total", result="completed") == 3
-    assert sample(night.samples, "nightscribe_slices_total", result="failed") == 1
-    assert sample(night.samples, "nightscribe_audio_seconds_total", result="completed") == pytest.approx(
+    assert sample(run_report.samples, "nightscribe_recordings_total", result="completed") == 3
+    assert sample(run_report.samples, "nightscribe_recordings_total", result="failed") == 1
+    assert sample(run_report.samples, "nightscribe_slices_total", result="completed") == 3
+    assert sample(run_report.samples, "nightscribe_slices_total", result="failed") == 1
+    assert sample(run_report.samples, "nightscribe_audio_seconds_total", result="completed") == pytest.approx(
         audio_s, abs=0.01
     )
     assert 14 < audio_s < 16
-    assert sample(night.samples, "nightscribe_slice_processing_seconds_count") == 3
-    assert sample(night.samples, "nightscribe_slice_processing_seconds_sum") == pytest.approx(processing_s, abs=0.01)
-    assert sample(night.samples, "nightscribe_slice_processing_seconds_bucket", le="+Inf") == 3
+    assert sample(run_report.samples, "nightscribe_slice_processing_seconds_count") == 3
+    assert sample(run_report.samples, "nightscribe_slice_processing_seconds_sum") == pytest.approx(
+        processing_s, abs=0.01
+    )
+    assert sample(run_report.samples, "nightscribe_slice_processing_seconds_bucket", le="+Inf") == 3
     speeds = [each.decoded_s / each.processing_s for each in done if each]
-    assert min(speeds) * 0.99 <= sample(night.samples, "nightscribe_speed_ratio") <= max(speeds) * 1.01
+    assert min(speeds) * 0.99 <= sample(run_report.samples, "nightscribe_speed_ratio") <= max(speeds) * 1.01
 
 
-def test_prometheus_reads_what_became_of_the_jobs(night: Night) -> None:
-    assert sample(night.samples, "nightscribe_jobs_total", outcome="completed") == 1
-    assert sample(night.samples, "nightscribe_jobs_total", outcome="set_aside") == 1
+def test_prometheus_reads_what_became_of_the_jobs(run_report: RunReport) -> None:
+    assert sample(run_report.samples, "nightscribe_jobs_total", outcome="completed") == 1
+    assert sample(run_report.samples, "nightscribe_jobs_total", outcome="set_aside") == 1
     for outcome in ("retried", "returned", "abandoned"):
-        assert sample(night.samples, "nightscribe_jobs_total", outcome=outcome) == 0
-    assert sample(night.samples, "nightscribe_leases_lost_total") == 0
-    assert sample(night.samples, "nightscribe_redeliveries_total") == 0
+        assert sample(run_report.samples, "nightscribe_jobs_total", outcome=outcome) == 0
+    assert sample(run_report.samples, "nightscribe_leases_lost_total") == 0
+    assert sample(run_report.samples, "nightscribe_redeliveries_total") == 0
 
 
-def test_prometheus_reads_who_it_is_and_how_much_it_needs(night: Night) -> None:
-    [[_, labels]] = [key for key in night.samples if key[0] == "nightscribe_build_info"]
+def test_prometheus_reads_who_it_is_and_how_much_it_needs(run_report: RunReport) -> None:
+    [[_, labels]] = [key for key in run_report.samples if key[0] == "nightscribe_build_info"]
     about = dict(labels)
     assert (about["model"], about["engine"]) == ("tiny.en", "faster-whisper")
-    assert about["process"] in night.log
-    last = sample(night.samples, "nightscribe_last_progress_timestamp_seconds")
-    assert night.began_at < last <= time.time()
-    assert sample(night.samples, "nightscribe_queue_jobs", state="queued") >= 0
+    assert about["process"] in run_report.log
+    last = sample(run_report.samples, "nightscribe_last_progress_timestamp_seconds")
+    assert run_report.began_at < last <= time.time()
+    assert sample(run_report.samples, "nightscribe_queue_jobs", state="queued") >= 0
     if sys.platform == "linux":
-        assert sample(night.samples, "process_resident_memory_bytes") > 50e6
+        assert sample(run_report.samples, "process_resident_memory_bytes") > 50e6
 
 
-def test_prometheus_reads_what_a_director_has_found_and_queued(night: Night) -> None:
+def test_prometheus_reads_what_a_director_has_found_and_queued(run_report: RunReport) -> None:
     for state, n in {"finished": 3, "missing": 1, "failed": 0, "being_written": 0}.items():
-        assert sample(night.of_director, "nightscribe_source_recordings", state=state) == n, state
-    assert night.began_at < sample(night.of_director, "nightscribe_last_look_timestamp_seconds") <= time.time()
-    assert sample(night.of_director, "nightscribe_queue_jobs", state="in_flight") >= 0
-    assert sample(night.of_director, "nightscribe_dead_letters") >= 0
-    assert not [name for name, _ in night.of_director if name == "nightscribe_slices_total"]
+        assert sample(run_report.of_director, "nightscribe_source_recordings", state=state) == n, state
+    assert (
+        run_report.began_at < sample(run_report.of_director, "nightscribe_last_look_timestamp_seconds") <= time.time()
+    )
+    assert sample(run_report.of_director, "nightscribe_queue_jobs", state="in_flight") >= 0
+    assert sample(run_report.of_director, "nightscribe_dead_letters") >= 0
+    assert not [name for name, _ in run_report.of_director if name == "nightscribe_slices_total"]
 
 
-def test_the_trace_of_a_job_leads_from_the_director_to_the_stored_transcript(night: Night) -> None:
+def test_the_trace_of_a_job_leads_from_the_director_to_the_stored_transcript(run_report: RunReport) -> None:
     """Across the queue: the worker's spans are below the one that the director has begun."""
-    scans = {each.span.span_id: each for each in night.traces.named("scan")}
-    created = {each.span.span_id: each for each in night.traces.named("create")}
+    scans = {each.span.span_id: each for each in run_report.traces.named("scan")}
+    created = {each.span.span_id: each for each in run_report.traces.named("create")}
     assert {each.service for each in (*scans.values(), *created.values())} == {"nightscribe-director"}
     assert {each.span.kind for each in created.values()} == {Span.SpanKind.SPAN_KIND_PRODUCER}
     assert all(link.span_id in scans for each in created.values() for link in each.span.links)
     assert all(each.span.links and not each.span.parent_span_id for each in created.values())
 
-    processed = {each.span.span_id: each for each in night.traces.named("process")}
+    processed = {each.span.span_id: each for each in run_report.traces.named("process")}
     assert {each.service for each in processed.values()} == {"nightscribe-worker"}
     assert {each.span.kind for each in processed.values()} == {Span.SpanKind.SPAN_KIND_CONSUMER}
     assert sorted(each.span.parent_span_id for each in processed.values()) == sorted(created)
@@ -165,34 +169,34 @@ def test_the_trace_of_a_job_leads_from_the_director_to_the_stored_transcript(nig
         assert each.about["nightscribe.job"] == created[each.span.parent_span_id].about["nightscribe.job"]
 
     for name, expected in (("transcribe", {*NAMES, "diary.mp3"}), ("store", set(NAMES))):
-        steps = night.traces.named(name)
+        steps = run_report.traces.named(name)
         assert {each.about["nightscribe.recording"] for each in steps} == expected
         for each in steps:
             assert each.span.trace_id == processed[each.span.parent_span_id].span.trace_id
             assert each.span.start_time_unix_nano <= each.span.end_time_unix_nano
 
 
-def test_a_trace_tells_what_came_of_the_job(night: Night) -> None:
-    outcomes = {each.about["nightscribe.outcome"]: each.span.status for each in night.traces.named("process")}
+def test_a_trace_tells_what_came_of_the_job(run_report: RunReport) -> None:
+    outcomes = {each.about["nightscribe.outcome"]: each.span.status for each in run_report.traces.named("process")}
     assert set(outcomes) == {"completed", "set_aside"}
     assert outcomes["completed"].code == Status.STATUS_CODE_UNSET
     assert outcomes["set_aside"].code == Status.STATUS_CODE_ERROR
     assert outcomes["set_aside"].message.endswith(".")
 
 
-def test_nothing_that_was_said_is_sent(night: Night) -> None:
+def test_nothing_that_was_said_is_sent(run_report: RunReport) -> None:
     """Not a word of a transcript goes to a collector."""
-    said = night.records.transcript("first.mp3")
+    said = run_report.records.transcript("first.mp3")
     assert said
     assert b"best of times" in " ".join(segment.text for segment in said.segments).encode()
-    assert not [body for body in night.traces.bodies if b"best of times" in body]
+    assert not [body for body in run_report.traces.bodies if b"best of times" in body]
 
 
-def test_who_is_watched_ends_as_any_other(night: Night) -> None:
+def test_who_is_watched_ends_as_any_other(run_report: RunReport) -> None:
     """All its spans have arrived by then."""
-    assert night.ended_with == [0, 0]
-    assert "worker.stopped" in night.log
-    assert "traces.not_sent" not in night.log
+    assert run_report.ended_with == [0, 0]
+    assert "worker.stopped" in run_report.log
+    assert "traces.not_sent" not in run_report.log
 
 
 def test_work_goes_on_when_nobody_takes_the_traces(
@@ -232,7 +236,7 @@ def test_the_workers_of_a_run_do_not_fight_for_one_port(
 
 
 STUCK = """
-from shared.telemetry import tracing
+from nightscribe.shared.telemetry import tracing
 with tracing.exported("nightscribe-worker", "me"):
     for n in range(5000):
         with tracing.step("transcribe", {"nightscribe.slice": n}):

@@ -135,9 +135,9 @@ def test_bad_recordings_are_named_and_cost_the_others_nothing(
     assert seen.returncode == 1
     assert "6 failed" in seen.stdout
     assert "zero.mp3: It is empty (0 bytes)." in seen.stdout
-    put_back = nightscribe("retry", dest, "--reason", "is empty")
-    assert put_back.stdout.startswith("Put back: 1 recording.\n  zero.mp3: It is empty (0 bytes).\n")
-    again = nightscribe(*shlex.split(put_back.stdout.splitlines()[-1])[1:])
+    requeue = nightscribe("retry", dest, "--reason", "is empty")
+    assert requeue.stdout.startswith("Put back: 1 recording.\n  zero.mp3: It is empty (0 bytes).\n")
+    again = nightscribe(*shlex.split(requeue.stdout.splitlines()[-1])[1:])
     assert "  zero.mp3: It is empty (0 bytes)." in again.stdout
     assert "5 of these failed in an earlier run" in again.stdout
 

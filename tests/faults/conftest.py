@@ -10,8 +10,8 @@ from support import recordings
 from support.servers import SqsServer
 from support.workplace import Workplace, unhurried
 
-from shared.queue import connect
-from shared.settings import Settings
+from nightscribe.shared.queue.client import connect
+from nightscribe.shared.settings import Settings
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def workplace(
     sqs_environment: dict[str, str], settings: Settings, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Workplace:
     """One recording of 3 s, `a.wav`, and a queue of its own."""
-    monkeypatch.setattr("worker.worker.POLL_S", 0)
+    monkeypatch.setattr("nightscribe.worker.loop.POLL_S", 0)
     unhurried(monkeypatch)
     queue = connect(
         f"faults-{uuid.uuid4().hex}.fifo",

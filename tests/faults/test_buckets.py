@@ -17,24 +17,24 @@ from botocore.exceptions import EndpointConnectionError
 from support.buckets import Faulty, TestBucket, in_pages, refused
 from support.workplace import OPTIONS, Dictated, Workplace, Wrapped
 
-from director.backlog import Settled
-from director.scan import Scanner
-from nightscribe import preflight
-from shared import aws
-from shared.buckets.blocks import BLOCK_BYTES, Blocks
-from shared.buckets.bucket import Bucket, Objects
-from shared.buckets.source import BucketSource
-from shared.buckets.store import BucketStore
-from shared.errors import BucketError, PermanentError, RetryableError, SetupError
-from shared.jobs import Job, Slice
-from shared.queue import connect
-from shared.records import Records
-from shared.settings import Settings
-from shared.sound.audio import Decoder
-from shared.sound.media import probe
-from shared.sources import FINGERPRINT_BYTES
-from shared.store import FolderStore
-from shared.transcript import Failure, Part, Transcript, merge, utc_now
+from nightscribe.director.backlog import Settled
+from nightscribe.director.scan.scanner import Scanner
+from nightscribe.services import preflight
+from nightscribe.shared import aws
+from nightscribe.shared.audio.decode import Decoder
+from nightscribe.shared.audio.probe import probe
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import BucketError, PermanentError, RetryableError, SetupError
+from nightscribe.shared.model.jobs import Job, Slice
+from nightscribe.shared.model.transcript import Failure, Part, Transcript, merge, utc_now
+from nightscribe.shared.queue.client import connect
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, Blocks
+from nightscribe.shared.storage.s3.client import Bucket, Objects
+from nightscribe.shared.storage.s3.source import BucketSource
+from nightscribe.shared.storage.s3.store import BucketStore
+from nightscribe.shared.storage.source import FINGERPRINT_BYTES
+from nightscribe.shared.storage.store import FolderStore
 
 BUSY = refused("SlowDown", 503)
 BROKEN = refused("InternalError", 500)
@@ -45,10 +45,10 @@ AWAY = EndpointConnectionError(endpoint_url="http://bucket")
 FOR_EVER = range(1, 1000)
 
 
-def objects_with(bucket: TestBucket, *clients: Any, patience_s: float = 20) -> Objects:
+def objects_with(bucket: TestBucket, *clients: Any, retry_timeout_s: float = 20) -> Objects:
     """What is in a bucket, seen through these clients: the next one each time there are to be new credentials."""
     each = iter(clients)
-    return Objects(bucket.at(), lambda: next(each), patience_s=patience_s)
+    return Objects(bucket.at(), lambda: next(each), retry_timeout_s=retry_timeout_s)
 
 
 # Writing
@@ -68,7 +68,7 @@ def test_a_put_that_fails_in_the_middle_is_done_in_the_end(bucket: TestBucket, e
 def test_a_bucket_that_stays_away_is_told_to_be_so(bucket: TestBucket) -> None:
     """So that the job is tried again later, by whoever."""
     faulty = Faulty(bucket.client, "put_object", dict.fromkeys(FOR_EVER, BROKEN))
-    store = BucketStore(objects_with(bucket, faulty, patience_s=0.3))
+    store = BucketStore(objects_with(bucket, faulty, retry_timeout_s=0.3))
     with pytest.raises(RetryableError, match="has trouble"):
         store.put("a.txt", b"words")
     assert bucket.keys == []
@@ -161,7 +161,7 @@ def hotel(request: pytest.FixtureRequest, bucket: TestBucket, monkeypatch: pytes
 def test_the_page_of_another_one_is_no_answer(bucket: TestBucket, ask: Callable[[Objects], object]) -> None:
     """To nothing that is asked: a list would be empty, a transcript damaged, and what was put there nowhere."""
     with pytest.raises(RetryableError, match="login page of this network"):
-        ask(bucket.objects(patience_s=0.2))
+        ask(bucket.objects(retry_timeout_s=0.2))
 
 
 @pytest.mark.usefixtures("hotel")
@@ -170,7 +170,7 @@ def test_a_source_in_whose_place_another_one_answers_is_told_before_any_work(
     bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All its recordings would seem to be gone."""
-    monkeypatch.setattr("nightscribe.bucket_check.PATIENCE_S", 0.2)
+    monkeypatch.setattr("nightscribe.services.bucket_check.RETRY_TIMEOUT_S", 0.2)
     with pytest.raises(RetryableError, match="perhaps a proxy, or the login page"):
         preflight.check_source(bucket.at(), Settings())
 
@@ -179,7 +179,7 @@ def test_a_source_in_whose_place_another_one_answers_is_told_before_any_work(
 @pytest.mark.parametrize("hotel", [*PAGES, REDIRECT], indirect=True)
 def test_a_queue_in_whose_place_another_one_answers_is_not_empty() -> None:
     queue = connect("a.fifo", visibility_timeout_s=30, max_receives=3)
-    queue._patience_s = 0.2
+    queue._retry_timeout_s = 0.2
     for ask in (queue.find, queue.ensure):
         with pytest.raises(RetryableError, match="login page of this network"):
             ask()
@@ -289,7 +289,7 @@ def test_a_bucket_that_is_away_in_the_middle_of_a_recording_does_not_look_like_i
     """Nor like a damaged one: it is tried again later. From the n-th piece on nothing comes."""
     bucket.put("a.wav", long.read_bytes())
     faulty = Faulty(bucket.client, "get_object", dict.fromkeys(range(n, 1000), AWAY))
-    source = BucketSource(objects_with(bucket, faulty, patience_s=0.2), Blocks(0))
+    source = BucketSource(objects_with(bucket, faulty, retry_timeout_s=0.2), Blocks(0))
     with source.local("a.wav") as opened, pytest.raises(RetryableError, match="does not answer"):
         list(Decoder(opened))
 
@@ -299,7 +299,7 @@ def test_a_bucket_that_is_away_does_not_look_like_something_that_is_no_recording
 ) -> None:
     bucket.put("a.wav", long.read_bytes())
     faulty = Faulty(bucket.client, "get_object", dict.fromkeys(FOR_EVER, AWAY))
-    source = BucketSource(objects_with(bucket, faulty, patience_s=0.2), Blocks(0))
+    source = BucketSource(objects_with(bucket, faulty, retry_timeout_s=0.2), Blocks(0))
     with source.local("a.wav") as opened, pytest.raises(RetryableError, match="does not answer"):
         probe(opened)
 
@@ -403,7 +403,7 @@ def test_credentials_that_expire_in_the_night_are_read_anew(bucket: TestBucket, 
 
 def test_credentials_that_have_expired_for_good_end_the_work_with_a_sentence(bucket: TestBucket) -> None:
     expired = Faulty(bucket.client, "put_object", dict.fromkeys(FOR_EVER, EXPIRED))
-    store = BucketStore(Objects(bucket.at(), lambda: expired, patience_s=0.3))
+    store = BucketStore(Objects(bucket.at(), lambda: expired, retry_timeout_s=0.3))
     with pytest.raises(BucketError, match=r"have expired.*Log in again"):
         store.put("a.txt", b"words")
 
@@ -414,7 +414,7 @@ def test_a_worker_whose_credentials_have_expired_gives_its_job_back_and_ends(
     """Another one, or the same started again with new ones, has the job at once."""
     workplace.queue.send([workplace.job("a.wav")], "run")
     expired = Faulty(bucket.client, "put_object", dict.fromkeys(range(2, 1000), EXPIRED))
-    store = BucketStore(Objects(bucket.at(), lambda: expired, patience_s=0.3))
+    store = BucketStore(Objects(bucket.at(), lambda: expired, retry_timeout_s=0.3))
     with pytest.raises(SetupError, match="have expired"):
         workplace.worker(Dictated(), store=store).run(until_empty=True)
     assert not any(key.endswith(".txt") for key in bucket.keys)
@@ -443,7 +443,7 @@ def test_a_look_that_can_see_nothing_more_ends_and_calls_no_recording_unreadable
         bucket.put(f"{n}.mp3", b"sound")
         records.fail(failure(f"{n}.mp3"))
     faulty = Faulty(bucket.client, "get_object", dict.fromkeys(FOR_EVER, error))
-    source = BucketSource(Objects(bucket.at(), lambda: faulty, patience_s=0.2), Blocks(0))
+    source = BucketSource(Objects(bucket.at(), lambda: faulty, retry_timeout_s=0.2), Blocks(0))
     scanner = Scanner(source, records, ("txt",), settle_s=0)
     if kind:
         with pytest.raises(kind):
@@ -469,9 +469,9 @@ def denying(client: Any, key: str) -> Wrapped:
 def test_a_recording_that_is_denied_keeps_no_other_from_being_queued(bucket: TestBucket, workplace: Workplace) -> None:
     for name in ("a.wav", "b.wav"):
         bucket.put(name, b"sound")
-    source = BucketSource(objects_with(bucket, denying(bucket.client, "a.wav"), patience_s=0.2), Blocks(0))
+    source = BucketSource(objects_with(bucket, denying(bucket.client, "a.wav"), retry_timeout_s=0.2), Blocks(0))
     director = workplace.director()
-    director.source, director.bears_s = source, 0
+    director.source, director.outage_limit_s = source, 0
     missing = Scanner(source, workplace.records, ("txt",), settle_s=0).scan().missing
     settled = [event for event in director.direct(missing, follow=False) if isinstance(event, Settled)]
     assert [each.missing.recording.path for each in settled] == ["a.wav"]
@@ -489,7 +489,7 @@ def test_a_recording_that_is_denied_to_a_worker_ends_neither_it_nor_the_others_o
     workplace.queue.send([workplace.job("a.wav", "b.wav")], "run")
     workplace.settings = workplace.settings.model_copy(update={"retry_delay_s": 0.1})
     worker = workplace.worker(Dictated())
-    worker.source = BucketSource(objects_with(bucket, denying(bucket.client, "a.wav"), patience_s=0.2), Blocks(0))
+    worker.source = BucketSource(objects_with(bucket, denying(bucket.client, "a.wav"), retry_timeout_s=0.2), Blocks(0))
     worker.run(until_empty=True)
     assert workplace.records.provenance("b.wav")
     failure = workplace.records.failure("a.wav")
@@ -499,12 +499,12 @@ def test_a_recording_that_is_denied_to_a_worker_ends_neither_it_nor_the_others_o
 
 def finished(name: str) -> Transcript:
     """Of a recording of five bytes."""
-    of = Slice(recording=name, fingerprint="5-a", size=5, stem=name.removesuffix(".mp3"))
-    job = Job(slices=(of,), options=OPTIONS, formats=("txt",))
+    slice_ = Slice(recording=name, fingerprint="5-a", size=5, stem=name.removesuffix(".mp3"))
+    job = Job(slices=(slice_,), options=OPTIONS, formats=("txt",))
     part = Part(
         segments=(), engine="dictated 1", language=None, container_s=1.0, decoded_s=1.0, processing_s=1.0, flags=()
     )
-    return merge(job, of, [part], mtime_ns=None, finished_at=utc_now())
+    return merge(job, slice_, [part], mtime_ns=None, finished_at=utc_now())
 
 
 def test_a_bucket_that_is_away_ends_the_search_for_renamed_recordings(bucket: TestBucket, tmp_path: Path) -> None:
@@ -515,7 +515,7 @@ def test_a_bucket_that_is_away_ends_the_search_for_renamed_recordings(bucket: Te
         records.finish(finished(f"old {n}.mp3"), ("txt",))
     faulty = Faulty(bucket.client, "get_object", dict.fromkeys(FOR_EVER, AWAY))
     scanner = Scanner(
-        BucketSource(objects_with(bucket, faulty, patience_s=0.2), Blocks(0)), records, ("txt",), settle_s=0
+        BucketSource(objects_with(bucket, faulty, retry_timeout_s=0.2), Blocks(0)), records, ("txt",), settle_s=0
     )
     with pytest.raises(RetryableError, match="does not answer"):
         scanner.scan()
@@ -531,7 +531,7 @@ def answering(bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     def let(operation: str, error: Exception) -> None:
         faulty = Faulty(bucket.client, operation, dict.fromkeys(FOR_EVER, error))
         monkeypatch.setattr(aws, "client", lambda *_, **__: faulty)
-        monkeypatch.setattr("nightscribe.bucket_check.PATIENCE_S", 0.3)
+        monkeypatch.setattr("nightscribe.services.bucket_check.RETRY_TIMEOUT_S", 0.3)
 
     return let
 

@@ -10,13 +10,13 @@ from structlog.testing import capture_logs
 from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, received, working
 
-from shared.errors import Interrupted, LeaseLost
-from shared.names import PARTS, TRANSCRIPTS, transcript_key
-from shared.parts import BEGUN
-from shared.queue import Delivery, JobQueue, connect
-from shared.settings import Settings
-from shared.store import FolderStore
-from worker.lease import Lease, lease_clock
+from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS, transcript_key
+from nightscribe.shared.destination.partial_results import BEGUN
+from nightscribe.shared.errors import Interrupted, LeaseLost
+from nightscribe.shared.queue.client import Delivery, JobQueue, connect
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.store import FolderStore
+from nightscribe.worker.lease import Lease, lease_clock
 
 EXTEND = "change_message_visibility"
 LOST = "lease.lost"
@@ -181,9 +181,9 @@ def test_nothing_is_asked_for_after_the_deadline(
     change = workplace.queue.change_visibility
     patience: list[float] = []
 
-    def noted(delivery: Delivery, timeout_s: float, *, patience_s: float) -> None:
-        patience.append(patience_s)
-        change(delivery, timeout_s, patience_s=patience_s)
+    def noted(delivery: Delivery, timeout_s: float, *, retry_timeout_s: float) -> None:
+        patience.append(retry_timeout_s)
+        change(delivery, timeout_s, retry_timeout_s=retry_timeout_s)
 
     monkeypatch.setattr(workplace.queue, "change_visibility", noted)
     received_at = clock() - workplace.settings.visibility_timeout_s + 0.05
@@ -245,7 +245,7 @@ def test_a_lease_ends_only_after_an_extension_under_way(
     workplace: Workplace, delivery: Delivery, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the extension could arrive after the job was given back, and hide it from everybody."""
-    monkeypatch.setattr("worker.lease.END_WITHIN_S", 60)
+    monkeypatch.setattr("nightscribe.worker.lease.END_WITHIN_S", 60)
     under_way, go_on = threading.Event(), threading.Event()
     order: list[str] = []
 

@@ -8,10 +8,10 @@ import psutil
 import pytest
 from support.waiting import wait_until
 
-from nightscribe.local_queue import local_queue
-from shared.errors import SetupError
-from shared.jobs import Job, Options, Slice
-from shared.queue import JobQueue, QueueMissing, connect
+from nightscribe.local.queue_server import local_queue
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.model.jobs import Job, Options, Slice
+from nightscribe.shared.queue.client import JobQueue, QueueMissing, connect
 
 JOB = Job(
     slices=(Slice(recording="a.wav", fingerprint="1-a", size=1, stem="a"),),
@@ -57,6 +57,6 @@ def test_a_port_that_another_server_has_taken_is_not_taken_for_ours(
 ) -> None:
     """It would answer just as well, and keep the jobs of the night somewhere else."""
     port = int(str(ministack).partition("127.0.0.1:")[2].partition(",")[0])
-    monkeypatch.setattr("nightscribe.local_queue._free_port", lambda: port)
+    monkeypatch.setattr("nightscribe.local.queue_server._free_port", lambda: port)
     with pytest.raises(SetupError, match="does not start"), local_queue(tmp_path / "queue.log"):
         pytest.fail("it took the other server for its own")

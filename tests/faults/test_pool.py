@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from support.waiting import wait_until
 
-from director.director import TROUBLE_S
-from nightscribe.pool import MAX_DEATHS_IN_A_ROW, WorkerPool
-from shared.errors import SetupError
+from nightscribe.director.enqueue import TROUBLE_S
+from nightscribe.local.worker_pool import MAX_DEATHS_IN_A_ROW, WorkerPool
+from nightscribe.shared.errors import SetupError
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from support.servers import SqsServer
 from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, received, working, working_until_empty
 
-from director.backlog import Settled
-from shared.errors import RetryableError
-from shared.queue import Counts, JobQueue, connect
+from nightscribe.director.backlog import Settled
+from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.queue.client import Counts, JobQueue, connect
 
 ASK = "get_queue_attributes"
 NOTHING = {"ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesNotVisible": "0"}
@@ -94,7 +94,7 @@ def test_a_server_that_is_away_again_while_its_queues_are_made_anew_ends_nothing
     workplace: Workplace, sqs_server: SqsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It died twice in a row; neither the director nor the worker takes that for the end of the night."""
-    monkeypatch.setattr("director.director.STALLED_S", 1.0)
+    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 1.0)
     missing = workplace.scan().missing
     troubles = {"worker": [RetryableError("It is away again.")], "director": [RetryableError("It is away again.")]}
 

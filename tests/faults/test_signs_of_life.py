@@ -15,10 +15,10 @@ from support.command import COMMAND
 from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, WrappedStore
 
-from nightscribe.watchdog import EXIT_CODE
-from shared.pulse import VARIABLE, why_dead
-from shared.settings import to_environment
-from shared.store import FolderStore
+from nightscribe.cli.watchdog import EXIT_CODE
+from nightscribe.shared.process.liveness import VARIABLE, why_dead
+from nightscribe.shared.settings import to_environment
+from nightscribe.shared.storage.store import FolderStore
 
 SOON_S = 3.0  # after which one is thought dead here; a process that goes on says so every second or two
 START_TIMEOUT_S = 120.0
@@ -27,8 +27,8 @@ START_TIMEOUT_S = 120.0
 WORKER = """
 import os, threading
 from support.workplace import Dictated
-from nightscribe import cli
-from worker.transcriber import Transcriber
+from nightscribe.cli import main as cli
+from nightscribe.worker.pipeline.transcriber import Transcriber
 
 def before():
     print("the engine is asked", flush=True)
@@ -112,9 +112,9 @@ def test_a_worker_whose_engine_never_comes_back_is_taken_for_dead(
 # `nightscribe` as above, with a watchdog that looks often, in which ten minutes have gone by once it is stuck.
 WATCHED = """
 import time
-from nightscribe import cli, watchdog
-from shared import pulse
-from shared.sources import FolderSource
+from nightscribe.cli import main as cli, watchdog
+from nightscribe.shared.process import liveness as pulse
+from nightscribe.shared.storage.source import FolderSource
 
 watchdog.LOOK_S = 0.2
 
@@ -181,7 +181,7 @@ def test_a_job_of_many_recordings_is_not_begun_in_silence(
     """On a slow share that alone may take minutes."""
     beats: list[None] = []
     begun: list[int] = []
-    monkeypatch.setattr("worker.attempt.beat", lambda: beats.append(None))
+    monkeypatch.setattr("nightscribe.worker.attempt.attempt.report_alive", lambda: beats.append(None))
 
     def before_put(key: str) -> None:
         if key.endswith(".begun"):
@@ -198,6 +198,6 @@ def test_a_director_that_looks_at_many_jobs_is_not_silent(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beats: list[None] = []
-    monkeypatch.setattr("director.director.beat", lambda: beats.append(None))
+    monkeypatch.setattr("nightscribe.director.enqueue.report_alive", lambda: beats.append(None))
     list(workplace.director().direct(workplace.scan().missing, follow=False))
     assert beats

@@ -18,9 +18,9 @@ from support.servers import SqsServer
 from support.waiting import wait_until
 from support.workplace import FORMATS, Dictated, Workplace, received, weights, working
 
-from shared import store
-from shared.names import TRANSCRIPTS
-from shared.settings import Settings, to_environment
+from nightscribe.shared.destination.keys import TRANSCRIPTS
+from nightscribe.shared.settings import Settings, to_environment
+from nightscribe.shared.storage import store
 
 START_TIMEOUT_S = 120.0  # imports, and a model into memory, on a busy machine
 # Ten seconds are promised, and a busy machine may need some more. What would not end in time by itself takes longer.
@@ -31,8 +31,8 @@ LONG_S = 1200.0  # which takes an engine longer than the test lasts
 STUCK = """
 import threading
 from support.workplace import Dictated
-from nightscribe import cli
-from worker import engines
+from nightscribe.cli import main as cli
+from nightscribe.worker.engines import registry as engines
 
 def stuck():
     print('"engine.stuck"', flush=True)

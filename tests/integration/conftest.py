@@ -9,10 +9,10 @@ from support import recordings
 from support.servers import SqsServer
 from support.workplace import Counted, Workplace, unhurried, weights
 
-from shared.queue import connect
-from shared.settings import Settings
-from worker import engines
-from worker.engines.base import Engine
+from nightscribe.shared.queue.client import connect
+from nightscribe.shared.settings import Settings
+from nightscribe.worker.engines import registry as engines
+from nightscribe.worker.engines.whisper.base import Engine
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def sqs_server(ministack: SqsServer) -> Iterator[SqsServer]:
 def workplace(sqs_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
     """An empty source and destination, and a queue of their own that hides its messages for minutes."""
     # A worker that is to stop would otherwise wait out its poll, and each test with it.
-    monkeypatch.setattr("worker.worker.POLL_S", 0)
+    monkeypatch.setattr("nightscribe.worker.loop.POLL_S", 0)
     unhurried(monkeypatch)
     settings = Settings(visibility_timeout_s=300, heartbeat_s=10, retry_delay_s=10)
     queue = connect(

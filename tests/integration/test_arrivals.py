@@ -18,18 +18,19 @@ from support.servers import SqsServer
 from support.waiting import wait_until
 from support.workplace import FORMATS, Dictated, Workplace, received, working
 
-from director.alarm import Alarm
-from director.arrivals import Arrivals
-from director.backlog import Settled
-from director.estimate import Rates
-from director.scan import Scanner
-from nightscribe.vigil import check_of
-from shared.errors import PermanentError
-from shared.jobs import Job
-from shared.places import open_source
-from shared.sound.media import MediaInfo, probe
-from shared.sources import Folder, FolderSource, Recording, RecordingSource
-from shared.transcript import Failure, utc_now
+from nightscribe.director.backlog import Settled
+from nightscribe.director.plan.estimate import Rates
+from nightscribe.director.scan.scanner import Scanner
+from nightscribe.director.watch.file_system_watcher import FileSystemWatcher
+from nightscribe.director.watch.watch_loop import WatchLoop
+from nightscribe.location import open_source
+from nightscribe.services.watch import check_of
+from nightscribe.shared.audio.probe import MediaInfo, probe
+from nightscribe.shared.errors import PermanentError
+from nightscribe.shared.model.jobs import Job
+from nightscribe.shared.model.recording import Folder, Recording
+from nightscribe.shared.model.transcript import Failure, utc_now
+from nightscribe.shared.storage.source import FolderSource, RecordingSource
 
 SETTLE_S = 3.0
 POLL_S = 5.0
@@ -47,7 +48,7 @@ class Time:
         return self.now
 
 
-class Silent(Alarm):
+class Silent(FileSystemWatcher):
     """As for a network share or a bucket: never rings. Sleeps without waiting."""
 
     def __init__(self, time: Time) -> None:
@@ -79,7 +80,7 @@ class Vigil:
     """A watching director, led step by step."""
 
     workplace: Workplace
-    alarm: Alarm | None = None
+    alarm: FileSystemWatcher | None = None
     """One that rings, with which time goes on by itself."""
     source: RecordingSource | None = None
     poll_s: float = POLL_S
@@ -93,7 +94,7 @@ class Vigil:
         self.director.source = self.source or self.director.source
         retry_failed = self.options.get("retry_failed", False)
         scanner = Scanner(self.director.source, self.workplace.records, FORMATS, settle_s=0, retry_failed=retry_failed)
-        self.arrivals = Arrivals(
+        self.arrivals = WatchLoop(
             self.director,
             scanner,
             rates=lambda _: self.rates,
@@ -151,12 +152,12 @@ def n_queued(workplace: Workplace) -> int:
 
 def fail(workplace: Workplace, name: str) -> None:
     """As a worker does that has given up."""
-    of = workplace.slice_of(name)
+    slice_ = workplace.slice_of(name)
     workplace.records.fail(
         Failure(
             recording=name,
-            fingerprint=of.fingerprint,
-            size=of.size,
+            fingerprint=slice_.fingerprint,
+            size=slice_.size,
             mtime_ns=None,
             reason="It is broken.",
             attempts=1,
@@ -372,7 +373,7 @@ def test_a_server_that_forgets_everything_costs_nothing_but_time(
     vigil: Vigil, sqs_server: SqsServer, silence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both before a director knows of it and while it looks."""
-    monkeypatch.setattr("director.director.STALLED_S", 0.5)
+    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 0.5)
     workplace = vigil.workplace
     shutil.copy(silence, workplace.source / "a.wav")
     vigil.go_on(20)
@@ -387,7 +388,7 @@ def test_jobs_that_the_queue_has_lost_are_queued_again(
     vigil: Vigil, silence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is there, and empty, and the recordings are still missing: whoever stays must not wait for ever."""
-    monkeypatch.setattr("director.director.STALLED_S", 0.2)
+    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 0.2)
     shutil.copy(silence, vigil.workplace.source / "a.wav")
     vigil.go_on(20)
     assert queued(vigil.workplace) == [["a.wav"]]
@@ -398,10 +399,10 @@ def test_a_queue_that_is_away_is_borne_for_as_long_as_it_takes(
     vigil: Vigil, sqs_server: SqsServer, silence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And told once."""
-    vigil.director.bears_s = float("inf")
+    vigil.director.outage_limit_s = float("inf")
     vigil.director.clock = vigil.time
     vigil.director._trouble._clock = vigil.time
-    monkeypatch.setattr(vigil.director.queue, "_patience_s", 0.2)
+    monkeypatch.setattr(vigil.director.queue, "_retry_timeout_s", 0.2)
     vigil.go_on(20)
     sqs_server.kill()
     shutil.copy(silence, vigil.workplace.source / "a.wav")
@@ -501,7 +502,7 @@ def test_what_is_no_recording_is_looked_into_once(vigil: Vigil, monkeypatch: pyt
         probed.append(path.name)
         return probe(path)
 
-    monkeypatch.setattr("director.scan.probe", counted)
+    monkeypatch.setattr("nightscribe.director.scan.scanner.probe", counted)
     source = vigil.workplace.source
     recordings.text_named_mp3(source / "notes.dat")
     recordings.silence(source / "sound.wav", 0.2).rename(source / "sound.dat")
@@ -544,17 +545,17 @@ def test_what_may_not_be_read_is_told_once_and_queued_when_it_may(workplace: Wor
 
 
 @pytest.fixture
-def alarm(workplace: Workplace) -> Iterator[Alarm]:
+def alarm(workplace: Workplace) -> Iterator[FileSystemWatcher]:
     """Of the source, in which the destination lies."""
     if not sys.platform.startswith("linux"):
         pytest.skip("only Linux has inotify")
-    with Alarm(workplace.source, leave_out=workplace.source / "dest") as made:
+    with FileSystemWatcher(workplace.source, leave_out=workplace.source / "dest") as made:
         wait_until(lambda: made.has_rung, what="the alarm to be set")
         yield made
 
 
 @pytest.fixture
-def rung(workplace: Workplace, alarm: Alarm) -> Vigil:
+def rung(workplace: Workplace, alarm: FileSystemWatcher) -> Vigil:
     """One that has looked, and looks again only when it is told to."""
     vigil = Vigil(workplace, alarm=alarm, poll_s=0.2, settle_s=0.2)
     vigil.step()
@@ -587,7 +588,7 @@ def test_an_arrival_rings(rung: Vigil, silence: Path) -> None:
 
 
 def test_what_is_of_no_interest_does_not_ring(
-    workplace: Workplace, alarm: Alarm, silence: Path, monkeypatch: pytest.MonkeyPatch
+    workplace: Workplace, alarm: FileSystemWatcher, silence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Transcripts are written beside recordings all night, and each would be the reason for a look."""
     heard = []
@@ -613,7 +614,7 @@ def test_where_there_are_too_many_folders_to_be_watched_there_is_the_poll(
         raise OSError(errno.ENOSPC, "inotify watch limit reached")
 
     monkeypatch.setattr("watchdog.observers.api.BaseObserver.start", refuse)
-    with capture_logs() as logged, Alarm(workplace.source) as alarm:
+    with capture_logs() as logged, FileSystemWatcher(workplace.source) as alarm:
         wait_until(lambda: logged, what="it to be told")
         vigil = Vigil(workplace, alarm=alarm, poll_s=0.1, settle_s=0.1)
         shutil.copy(silence, workplace.source / "a.wav")

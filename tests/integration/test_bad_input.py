@@ -10,14 +10,14 @@ from structlog.testing import capture_logs
 from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, working
 
-from director.backlog import Settled
-from shared.errors import RetryableError
-from shared.names import failure_key, transcript_key
-from shared.queue import REASON, RUN
-from shared.records import Records
-from shared.sources import Unreadable
-from shared.store import FolderStore
-from shared.transcript import Failure
+from nightscribe.director.backlog import Settled
+from nightscribe.shared.destination.keys import failure_key, transcript_key
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.model.recording import Unreadable
+from nightscribe.shared.model.transcript import Failure
+from nightscribe.shared.queue.client import REASON, RUN
+from nightscribe.shared.storage.store import FolderStore
 
 NEWER = b'{"version": 2, "words": "in another shape"}'
 
@@ -27,7 +27,7 @@ def newer_job(workplace: Workplace) -> str:
     return workplace.job("a.wav").to_message().replace('"version":1', '"version":2')
 
 
-def set_aside(workplace: Workplace, body: str, **said: str) -> None:
+def dead_letter(workplace: Workplace, body: str, **said: str) -> None:
     """Put a letter on the dead-letter queue."""
     workplace.queue._client.send_message(
         QueueUrl=workplace.queue._dead_url,
@@ -66,7 +66,7 @@ def test_a_letter_that_is_not_ours_stays_and_is_told_once(workplace: Workplace, 
     shutil.copy(clips[0], workplace.source / "a.wav")
     bodies = ["not JSON at all", '{"Records": [{"eventSource": "aws:s3"}]}', newer_job(workplace)]
     for body in bodies:
-        set_aside(workplace, body)
+        dead_letter(workplace, body)
     director = workplace.director()
     looks = Looks(workplace)
     with capture_logs() as logs:
@@ -81,7 +81,7 @@ def test_a_letter_that_is_not_ours_stays_and_is_told_once(workplace: Workplace, 
 
 def test_a_letter_that_is_not_ours_is_told_with_the_reason_it_carries(workplace: Workplace) -> None:
     """Whoever set it aside knew more than whoever finds it."""
-    set_aside(workplace, "?", **{RUN: "run 7", REASON: "The tape was wet."})
+    dead_letter(workplace, "?", **{RUN: "run 7", REASON: "The tape was wet."})
     with capture_logs() as logs:
         workplace.director().record_dead_letters()
     assert [entry["why"] for entry in logs] == ["The tape was wet."]
@@ -94,7 +94,7 @@ def test_a_letter_about_what_a_newer_version_has_settled_is_buried(
     """What came of its recording is on record, if not for us to read."""
     shutil.copy(clips[0], workplace.source / "a.wav")
     workplace.records.store.put(what("a.wav"), NEWER)
-    set_aside(workplace, workplace.job("a.wav").to_message())
+    dead_letter(workplace, workplace.job("a.wav").to_message())
     workplace.director().record_dead_letters()
     assert workplace.letters() == []
     assert workplace.records.store.get(what("a.wav")) == NEWER
@@ -124,7 +124,7 @@ def test_what_a_newer_version_finished_meanwhile_is_left_alone(workplace: Workpl
 def test_a_letter_whose_reason_cannot_be_recorded_stays_until_it_can(workplace: Workplace, clips: list[Path]) -> None:
     """The disk is full: the run tells the reason, and the letter is there for the next one."""
     shutil.copy(clips[0], workplace.source / "a.wav")
-    set_aside(workplace, workplace.job("a.wav").to_message(), **{REASON: "The tape was wet."})
+    dead_letter(workplace, workplace.job("a.wav").to_message(), **{REASON: "The tape was wet."})
 
     def full(_key: str) -> None:
         raise RetryableError("No space left on device.")

@@ -3,7 +3,7 @@
 from click.testing import CliRunner, Result
 from support.workplace import Workplace
 
-from nightscribe.cli import cli
+from nightscribe.cli.main import cli
 
 
 def check(workplace: Workplace, *options: str) -> Result:

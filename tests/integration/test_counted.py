@@ -10,11 +10,12 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, received, working
 
-from shared.errors import RetryableError
-from shared.queue import JobQueue, connect
-from shared.store import FolderStore
-from shared.telemetry import exposition, metrics
-from worker.lease import Lease, lease_clock
+from nightscribe import metrics_server as exposition
+from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.queue.client import JobQueue, connect
+from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.telemetry import metrics
+from nightscribe.worker.lease import Lease, lease_clock
 
 
 class Increase:
@@ -49,7 +50,7 @@ def impatient(workplace: Workplace) -> JobQueue:
     """The queue of the workplace, which is waited for as long as it takes, and not tried again if it fails."""
     queue = connect(workplace.queue.name, visibility_timeout_s=300, max_receives=3)
     queue.find()
-    queue._patience_s = 0.0
+    queue._retry_timeout_s = 0.0
     return queue
 
 
@@ -82,7 +83,7 @@ def test_the_depth_of_the_queue_is_what_the_server_says(
     assert n_found == 0
     wait_until(lambda: asked_anew(depth, clock) == [3, 0, 0], what="three jobs")
     first, second = received(workplace.queue), received(workplace.queue)
-    workplace.queue.set_aside(first, first.body, "It is not a recording.")
+    workplace.queue.dead_letter(first, first.body, "It is not a recording.")
     clock[0] += exposition.ASK_QUEUE_EVERY_S - 1
     assert depths(depth) == [3, 0, 0]
     wait_until(lambda: asked_anew(depth, clock) == [1, 1, 1], what="what has become of them")
@@ -136,7 +137,7 @@ def test_a_try_that_came_to_nothing_is_counted(
         if key == "a.txt" and troubles:
             raise troubles.pop()
 
-    monkeypatch.setattr("worker.attempt.retry_delay_s", lambda *_: 0.0)
+    monkeypatch.setattr("nightscribe.worker.attempt.attempt.retry_delay_s", lambda *_: 0.0)
     workplace.queue.send([workplace.job("a.wav")], "run")
     with working(workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), once))):
         wait_until(workplace.is_empty, what="the job to be done")
@@ -205,7 +206,7 @@ def test_a_director_counts_what_it_queues_and_what_is_still_out(
     assert increase.of("nightscribe_jobs_queued_total") == 1
     assert metrics.JOBS_OUTSTANDING._value.get() == 1
     delivery = received(workplace.queue)
-    workplace.queue.set_aside(delivery, delivery.body, "")
+    workplace.queue.dead_letter(delivery, delivery.body, "")
     for _ in events:
         pass
     assert metrics.JOBS_OUTSTANDING._value.get() == 0

@@ -15,16 +15,16 @@ from support.waiting import wait_until
 from support.workplace import Counted, Dictated, Workplace, WrappedStore, working
 from support.workplace import received as next_delivery
 
-from director.backlog import Backlog, PartStored, Settled
-from director.director import LAST_LOOK_S, Director
-from director.estimate import Rates
-from shared.errors import RetryableError, SetupError
-from shared.jobs import Job, Slice
-from shared.queue import Delivery, JobQueue, connect
-from shared.records import Records
-from shared.sources import Unreadable
-from shared.store import FolderStore
-from shared.transcript import Failure, Part, Provenance, merge, utc_now
+from nightscribe.director.backlog import Backlog, PartStored, Settled
+from nightscribe.director.enqueue import LAST_LOOK_S, Director
+from nightscribe.director.plan.estimate import Rates
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import RetryableError, SetupError
+from nightscribe.shared.model.jobs import Job, Slice
+from nightscribe.shared.model.recording import Unreadable
+from nightscribe.shared.model.transcript import Failure, Part, Provenance, merge, utc_now
+from nightscribe.shared.queue.client import Delivery, JobQueue, connect
+from nightscribe.shared.storage.store import FolderStore
 
 WAV = Rates({".wav": 1 / 32_000})
 
@@ -65,25 +65,25 @@ def received(queue: JobQueue) -> tuple[Delivery, Job]:
     return delivery, Job.from_message(delivery.body)
 
 
-def store_part(records: Records, job: Job, of: Slice) -> None:
+def store_part(records: Records, job: Job, slice_: Slice) -> None:
     """As a worker does that has transcribed a slice in which nobody speaks; the last one puts them together."""
     part = Part(
         segments=(), engine="by hand", language=None, container_s=None, decoded_s=30.0, processing_s=0.1, flags=()
     )
-    records.parts.put(job, of, part)
-    parts = records.parts.all(job, of)
+    records.partial_results.put(job, slice_, part)
+    parts = records.partial_results.all(job, slice_)
     if parts is not None:
-        records.finish(merge(job, of, parts, mtime_ns=None, finished_at=utc_now()), job.formats)
-        records.parts.drop(of.recording)
+        records.finish(merge(job, slice_, parts, mtime_ns=None, finished_at=utc_now()), job.formats)
+        records.partial_results.drop(slice_.recording)
 
 
-def fail(records: Records, of: Slice, worker: str) -> None:
+def fail(records: Records, slice_: Slice, worker: str) -> None:
     """As a worker does that has given up."""
     records.fail(
         Failure(
-            recording=of.recording,
-            fingerprint=of.fingerprint,
-            size=of.size,
+            recording=slice_.recording,
+            fingerprint=slice_.fingerprint,
+            size=slice_.size,
             mtime_ns=None,
             reason="It is broken.",
             attempts=1,
@@ -144,7 +144,7 @@ def test_a_server_that_loses_everything_in_the_middle_costs_nothing_but_time(
     workplace: Workplace, sqs_server: SqsServer, silences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed, and back with no queue and no message: both are made again, and every recording is finished."""
-    monkeypatch.setattr("director.director.STALLED_S", 1.0)
+    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 1.0)
     director = workplace.director(window=8)
     done: set[str] = set()
     restarted = False
@@ -165,7 +165,7 @@ def test_a_queue_that_a_worker_has_created_again_is_known_to_be_another(
     workplace: Workplace, sqs_server: SqsServer, silences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The director never missed it; and it is not empty, since somebody else has sent something by then."""
-    monkeypatch.setattr("director.director.STALLED_S", 3600.0)
+    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 3600.0)
     steps = each_alone(workplace.director(), workplace.scan().missing, follow=True)
     assert [next(steps) for _ in range(2)] == [None, None]
     made_at = float(workplace.queue.counts().made_at)
@@ -185,7 +185,7 @@ def test_jobs_that_only_the_director_remembers_are_sent_again(
     workplace: Workplace, silences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The queue is there and empty, and still knows what it was sent: sent as before, nothing would be queued."""
-    monkeypatch.setattr("director.director.STALLED_S", 0.5)
+    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 0.5)
     director = workplace.director()
     steps = each_alone(director, workplace.scan().missing, follow=True)
     assert next(steps) is None
@@ -247,7 +247,7 @@ def test_the_letter_of_an_earlier_run_is_not_taken_for_the_reason_of_this_one(wo
 
     second = workplace.director(retry_failed=True).direct(workplace.scan(retry_failed=True).missing, follow=True)
     assert next(second) is None
-    workplace.queue.set_aside(late, late.body, "It is broken.", worker="first")
+    workplace.queue.dead_letter(late, late.body, "It is broken.", worker="first")
     assert next(second) is None
     assert workplace.letters() == []
     assert workplace.records.failure("diary.mp3") is None
@@ -270,7 +270,7 @@ def test_a_letter_of_this_run_or_of_no_known_one_is_a_reason(workplace: Workplac
     delivery, _ = received(workplace.queue)
     assert delivery.run == director.run_id
     known = delivery if run == "this" else replace(delivery, run=None)
-    workplace.queue.set_aside(known, delivery.body, "It is broken again.", worker="here-1")
+    workplace.queue.dead_letter(known, delivery.body, "It is broken again.", worker="here-1")
     found = next(step for step in steps if step is not None)
     assert isinstance(found, Settled)
     assert isinstance(found.result, Failure)
@@ -289,7 +289,7 @@ def test_two_directors_that_try_the_same_again_do_not_bury_each_others_letters_f
         while delivery.run != "other":
             workplace.queue.delete(delivery)
             delivery, _ = received(workplace.queue)
-        workplace.queue.set_aside(delivery, delivery.body, "It killed its worker.")
+        workplace.queue.dead_letter(delivery, delivery.body, "It killed its worker.")
         found = next(steps)
         assert isinstance(found, Settled) == (n == 1)
 
@@ -306,8 +306,8 @@ def test_short_recordings_are_one_job_and_each_is_settled_by_itself(workplace: W
     fail(workplace.records, job.slices[0], worker="here")
     found = [step.missing.recording.path for step in (next(steps) for _ in range(3)) if isinstance(step, Settled)]
     assert found == silences[:3]
-    for part_of in job.slices[3:]:
-        store_part(workplace.records, job, part_of)
+    for slice_ in job.slices[3:]:
+        store_part(workplace.records, job, slice_)
     assert [step.missing.recording.path for step in steps if isinstance(step, Settled)] == silences[3:]
 
 
@@ -363,7 +363,7 @@ def test_a_slice_that_fails_settles_its_recording_once_and_no_more_of_it_is_queu
     assert next(steps) is None
     delivery, job = received(workplace.queue)
     fail(workplace.records, job.slices[0], worker="here")
-    workplace.queue.set_aside(delivery, delivery.body, "It is broken.")
+    workplace.queue.dead_letter(delivery, delivery.body, "It is broken.")
     first = next(steps)
     assert isinstance(first, Settled)
     assert first.missing.recording.path == "long.wav"
@@ -392,14 +392,14 @@ def test_slices_that_are_lost_are_sent_again_even_when_all_parts_are_stored(
     workplace: Workplace, long: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker that stored the last one may have died before it put them together."""
-    monkeypatch.setattr("director.director.STALLED_S", 0.2)
+    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 0.2)
     steps = directed(workplace)
     assert next(steps) is None
     jobs = []
     for _ in range(3):
         delivery, job = received(workplace.queue)
         empty = Part(segments=(), engine="x", language=None, container_s=None, decoded_s=60.0, processing_s=0.1)
-        workplace.records.parts.put(job, job.slices[0], empty)
+        workplace.records.partial_results.put(job, job.slices[0], empty)
         workplace.queue.delete(delivery)
         jobs.append(job)
     assert [type(next(steps)) for _ in range(2)] == [PartStored, PartStored]
@@ -497,9 +497,9 @@ def left_behind(workplace: Workplace, silences: list[str]) -> tuple[Director, se
     done = set()
     for _ in range(3):
         _, job = received(workplace.queue)
-        for of in job.slices:
-            store_part(workplace.records, job, of)
-            done.add(of.recording)
+        for slice_ in job.slices:
+            store_part(workplace.records, job, slice_)
+            done.add(slice_.recording)
     assert len(done) < len(silences)
     return director, done
 
@@ -550,8 +550,8 @@ def test_who_is_interrupted_while_a_job_is_told_is_told_the_others_by_the_last_l
     steps = director.direct(workplace.scan().missing, follow=True)
     assert next(steps) is None
     _, job = received(workplace.queue)
-    for of in job.slices:
-        store_part(workplace.records, job, of)
+    for slice_ in job.slices:
+        store_part(workplace.records, job, slice_)
     told = [next(steps) for _ in range(n_told)]
     steps.close()
     told += director.last_look()

@@ -21,15 +21,15 @@ from support.workplace import (
     working_until_empty,
 )
 
-from shared.errors import RetryableError, SetupError
-from shared.jobs import Job, Options
-from shared.names import PARTS, TRANSCRIPTS
-from shared.sound.audio import RATE, Waveform
-from shared.store import FolderStore
-from shared.transcript import Flag, Part, Segment
-from worker.engines.base import Decoded, Encoded
-from worker.transcriber import Transcriber
-from worker.worker import Worker
+from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS
+from nightscribe.shared.errors import RetryableError, SetupError
+from nightscribe.shared.model.jobs import Job, Options
+from nightscribe.shared.model.transcript import Flag, Part, Segment
+from nightscribe.shared.storage.store import FolderStore
+from nightscribe.worker.engines.whisper.base import Decoded, Encoded
+from nightscribe.worker.loop import Worker
+from nightscribe.worker.pipeline.transcriber import Transcriber
 
 
 def part(text: str) -> Part:
@@ -613,14 +613,14 @@ def test_a_slice_whose_part_is_there_is_not_transcribed_again(workplace: Workpla
     """A worker was killed between the last part and the text files: only the putting together is left."""
     shutil.copy(clips[0], workplace.source / "a.wav")
     job = workplace.job("a.wav")
-    workplace.records.parts.put(job, job.slices[0], part("Kept from before."))
+    workplace.records.partial_results.put(job, job.slices[0], part("Kept from before."))
     engine = Dictated()
     workplace.queue.send([job], "run")
     with working(workplace.worker(engine)):
         wait_until(workplace.is_empty, what="the job to be done")
     assert engine.n_calls == 0
     assert (workplace.dest / "a.txt").read_text().strip() == "Kept from before."
-    assert not workplace.records.parts.begun_stem("a.wav")
+    assert not workplace.records.partial_results.begun_stem("a.wav")
 
 
 def test_whoever_does_the_last_slice_puts_the_recording_together(workplace: Workplace, clips: list[Path]) -> None:
@@ -643,7 +643,7 @@ def test_whoever_does_the_last_slice_puts_the_recording_together(workplace: Work
     assert 0 <= first.start_s < first.end_s <= 1.5 <= second.start_s < second.end_s <= 3.0
     assert made.decoded_s == pytest.approx(3.0, abs=0.01)
     assert engine.n_calls == 2
-    assert not workplace.records.parts.begun_stem("a.wav")
+    assert not workplace.records.partial_results.begun_stem("a.wav")
 
 
 def test_a_part_that_was_damaged_meanwhile_fails_the_recording_and_is_done_again(
@@ -689,7 +689,7 @@ def test_two_workers_share_the_slices_of_a_long_recording(workplace: Workplace, 
             return super().encode(waveform, full=full)
 
     met = Met(engine)
-    workplace.queue.send([workplace.job(of) for of in slices], "run")
+    workplace.queue.send([workplace.job(slice_) for slice_ in slices], "run")
     with working(workplace.worker(met, name="1"), workplace.worker(met, name="2")):
         wait_until(workplace.is_empty, 60, "all slices to be done")
     made = workplace.records.transcript("talk.wav")
@@ -700,7 +700,7 @@ def test_two_workers_share_the_slices_of_a_long_recording(workplace: Workplace, 
     text = (workplace.dest / "talk.txt").read_text()
     for words in ("best of times", "epoch of", "season of", "winter of despair", "direct to"):
         assert words in " ".join(text.split()), text
-    assert not workplace.records.parts.begun_stem("talk.wav")
+    assert not workplace.records.partial_results.begun_stem("talk.wav")
 
 
 def test_a_worker_until_empty_ends_when_nothing_is_left(workplace: Workplace, clips: list[Path]) -> None:

@@ -14,20 +14,20 @@ from support.servers import SqsServer
 from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, received, working
 
-from nightscribe.cli import cli
-from nightscribe.fleet import queue_missing
-from nightscribe.local_queue import local_queue
-from nightscribe.request import Request, open_queue
-from nightscribe.status.status import PEEK_AT_MOST, QueueState, Status, gather
-from nightscribe.status.view import lines
-from shared.activity import Run
-from shared.errors import RetryableError
-from shared.jobs import Job
-from shared.names import FAILURES
-from shared.queue import PATIENCE_S
-from shared.settings import Settings, load_settings
-from shared.store import FolderStore
-from shared.transcript import utc_now
+from nightscribe.cli.main import cli
+from nightscribe.local.queue_server import local_queue
+from nightscribe.services.enqueue import queue_missing
+from nightscribe.services.request import Request, open_queue
+from nightscribe.services.status import PEEK_AT_MOST, QueueState, Status, gather
+from nightscribe.shared.destination.keys import FAILURES
+from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.model.activity import Run
+from nightscribe.shared.model.jobs import Job
+from nightscribe.shared.model.transcript import utc_now
+from nightscribe.shared.queue.client import RETRY_TIMEOUT_S
+from nightscribe.shared.settings import Settings, load_settings
+from nightscribe.shared.storage.store import FolderStore
+from nightscribe.views.status import lines
 
 
 def looked(workplace: Workplace) -> tuple[Status, QueueState]:
@@ -113,7 +113,7 @@ def test_a_queue_too_long_to_be_read_is_counted(
     workplace: Workplace, clips: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert PEEK_AT_MOST >= 1000
-    monkeypatch.setattr("nightscribe.status.status.PEEK_AT_MOST", 1)
+    monkeypatch.setattr("nightscribe.services.status.PEEK_AT_MOST", 1)
     with_clips(workplace, clips)
     workplace.queue.send([workplace.job("0.wav"), workplace.job("1.wav")], "run")
     assert (looked(workplace)[1].n_waiting, looked(workplace)[1].jobs) == (2, None)
@@ -133,7 +133,7 @@ def test_a_server_that_is_away_costs_a_sentence_and_little_time(workplace: Workp
     status = gather(workplace.dest, load_settings(queue_name=workplace.queue.name))
     assert status.queue is None
     assert "does not answer" in (status.no_queue or "")
-    assert time.monotonic() - began < PATIENCE_S / 2  # what the work itself would wait
+    assert time.monotonic() - began < RETRY_TIMEOUT_S / 2  # what the work itself would wait
 
 
 def test_the_queue_of_a_run_on_this_machine_is_found_whatever_the_environment_names(

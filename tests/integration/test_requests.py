@@ -10,13 +10,13 @@ import pytest
 from support.buckets import TestBucket
 from support.workplace import OPTIONS, Dictated, Workplace, received
 
-from director.director import Director
-from director.scan import Scanner
-from shared.buckets.blocks import Blocks
-from shared.buckets.bucket import Objects
-from shared.buckets.source import BucketSource
-from shared.buckets.store import BucketStore
-from shared.records import Records
+from nightscribe.director.enqueue import Director
+from nightscribe.director.scan.scanner import Scanner
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.storage.s3.block_cache import Blocks
+from nightscribe.shared.storage.s3.client import Objects
+from nightscribe.shared.storage.s3.source import BucketSource
+from nightscribe.shared.storage.s3.store import BucketStore
 
 N = 20
 FORMATS = ("txt", "vtt", "srt")
@@ -29,7 +29,7 @@ class Counting:
         self._lock = threading.Lock()
         self.n: Counter[str] = Counter()
 
-    def of(self, objects: Objects) -> Objects:
+    def slice_(self, objects: Objects) -> Objects:
         """The same objects, counted."""
         objects._client.meta.events.register("before-call.s3", self._count)
         return objects
@@ -55,8 +55,8 @@ def test_a_short_recording_costs_few_requests(
     directing, working = Counting(), Counting()
 
     def place(counting: Counting) -> tuple[BucketSource, Records]:
-        source = BucketSource(counting.of(filled.objects("in/")), Blocks(2**30))
-        return source, Records(BucketStore(counting.of(filled.objects("out/"))))
+        source = BucketSource(counting.slice_(filled.objects("in/")), Blocks(2**30))
+        return source, Records(BucketStore(counting.slice_(filled.objects("out/"))))
 
     source, records = place(directing)
     director = Director(workplace.queue, source, records, OPTIONS, FORMATS, window=5, max_receives=3)

@@ -11,13 +11,13 @@ from support.buckets import TestBucket
 from support.waiting import wait_until
 from support.workplace import FORMATS, Dictated, Workplace, WrappedStore, received, working
 
-from director.backlog import Settled
-from director.scan import Scanner
-from shared.places import open_store
-from shared.records import Records
-from shared.settings import Settings
-from shared.sources import Unreadable
-from shared.store import TranscriptStore
+from nightscribe.director.backlog import Settled
+from nightscribe.director.scan.scanner import Scanner
+from nightscribe.location import open_store
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.model.recording import Unreadable
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.store import TranscriptStore
 
 Bed = Callable[[str], TranscriptStore]
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
-from shared.buckets.bucket import Bucket, Objects, objects_of
+from nightscribe.shared.storage.s3.client import Bucket, Objects, objects_of
 
 
 @dataclass(frozen=True)

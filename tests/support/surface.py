@@ -2,9 +2,9 @@
 
 import click
 
-from nightscribe.cli import cli
-from shared.pulse import VARIABLE
-from shared.settings import ENV_PREFIX, Settings
+from nightscribe.cli.main import cli
+from nightscribe.shared.process.liveness import VARIABLE
+from nightscribe.shared.settings import ENV_PREFIX, Settings
 
 
 def known_variables() -> set[str]:

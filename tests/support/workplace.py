@@ -10,25 +10,25 @@ from typing import Any
 
 import pytest
 
-from director.director import Director
-from director.scan import Scan, Scanner
-from shared.errors import WeightsError
-from shared.jobs import Job, Options, Slice
-from shared.queue import Delivery, JobQueue
-from shared.records import Records
-from shared.settings import Settings
-from shared.sound.audio import RATE, Waveform
-from shared.sources import FolderSource
-from shared.store import FolderStore, TranscriptStore
-from shared.transcript import Word
+from nightscribe.director.enqueue import Director
+from nightscribe.director.scan.scanner import Scan, Scanner
+from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import WeightsError
+from nightscribe.shared.model.jobs import Job, Options, Slice
+from nightscribe.shared.model.transcript import Word
+from nightscribe.shared.queue.client import Delivery, JobQueue
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.source import FolderSource
+from nightscribe.shared.storage.store import FolderStore, TranscriptStore
+from nightscribe.worker.engines import registry as engines
+from nightscribe.worker.engines.whisper.base import Decoded, Encoded, Engine
+from nightscribe.worker.lease import lease_clock
+from nightscribe.worker.loop import Worker
+from nightscribe.worker.pipeline.transcriber import Transcriber
+from nightscribe.worker.weights.resolver import resolve
 from support.cache import locked, unavailable
 from support.waiting import wait_until
-from worker import engines
-from worker.engines.base import Decoded, Encoded, Engine
-from worker.lease import lease_clock
-from worker.transcriber import Transcriber
-from worker.weights.resolver import resolve
-from worker.worker import Worker
 
 OPTIONS = Options(engine="faster-whisper", model="tiny.en", language="en")
 FORMATS = ("txt", "vtt", "srt")
@@ -234,9 +234,9 @@ class Workplace:
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be given up or put off in this process that a machine which stands still for a moment would delay."""
     # What a server was just giving out when a call was given up would stay hidden.
-    monkeypatch.setattr("shared.queue.READ_TIMEOUT_S", 60.0)
+    monkeypatch.setattr("nightscribe.shared.queue.client.READ_TIMEOUT_S", 60.0)
     # A director looks at what is done after so long, with the rest of its jobs still to be sent.
-    monkeypatch.setattr("director.director.FILL_S", 60.0)
+    monkeypatch.setattr("nightscribe.director.enqueue.FILL_S", 60.0)
 
 
 def received(queue: JobQueue) -> Delivery:

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from shared.activity import Activity, Run
-from shared.jobs import Job, Options, Slice
-from shared.sources import Recording
-from shared.transcript import Failure, Part, Segment, Transcript
+from nightscribe.shared.model.activity import Activity, Run
+from nightscribe.shared.model.jobs import Job, Options, Slice
+from nightscribe.shared.model.recording import Recording
+from nightscribe.shared.model.transcript import Failure, Part, Segment, Transcript
 
 WHEN = datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)
 OPTIONS = Options(engine="auto", model="tiny.en")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from shared.transcript import Word
-from worker.engines.alignment import path_through, timed
-from worker.engines.base import POSITION_S
+from nightscribe.shared.model.transcript import Word
+from nightscribe.worker.engines.whisper.alignment import path_through, timed
+from nightscribe.worker.engines.whisper.base import POSITION_S
 
 matrices = arrays(
     np.float32,

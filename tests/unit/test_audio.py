@@ -9,8 +9,8 @@ import psutil
 import pytest
 from support import recordings
 
-from shared.errors import AudioError, PermanentError, RetryableError
-from shared.sound.audio import RATE, Decoder, Waveform
+from nightscribe.shared.audio.decode import RATE, Decoder, Waveform
+from nightscribe.shared.errors import AudioError, PermanentError, RetryableError
 
 
 def decode(path: Path, start_s: float = 0.0, end_s: float | None = None) -> tuple[Waveform, Decoder]:
@@ -110,8 +110,8 @@ def test_chunks_are_short(tmp_path: Path) -> None:
 def test_what_lies_before_a_slice_is_not_decoded_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a long MP3 that takes minutes, in which nobody may take the process for dead."""
     beats: list[None] = []
-    monkeypatch.setattr("shared.sound.audio.beat", lambda: beats.append(None))
-    monkeypatch.setattr("shared.sound.audio.seeks_exactly", lambda *_: False)
+    monkeypatch.setattr("nightscribe.shared.audio.decode.report_alive", lambda: beats.append(None))
+    monkeypatch.setattr("nightscribe.shared.audio.decode.seeks_exactly", lambda *_: False)
     chunks = list(Decoder(write(tmp_path / "a.wav", ramp(60 * RATE)), 58.0))
     assert sum(map(len, chunks)) == 2 * RATE
     assert len(beats) >= 6

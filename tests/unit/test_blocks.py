@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared.buckets.blocks import BLOCK_BYTES, KEPT_FREE_BYTES, Blocks
-from shared.scratch import LOCK, sweep_scratch
+from nightscribe.shared.process.scratch import LOCK, sweep_scratch
+from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, KEPT_FREE_BYTES, Blocks
 
 SIZE = 1000
 
@@ -40,7 +40,7 @@ class Server:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def of(self, number: int) -> Callable[[], bytes]:
+    def slice_(self, number: int) -> Callable[[], bytes]:
         """Gives that one."""
 
         def fetch() -> bytes:
@@ -53,35 +53,35 @@ class Server:
 def test_a_block_is_fetched_once(own_folder: Path) -> None:
     blocks, server = Blocks(10 * SIZE), Server()
     for _ in range(3):
-        assert blocks.get("a", server.of(1)) == block(1)
-    assert Blocks(10 * SIZE).get("a", server.of(1)) == block(1)
+        assert blocks.get("a", server.slice_(1)) == block(1)
+    assert Blocks(10 * SIZE).get("a", server.slice_(1)) == block(1)
     assert server.asked == [1]
 
 
 def test_there_are_never_more_than_allowed_and_the_last_used_stay(own_folder: Path) -> None:
     blocks, server = Blocks(3 * SIZE), Server()
     for number in range(10):
-        assert blocks.get(str(number), server.of(number)) == block(number)
+        assert blocks.get(str(number), server.slice_(number)) == block(number)
         for path in kept(own_folder):  # the clock of a file system may be slow
             os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 1))
-        blocks.get("0", server.of(0))
+        blocks.get("0", server.slice_(0))
         assert sum(path.stat().st_size for path in kept(own_folder)) <= 3 * SIZE
     assert server.asked == list(range(10))
-    blocks.get("8", server.of(8))
-    blocks.get("1", server.of(1))
+    blocks.get("8", server.slice_(8))
+    blocks.get("1", server.slice_(1))
     assert server.asked[10:] == [1]
 
 
 def test_what_is_in_use_is_not_removed_by_this_process_or_another(own_folder: Path) -> None:
     blocks, server = Blocks(2 * SIZE), Server()
-    with blocks.pinned("1", server.of(1)) as (_, first), blocks.pinned("2", server.of(2)) as (_, second):
+    with blocks.pinned("1", server.slice_(1)) as (_, first), blocks.pinned("2", server.slice_(2)) as (_, second):
         assert first
         assert second
-        assert Blocks(2 * SIZE).get("3", server.of(3)) == block(3)
-        with blocks.pinned("4", server.of(4)) as (content, path):
+        assert Blocks(2 * SIZE).get("3", server.slice_(3)) == block(3)
+        with blocks.pinned("4", server.slice_(4)) as (content, path):
             assert (content, path) == (block(4), None)
         assert (first.read_bytes(), second.read_bytes()) == (block(1), block(2))
-    with blocks.pinned("3", server.of(3)) as (_, third):
+    with blocks.pinned("3", server.slice_(3)) as (_, third):
         assert third
 
 
@@ -89,16 +89,16 @@ def test_what_is_in_use_is_not_removed_by_this_process_or_another(own_folder: Pa
 def test_without_room_for_one_nothing_is_kept(own_folder: Path, limit: int) -> None:
     blocks, server = Blocks(limit), Server()
     for _ in range(2):
-        assert blocks.get("1", server.of(1)) == block(1)
+        assert blocks.get("1", server.slice_(1)) == block(1)
     assert server.asked == [1, 1]
     assert kept(own_folder) == []
 
 
 def test_a_disk_that_is_nearly_full_is_left_alone(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks, server = Blocks(BLOCK_BYTES), Server()
-    blocks.get("1", server.of(1))
+    blocks.get("1", server.slice_(1))
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=KEPT_FREE_BYTES // 2))
-    assert blocks.get("2", server.of(2)) == block(2)
+    assert blocks.get("2", server.slice_(2)) == block(2)
     assert kept(own_folder) == []
 
 
@@ -106,14 +106,14 @@ def test_a_folder_that_cannot_be_made_costs_only_fetching_again(own_folder: Path
     (own_folder / f"nightscribe-cache-{os.geteuid()}").write_text("somebody else's")
     blocks, server = Blocks(10 * SIZE), Server()
     for _ in range(2):
-        assert blocks.get("1", server.of(1)) == block(1)
+        assert blocks.get("1", server.slice_(1)) == block(1)
     assert server.asked == [1, 1]
 
 
 PROCESS = """
 import os, shutil, signal, sys, tempfile
 from types import SimpleNamespace
-from shared.buckets.blocks import Blocks
+from nightscribe.shared.storage.s3.block_cache import Blocks
 tempfile.tempdir = sys.argv[1]
 shutil.disk_usage = lambda _: SimpleNamespace(free=10**11)
 blocks = Blocks(10_000)
@@ -157,18 +157,18 @@ def test_many_clips_are_not_all_looked_at_for_each_new_one(own_folder: Path, mon
 
     real = os.scandir
     many, few, server = Blocks(100_000 * SIZE), Blocks(100 * SIZE), Server()
-    monkeypatch.setattr("shared.buckets.blocks.os.scandir", looked)
+    monkeypatch.setattr("nightscribe.shared.storage.s3.block_cache.os.scandir", looked)
     for number in range(300):
-        many.get(str(number), server.of(number % 256))
+        many.get(str(number), server.slice_(number % 256))
     assert len(looks) <= 2  # the folder is looked into when it is made, too
     for number in range(300, 600):
-        few.get(str(number), server.of(number % 256))
+        few.get(str(number), server.slice_(number % 256))
         assert sum(path.stat().st_size for path in kept(own_folder)) <= 100 * SIZE
 
 
 def test_a_clip_keeps_the_end_of_its_name(own_folder: Path) -> None:
     blocks, server = Blocks(10 * SIZE), Server()
-    with blocks.pinned("a", server.of(1), suffix=".gsm") as (_, file):
+    with blocks.pinned("a", server.slice_(1), suffix=".gsm") as (_, file):
         assert file
         assert file.suffix == ".gsm"
 
@@ -176,6 +176,6 @@ def test_a_clip_keeps_the_end_of_its_name(own_folder: Path) -> None:
 def test_a_large_block_among_many_clips_removes_few_of_them(own_folder: Path) -> None:
     blocks, server = Blocks(100 * SIZE), Server()
     for number in range(100):
-        blocks.get(str(number), server.of(number))
+        blocks.get(str(number), server.slice_(number))
     assert blocks.get("large", lambda: bytes(20 * SIZE)) == bytes(20 * SIZE)
     assert len(kept(own_folder)) > 60

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from whisper.model import ModelDimensions, Whisper
 
-from shared.errors import WeightsError
-from worker.weights.checkpoint import convert, read_variables
+from nightscribe.shared.errors import WeightsError
+from nightscribe.worker.weights.checkpoint import convert, read_variables
 
 Variables = dict[str, NDArray[Any]]
 

@@ -12,8 +12,8 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from nightscribe.cli import cli
-from shared.settings import ENV_PREFIX, Settings
+from nightscribe.cli.main import cli
+from nightscribe.shared.settings import ENV_PREFIX, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +121,7 @@ import pwd
 def nobody(uid):
     raise KeyError(uid)
 pwd.getpwuid = nobody
-from nightscribe.cli import main
+from nightscribe.cli.main import main
 main()
 """
     environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}

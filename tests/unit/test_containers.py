@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support import recordings
 
-from shared.sound.containers import ENDS_BYTES, counts_from_the_asked, has_times, seeks_exactly
+from nightscribe.shared.audio.containers import ENDS_BYTES, counts_from_the_asked, has_times, seeks_exactly
 
 
 def wav(codec: int) -> bytes:

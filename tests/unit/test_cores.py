@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from shared import cores
-from shared.cores import cpu_limit, usable_cores
-from shared.errors import SetupError
-from shared.settings import load_settings
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.process import cores
+from nightscribe.shared.process.cores import cpu_limit, usable_cores
+from nightscribe.shared.settings import load_settings
 
 
 def v2(folder: Path, line: str) -> None:

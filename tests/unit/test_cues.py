@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import segment
 
-from shared.breaks import one_line, pieces, width
-from shared.cues import GAP_MS, LINGER_MS, MAX_CUE_MS, MIN_CUE_MS, Cue, cues
-from shared.jobs import Layout
-from shared.transcript import Segment, Word
+from nightscribe.shared.formats.cues import GAP_MS, LINGER_MS, MAX_CUE_MS, MIN_CUE_MS, Cue, cues
+from nightscribe.shared.formats.line_breaks import one_line, pieces, width
+from nightscribe.shared.model.jobs import Layout
+from nightscribe.shared.model.transcript import Segment, Word
 
 LAYOUT = Layout()
 CHARACTERS_PER_S = 15

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from making import failure, recording, transcript
 
-from director.diff import missing_formats, same_at_a_glance, stems
+from nightscribe.director.scan.classify import missing_formats, same_at_a_glance, stems
 
 SUFFIX = st.sampled_from(["", ".mp3", ".wav", ".MP3", ".mp3.flac", ".tar.gz", "."])
 NAME = st.builds(str.__add__, st.text("aAbßİé.- ", min_size=1, max_size=3), SUFFIX).filter(
@@ -66,7 +66,7 @@ def test_missing_formats_are_those_without_a_file() -> None:
 
 
 def test_a_shortened_name_is_looked_for_under_its_short_name() -> None:
-    from shared.names import output_key
+    from nightscribe.shared.destination.keys import output_key
 
     stem = "n" * 255
     assert missing_formats(stem, ("txt",), {output_key(stem, "txt")}) == ()

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import recording
 
-from director.backlog import Backlog, Missing
-from director.estimate import PARAMETERS, LengthEstimate, Rates, sample, typical_speed
+from nightscribe.director.backlog import Backlog, Missing
+from nightscribe.director.plan.estimate import PARAMETERS, LengthEstimate, Rates, sample, typical_speed
 
 
 def test_nothing_is_foretold_while_nothing_is_known() -> None:

@@ -11,12 +11,22 @@ from hypothesis import strategies as st
 from making import segment, transcript
 from pydantic import ValidationError
 
-from shared.breaks import one_line
-from shared.cues import Cue, cues
-from shared.errors import SetupError
-from shared.formats import FORMATS, check_formats, render, timestamp, to_json, to_srt, to_tsv, to_txt, to_vtt
-from shared.jobs import Layout
-from shared.transcript import Segment, Transcript, Word
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.formats.cues import Cue, cues
+from nightscribe.shared.formats.line_breaks import one_line
+from nightscribe.shared.formats.registry import (
+    FORMATS,
+    check_formats,
+    render,
+    timestamp,
+    to_json,
+    to_srt,
+    to_tsv,
+    to_txt,
+    to_vtt,
+)
+from nightscribe.shared.model.jobs import Layout
+from nightscribe.shared.model.transcript import Segment, Transcript, Word
 
 # fmt: off
 NASTY = st.sampled_from([

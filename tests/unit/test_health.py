@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from nightscribe.cli import cli
-from shared import pulse
-from shared.pulse import MAX_AGE_S, VARIABLE, beat, is_overdue, why_dead
+from nightscribe.cli.main import cli
+from nightscribe.shared.process import liveness as pulse
+from nightscribe.shared.process.liveness import MAX_AGE_S, VARIABLE, is_overdue, report_alive, why_dead
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,19 +26,19 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_where_nobody_asks_none_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    beat()
+    report_alive()
     assert list(tmp_path.iterdir()) == []
     assert f"{VARIABLE} names no file" in str(why_dead())
 
 
 def test_before_the_first_sign_there_is_none(file: Path) -> None:
     assert "No sign of life yet" in str(why_dead())
-    beat()
+    report_alive()
     assert why_dead() is None
 
 
 def test_a_sign_of_long_ago_is_none(file: Path) -> None:
-    beat()
+    report_alive()
     before = time.time() - MAX_AGE_S - 100
     os.utime(file, (before, before))
     asked = CliRunner().invoke(cli, ["health"])
@@ -48,29 +48,29 @@ def test_a_sign_of_long_ago_is_none(file: Path) -> None:
 
 
 def test_the_next_sign_makes_it_well_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    beat()
+    report_alive()
     os.utime(file, (0, 0))
     monkeypatch.setattr(pulse, "_last", time.monotonic() - 2)
-    beat()
+    report_alive()
     assert why_dead() is None
 
 
 def test_signs_are_given_seldom(file: Path) -> None:
     """They are asked for between any two steps, and each is a call to the system."""
-    beat()
+    report_alive()
     file.unlink()
-    beat()
+    report_alive()
     assert not file.exists()
 
 
 def test_a_sign_that_cannot_be_given_stops_no_work(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(file / "in no folder"))
-    beat()
+    report_alive()
     assert why_dead() is not None
 
 
 def test_a_clock_that_was_set_back_kills_nobody(file: Path) -> None:
-    beat()
+    report_alive()
     later = time.time() + 10_000
     os.utime(file, (later, later))
     assert why_dead() is None
@@ -78,10 +78,10 @@ def test_a_clock_that_was_set_back_kills_nobody(file: Path) -> None:
 
 def test_a_long_step_is_waited_for_and_ends_with_the_next_sign(file: Path) -> None:
     """However soon that comes."""
-    beat(3600)
+    report_alive(3600)
     before = time.time() - MAX_AGE_S - 100
     assert file.stat().st_mtime > time.time() + 1800
-    beat()
+    report_alive()
     assert file.stat().st_mtime <= time.time()
     os.utime(file, (before, before))
     assert why_dead() is not None
@@ -92,25 +92,25 @@ def test_a_process_knows_for_itself_how_long_it_was_silent(monkeypatch: pytest.M
     now = 1000.0
     monkeypatch.setattr(pulse, "_last", None)
     monkeypatch.setattr(pulse, "_due", None)
-    monkeypatch.setattr("shared.pulse.time.monotonic", lambda: now)
+    monkeypatch.setattr("nightscribe.shared.process.liveness.time.monotonic", lambda: now)
     assert not is_overdue()
-    beat()
+    report_alive()
     now += MAX_AGE_S - 1
     assert not is_overdue()
     now += 2
     assert is_overdue()
-    beat(100)
+    report_alive(100)
     now += MAX_AGE_S + 99
     assert not is_overdue()
     now += 2
     assert is_overdue()
-    beat()
+    report_alive()
     assert not is_overdue()
 
 
 def test_asking_loads_next_to_nothing(file: Path) -> None:
     """It is done every half minute in each container, all night."""
-    beat()
+    report_alive()
     program = """
 import sys
 sys.argv = ["nightscribe", "health"]
@@ -124,4 +124,4 @@ except SystemExit as end:
     said, loaded = done.stdout.splitlines()
     assert said == "At work, or waiting for work."
     assert loaded.startswith("0 ")
-    assert not {"click", "pydantic", "boto3", "numpy", "nightscribe.cli"} & set(loaded.split())
+    assert not {"click", "pydantic", "boto3", "numpy", "nightscribe.cli.main"} & set(loaded.split())

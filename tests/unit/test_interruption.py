@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from nightscribe.interruption import interruptible
-from shared import aws
-from shared.abreast import abreast
-from shared.errors import BucketError, RetryableError
+from nightscribe.cli.signals import interruptible
+from nightscribe.shared import aws
+from nightscribe.shared.errors import BucketError, RetryableError
+from nightscribe.shared.process.concurrency import map_concurrently
 
 
 class Inconvenient:
@@ -47,7 +47,7 @@ def test_a_bucket_that_does_not_answer_keeps_nobody_waiting_who_interrupts() -> 
             away,
             aws.Subject("bucket 'a'", BucketError, "AWS_ENDPOINT_URL_S3"),
             operation="get_object",
-            patience_s=60,
+            retry_timeout_s=60,
             renew=lambda: None,
         )
 
@@ -60,6 +60,6 @@ def test_a_bucket_that_does_not_answer_keeps_nobody_waiting_who_interrupts() -> 
     began = time.monotonic()
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt), interruptible():
-        for _, answer in abreast(ask, range(100), 16):
+        for _, answer in map_concurrently(ask, range(100), 16):
             answer()
     assert time.monotonic() - began < 20

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from making import OPTIONS, job, slice_of
 from pydantic import ValidationError
 
-from shared.errors import JobError, PermanentError
-from shared.jobs import MAX_MESSAGE_BYTES, Job, Options, Slice
+from nightscribe.shared.errors import JobError, PermanentError
+from nightscribe.shared.model.jobs import MAX_MESSAGE_BYTES, Job, Options, Slice
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 PATH = TEXT.filter(
@@ -28,7 +28,7 @@ PATH = TEXT.filter(
 def test_the_id_of_a_job_is_the_same_in_another_process() -> None:
     """Python salts its own hashes for each process, so they would not do."""
     made = job(slice_of("räksmörgås/🎤.mp3"))
-    program = "import sys; from shared.jobs import Job; print(Job.from_message(sys.stdin.read()).id)"
+    program = "import sys; from nightscribe.shared.model.jobs import Job; print(Job.from_message(sys.stdin.read()).id)"
     done = subprocess.run(
         [sys.executable, "-c", program],
         input=made.to_message(),

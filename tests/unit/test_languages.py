@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support import cache
 
-from shared.errors import SetupError
-from shared.languages import LANGUAGES, language_code
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.model.languages import LANGUAGES, language_code
 
 
 def whispers_own() -> dict[str, str]:

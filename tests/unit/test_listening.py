@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from support import recordings
 from support.waiting import wait_until
 
-from shared.errors import AudioError, PermanentError, RetryableError
-from shared.jobs import Slice
-from shared.sound.audio import RATE, Decoder, Waveform
-from shared.sound.clips import CLIP_BYTES
-from shared.sources import FolderSource, Recording
-from worker.listening import End, Listener, Window, ahead
+from nightscribe.shared.audio.clips import CLIP_BYTES
+from nightscribe.shared.audio.decode import RATE, Decoder, Waveform
+from nightscribe.shared.errors import AudioError, PermanentError, RetryableError
+from nightscribe.shared.model.jobs import Slice
+from nightscribe.shared.model.recording import Recording
+from nightscribe.shared.storage.source import FolderSource
+from nightscribe.worker.pipeline.window_reader import SliceEnd, Window, WindowReader, ahead
 
 
 class Source(FolderSource):
@@ -86,29 +87,29 @@ def whole(source: Source, name: str, start_s: float = 0.0, end_s: float | None =
     return np.concatenate(list(Decoder(source.root / name, start_s, end_s)))
 
 
-def listened(source: Source, *slices: Slice) -> dict[Slice, tuple[list[Window], End]]:
+def listened(source: Source, *slices: Slice) -> dict[Slice, tuple[list[Window], SliceEnd]]:
     """What came of each slice; one that ended never, twice or before its last window is an error."""
-    windows: dict[Slice, list[Window]] = {of: [] for of in slices}
-    ends: dict[Slice, End] = {}
-    for item in Listener(source).listen(slices):
-        assert item.of not in ends
-        if isinstance(item, End):
-            ends[item.of] = item
+    windows: dict[Slice, list[Window]] = {slice_: [] for slice_ in slices}
+    ends: dict[Slice, SliceEnd] = {}
+    for item in WindowReader(source).read(slices):
+        assert item.slice_ not in ends
+        if isinstance(item, SliceEnd):
+            ends[item.slice_] = item
         else:
-            windows[item.of].append(item)
+            windows[item.slice_].append(item)
     assert set(ends) == set(slices)
-    return {of: (windows[of], ends[of]) for of in slices}
+    return {slice_: (windows[slice_], ends[slice_]) for slice_ in slices}
 
 
-def check_whole(source: Source, of: Slice, windows: list[Window], end: End) -> None:
+def check_whole(source: Source, slice_: Slice, windows: list[Window], end: SliceEnd) -> None:
     """The windows joined are the sound of the slice, and each says where it begins in the recording."""
-    true = whole(source, of.recording, of.start_s, of.end_s)
+    true = whole(source, slice_.recording, slice_.start_s, slice_.end_s)
     assert end.error is None
     assert np.array_equal(np.concatenate([window.waveform for window in windows]), true)
-    starts = of.start_s + np.cumsum([0.0, *(window.seconds for window in windows)])[:-1]
+    starts = slice_.start_s + np.cumsum([0.0, *(window.seconds for window in windows)])[:-1]
     assert [window.start_s for window in windows] == pytest.approx(starts.tolist(), abs=1e-6)
     assert end.decoded_s == pytest.approx(len(true) / RATE)
-    assert end.mtime_ns == FolderSource.stat(source, of.recording).mtime_ns
+    assert end.mtime_ns == FolderSource.stat(source, slice_.recording).mtime_ns
     assert all(window.speech_s is not None and 0 <= window.speech_s < window.seconds for window in windows)
 
 
@@ -119,16 +120,16 @@ def test_every_slice_of_a_mixed_job_ends_once_with_its_sound_or_its_error(source
     good = [slice_of(source, name) for name in ("0.wav", "1.wav", "long.wav")]
     diary = slice_of(source, "diary.mp3")
     found = listened(source, good[0], gone("gone.wav"), diary, good[2], changed, gone("away.wav"), good[1])
-    for of in good:
-        check_whole(source, of, *found[of])
+    for slice_ in good:
+        check_whole(source, slice_, *found[slice_])
     assert len(found[good[2]][0]) > 1
-    for of, kind, why in (
+    for slice_, kind, why in (
         (gone("gone.wav"), PermanentError, "."),
         (diary, AudioError, "."),
         (changed, PermanentError, "changed after it was queued"),
         (gone("away.wav"), RetryableError, "share is away"),
     ):
-        windows, end = found[of]
+        windows, end = found[slice_]
         assert windows == []
         assert isinstance(end.error, kind)
         assert why in str(end.error)
@@ -139,24 +140,24 @@ def test_the_tags_of_a_clip_are_no_sound(source: Source, speech: Path) -> None:
     for name in ("tagged.wav", "too.wav"):
         recordings.cut(speech, source.root / name, 0, 3, "-ar", "16000", "-metadata", "title=A Tale of Two Cities")
     slices = [slice_of(source, name) for name in ("tagged.wav", "too.wav")]
-    for of, (windows, end) in listened(source, *slices).items():
-        check_whole(source, of, windows, end)
+    for slice_, (windows, end) in listened(source, *slices).items():
+        check_whole(source, slice_, windows, end)
 
 
 def test_the_slices_of_a_long_recording_join_without_a_seam(source: Source) -> None:
     cuts = (13.0, 27.5)
     slices = [slice_of(source, "long.wav", cuts=cuts, index=index) for index in range(3)]
     found = listened(source, *slices)
-    for of in slices:
-        check_whole(source, of, *found[of])
-    joined = np.concatenate([window.waveform for of in slices for window in found[of][0]])
+    for slice_ in slices:
+        check_whole(source, slice_, *found[slice_])
+    joined = np.concatenate([window.waveform for slice_ in slices for window in found[slice_][0]])
     assert np.array_equal(joined, whole(source, "long.wav"))
 
 
 def test_silence_is_given_as_such(source: Source) -> None:
     recordings.silence(source.root / "quiet.wav", 30)
-    of = slice_of(source, "quiet.wav")
-    windows, end = listened(source, of)[of]
+    slice_ = slice_of(source, "quiet.wav")
+    windows, end = listened(source, slice_)[slice_]
     assert [window.speech_s for window in windows] == [None] * len(windows)
     assert sum(window.seconds for window in windows) == end.decoded_s == 30
 
@@ -164,23 +165,23 @@ def test_silence_is_given_as_such(source: Source) -> None:
 @pytest.mark.parametrize("name", ["1.wav", "long.wav"])
 def test_a_recording_changed_while_it_is_read_ends_with_that_error(source: Source, name: str) -> None:
     """Nobody knows which sound was heard. One that is merely touched is as good as before, with the time it had."""
-    of, neighbour = slice_of(source, name), slice_of(source, "0.wav")
+    slice_, neighbour = slice_of(source, name), slice_of(source, "0.wav")
     recording = source.root / name
     content = recording.read_bytes()
     source.changes[name] = lambda: recording.write_bytes(content[:-100] + bytes(100))
-    found = listened(source, neighbour, of)
-    assert "changed while it was transcribed" in str(found[of][1].error)
+    found = listened(source, neighbour, slice_)
+    assert "changed while it was transcribed" in str(found[slice_][1].error)
     check_whole(source, neighbour, *found[neighbour])
     recording.write_bytes(content)
     before = recording.stat().st_mtime_ns
     source.changes[name] = lambda: recording.write_bytes(content)
-    [end] = [end for _, end in listened(source, of).values()]
+    [end] = [end for _, end in listened(source, slice_).values()]
     assert (end.error, end.mtime_ns) == (None, before)
 
 
 def test_nothing_stays_open_when_nobody_listens_any_more(source: Source) -> None:
     for names in (["0.wav", "1.wav"], ["long.wav"]):
-        stream = Listener(source).listen([slice_of(source, name) for name in names])
+        stream = WindowReader(source).read([slice_of(source, name) for name in names])
         next(stream)
         assert source.n_open == len(names)
         stream.close()
@@ -261,7 +262,7 @@ def test_sound_is_made_while_nobody_asks() -> None:
 
 def test_leaving_early_stops_the_thread_and_closes_what_it_listened_to(source: Source, listening: Listening) -> None:
     slices = [slice_of(source, "long.wav", cuts=(30.0,)), slice_of(source, "0.wav")]
-    stream = ahead(Listener(source).listen(slices), 2)
+    stream = ahead(WindowReader(source).read(slices), 2)
     next(stream)
     assert len(listening()) == 1
     stream.close()
@@ -270,7 +271,7 @@ def test_leaving_early_stops_the_thread_and_closes_what_it_listened_to(source: S
 
 
 def test_a_share_that_hangs_keeps_nobody_from_leaving(monkeypatch: pytest.MonkeyPatch, listening: Listening) -> None:
-    monkeypatch.setattr("worker.listening.END_WITHIN_S", 0.1)
+    monkeypatch.setattr("nightscribe.worker.pipeline.window_reader.END_WITHIN_S", 0.1)
     answer, hanging = threading.Event(), threading.Event()
 
     def items() -> Iterator[int]:

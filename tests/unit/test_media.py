@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from support import recordings
 
-from shared.errors import AudioError, RetryableError
-from shared.sound import media
-from shared.sound.media import (
+from nightscribe.shared.audio import probe as media
+from nightscribe.shared.audio.probe import (
     MEDIA_SUFFIXES,
     OTHER_SUFFIXES,
     MediaInfo,
@@ -22,6 +21,7 @@ from shared.sound.media import (
     why_not,
     why_silent,
 )
+from nightscribe.shared.errors import AudioError, RetryableError
 
 
 def said_of(path: Path) -> str:

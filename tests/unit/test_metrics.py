@@ -7,10 +7,11 @@ import pytest
 from support.observing import sample, scraped
 from support.servers import free_port
 
-from shared.errors import SetupError
-from shared.queue import JobQueue
-from shared.settings import Settings
-from shared.telemetry import exposition, metrics
+from nightscribe import metrics_server as exposition
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.queue.client import JobQueue
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.telemetry import metrics
 
 
 @pytest.fixture
@@ -80,8 +81,8 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
 
     names = {
         family.name
-        for of in (metrics.WORKER, metrics.DIRECTOR)
-        for family in exposition.registry(of, nowhere).collect()
+        for slice_ in (metrics.WORKER, metrics.DIRECTOR)
+        for family in exposition.registry(slice_, nowhere).collect()
     }
     ours = {name for name in names if not name.startswith("process_")}
     assert len(ours) > 10

@@ -11,9 +11,10 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from shared.errors import SetupError
-from shared.queue import JobQueue
-from shared.telemetry import exposition, metrics
+from nightscribe import metrics_server as exposition
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.queue.client import JobQueue
+from nightscribe.shared.telemetry import metrics
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "infra" / "monitoring"

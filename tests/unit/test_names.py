@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.names import MAX_NAME_BYTES, failure_key, output_key, parts_folder, transcript_key, with_suffix
+from nightscribe.shared.destination.keys import (
+    MAX_NAME_BYTES,
+    failure_key,
+    output_key,
+    parts_folder,
+    transcript_key,
+    with_suffix,
+)
 
 NAME = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=300)
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shared.sound.audio import RATE, Waveform
-from shared.transcript import Word
-from worker.onsets import LEAD_S, REACH_S, SHORTEST_SOUND_S, fitted, sounding
+from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.model.transcript import Word
+from nightscribe.worker.pipeline.word_boundaries import LEAD_S, REACH_S, SHORTEST_SOUND_S, fitted, sounding
 
 
 def bursts(length_s: float, *stretches: tuple[float, float], loudness: float = 0.3) -> Waveform:

@@ -7,12 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import OPTIONS, recording
 
-from director.backlog import Backlog, Missing
-from director.estimate import Rates
-from director.plan import JOB_S, LONGEST, MAX_SLICES, MIN_JOB_S, bundles, job_s, long_ones, n_jobs, nominal_cuts
-from director.planner import Planned
-from shared.jobs import MAX_MESSAGE_BYTES, Job
-from shared.names import without_suffix
+from nightscribe.director.backlog import Backlog, Missing
+from nightscribe.director.plan.bundles import (
+    JOB_S,
+    LONGEST,
+    MAX_SLICES,
+    MIN_JOB_S,
+    bundles,
+    job_s,
+    long_ones,
+    n_jobs,
+    nominal_cuts,
+)
+from nightscribe.director.plan.estimate import Rates
+from nightscribe.director.plan.planner import Planned
+from nightscribe.shared.model.jobs import MAX_MESSAGE_BYTES, Job
+from nightscribe.shared.model.paths import without_suffix
 
 SECOND = Rates({".mp3": 1.0})  # a byte for a second
 

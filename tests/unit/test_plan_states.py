@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from making import OPTIONS, file, transcript
 
-from director import planner
-from director.estimate import Rates
-from director.plan import LONGEST
-from director.planner import Planned, Planner
-from director.scan import Scanner
-from shared.jobs import MAX_MESSAGE_BYTES, Job, Slice
-from shared.names import without_suffix
-from shared.records import Records
-from shared.sources import FolderSource
-from shared.store import FolderStore
+from nightscribe.director.plan import planner
+from nightscribe.director.plan.bundles import LONGEST
+from nightscribe.director.plan.estimate import Rates
+from nightscribe.director.plan.planner import Planned, Planner
+from nightscribe.director.scan.scanner import Scanner
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.model.jobs import MAX_MESSAGE_BYTES, Job, Slice
+from nightscribe.shared.model.paths import without_suffix
+from nightscribe.shared.storage.source import FolderSource
+from nightscribe.shared.storage.store import FolderStore
 
 SECOND = Rates({".mp3": 1.0})  # a byte for a second
 JOB_S = 60.0
@@ -86,7 +86,7 @@ class Plans(RuleBasedStateMachine):
             seen = self.source.stat(path)
             of_now = {"fingerprint": self.source.fingerprint(seen), "size": seen.size, "mtime_ns": seen.mtime_ns}
             self.records.finish(transcript(recording=path, stem=without_suffix(path), **of_now), ("txt",))
-            self.records.parts.drop(path)
+            self.records.partial_results.drop(path)
             del self.missing[path]
             self.touched.add(path)
 
@@ -137,15 +137,15 @@ class Plans(RuleBasedStateMachine):
         cut: dict[str, tuple[Slice, ...]] = {}
         for job in jobs:
             if job.slices[0].count > 1:
-                [of] = job.slices
-                cut[of.recording] = (*cut.get(of.recording, ()), of)
-        in_jobs = [*cut, *(of.recording for job in whole for of in job.slices)]
+                [slice_] = job.slices
+                cut[slice_.recording] = (*cut.get(slice_.recording, ()), slice_)
+        in_jobs = [*cut, *(slice_.recording for job in whole for slice_ in job.slices)]
         assert sorted(in_jobs) == sorted(self.missing)
         for path, slices in cut.items():
             self.assert_covered(path, slices)
-        ids = {tuple(of.recording for of in job.slices): job.id for job in whole}
+        ids = {tuple(slice_.recording for slice_ in job.slices): job.id for job in whole}
         ids |= {(job.slices[0].recording, str(job.slices[0].index)): job.id for job in jobs if job not in whole}
-        return Plan(order, [tuple(of.recording for of in job.slices) for job in whole], cut, ids)
+        return Plan(order, [tuple(slice_.recording for slice_ in job.slices) for job in whole], cut, ids)
 
     def never_the_same(self, nominal: tuple[float, ...]) -> tuple[float, ...]:
         """Cuts near those, so that it shows where they are made a second time."""
@@ -153,16 +153,18 @@ class Plans(RuleBasedStateMachine):
 
     def assert_covered(self, path: str, slices: tuple[Slice, ...]) -> None:
         """From its beginning to its end, without a gap, and where it was cut before."""
-        assert [of.index for of in slices] == list(range(slices[0].count))
+        assert [slice_.index for slice_ in slices] == list(range(slices[0].count))
         assert (slices[0].start_s, slices[-1].end_s) == (0.0, None)
         assert all(before.end_s == after.start_s for before, after in pairwise(slices))
-        assert all(of.start_s < (of.end_s or slices[0].size) for of in slices)
+        assert all(slice_.start_s < (slice_.end_s or slices[0].size) for slice_ in slices)
         assert self.slices.setdefault((path, self.missing[path]), slices) == slices
 
     def compare(self, before: Plan, now: Plan) -> None:
         for path in before.cut.keys() - self.touched:
             assert now.cut[path] == before.cut[path]
-            assert all(now.ids[path, str(of.index)] == before.ids[path, str(of.index)] for of in now.cut[path])
+            assert all(
+                now.ids[path, str(slice_.index)] == before.ids[path, str(slice_.index)] for slice_ in now.cut[path]
+            )
         if not self.touched:
             assert now == before
         for jobs in set(before.whole) & set(now.whole):

@@ -9,21 +9,22 @@ import pytest
 from making import OPTIONS, file, job
 from support import recordings
 
-from director.backlog import Backlog, Missing, Settled
-from director.cuts import AROUND_S, quiet_cuts
-from director.estimate import Rates
-from director.planner import Planned, Planner
-from shared.errors import AudioError, RetryableError
-from shared.names import without_suffix
-from shared.records import Records
-from shared.sound.audio import RATE, Decoder
-from shared.sources import FolderSource, Recording, Unreadable
-from shared.store import FolderStore
+from nightscribe.director.backlog import Backlog, Missing, Settled
+from nightscribe.director.plan.cut_points import AROUND_S, quiet_cuts
+from nightscribe.director.plan.estimate import Rates
+from nightscribe.director.plan.planner import Planned, Planner
+from nightscribe.shared.audio.decode import RATE, Decoder
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import AudioError, RetryableError
+from nightscribe.shared.model.paths import without_suffix
+from nightscribe.shared.model.recording import Recording, Unreadable
+from nightscribe.shared.storage.source import FolderSource
+from nightscribe.shared.storage.store import FolderStore
 
 SECOND = Rates({".mp3": 1.0, ".wav": 1.0 / 32_000})
 
 
-class Place:
+class Location:
     """A source, and a destination that remembers where recordings are cut."""
 
     def __init__(self, folder: Path) -> None:
@@ -42,9 +43,9 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> Location:
     """Nothing in it yet."""
-    return Place(tmp_path)
+    return Location(tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +58,7 @@ def pauses(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_long_recording_is_cut_where_it_is_quiet(place: Place, pauses: Path) -> None:
+def test_a_long_recording_is_cut_where_it_is_quiet(place: Location, pauses: Path) -> None:
     shutil.copy(pauses, place.folder / "long.wav")
     slices = [part for planned in place.planner() if isinstance(planned, Planned) for part in planned.slices()]
     assert [part.index for part in slices] == [0, 1, 2, 3, 4]
@@ -75,7 +76,7 @@ def test_only_what_lies_around_a_cut_is_decoded(pauses: Path, monkeypatch: pytes
             windows.append((start_s, end_s))
             super().__init__(path, start_s, end_s)
 
-    monkeypatch.setattr("director.cuts.Decoder", Watched)
+    monkeypatch.setattr("nightscribe.director.plan.cut_points.Decoder", Watched)
     assert quiet_cuts(pauses, (150.0,)) != ()
     assert windows == [(150.0 - AROUND_S, 150.0 + AROUND_S)]
 
@@ -87,7 +88,7 @@ def test_a_cut_is_at_a_sample_that_both_neighbours_agree_on(pauses: Path) -> Non
     assert float(np.abs(around).max()) < 0.01
 
 
-def test_a_recording_that_is_shorter_than_it_says_is_left_whole_to_its_worker(place: Place, pauses: Path) -> None:
+def test_a_recording_that_is_shorter_than_it_says_is_left_whole_to_its_worker(place: Location, pauses: Path) -> None:
     whole = pauses.read_bytes()
     (place.folder / "cut off.wav").write_bytes(whole[: len(whole) // 3])
     with pytest.raises(AudioError):
@@ -98,14 +99,14 @@ def test_a_recording_that_is_shorter_than_it_says_is_left_whole_to_its_worker(pl
 
 
 @pytest.mark.parametrize("content", [b"", b"Dear diary, today I recorded nothing.\n" * 50])
-def test_what_is_no_recording_is_left_whole_to_its_worker(place: Place, content: bytes) -> None:
+def test_what_is_no_recording_is_left_whole_to_its_worker(place: Location, content: bytes) -> None:
     (place.folder / "a.mp3").write_bytes(content)
     [planned] = place.planner(rates=Rates({".mp3": 10.0}))
     assert isinstance(planned, Planned)
     assert planned.cuts == ()
 
 
-def test_a_recording_that_was_cut_before_is_cut_there_again(place: Place, pauses: Path) -> None:
+def test_a_recording_that_was_cut_before_is_cut_there_again(place: Location, pauses: Path) -> None:
     """A later run may have other workers and other work, and would cut elsewhere; its parts would not fit."""
     shutil.copy(pauses, place.folder / "long.wav")
     first = list(place.planner(job_s=60.0))
@@ -119,7 +120,7 @@ def test_a_recording_that_was_cut_before_is_cut_there_again(place: Place, pauses
     assert not any(isinstance(planned, Planned) and planned.cuts for planned in place.planner(job_s=600.0))
 
 
-def test_long_recordings_go_first_and_short_ones_together(place: Place, pauses: Path) -> None:
+def test_long_recordings_go_first_and_short_ones_together(place: Location, pauses: Path) -> None:
     shutil.copy(pauses, place.folder / "z.wav")
     for name in ("a.mp3", "b/c.mp3"):
         file(place.folder / name)
@@ -129,7 +130,7 @@ def test_long_recordings_go_first_and_short_ones_together(place: Place, pauses: 
     assert slices == [["z.wav"]] * 5 + [["a.mp3", "b/c.mp3"]]
 
 
-def test_a_recording_that_has_vanished_is_left_out_and_said_to_be_gone(place: Place) -> None:
+def test_a_recording_that_has_vanished_is_left_out_and_said_to_be_gone(place: Location) -> None:
     for name in ("a.mp3", "b.mp3", "c.mp3"):
         file(place.folder / name)
     planner = place.planner()
@@ -141,7 +142,7 @@ def test_a_recording_that_has_vanished_is_left_out_and_said_to_be_gone(place: Pl
     assert [part.recording for part in planned.slices()] == ["a.mp3", "c.mp3"]
 
 
-def test_a_source_that_is_away_for_a_moment_loses_no_recording(place: Place) -> None:
+def test_a_source_that_is_away_for_a_moment_loses_no_recording(place: Location) -> None:
     for name in ("a.mp3", "b.mp3"):
         file(place.folder / name)
 
@@ -163,7 +164,7 @@ def test_a_source_that_is_away_for_a_moment_loses_no_recording(place: Place) -> 
     assert [part.recording for part in planned.slices()] == ["a.mp3", "b.mp3"]
 
 
-def test_a_plan_made_again_is_the_same(place: Place) -> None:
+def test_a_plan_made_again_is_the_same(place: Location) -> None:
     for n in range(50):
         file(place.folder / f"{n}.mp3", bytes(20))
     made = [[job(*p.slices(), options=OPTIONS).id for p in place.planner() if isinstance(p, Planned)] for _ in range(2)]

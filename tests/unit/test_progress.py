@@ -7,29 +7,31 @@ import pytest
 from making import activity, failure, recording, transcript
 from rich.console import Console
 
-from director.backlog import Backlog, Missing, Settled
-from director.estimate import LengthEstimate
-from director.scan import Scan
-from nightscribe.progress import FAILURES_SHOWN, render, state, view
-from nightscribe.tally import Tally
+from nightscribe.director.backlog import Backlog, Missing, Settled
+from nightscribe.director.plan.estimate import LengthEstimate
+from nightscribe.director.scan.scanner import Scan
+from nightscribe.services.run_progress import RunProgress
+from nightscribe.views.progress import FAILURES_SHOWN, render, state, view
 
 HEADING = "nightscribe: base on faster-whisper, 4 workers, /home/me/recordings of many years → /home/me/transcripts"
 TROUBLE = "DEST '[here]' has only 3 MB free: make room; what cannot be written is tried three times."
 ODD = ["[bold]x[/bold].mp3", "🎤 räksmörgås 日本語" * 8 + ".mp3", "$(x) 'y' \"z\".mp3", "a" * 200 + ".mp3", "[/].mp3"]
 
 
-def tally_of(n_missing: int = 1500, *, n_done: int = 0, n_failed: int = 0, working: int = 0) -> Tally:
+def tally_of(n_missing: int = 1500, *, n_done: int = 0, n_failed: int = 0, working: int = 0) -> RunProgress:
     missing = [Missing(recording(f"2012/{n}.mp3", 100), str(n)) for n in range(n_missing)]
     missing += [Missing(recording(path, 100), path) for path in ODD]
-    tally = Tally(Scan(missing=Backlog(missing)), LengthEstimate())
-    tally.observe([activity(missing[0].recording.path)], now=0)
+    run_progress = RunProgress(Scan(missing=Backlog(missing)), LengthEstimate())
+    run_progress.observe([activity(missing[0].recording.path)], now=0)
     for each in missing[:n_done]:
-        tally.settle(Settled(each, transcript(recording=each.recording.path, decoded_s=90)))
+        run_progress.settle(Settled(each, transcript(recording=each.recording.path, decoded_s=90)))
     for each in missing[n_done : n_done + n_failed]:
-        tally.settle(Settled(each, failure(each.recording.path, reason="It is broken [in the middle]. " * 5)))
+        run_progress.settle(Settled(each, failure(each.recording.path, reason="It is broken [in the middle]. " * 5)))
     paths = [*ODD, *(m.recording.path for m in missing[n_done + n_failed : n_missing])]
-    tally.observe([activity(path, 40, receive_count=1 + n % 2) for n, path in enumerate(paths[:working])], now=10)
-    return tally
+    run_progress.observe(
+        [activity(path, 40, receive_count=1 + n % 2) for n, path in enumerate(paths[:working])], now=10
+    )
+    return run_progress
 
 
 TALLIES = {
@@ -42,10 +44,10 @@ TALLIES = {
 }
 
 
-def shown(tally: Tally, width: int, now: float = 3700.0, trouble: str = "") -> list[str]:
+def shown(run_progress: RunProgress, width: int, now: float = 3700.0, trouble: str = "") -> list[str]:
     """The lines of the live view on a terminal of that width."""
     console = Console(record=True, width=width, height=60, file=io.StringIO(), force_terminal=True)
-    console.print(render(tally, HEADING, now, trouble))
+    console.print(render(run_progress, HEADING, now, trouble))
     return console.export_text().splitlines()
 
 
@@ -61,9 +63,9 @@ def test_the_live_view_fits_its_terminal(name: str, width: int) -> None:
 @pytest.mark.parametrize("name", TALLIES)
 def test_no_number_is_broken_over_two_lines(name: str, width: int) -> None:
     """Every number of the state is found whole in one of the lines."""
-    tally = TALLIES[name]
-    said = state(tally, 3700.0)
-    lines = shown(tally, width)
+    run_progress = TALLIES[name]
+    said = state(run_progress, 3700.0)
+    lines = shown(run_progress, width)
     numbers = re.findall(r"[\d,.]*\d", said)
     words = " ".join(lines[1:]).split()
     assert all(any(number == word.strip("·") for word in words) for number in numbers)
@@ -101,17 +103,17 @@ def test_what_keeps_a_run_from_going_on_is_a_line_below_how_far_it_is() -> None:
 
 def test_before_anything_is_known_the_line_says_that_models_are_loading() -> None:
     missing = Backlog([Missing(recording("a.mp3"), "a")])
-    assert state(Tally(Scan(missing=missing), LengthEstimate()), 0) == "0 of 1 recording · models are loading"
+    assert state(RunProgress(Scan(missing=missing), LengthEstimate()), 0) == "0 of 1 recording · models are loading"
 
 
 def test_the_line_says_how_far_how_fast_and_how_long_yet() -> None:
     missing = Backlog(Missing(recording(f"{n}.mp3", 100), str(n)) for n in "abcd")
-    tally = Tally(Scan(missing=missing), LengthEstimate())
-    tally.observe([activity("a.mp3")], now=0)
-    tally.settle(Settled(missing[0], transcript(decoded_s=3600)))
-    tally.settle(Settled(missing[1], failure("b.mp3")))
-    tally.observe([], now=100)
-    assert state(tally, 360.0) == (
+    run_progress = RunProgress(Scan(missing=missing), LengthEstimate())
+    run_progress.observe([activity("a.mp3")], now=0)
+    run_progress.settle(Settled(missing[0], transcript(decoded_s=3600)))
+    run_progress.settle(Settled(missing[1], failure("b.mp3")))
+    run_progress.observe([], now=100)
+    assert state(run_progress, 360.0) == (
         "2 of 4 recordings · 1 h 00 min of about 3 h 00 min of sound · 10.0 × real time · about 12 min left · 1 failed"
     )
 
@@ -121,10 +123,10 @@ def test_the_line_says_how_far_how_fast_and_how_long_yet() -> None:
 
 def test_away_from_a_terminal_the_heading_and_each_failure_are_a_line_once() -> None:
     file = io.StringIO()
-    tally = tally_of(3, n_failed=1)
+    run_progress = tally_of(3, n_failed=1)
     with view(Console(file=file, width=80), HEADING) as shown_by:
         for _ in range(3):
-            shown_by.show(tally)
+            shown_by.show(run_progress)
     reason = "It is broken [in the middle]. " * 5
     assert [line.rstrip() for line in file.getvalue().splitlines()] == [
         HEADING,
@@ -142,12 +144,12 @@ def test_away_from_a_terminal_each_trouble_is_told_once_when_it_begins() -> None
 
 def test_away_from_a_terminal_a_line_every_half_minute_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("nightscribe.progress.lease_clock", lambda: now[0])
+    monkeypatch.setattr("nightscribe.views.progress.lease_clock", lambda: now[0])
     file = io.StringIO()
-    tally = tally_of(3)
+    run_progress = tally_of(3)
     with view(Console(file=file, width=80), HEADING) as shown_by:
         for _ in range(91):
-            shown_by.show(tally)
+            shown_by.show(run_progress)
             now[0] += 1
     assert len(file.getvalue().splitlines()) == 1 + 3
 

@@ -4,10 +4,19 @@ import pytest
 from making import segment
 from whisper.utils import compression_ratio as openai_compression_ratio
 
-from shared.transcript import Flag, Segment
-from worker.attempt import retry_delay_s
-from worker.engines.base import Decoded
-from worker.quality import best, compression_ratio, flags, is_bad, is_doubtful, is_foreign, is_invented, is_repetitive
+from nightscribe.shared.model.transcript import Flag, Segment
+from nightscribe.worker.attempt.attempt import retry_delay_s
+from nightscribe.worker.engines.whisper.base import Decoded
+from nightscribe.worker.engines.whisper.quality import (
+    best,
+    compression_ratio,
+    flags,
+    is_bad,
+    is_doubtful,
+    is_foreign,
+    is_invented,
+    is_repetitive,
+)
 
 
 def sure(length_s: float = 1.0) -> Segment:

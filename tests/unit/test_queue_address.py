@@ -2,9 +2,9 @@
 
 import pytest
 
-from shared.errors import SetupError
-from shared.queue_address import QueueAddress
-from shared.settings import load_settings
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.queue.address import QueueAddress
+from nightscribe.shared.settings import load_settings
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from making import OPTIONS, activity, failure, job, part, segment, slice_of, transcript
 
-from shared.errors import PermanentError, RetryableError
-from shared.formats import FORMATS, render
-from shared.jobs import Format, Layout
-from shared.names import JOBS, RUN, failure_key, parts_folder, transcript_key
-from shared.parts import BEGUN, CUTS
-from shared.processes import process_name
-from shared.records import Records
-from shared.store import FolderStore
-from shared.transcript import Flag, Provenance, Transcript, utc_now
-from shared.typed_store import NewerRecord
+from nightscribe.shared.destination.json_store import NewerRecord
+from nightscribe.shared.destination.keys import JOBS, RUN, failure_key, parts_folder, transcript_key
+from nightscribe.shared.destination.partial_results import BEGUN, CUTS
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import PermanentError, RetryableError
+from nightscribe.shared.formats.registry import FORMATS, render
+from nightscribe.shared.model.jobs import Format, Layout
+from nightscribe.shared.model.transcript import Flag, Provenance, Transcript, utc_now
+from nightscribe.shared.process.identity import process_name
+from nightscribe.shared.storage.store import FolderStore
 
 ALL = tuple(FORMATS)
 DONE = transcript(
@@ -189,9 +189,9 @@ def test_nothing_is_known_of_a_recording_never_seen(records: Records) -> None:
     assert records.provenance("a.mp3") is None
     assert records.transcript("a.mp3") is None
     assert records.failure("a.mp3") is None
-    assert records.parts.get(job(), slice_of()) is None
+    assert records.partial_results.get(job(), slice_of()) is None
     assert list(records.activities()) == []
-    assert not records.parts.begun_stem("a.mp3")
+    assert not records.partial_results.begun_stem("a.mp3")
 
 
 WHOLE = DONE.model_dump(mode="json")
@@ -206,9 +206,9 @@ DAMAGED = [
 def everywhere(records: Records, content: bytes) -> None:
     """Let it be all that any record of `a.mp3` says."""
     folder = parts_folder("a.mp3")
-    records.parts.begin(job(slice_of("a.mp3")), slice_of("a.mp3"), worker="here-1", message="m")
-    records.parts.put(job(slice_of("a.mp3")), slice_of("a.mp3"), part())
-    records.parts.keep_cuts("a.mp3", "10-abc", (1.0,))
+    records.partial_results.begin(job(slice_of("a.mp3")), slice_of("a.mp3"), worker="here-1", message="m")
+    records.partial_results.put(job(slice_of("a.mp3")), slice_of("a.mp3"), part())
+    records.partial_results.keep_cuts("a.mp3", "10-abc", (1.0,))
     of_parts = [folder + name for name in records.store.names(folder)]
     assert len(of_parts) == 3
     for key in (transcript_key("a.mp3"), failure_key("a.mp3"), JOBS + "here-1.json", RUN, *of_parts):
@@ -219,12 +219,14 @@ def assert_no_work_is_known(records: Records) -> None:
     assert records.transcript("a.mp3") is None
     assert records.orphan(transcript_key("a.mp3")) is None
     assert records.provenance_at(transcript_key("a.mp3")) is None
-    assert records.parts.get(job(slice_of("a.mp3")), slice_of("a.mp3")) is None
+    assert records.partial_results.get(job(slice_of("a.mp3")), slice_of("a.mp3")) is None
     with pytest.raises(PermanentError, match="cannot be read any more"):
-        records.parts.all(job(slice_of("a.mp3")), slice_of("a.mp3"))
-    assert records.parts.begun_stem("a.mp3") is None
-    assert records.parts.held_by(job(slice_of("a.mp3")), slice_of("a.mp3"), besides="other", for_s=1e6) is None
-    assert records.parts.kept_cuts("a.mp3", "10-abc") is None
+        records.partial_results.all(job(slice_of("a.mp3")), slice_of("a.mp3"))
+    assert records.partial_results.begun_stem("a.mp3") is None
+    assert (
+        records.partial_results.held_by(job(slice_of("a.mp3")), slice_of("a.mp3"), besides="other", for_s=1e6) is None
+    )
+    assert records.partial_results.kept_cuts("a.mp3", "10-abc") is None
     assert records.last_run() is None
     assert list(records.activities()) == []
 
@@ -270,19 +272,19 @@ def test_of_a_transcript_that_lost_its_end_it_is_known_how_it_was_made(records: 
 @pytest.mark.parametrize("cuts", [(0.0,), (-1.0, 5.0), (5.0, 5.0), (9.0, 1.0), (float("nan"),), (float("inf"),)])
 def test_cuts_that_cannot_be_are_made_anew(records: Records, cuts: tuple[float, ...]) -> None:
     damage(records, parts_folder("a.mp3") + CUTS, json.dumps({"fingerprint": "1", "cuts": cuts}).encode())
-    assert records.parts.kept_cuts("a.mp3", "1") is None
+    assert records.partial_results.kept_cuts("a.mp3", "1") is None
 
 
 def test_files_of_others_among_the_parts_are_no_parts(records: Records) -> None:
     """Programs that keep folders in step on two machines leave copies under names of their own."""
-    records.parts.put(job(), slice_of(), part())
+    records.partial_results.put(job(), slice_of(), part())
     folder = parts_folder("talk.mp3")
     [name] = records.store.names(folder)
     for other in (name.replace(".json", " (conflicted copy).json"), name + ".bak", name.replace("0.json", ".json")):
         damage(records, folder + other, b"{}")
     assert len(records.store.names(folder)) == 4
-    assert records.parts.stored(job(), slice_of()) == {0}
-    assert records.parts.all(job(), slice_of()) == [part()]
+    assert records.partial_results.stored(job(), slice_of()) == {0}
+    assert records.partial_results.all(job(), slice_of()) == [part()]
 
 
 def test_a_damaged_record_is_replaced_by_the_next_one(records: Records) -> None:
@@ -472,52 +474,52 @@ def test_parts_are_whole_only_when_the_last_one_is_there(records: Records) -> No
     whole = job(*slices)
     results = [part(segment(i * 10.0, i * 10.0 + 1, str(i))) for i in range(3)]
     for number in (2, 0):
-        records.parts.put(whole, slices[number], results[number])
-        assert records.parts.all(whole, slices[0]) is None
-    assert records.parts.get(whole, slices[2]) == results[2]
-    records.parts.put(whole, slices[1], results[1])
-    assert records.parts.all(whole, slices[1]) == results
+        records.partial_results.put(whole, slices[number], results[number])
+        assert records.partial_results.all(whole, slices[0]) is None
+    assert records.partial_results.get(whole, slices[2]) == results[2]
+    records.partial_results.put(whole, slices[1], results[1])
+    assert records.partial_results.all(whole, slices[1]) == results
 
 
 def test_parts_of_other_options_or_other_sound_are_not_taken(records: Records) -> None:
-    records.parts.put(job(), slice_of(), part())
-    assert records.parts.get(job(options=OPTIONS.model_copy(update={"model": "base"})), slice_of()) is None
-    assert records.parts.get(job(redo="again"), slice_of()) is None
+    records.partial_results.put(job(), slice_of(), part())
+    assert records.partial_results.get(job(options=OPTIONS.model_copy(update={"model": "base"})), slice_of()) is None
+    assert records.partial_results.get(job(redo="again"), slice_of()) is None
     changed = slice_of(fingerprint="10-def")
-    assert records.parts.get(job(changed), changed) is None
-    assert records.parts.get(job(formats=("json",)), slice_of()) == part()
+    assert records.partial_results.get(job(changed), changed) is None
+    assert records.partial_results.get(job(formats=("json",)), slice_of()) == part()
 
 
 def test_it_is_told_which_slices_have_their_parts(records: Records) -> None:
     slices = [slice_of(index=i, cuts=(10.0, 20.0)) for i in range(3)]
     whole = job(*slices)
-    assert records.parts.stored(whole, slices[0]) == frozenset()
+    assert records.partial_results.stored(whole, slices[0]) == frozenset()
     for number in (2, 0):
-        records.parts.put(whole, slices[number], part())
-    assert records.parts.stored(whole, slices[1]) == {0, 2}
+        records.partial_results.put(whole, slices[number], part())
+    assert records.partial_results.stored(whole, slices[1]) == {0, 2}
     elsewhere = slice_of(cuts=(11.0, 20.0))
-    assert records.parts.stored(job(elsewhere), elsewhere) == frozenset()
+    assert records.partial_results.stored(job(elsewhere), elsewhere) == frozenset()
 
 
 def test_where_a_recording_was_cut_is_known_until_it_is_finished_or_changed(records: Records) -> None:
-    assert records.parts.kept_cuts("talk.mp3", "10-abc") is None
-    records.parts.keep_cuts("talk.mp3", "10-abc", (600.02, 1199.98))
-    assert records.parts.kept_cuts("talk.mp3", "10-abc") == (600.02, 1199.98)
-    assert records.parts.kept_cuts("talk.mp3", "10-def") is None
-    records.parts.drop("talk.mp3")
-    assert records.parts.kept_cuts("talk.mp3", "10-abc") is None
+    assert records.partial_results.kept_cuts("talk.mp3", "10-abc") is None
+    records.partial_results.keep_cuts("talk.mp3", "10-abc", (600.02, 1199.98))
+    assert records.partial_results.kept_cuts("talk.mp3", "10-abc") == (600.02, 1199.98)
+    assert records.partial_results.kept_cuts("talk.mp3", "10-def") is None
+    records.partial_results.drop("talk.mp3")
+    assert records.partial_results.kept_cuts("talk.mp3", "10-abc") is None
 
 
 def test_dropping_parts_leaves_nothing_of_them_and_touches_no_other(records: Records) -> None:
-    records.parts.put(job(), slice_of(), part())
-    records.parts.put(job(redo="again"), slice_of(), part())
+    records.partial_results.put(job(), slice_of(), part())
+    records.partial_results.put(job(redo="again"), slice_of(), part())
     other = slice_of("other.mp3")
-    for of in (slice_of(), other):
-        records.parts.begin(job(of), of, worker="here-1", message="m")
-    assert records.parts.begun_stem("talk.mp3")
-    records.parts.drop("talk.mp3")
-    assert not records.parts.begun_stem("talk.mp3")
-    assert records.parts.begun_stem("other.mp3")
+    for slice_ in (slice_of(), other):
+        records.partial_results.begin(job(slice_), slice_, worker="here-1", message="m")
+    assert records.partial_results.begun_stem("talk.mp3")
+    records.partial_results.drop("talk.mp3")
+    assert not records.partial_results.begun_stem("talk.mp3")
+    assert records.partial_results.begun_stem("other.mp3")
     assert list(records.store.walk(parts_folder("talk.mp3"))) == []
 
 
@@ -526,33 +528,33 @@ def test_dropping_parts_leaves_nothing_of_them_and_touches_no_other(records: Rec
 
 def test_of_two_who_begin_a_slice_first_one_does(records: Records) -> None:
     """The same once more is that one, who has not heard of it; who takes over from the dead does not ask."""
-    assert records.parts.begin(job(), slice_of(), worker="here-1", message="first", is_first=True)
-    assert records.parts.begin(job(), slice_of(), worker="here-1", message="first", is_first=True)
-    assert not records.parts.begin(job(), slice_of(), worker="here-2", message="second", is_first=True)
-    assert records.parts.begin(job(), slice_of(), worker="here-2", message="second")
-    assert not records.parts.begin(job(), slice_of(), worker="here-1", message="first", is_first=True)
+    assert records.partial_results.begin(job(), slice_of(), worker="here-1", message="first", is_first=True)
+    assert records.partial_results.begin(job(), slice_of(), worker="here-1", message="first", is_first=True)
+    assert not records.partial_results.begin(job(), slice_of(), worker="here-2", message="second", is_first=True)
+    assert records.partial_results.begin(job(), slice_of(), worker="here-2", message="second")
+    assert not records.partial_results.begin(job(), slice_of(), worker="here-1", message="first", is_first=True)
 
 
 def test_what_is_kept_of_several_recordings_is_told_by_its_names(records: Records) -> None:
     other = slice_of("2012/other.mp3")
-    records.parts.begin(job(), slice_of(), worker="here-1", message="m")
-    records.parts.put(job(other), other, part())
-    assert records.parts.kept(["talk.mp3", "2012/other.mp3", "2012/never.mp3"]) == {
-        "talk.mp3": {records.parts.name(job(), slice_of(), BEGUN)},
-        "2012/other.mp3": {records.parts.name(job(other), other)},
+    records.partial_results.begin(job(), slice_of(), worker="here-1", message="m")
+    records.partial_results.put(job(other), other, part())
+    assert records.partial_results.kept(["talk.mp3", "2012/other.mp3", "2012/never.mp3"]) == {
+        "talk.mp3": {records.partial_results.name(job(), slice_of(), BEGUN)},
+        "2012/other.mp3": {records.partial_results.name(job(other), other)},
         "2012/never.mp3": frozenset(),
     }
 
 
 def test_a_slice_is_held_by_the_message_it_was_begun_with_while_its_worker_is_heard_of(records: Records) -> None:
-    records.parts.begin(job(), slice_of(), worker="here-1", message="first")
+    records.partial_results.begin(job(), slice_of(), worker="here-1", message="first")
     records.report(activity(worker="here-1", message="first", updated_at=utc_now()))
-    assert records.parts.held_by(job(), slice_of(), besides="second", for_s=60) == "here-1"
+    assert records.partial_results.held_by(job(), slice_of(), besides="second", for_s=60) == "here-1"
     # The same message again has left whoever had it before; and another redo is other work.
-    assert records.parts.held_by(job(), slice_of(), besides="first", for_s=60) is None
-    assert records.parts.held_by(job(redo="again"), slice_of(), besides="second", for_s=60) is None
-    records.parts.release(job(), slice_of())
-    assert records.parts.held_by(job(), slice_of(), besides="second", for_s=60) is None
+    assert records.partial_results.held_by(job(), slice_of(), besides="first", for_s=60) is None
+    assert records.partial_results.held_by(job(redo="again"), slice_of(), besides="second", for_s=60) is None
+    records.partial_results.release(job(), slice_of())
+    assert records.partial_results.held_by(job(), slice_of(), besides="second", for_s=60) is None
 
 
 @pytest.mark.parametrize(
@@ -561,10 +563,10 @@ def test_a_slice_is_held_by_the_message_it_was_begun_with_while_its_worker_is_he
     ids=["has another job now", "is no more", "was not heard of for long"],
 )
 def test_a_slice_is_not_held_by_a_worker_that(records: Records, changes: dict[str, Any]) -> None:
-    records.parts.begin(job(), slice_of(), worker="here-1", message="first")
+    records.partial_results.begin(job(), slice_of(), worker="here-1", message="first")
     now = {"worker": "here-1", "message": "first", "updated_at": utc_now()}
     records.report(activity(**(now | changes)))
-    assert records.parts.held_by(job(), slice_of(), besides="second", for_s=60) is None
+    assert records.partial_results.held_by(job(), slice_of(), besides="second", for_s=60) is None
 
 
 # Failures

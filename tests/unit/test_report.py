@@ -15,23 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import WHEN, activity, failure, recording, transcript
 
-from director.backlog import Backlog, Missing, Settled
-from director.estimate import LengthEstimate
-from director.scan import Scan
-from nightscribe.cli import cli
-from nightscribe.commands import asked, run_again
-from nightscribe.report.night import Night
+from nightscribe.cli.main import cli
+from nightscribe.director.backlog import Backlog, Missing, Settled
+from nightscribe.director.plan.estimate import LengthEstimate
+from nightscribe.director.scan.scanner import Scan
+from nightscribe.location import Location
 from nightscribe.report.page import MEANINGS, SHOWN, page
 from nightscribe.report.plot import MAX_TICKS, ticks
 from nightscribe.report.report import Failed, Report, Suspicious, report
+from nightscribe.report.run_report import RunReport
 from nightscribe.report.timeline import Sightings
-from nightscribe.tally import Tally
-from shared.buckets.bucket import Bucket
-from shared.names import REPORT, REPORT_PAGE
-from shared.places import Place
-from shared.settings import Settings
-from shared.sources import Unreadable
-from shared.transcript import Flag
+from nightscribe.services.run_progress import RunProgress
+from nightscribe.shared.destination.keys import REPORT, REPORT_PAGE
+from nightscribe.shared.model.recording import Unreadable
+from nightscribe.shared.model.transcript import Flag
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.s3.client import Bucket
+from nightscribe.views.cli_hints import asked, run_again
 
 SOURCE, DEST = Path("/my recordings"), Path("/texts/of #1")
 PAGE = DEST.as_uri() + "/" + REPORT_PAGE
@@ -70,17 +70,19 @@ class Read(HTMLParser):
                 yield unquote(whole.path)
 
 
-def tally_of(n_done: int = 2, n_failed: int = 1, n_left: int = 0, **scan: Any) -> Tally:
+def tally_of(n_done: int = 2, n_failed: int = 1, n_left: int = 0, **scan: Any) -> RunProgress:
     names = [f"{number}.mp3" for number in range(n_done + n_failed + n_left)]
-    tally = Tally(Scan(missing=Backlog(Missing(recording(n), n[:-4]) for n in names), **scan), LengthEstimate())
-    for number, missing in enumerate(list(tally.scan.missing)[: n_done + n_failed]):
+    run_progress = RunProgress(
+        Scan(missing=Backlog(Missing(recording(n), n[:-4]) for n in names), **scan), LengthEstimate()
+    )
+    for number, missing in enumerate(list(run_progress.scan.missing)[: n_done + n_failed]):
         path = missing.recording.path
         good = transcript(recording=path, stem=missing.stem, decoded_s=1800.0)
-        tally.settle(Settled(missing, good if number < n_done else failure(path)))
-    return tally
+        run_progress.settle(Settled(missing, good if number < n_done else failure(path)))
+    return run_progress
 
 
-def report_of(tally: Tally, seen: Sightings | None = None, **changes: Any) -> Report:
+def report_of(run_progress: RunProgress, seen: Sightings | None = None, **changes: Any) -> Report:
     values: dict[str, Any] = {
         "run": "abc",
         "began_at": WHEN,
@@ -93,7 +95,7 @@ def report_of(tally: Tally, seen: Sightings | None = None, **changes: Any) -> Re
         "settings": Settings(model="small"),
         "engine": "faster-whisper",
     }
-    return report(tally, (seen or Sightings(0.0)).drawn(WHEN, 9 * 3600.0), **(values | changes))
+    return report(run_progress, (seen or Sightings(0.0)).drawn(WHEN, 9 * 3600.0), **(values | changes))
 
 
 def read(made: Report) -> Read:
@@ -106,8 +108,10 @@ def read(made: Report) -> Read:
 def test_the_json_is_the_report() -> None:
     seen = Sightings(0.0)
     seen.observe(9.0, ["a-1"], [activity(worker="a-1")], 30)
-    tally = tally_of(failed_before=[failure("old.mp3")], unreadable=[Unreadable("locked", "It may not be read.")])
-    made = report_of(tally, seen)
+    run_progress = tally_of(
+        failed_before=[failure("old.mp3")], unreadable=[Unreadable("locked", "It may not be read.")]
+    )
+    made = report_of(run_progress, seen)
     assert Report.model_validate_json(made.model_dump_json()) == made
 
 
@@ -184,7 +188,7 @@ def test_a_folder_whose_name_is_no_text_has_a_report_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "tally", "said"),
+    ("changes", "run_progress", "said"),
     [
         ({}, tally_of(2, 0), "All done: 2 recordings"),
         ({}, tally_of(1200, 1), "1,200 recordings done, 1 failed"),
@@ -192,8 +196,8 @@ def test_a_folder_whose_name_is_no_text_has_a_report_too() -> None:
         ({"stopped": "The <queue> is gone."}, tally_of(1, 0, 3), "Stopped with 1 of 4 recordings done"),
     ],
 )
-def test_the_first_line_says_how_it_went(changes: dict[str, Any], tally: Tally, said: str) -> None:
-    made = report_of(tally, **changes)
+def test_the_first_line_says_how_it_went(changes: dict[str, Any], run_progress: RunProgress, said: str) -> None:
+    made = report_of(run_progress, **changes)
     seen = read(made)
     assert said in seen.text
     assert seen.text.count(made.run_command) == (1 if made.totals.left or made.failures else 0)
@@ -248,7 +252,7 @@ def test_links_lead_to_recordings_and_texts_of_any_name(names: set[str], reason:
     ],
 )
 def test_from_a_bucket_links_lead_only_to_what_can_come_with_the_page(
-    source: Place, dest: Place, link: str | None
+    source: Location, dest: Location, link: str | None
 ) -> None:
     """To recordings in the same bucket; those elsewhere are named."""
     seen = read(report_of(tally_of(), source=source, dest=dest))
@@ -269,8 +273,8 @@ def tags(name: str) -> list[tuple[str, list[str]]]:
     """Those of a page in which a name stands wherever one can, with the names of their attributes."""
     sightings = Sightings(0.0)
     sightings.observe(9.0, ["a-1"], [activity(name, worker="a-1")], 30)
-    tally = tally_of(1, 1, failed_before=[failure(name, reason=f"{name!r} is bad.")])
-    made = report_of(tally, sightings, source=Path("/", "x" + name), stopped=name)
+    run_progress = tally_of(1, 1, failed_before=[failure(name, reason=f"{name!r} is bad.")])
+    made = report_of(run_progress, sightings, source=Path("/", "x" + name), stopped=name)
     more = {"suspicious": (Suspicious(recording=name, flags=(Flag.NO_SPEECH,), text=name),)}
     seen = read(made.model_copy(update=more))
     return [(tag, sorted(attributes)) for tag, attributes in seen.tags]
@@ -327,30 +331,30 @@ def test_there_are_never_too_many_marks(length: timedelta) -> None:
 # When it is written
 
 
-def night(dest: Path, *, worked: bool = True) -> Night:
-    return Night(SOURCE, dest, Settings(model="small"), "faster-whisper", run_id="abc" if worked else None)
+def run_report(dest: Path, *, worked: bool = True) -> RunReport:
+    return RunReport(SOURCE, dest, Settings(model="small"), "faster-whisper", run_id="abc" if worked else None)
 
 
 def test_a_run_without_work_leaves_the_report_of_the_night_before_it(tmp_path: Path) -> None:
-    assert night(tmp_path).write_report(tally_of()) == f"Report: {tmp_path / REPORT_PAGE}"
+    assert run_report(tmp_path).write_report(tally_of()) == f"Report: {tmp_path / REPORT_PAGE}"
     before = {name: (tmp_path / name).read_bytes() for name in (REPORT, REPORT_PAGE)}
     empty = tally_of(0, 0, failed_before=[failure()])
-    assert night(tmp_path, worked=False).write_report(empty) == f"Last report: {tmp_path / REPORT_PAGE}"
+    assert run_report(tmp_path, worked=False).write_report(empty) == f"Last report: {tmp_path / REPORT_PAGE}"
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     assert Report.model_validate_json(before[REPORT]).run == "abc"
 
 
 def test_without_an_earlier_one_failures_are_worth_a_report_and_nothing_is_not(tmp_path: Path) -> None:
-    assert night(tmp_path, worked=False).write_report(tally_of(0, 0)) == ""
+    assert run_report(tmp_path, worked=False).write_report(tally_of(0, 0)) == ""
     assert not list(tmp_path.iterdir())
-    assert night(tmp_path, worked=False).write_report(tally_of(0, 0, failed_before=[failure("a.mp3")]))
+    assert run_report(tmp_path, worked=False).write_report(tally_of(0, 0, failed_before=[failure("a.mp3")]))
     assert "a.mp3" in (tmp_path / REPORT_PAGE).read_text()
 
 
 def test_a_report_that_cannot_be_written_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / ".nightscribe").write_text("in the way")
-    assert night(tmp_path).write_report(tally_of()) == ""
-    assert night(tmp_path / "gone").write_report(tally_of()) == ""
+    assert run_report(tmp_path).write_report(tally_of()) == ""
+    assert run_report(tmp_path / "gone").write_report(tally_of()) == ""
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
     assert all(

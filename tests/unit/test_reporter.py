@@ -8,12 +8,12 @@ import pytest
 from making import slice_of
 from support.waiting import wait_until
 
-from shared.activity import Activity
-from shared.queue import Delivery
-from shared.records import Records
-from shared.store import FolderStore
-from worker import reporter
-from worker.reporter import Reporter
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.model.activity import Activity
+from nightscribe.shared.queue.client import Delivery
+from nightscribe.shared.storage.store import FolderStore
+from nightscribe.worker import status_reporter as reporter
+from nightscribe.worker.status_reporter import StatusReporter
 
 DELIVERY = Delivery("message-1", "", "handle", 2)
 
@@ -47,7 +47,7 @@ def said(records: Records) -> Activity | None:
 def test_what_a_job_begins_with_is_known_at_once(tmp_path: Path) -> None:
     """Others go by it before they begin an overlapping job."""
     records = Records(FolderStore(tmp_path))
-    with Reporter(records, "here-1", DELIVERY, refresh_s=3600) as told:
+    with StatusReporter(records, "here-1", DELIVERY, refresh_s=3600) as told:
         told.begin(slice_of("a.mp3"), 7)
         found = said(records)
     assert found is not None
@@ -60,7 +60,7 @@ def test_what_a_job_begins_with_is_known_at_once(tmp_path: Path) -> None:
 def test_how_far_it_is_becomes_known(tmp_path: Path) -> None:
     """Soon, by a thread that the work does not wait for."""
     records = Records(FolderStore(tmp_path))
-    with Reporter(records, "here-1", DELIVERY, refresh_s=3600) as told:
+    with StatusReporter(records, "here-1", DELIVERY, refresh_s=3600) as told:
         told.begin(slice_of("a.mp3"), 2)
         told.progress(slice_of("b.mp3"), 12.34)
         found = wait_until(lambda: (now := said(records)) and now.recording == "b.mp3" and now)
@@ -70,7 +70,7 @@ def test_how_far_it_is_becomes_known(tmp_path: Path) -> None:
 def test_a_worker_that_has_nothing_new_to_say_is_heard_of_all_the_same(tmp_path: Path) -> None:
     """Its engine may take minutes for a batch, and it must not look dead meanwhile."""
     store = Counting(tmp_path)
-    with Reporter(Records(store), "here-1", DELIVERY, refresh_s=0.02) as told:
+    with StatusReporter(Records(store), "here-1", DELIVERY, refresh_s=0.02) as told:
         told.begin(slice_of("a.mp3"), 1)
         wait_until(lambda: store.n_puts >= 4)
 
@@ -78,7 +78,7 @@ def test_a_worker_that_has_nothing_new_to_say_is_heard_of_all_the_same(tmp_path:
 def test_nothing_is_written_while_nothing_changes(tmp_path: Path) -> None:
     """Between two refreshes, on a share that has better to do."""
     store = Counting(tmp_path)
-    with Reporter(Records(store), "here-1", DELIVERY, refresh_s=3600) as told:
+    with StatusReporter(Records(store), "here-1", DELIVERY, refresh_s=3600) as told:
         told.begin(slice_of("a.mp3"), 1)
         threading.Event().wait(0.2)
     assert store.n_puts == 1
@@ -95,7 +95,7 @@ def test_a_store_that_hangs_does_not_hold_up_the_work(tmp_path: Path, monkeypatc
             go_on.wait(20)
         first.set()
 
-    with Reporter(Records(Counting(tmp_path, hang)), "here-1", DELIVERY, refresh_s=3600) as told:
+    with StatusReporter(Records(Counting(tmp_path, hang)), "here-1", DELIVERY, refresh_s=3600) as told:
         told.begin(slice_of("a.mp3"), 1)
         told.progress(slice_of("a.mp3"), 1.0)
         assert hanging.wait(10)
@@ -117,7 +117,7 @@ def test_what_was_hanging_is_gone_too_in_the_end(tmp_path: Path, monkeypatch: py
         first.set()
 
     records = Records(Counting(tmp_path, hang))
-    with Reporter(records, "here-1", DELIVERY, refresh_s=3600) as told:
+    with StatusReporter(records, "here-1", DELIVERY, refresh_s=3600) as told:
         told.begin(slice_of("a.mp3"), 1)
         told.progress(slice_of("a.mp3"), 1.0)
         assert hanging.wait(60)
@@ -128,7 +128,7 @@ def test_what_was_hanging_is_gone_too_in_the_end(tmp_path: Path, monkeypatch: py
 
 def test_a_job_of_which_nothing_was_begun_leaves_nothing(tmp_path: Path) -> None:
     """All of it was done already."""
-    with Reporter(Records(FolderStore(tmp_path)), "here-1", DELIVERY, refresh_s=3600):
+    with StatusReporter(Records(FolderStore(tmp_path)), "here-1", DELIVERY, refresh_s=3600):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -137,12 +137,12 @@ def test_where_a_report_is_paid_for_it_comes_less_often(tmp_path: Path, monkeypa
     """One each second would cost more than the worker."""
     store = Counting(tmp_path)
     monkeypatch.setattr(reporter, "REPORT_AFAR_EVERY_S", 3600.0)
-    with Reporter(Records(store), "here-1", DELIVERY, refresh_s=3600) as near:
+    with StatusReporter(Records(store), "here-1", DELIVERY, refresh_s=3600) as near:
         near.begin(slice_of("a.mp3"), 1)
         near.progress(slice_of("a.mp3"), 1.0)
         wait_until(lambda: store.n_puts == 2)
-        store.at_once = 16
-        with Reporter(Records(store), "here-2", DELIVERY, refresh_s=3600) as afar:
+        store.max_concurrency = 16
+        with StatusReporter(Records(store), "here-2", DELIVERY, refresh_s=3600) as afar:
             afar.begin(slice_of("b.mp3"), 1)
             afar.progress(slice_of("b.mp3"), 1.0)
             near.progress(slice_of("a.mp3"), 2.0)

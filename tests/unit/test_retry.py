@@ -8,13 +8,13 @@ import pytest
 from click.testing import CliRunner, Result
 from making import WHEN, failure, run_of, transcript
 
-from nightscribe.cli import cli
-from nightscribe.commands import Command, asked, run_again
-from nightscribe.retry import is_meant
-from shared.records import Records
-from shared.settings import load_settings
-from shared.store import FolderStore
-from shared.transcript import Failure, utc_now
+from nightscribe.cli.main import cli
+from nightscribe.services.retry import is_meant
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.model.transcript import Failure, utc_now
+from nightscribe.shared.settings import load_settings
+from nightscribe.shared.storage.store import FolderStore
+from nightscribe.views.cli_hints import Command, asked, run_again
 
 MEMORY = "It was begun 3 times and never finished: perhaps for lack of memory."
 
@@ -204,7 +204,9 @@ def test_where_no_queue_is_named_none_is_looked_for(
     records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody is asked for Amazon's."""
-    monkeypatch.setattr("nightscribe.reach.connect", lambda *_, **__: pytest.fail("a queue was looked for"))
+    monkeypatch.setattr(
+        "nightscribe.services.queue_discovery.connect", lambda *_, **__: pytest.fail("a queue was looked for")
+    )
     records.store.delete(".nightscribe/run.json")
     assert call(tmp_path).stderr == ""
 

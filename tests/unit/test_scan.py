@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from making import HOUR_S, OPTIONS, WHEN, failure, file, job, segment, slice_of, transcript
 
-from director.backlog import Backlog
-from director.scan import Scan, Scanner
-from shared.formats import render
-from shared.jobs import Layout
-from shared.names import FAILURES, TRANSCRIPTS, transcript_key
-from shared.records import Records
-from shared.sources import FolderSource
-from shared.store import FolderStore
-from shared.transcript import Provenance, Transcript
+from nightscribe.director.backlog import Backlog
+from nightscribe.director.scan.scanner import Scan, Scanner
+from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS, transcript_key
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.formats.registry import render
+from nightscribe.shared.model.jobs import Layout
+from nightscribe.shared.model.transcript import Provenance, Transcript
+from nightscribe.shared.storage.source import FolderSource
+from nightscribe.shared.storage.store import FolderStore
 
 FORMATS = ("txt", "vtt", "srt")
 
@@ -28,7 +28,7 @@ def no_sleep(seconds: float) -> None:
     raise AssertionError(f"slept {seconds} s for nothing")
 
 
-class Place:
+class Location:
     """A source and a destination."""
 
     def __init__(self, folder: Path) -> None:
@@ -83,9 +83,9 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> Location:
     """An empty source and an empty destination."""
-    return Place(tmp_path)
+    return Location(tmp_path)
 
 
 def names(missing: Backlog) -> dict[str, str]:
@@ -96,7 +96,7 @@ def names(missing: Backlog) -> dict[str, str]:
 # New recordings
 
 
-def test_a_new_recording_is_missing(place: Place) -> None:
+def test_a_new_recording_is_missing(place: Location) -> None:
     place.recording("2012/talk.mp3", b"sound")
     place.recording("other.wav")
     found = place.scan()
@@ -107,7 +107,7 @@ def test_a_new_recording_is_missing(place: Place) -> None:
     assert talk.recording == source.stat("2012/talk.mp3")
 
 
-def test_progress_counts_what_was_seen(place: Place) -> None:
+def test_progress_counts_what_was_seen(place: Location) -> None:
     for name in ("a.mp3", "b/c.mp3", "b/notes.txt"):
         place.recording(name)
     counted: list[int] = []
@@ -116,15 +116,15 @@ def test_progress_counts_what_was_seen(place: Place) -> None:
     assert counted == [1, 3]
 
 
-def test_a_look_at_one_large_folder_is_not_taken_for_silence(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_at_one_large_folder_is_not_taken_for_silence(place: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     """A million recordings in one take an hour, and so do as many of which each transcript has moved."""
     for name in ("a.mp3", "b.mp3", "c.unknown", "d.unknown"):
         place.recording(name, b"sound of " + name.encode())
         place.finish(name)
     place.recording("e.unknown")
     beats: list[str] = []
-    monkeypatch.setattr("director.scan.beat", lambda: beats.append("scan"))
-    monkeypatch.setattr("director.renames.beat", lambda: beats.append("renames"))
+    monkeypatch.setattr("nightscribe.director.scan.scanner.report_alive", lambda: beats.append("scan"))
+    monkeypatch.setattr("nightscribe.director.scan.renames.report_alive", lambda: beats.append("renames"))
     place.scan()
     assert beats.count("scan") > 5
     for name in ("a.mp3", "b.mp3"):
@@ -134,25 +134,25 @@ def test_a_look_at_one_large_folder_is_not_taken_for_silence(place: Place, monke
     assert beats.count("renames") >= 4
 
 
-def test_of_two_recordings_that_differ_only_in_extension_each_gets_its_full_name(place: Place) -> None:
+def test_of_two_recordings_that_differ_only_in_extension_each_gets_its_full_name(place: Location) -> None:
     for name in ("a.mp3", "a.wav", "b/a.mp3"):
         place.recording(name)
     assert names(place.scan().missing) == {"a.mp3": "a.mp3", "a.wav": "a.wav", "b/a.mp3": "b/a"}
 
 
-def test_a_neighbour_that_is_no_recording_takes_no_name_away(place: Place) -> None:
+def test_a_neighbour_that_is_no_recording_takes_no_name_away(place: Location) -> None:
     for name in ("a.mp3", "a.txt", "a.jpg", "a.json"):
         place.recording(name)
     assert names(place.scan().missing) == {"a.mp3": "a"}
 
 
-def test_an_empty_recording_is_one_and_its_worker_will_say_what_it_lacks(place: Place) -> None:
+def test_an_empty_recording_is_one_and_its_worker_will_say_what_it_lacks(place: Location) -> None:
     place.recording("a.mp3", b"")
     assert names(place.scan().missing) == {"a.mp3": "a"}
 
 
 def test_a_source_that_is_its_own_destination_finds_its_recordings_and_no_texts(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    place = Location(tmp_path)
     place.dest = place.source
     place.records = Records(FolderStore(place.source))
     place.recording("a.mp3")
@@ -166,7 +166,7 @@ def test_a_source_that_is_its_own_destination_finds_its_recordings_and_no_texts(
 # Finished recordings
 
 
-def test_a_finished_recording_is_left_alone(place: Place) -> None:
+def test_a_finished_recording_is_left_alone(place: Location) -> None:
     place.recording("2012/talk.mp3")
     place.finish("2012/talk.mp3", decoded_s=60.0, processing_s=4.0)
     before = place.everything()
@@ -176,7 +176,7 @@ def test_a_finished_recording_is_left_alone(place: Place) -> None:
     assert place.everything() == before
 
 
-def test_a_finished_recording_of_the_same_size_and_time_is_not_even_read(place: Place) -> None:
+def test_a_finished_recording_of_the_same_size_and_time_is_not_even_read(place: Location) -> None:
     """A million recordings on a share are compared in this way."""
     recording = place.recording("talk.mp3", b"sound")
     place.finish("talk.mp3")
@@ -186,7 +186,7 @@ def test_a_finished_recording_of_the_same_size_and_time_is_not_even_read(place: 
     assert place.scan().n_finished == 1
 
 
-def test_a_finished_recording_of_another_time_is_still_the_same_if_its_content_is(place: Place) -> None:
+def test_a_finished_recording_of_another_time_is_still_the_same_if_its_content_is(place: Location) -> None:
     """As after a copy to a new disk."""
     recording = place.recording("talk.mp3")
     place.finish("talk.mp3")
@@ -196,7 +196,7 @@ def test_a_finished_recording_of_another_time_is_still_the_same_if_its_content_i
 
 
 @pytest.mark.parametrize("content", [b"other", b"longer sound"], ids=["same size", "other size"])
-def test_a_changed_recording_is_missing_and_keeps_the_place_of_its_texts(place: Place, content: bytes) -> None:
+def test_a_changed_recording_is_missing_and_keeps_the_place_of_its_texts(place: Location, content: bytes) -> None:
     place.recording("talk.mp3", b"sound")
     place.finish("talk.mp3", stem="talk.mp3")
     place.recording("talk.mp3", content, age_s=60)
@@ -206,7 +206,9 @@ def test_a_changed_recording_is_missing_and_keeps_the_place_of_its_texts(place: 
 
 
 @pytest.mark.parametrize("stem", ["talk", "talk.mp3"])
-def test_a_recording_whose_transcript_lost_its_end_is_done_again_where_its_texts_are(place: Place, stem: str) -> None:
+def test_a_recording_whose_transcript_lost_its_end_is_done_again_where_its_texts_are(
+    place: Location, stem: str
+) -> None:
     """Not taken for the work of another tool, nor given a second set of texts."""
     place.recording("talk.mp3")
     place.finish("talk.mp3", stem)
@@ -216,7 +218,7 @@ def test_a_recording_whose_transcript_lost_its_end_is_done_again_where_its_texts
     assert (names(found.missing), found.n_finished, found.n_foreign) == ({"talk.mp3": stem}, 0, 0)
 
 
-def test_texts_of_which_nothing_is_known_any_more_are_left_alone(place: Place) -> None:
+def test_texts_of_which_nothing_is_known_any_more_are_left_alone(place: Location) -> None:
     """The transcript is no more than a zero: all texts are there, and nobody can tell whose they are."""
     place.recording("talk.mp3")
     place.finish("talk.mp3")
@@ -227,7 +229,7 @@ def test_texts_of_which_nothing_is_known_any_more_are_left_alone(place: Place) -
 
 @pytest.mark.parametrize("redo", [False, True])
 @pytest.mark.parametrize("kind", [TRANSCRIPTS, FAILURES])
-def test_what_a_newer_version_has_written_is_left_alone_and_said_so(place: Place, kind: str, redo: bool) -> None:
+def test_what_a_newer_version_has_written_is_left_alone_and_said_so(place: Location, kind: str, redo: bool) -> None:
     """An older machine at work in the same place must not undo what a newer one has done."""
     for name in ("a.mp3", "b.mp3", "talk.mp3"):
         place.recording(name)
@@ -245,7 +247,7 @@ def test_what_a_newer_version_has_written_is_left_alone_and_said_so(place: Place
     assert place.everything() == before
 
 
-def test_a_transcript_of_a_newer_version_is_no_trouble_to_its_neighbours(place: Place) -> None:
+def test_a_transcript_of_a_newer_version_is_no_trouble_to_its_neighbours(place: Location) -> None:
     """Where their names would collide with its texts, or a rename is looked for."""
     place.recording("talk.mp3")
     place.records.store.put(transcript_key("talk.wav"), b'{"version": 2}')
@@ -255,7 +257,7 @@ def test_a_transcript_of_a_newer_version_is_no_trouble_to_its_neighbours(place: 
     assert (names(found.missing), found.unreadable) == ({"talk.mp3": "talk.mp3"}, [])
 
 
-def test_a_deleted_text_file_is_written_again_without_transcribing(place: Place) -> None:
+def test_a_deleted_text_file_is_written_again_without_transcribing(place: Location) -> None:
     place.recording("2012/talk.mp3")
     done = place.finish("2012/talk.mp3")
     (place.dest / "2012" / "talk.vtt").unlink()
@@ -264,7 +266,7 @@ def test_a_deleted_text_file_is_written_again_without_transcribing(place: Place)
     assert place.texts()["2012/talk.vtt"] == render(done, "vtt")
 
 
-def test_a_format_asked_for_later_is_written_without_transcribing(place: Place) -> None:
+def test_a_format_asked_for_later_is_written_without_transcribing(place: Location) -> None:
     place.recording("talk.mp3")
     done = place.finish("talk.mp3")
     found = place.scan(formats=("txt", "tsv"))
@@ -272,7 +274,7 @@ def test_a_format_asked_for_later_is_written_without_transcribing(place: Place) 
     assert place.texts()["talk.tsv"] == render(done, "tsv")
 
 
-def test_a_text_file_that_is_written_again_looks_as_is_asked_for_now(place: Place) -> None:
+def test_a_text_file_that_is_written_again_looks_as_is_asked_for_now(place: Location) -> None:
     place.recording("talk.mp3")
     done = place.finish("talk.mp3")
     (place.dest / "talk.json").unlink(missing_ok=True)
@@ -281,7 +283,7 @@ def test_a_text_file_that_is_written_again_looks_as_is_asked_for_now(place: Plac
     assert place.texts()["talk.json"] == render(done.model_copy(update={"layout": layout}), "json")
 
 
-def test_an_edited_text_file_is_never_overwritten(place: Place) -> None:
+def test_an_edited_text_file_is_never_overwritten(place: Location) -> None:
     place.recording("talk.mp3")
     place.finish("talk.mp3")
     (place.dest / "talk.txt").write_text("with corrections")
@@ -290,7 +292,7 @@ def test_an_edited_text_file_is_never_overwritten(place: Place) -> None:
     assert place.texts()["talk.txt"] == b"with corrections"
 
 
-def test_a_transcript_with_other_options_is_finished_but_counted(place: Place) -> None:
+def test_a_transcript_with_other_options_is_finished_but_counted(place: Location) -> None:
     for name in ("a.mp3", "b.mp3"):
         place.recording(name)
     place.finish("a.mp3", decoded_s=60.0, processing_s=4.0)
@@ -300,7 +302,7 @@ def test_a_transcript_with_other_options_is_finished_but_counted(place: Place) -
     assert found.finished_processing_s == 4.0
 
 
-def test_redo_makes_finished_recordings_missing_where_their_texts_are(place: Place) -> None:
+def test_redo_makes_finished_recordings_missing_where_their_texts_are(place: Location) -> None:
     for name in ("a.mp3", "b.mp3"):
         place.recording(name)
     place.finish("a.mp3", stem="a.mp3")
@@ -314,7 +316,7 @@ def test_redo_makes_finished_recordings_missing_where_their_texts_are(place: Pla
 # Text files that are not ours
 
 
-def test_texts_of_another_tool_are_left_alone_and_their_recording_is_finished(place: Place) -> None:
+def test_texts_of_another_tool_are_left_alone_and_their_recording_is_finished(place: Location) -> None:
     place.recording("talk.mp3")
     for name in ("talk.txt", "talk.vtt", "talk.srt"):
         file(place.dest / name, b"somebody else's")
@@ -324,13 +326,13 @@ def test_texts_of_another_tool_are_left_alone_and_their_recording_is_finished(pl
     assert place.everything() == before
 
 
-def test_beside_some_texts_of_another_tool_ours_get_the_full_name(place: Place) -> None:
+def test_beside_some_texts_of_another_tool_ours_get_the_full_name(place: Location) -> None:
     place.recording("talk.mp3")
     file(place.dest / "talk.vtt", b"somebody else's")
     assert names(place.scan().missing) == {"talk.mp3": "talk.mp3"}
 
 
-def test_a_lone_text_is_nobodys_transcript(place: Place) -> None:
+def test_a_lone_text_is_nobodys_transcript(place: Location) -> None:
     """Notes beside a recording: it is transcribed, and they are not touched."""
     place.recording("talk.mp3")
     file(place.dest / "talk.txt", b"notes")
@@ -339,18 +341,18 @@ def test_a_lone_text_is_nobodys_transcript(place: Place) -> None:
     assert found.n_foreign == 0
 
 
-def test_texts_of_another_tool_under_the_full_name_count_as_well(place: Place) -> None:
+def test_texts_of_another_tool_under_the_full_name_count_as_well(place: Location) -> None:
     place.recording("talk.mp3")
     for name in ("talk.txt", "talk.mp3.txt", "talk.mp3.vtt", "talk.mp3.srt"):
         file(place.dest / name)
     assert place.scan().n_foreign == 1
 
 
-def test_texts_that_a_crash_left_without_a_record_are_ours_and_are_replaced(place: Place) -> None:
+def test_texts_that_a_crash_left_without_a_record_are_ours_and_are_replaced(place: Location) -> None:
     """The parts that led to them are still there."""
     place.recording("talk.mp3")
     file(place.dest / "talk.txt", b"ours")
-    place.records.parts.begin(job(), slice_of("talk.mp3"), worker="here-1", message="message")
+    place.records.partial_results.begin(job(), slice_of("talk.mp3"), worker="here-1", message="message")
     assert names(place.scan().missing) == {"talk.mp3": "talk"}
     for name in ("talk.vtt", "talk.srt"):
         file(place.dest / name, b"ours")
@@ -362,7 +364,7 @@ def test_texts_that_a_crash_left_without_a_record_are_ours_and_are_replaced(plac
 # Failures
 
 
-def test_what_failed_before_is_left_alone(place: Place) -> None:
+def test_what_failed_before_is_left_alone(place: Location) -> None:
     place.recording("talk.mp3")
     place.fail("talk.mp3")
     found = place.scan()
@@ -371,7 +373,7 @@ def test_what_failed_before_is_left_alone(place: Place) -> None:
     assert found.n_recordings == 1
 
 
-def test_what_failed_before_is_tried_again_when_asked_for(place: Place) -> None:
+def test_what_failed_before_is_tried_again_when_asked_for(place: Location) -> None:
     place.recording("talk.mp3")
     place.fail("talk.mp3")
     found = place.scan(retry_failed=True)
@@ -379,20 +381,20 @@ def test_what_failed_before_is_tried_again_when_asked_for(place: Place) -> None:
     assert found.failed_before == []
 
 
-def test_what_failed_before_is_tried_again_when_it_has_changed(place: Place) -> None:
+def test_what_failed_before_is_tried_again_when_it_has_changed(place: Location) -> None:
     place.recording("talk.mp3", b"sound")
     place.fail("talk.mp3")
     place.recording("talk.mp3", b"whole sound")
     assert names(place.scan().missing) == {"talk.mp3": "talk"}
 
 
-def test_what_failed_without_a_known_time_is_recognised_by_its_content(place: Place) -> None:
+def test_what_failed_without_a_known_time_is_recognised_by_its_content(place: Location) -> None:
     place.recording("talk.mp3", b"sound")
     place.fail("talk.mp3", mtime_ns=None)
     assert len(place.scan().failed_before) == 1
 
 
-def test_a_recording_that_was_finished_and_then_replaced_by_a_broken_one_is_left_alone_as_well(place: Place) -> None:
+def test_a_recording_that_was_finished_and_then_replaced_by_a_broken_one_is_left_alone_as_well(place: Location) -> None:
     """Its old transcript is still there; without a look at the failure, it would fail again every night."""
     place.recording("talk.mp3", b"sound")
     place.finish("talk.mp3")
@@ -406,7 +408,7 @@ def test_a_recording_that_was_finished_and_then_replaced_by_a_broken_one_is_left
 # Renames
 
 
-def test_a_renamed_recording_keeps_its_transcript(place: Place) -> None:
+def test_a_renamed_recording_keeps_its_transcript(place: Location) -> None:
     recording = place.recording("talk.mp3")
     place.recording("other.mp3")
     done = place.finish("talk.mp3")
@@ -420,7 +422,7 @@ def test_a_renamed_recording_keeps_its_transcript(place: Place) -> None:
     assert (again.renamed, again.n_finished, again.rewritten) == ([], 1, [])
 
 
-def test_a_copy_is_transcribed_for_itself_while_its_original_is_there(place: Place) -> None:
+def test_a_copy_is_transcribed_for_itself_while_its_original_is_there(place: Location) -> None:
     place.recording("talk.mp3", b"sound")
     place.finish("talk.mp3")
     place.recording("copy.mp3", b"sound")
@@ -428,7 +430,7 @@ def test_a_copy_is_transcribed_for_itself_while_its_original_is_there(place: Pla
     assert (names(found.missing), found.renamed, found.n_finished) == ({"copy.mp3": "copy"}, [], 1)
 
 
-def test_the_transcript_of_a_deleted_recording_stays(place: Place) -> None:
+def test_the_transcript_of_a_deleted_recording_stays(place: Location) -> None:
     place.recording("talk.mp3")
     place.finish("talk.mp3")
     (place.source / "talk.mp3").unlink()
@@ -438,7 +440,7 @@ def test_the_transcript_of_a_deleted_recording_stays(place: Place) -> None:
     assert place.texts() == before
 
 
-def test_a_whole_folder_that_was_renamed_keeps_its_transcripts(place: Place) -> None:
+def test_a_whole_folder_that_was_renamed_keeps_its_transcripts(place: Location) -> None:
     for name in ("2012/a.mp3", "2012/deep/b.mp3", "2013/c.mp3"):
         place.recording(name)
         place.finish(name)
@@ -452,14 +454,14 @@ def test_a_whole_folder_that_was_renamed_keeps_its_transcripts(place: Place) -> 
     }
 
 
-def test_a_recording_moved_out_of_a_folder_that_is_left_empty_keeps_its_transcript(place: Place) -> None:
+def test_a_recording_moved_out_of_a_folder_that_is_left_empty_keeps_its_transcript(place: Location) -> None:
     recording = place.recording("2012/a.mp3")
     place.finish("2012/a.mp3")
     recording.rename(place.source / "b.mp3")
     assert place.scan().renamed == [("2012/a.mp3", "b.mp3")]
 
 
-def test_where_something_cannot_be_looked_at_no_transcript_of_it_is_given_away(place: Place, tmp_path: Path) -> None:
+def test_where_something_cannot_be_looked_at_no_transcript_of_it_is_given_away(place: Location, tmp_path: Path) -> None:
     """What a folder holds that leads out of the source now, or is away, may still be there."""
     place.recording("2012/talk.mp3", b"sound")
     place.finish("2012/talk.mp3")
@@ -470,7 +472,7 @@ def test_where_something_cannot_be_looked_at_no_transcript_of_it_is_given_away(p
     assert (found.renamed, names(found.missing)) == ([], {"copy.mp3": "copy"})
 
 
-def test_something_that_cannot_be_looked_at_does_not_keep_others_from_their_transcripts(place: Place) -> None:
+def test_something_that_cannot_be_looked_at_does_not_keep_others_from_their_transcripts(place: Location) -> None:
     """It may be there for years."""
     recording = place.recording("talk.mp3")
     place.finish("talk.mp3")
@@ -482,7 +484,7 @@ def test_something_that_cannot_be_looked_at_does_not_keep_others_from_their_tran
     assert len(found.unreadable) == 2
 
 
-def test_a_recording_moved_to_where_its_records_have_no_room_ends_no_look(place: Place) -> None:
+def test_a_recording_moved_to_where_its_records_have_no_room_ends_no_look(place: Location) -> None:
     """The director names it when its job is made; the others are queued."""
     recording = place.recording("talk.mp3")
     place.finish("talk.mp3")
@@ -500,7 +502,7 @@ def test_a_recording_moved_to_where_its_records_have_no_room_ends_no_look(place:
     assert place.texts() == before
 
 
-def test_a_text_that_cannot_be_read_keeps_only_its_own_recording_from_its_transcript(place: Place) -> None:
+def test_a_text_that_cannot_be_read_keeps_only_its_own_recording_from_its_transcript(place: Location) -> None:
     """It is another user's perhaps; the recording is transcribed anew then."""
     for name in ("a.mp3", "b.mp3"):
         recording = place.recording(name)
@@ -513,7 +515,7 @@ def test_a_text_that_cannot_be_read_keeps_only_its_own_recording_from_its_transc
     assert names(found.missing) == {"new a.mp3": "new a"}
 
 
-def test_a_note_that_cannot_be_read_ends_no_look(place: Place) -> None:
+def test_a_note_that_cannot_be_read_ends_no_look(place: Location) -> None:
     """That of a move which was cut short, on a disk that begins to fail."""
     place.recording("talk.mp3")
     place.finish("talk.mp3")
@@ -525,7 +527,7 @@ def test_a_note_that_cannot_be_read_ends_no_look(place: Place) -> None:
     assert (names(found.missing), found.n_finished) == ({"other.mp3": "other"}, 1)
 
 
-def test_two_that_swap_names_swap_transcripts_or_are_done_again(place: Place) -> None:
+def test_two_that_swap_names_swap_transcripts_or_are_done_again(place: Location) -> None:
     """Whatever is done, no recording may be left with the words of the other."""
     place.recording("a.mp3", b"sound of a")
     place.recording("b.mp3", b"sound of b", age_s=HOUR_S + 5)
@@ -541,7 +543,7 @@ def test_two_that_swap_names_swap_transcripts_or_are_done_again(place: Place) ->
 # Being written
 
 
-def recent_scan(place: Place, during_sleep: Callable[[], object]) -> tuple[Scan, list[float]]:
+def recent_scan(place: Location, during_sleep: Callable[[], object]) -> tuple[Scan, list[float]]:
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -553,7 +555,7 @@ def recent_scan(place: Place, during_sleep: Callable[[], object]) -> tuple[Scan,
     return place.scan(sleep=sleep, now=lambda: now_s), slept
 
 
-def test_a_recording_changed_a_moment_ago_is_looked_at_twice(place: Place) -> None:
+def test_a_recording_changed_a_moment_ago_is_looked_at_twice(place: Location) -> None:
     place.recording("old.mp3")
     place.recording("new.mp3", age_s=1)
     found, slept = recent_scan(place, lambda: None)
@@ -571,7 +573,7 @@ def test_a_recording_changed_a_moment_ago_is_looked_at_twice(place: Place) -> No
     ids=["grows", "is touched", "vanishes"],
 )
 def test_a_recording_that_is_still_being_written_is_left_for_the_next_run(
-    place: Place, change: Callable[[Path], object]
+    place: Location, change: Callable[[Path], object]
 ) -> None:
     copied = place.recording("new.mp3", age_s=1)
     place.recording("quiet.mp3", age_s=1)
@@ -580,12 +582,12 @@ def test_a_recording_that_is_still_being_written_is_left_for_the_next_run(
     assert (found.being_written, found.n_recordings) == (["new.mp3"], 2)
 
 
-def test_a_time_in_the_future_is_a_wrong_clock(place: Place) -> None:
+def test_a_time_in_the_future_is_a_wrong_clock(place: Location) -> None:
     place.recording("talk.mp3", age_s=-HOUR_S)
     assert names(place.scan().missing) == {"talk.mp3": "talk"}
 
 
-def test_nothing_is_waited_for_when_everything_is_old_or_finished(place: Place) -> None:
+def test_nothing_is_waited_for_when_everything_is_old_or_finished(place: Location) -> None:
     """`no_sleep` would fail."""
     place.recording("old.mp3", age_s=3.5)
     place.recording("new.mp3", age_s=0)
@@ -593,7 +595,7 @@ def test_nothing_is_waited_for_when_everything_is_old_or_finished(place: Place) 
     assert names(place.scan().missing) == {"old.mp3": "old"}
 
 
-def test_the_clock_is_the_one_that_was_passed_in(place: Place) -> None:
+def test_the_clock_is_the_one_that_was_passed_in(place: Location) -> None:
     place.recording("talk.mp3")
     changed_s = (place.source / "talk.mp3").stat().st_mtime
     slept: list[float] = []
@@ -616,7 +618,7 @@ def sound(path: Path) -> Path:
     return path
 
 
-def test_a_file_whose_name_does_not_tell_is_looked_into(place: Place) -> None:
+def test_a_file_whose_name_does_not_tell_is_looked_into(place: Location) -> None:
     sound(place.source / "recording")
     sound(place.source / "call.2012-01-05")
     place.recording("letter", b"Dear diary, today I recorded nothing.\n")
@@ -627,7 +629,7 @@ def test_a_file_whose_name_does_not_tell_is_looked_into(place: Place) -> None:
     assert (found.n_recordings, found.unreadable) == (2, [])
 
 
-def test_of_a_file_that_grows_only_the_last_look_is_remembered(place: Place) -> None:
+def test_of_a_file_that_grows_only_the_last_look_is_remembered(place: Location) -> None:
     """A director that watches may look at it for weeks."""
     scanner = Scanner(FolderSource(place.source), place.records, FORMATS, settle_s=3.0, sleep=no_sleep)
     for n in range(1, 4):
@@ -636,13 +638,13 @@ def test_of_a_file_that_grows_only_the_last_look_is_remembered(place: Place) -> 
     assert len(scanner._has_sound) == 1
 
 
-def test_a_file_with_the_name_of_something_else_is_not_looked_into(place: Place) -> None:
+def test_a_file_with_the_name_of_something_else_is_not_looked_into(place: Location) -> None:
     sound(place.source / "sound.txt")
     assert place.scan().n_recordings == 0
 
 
 @pytest.mark.parametrize("name", ["A.MP3", "b.M4a", "c.oPuS", "film.mkv"])
-def test_an_extension_counts_in_any_case(place: Place, name: str) -> None:
+def test_an_extension_counts_in_any_case(place: Location, name: str) -> None:
     place.recording(name)
     assert set(names(place.scan().missing)) == {name}
 
@@ -650,7 +652,7 @@ def test_an_extension_counts_in_any_case(place: Place, name: str) -> None:
 # What cannot be read
 
 
-def test_a_recording_that_vanishes_while_it_is_compared_is_said_to_be_gone(place: Place) -> None:
+def test_a_recording_that_vanishes_while_it_is_compared_is_said_to_be_gone(place: Location) -> None:
     place.recording("a.mp3")
     place.recording("b.mp3")
     place.finish("a.mp3", mtime_ns=None)
@@ -665,7 +667,7 @@ def test_a_recording_that_vanishes_while_it_is_compared_is_said_to_be_gone(place
     assert [(u.path, u.reason) for u in found.unreadable] == [("a.mp3", "'a.mp3' is no longer in the source.")]
 
 
-def test_a_new_recording_is_not_read(place: Place) -> None:
+def test_a_new_recording_is_not_read(place: Location) -> None:
     """A million of them are fingerprinted when they are queued, not before the first can be."""
 
     class Shut(FolderSource):
@@ -680,7 +682,7 @@ def test_a_new_recording_is_not_read(place: Place) -> None:
     assert names(found.missing) == {"a.mp3": "a", "b.mp3": "b"}
 
 
-def test_a_name_that_is_no_text_is_counted_and_said(place: Place) -> None:
+def test_a_name_that_is_no_text_is_counted_and_said(place: Location) -> None:
     place.recording(os.fsdecode(b"caf\xe9.mp3"), b"sound")
     place.recording("a.mp3")
     found = place.scan()
@@ -690,7 +692,7 @@ def test_a_name_that_is_no_text_is_counted_and_said(place: Place) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 251 + ".mp3", "日" * 83 + ".mp3", "line\nbreak.mp3", "-rf.mp3", "$(x) 'y'.mp3"])
-def test_a_recording_of_any_name_is_found_finished_when_it_is(place: Place, name: str) -> None:
+def test_a_recording_of_any_name_is_found_finished_when_it_is(place: Location, name: str) -> None:
     place.recording(name, b"sound")
     assert set(names(place.scan().missing)) == {name}
     place.finish(name)
@@ -700,7 +702,7 @@ def test_a_recording_of_any_name_is_found_finished_when_it_is(place: Place, name
 # Only looking
 
 
-def test_a_dry_run_finds_the_same_and_changes_nothing(place: Place) -> None:
+def test_a_dry_run_finds_the_same_and_changes_nothing(place: Location) -> None:
     for name in ("done.mp3", "old name.mp3", "new.mp3", "failed.mp3"):
         place.recording(name)
     place.finish("done.mp3")
@@ -720,14 +722,14 @@ def test_a_dry_run_finds_the_same_and_changes_nothing(place: Place) -> None:
         assert scan.renamed == [("old name.mp3", "new name.mp3")]
 
 
-def test_a_dry_run_into_a_folder_that_is_not_there_makes_none(place: Place) -> None:
+def test_a_dry_run_into_a_folder_that_is_not_there_makes_none(place: Location) -> None:
     place.recording("a.mp3")
     shutil.rmtree(place.dest)
     assert names(place.scan(dry_run=True).missing) == {"a.mp3": "a"}
     assert not place.dest.exists()
 
 
-def test_what_a_scan_has_seen_adds_up(place: Place) -> None:
+def test_what_a_scan_has_seen_adds_up(place: Location) -> None:
     for name in ("done.mp3", "new.mp3", "failed.mp3", "foreign.mp3"):
         place.recording(name)
     place.finish("done.mp3")
@@ -737,7 +739,7 @@ def test_what_a_scan_has_seen_adds_up(place: Place) -> None:
     assert place.scan().n_recordings == 4
 
 
-def test_is_current_is_asked_with_what_is_recorded(place: Place) -> None:
+def test_is_current_is_asked_with_what_is_recorded(place: Location) -> None:
     place.recording("talk.mp3")
     place.finish("talk.mp3")
     asked: list[Provenance] = []
@@ -748,25 +750,25 @@ def test_is_current_is_asked_with_what_is_recorded(place: Place) -> None:
 # Other people's files
 
 
-def test_notes_of_the_user_stay_when_work_on_the_recording_was_interrupted(place: Place) -> None:
+def test_notes_of_the_user_stay_when_work_on_the_recording_was_interrupted(place: Location) -> None:
     """The parts tell where our texts go; the notes beside them are not ours for that."""
     place.recording("talk.mp3")
     (place.dest / "talk.txt").write_text("my notes")
     [missing] = place.scan().missing
     assert missing.stem == "talk.mp3"
     whole = slice_of("talk.mp3", stem=missing.stem)
-    place.records.parts.begin(job(whole), whole, worker="here-1", message="message")
+    place.records.partial_results.begin(job(whole), whole, worker="here-1", message="message")
     assert names(place.scan().missing) == {"talk.mp3": "talk.mp3"}
 
 
-def test_a_free_name_is_found_where_both_usual_ones_are_the_users(place: Place) -> None:
+def test_a_free_name_is_found_where_both_usual_ones_are_the_users(place: Location) -> None:
     place.recording("talk.mp3")
     (place.dest / "talk.txt").write_text("my notes")
     (place.dest / "talk.mp3.txt").write_text("more notes")
     assert names(place.scan().missing) == {"talk.mp3": "talk.mp3 (2)"}
 
 
-def test_a_corrected_text_survives_a_change_of_the_recordings_extension(place: Place) -> None:
+def test_a_corrected_text_survives_a_change_of_the_recordings_extension(place: Location) -> None:
     place.recording("talk.mp3")
     place.finish("talk.mp3")
     (place.dest / "talk.txt").write_text("corrected by hand")
@@ -776,7 +778,7 @@ def test_a_corrected_text_survives_a_change_of_the_recordings_extension(place: P
     assert place.texts()["talk.txt"] == b"corrected by hand"
 
 
-def test_a_redo_with_another_format_leaves_the_users_file_of_that_name(place: Place) -> None:
+def test_a_redo_with_another_format_leaves_the_users_file_of_that_name(place: Location) -> None:
     place.recording("talk.mp3")
     place.finish("talk.mp3")
     (place.dest / "talk.json").write_text("{}")
@@ -784,7 +786,7 @@ def test_a_redo_with_another_format_leaves_the_users_file_of_that_name(place: Pl
     assert names(place.scan(redo=True).missing) == {"talk.mp3": "talk"}
 
 
-def test_texts_of_a_deleted_recording_are_not_taken_for_another_tools(place: Place) -> None:
+def test_texts_of_a_deleted_recording_are_not_taken_for_another_tools(place: Location) -> None:
     gone = place.recording("talk.wav")
     place.finish("talk.wav")
     gone.unlink()
@@ -792,13 +794,13 @@ def test_texts_of_a_deleted_recording_are_not_taken_for_another_tools(place: Pla
     assert names(place.scan().missing) == {"talk.mp3": "talk.mp3"}
 
 
-def test_a_sidecar_of_metadata_is_no_transcript(place: Place) -> None:
+def test_a_sidecar_of_metadata_is_no_transcript(place: Location) -> None:
     place.recording("talk.mp3")
     (place.dest / "talk.json").write_text("{}")
     assert names(place.scan(formats=("json",)).missing) == {"talk.mp3": "talk.mp3"}
 
 
-def test_a_link_up_does_not_lead_to_everything_else(place: Place) -> None:
+def test_a_link_up_does_not_lead_to_everything_else(place: Location) -> None:
     place.recording("talk.mp3")
     file(place.source.parent / "private.mp3", b"private")
     (place.source / "up").symlink_to("..")

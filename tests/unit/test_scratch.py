@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.scratch import scratch_folder, sweep_scratch
+from nightscribe.shared.process.scratch import scratch_folder, sweep_scratch
 
 LEAVE = """
 import os, signal
-from shared.scratch import scratch_folder
+from nightscribe.shared.process.scratch import scratch_folder
 with scratch_folder() as folder:
     (folder / "0.wav").write_bytes(b"sound")
     print(folder, flush=True)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.transcript import Word
-from worker.engines.base import Decoded
-from worker.quality import compression_ratio
-from worker.words import PAUSE_S, joined, segments
+from nightscribe.shared.model.transcript import Word
+from nightscribe.worker.engines.whisper.base import Decoded
+from nightscribe.worker.engines.whisper.quality import compression_ratio
+from nightscribe.worker.pipeline.segmentation import PAUSE_S, joined, segments
 
 DECODED = Decoded((1,), "", -0.3, 0.02)
 

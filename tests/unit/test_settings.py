@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.cores import cpu_limit
-from shared.errors import SetupError
-from shared.settings import ENV_PREFIX, Settings, load_settings, to_environment
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.process.cores import cpu_limit
+from nightscribe.shared.settings import ENV_PREFIX, Settings, load_settings, to_environment
 
 NOT_DEFAULT = {
     "model": "small",

@@ -13,9 +13,10 @@ import pytest
 from making import file
 from support import recordings
 
-from shared.errors import PermanentError, RetryableError
-from shared.sound.media import probe
-from shared.sources import LEADS_NOWHERE, FolderSource, Recording, Unreadable
+from nightscribe.shared.audio.probe import probe
+from nightscribe.shared.errors import PermanentError, RetryableError
+from nightscribe.shared.model.recording import Recording, Unreadable
+from nightscribe.shared.storage.source import LEADS_NOWHERE, FolderSource
 
 NOBODY = 65_534
 

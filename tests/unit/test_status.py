@@ -18,29 +18,29 @@ from making import WHEN, activity, failure, job, recording, run_of, slice_of, tr
 from rich.console import Console
 from support.waiting import wait_until
 
-from director.backlog import Backlog, Missing
-from director.estimate import LengthEstimate
-from director.scan import Scan
-from nightscribe import run_record
-from nightscribe.cli import cli
-from nightscribe.reach import NAMING, queue_name
-from nightscribe.request import Request
-from nightscribe.run_record import LIVE_S, RunRecord, beginning, is_live
-from nightscribe.status.status import QueuedJob, QueueState, Status, Working, _queued, gather
-from nightscribe.status.view import LISTED, LISTED_LIVE, lines, render
-from nightscribe.status.watch import EVERY_S, follow
-from nightscribe.tally import Tally
-from shared.activity import Run
-from shared.errors import QueueError, RetryableError
-from shared.names import RUN, TRANSCRIPTS
-from shared.peek import Peeked, from_localstack, from_ministack
-from shared.processes import process_name
-from shared.queue import JobQueue
-from shared.records import Records
-from shared.settings import Settings, load_settings
-from shared.sources import Unreadable
-from shared.store import FolderStore
-from shared.transcript import utc_now
+from nightscribe.cli.main import cli
+from nightscribe.director.backlog import Backlog, Missing
+from nightscribe.director.plan.estimate import LengthEstimate
+from nightscribe.director.scan.scanner import Scan
+from nightscribe.services import run_record
+from nightscribe.services.queue_discovery import NAMING, queue_name
+from nightscribe.services.request import Request
+from nightscribe.services.run_progress import RunProgress
+from nightscribe.services.run_record import LIVE_S, RunRecord, beginning, is_live
+from nightscribe.services.status import QueuedJob, QueueState, Status, Working, _queued, gather
+from nightscribe.shared.destination.keys import RUN, TRANSCRIPTS
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import QueueError, RetryableError
+from nightscribe.shared.model.activity import Run
+from nightscribe.shared.model.recording import Unreadable
+from nightscribe.shared.model.transcript import utc_now
+from nightscribe.shared.process.identity import process_name
+from nightscribe.shared.queue.client import JobQueue
+from nightscribe.shared.queue.inspect import Peeked, from_localstack, from_ministack
+from nightscribe.shared.settings import Settings, load_settings
+from nightscribe.shared.storage.store import FolderStore
+from nightscribe.views.status import LISTED, LISTED_LIVE, lines, render
+from nightscribe.views.status_watch import EVERY_S, follow
 
 LATER = WHEN + timedelta(minutes=10)
 SETTINGS = Settings()
@@ -107,12 +107,12 @@ def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # What a run says of itself
 
 
-def tally(*missing: str) -> Tally:
-    return Tally(Scan(missing=Backlog(Missing(recording(path), path) for path in missing)), LengthEstimate())
+def run_progress(*missing: str) -> RunProgress:
+    return RunProgress(Scan(missing=Backlog(Missing(recording(path), path) for path in missing)), LengthEstimate())
 
 
 def test_a_run_is_told_of_from_its_beginning_to_its_end(records: Records) -> None:
-    with RunRecord(records, run_of(), tally()):
+    with RunRecord(records, run_of(), run_progress()):
         begun = records.last_run()
         assert begun
         assert (begun.ended_at, begun.n_total) == (None, 0)
@@ -125,7 +125,7 @@ def test_a_run_is_told_of_from_its_beginning_to_its_end(records: Records) -> Non
 
 
 def test_a_run_that_breaks_off_says_so(records: Records) -> None:
-    with pytest.raises(KeyboardInterrupt), RunRecord(records, run_of(), tally("left.mp3")):
+    with pytest.raises(KeyboardInterrupt), RunRecord(records, run_of(), run_progress("left.mp3")):
         raise KeyboardInterrupt
     ended = records.last_run()
     assert ended
@@ -137,7 +137,7 @@ def test_a_run_that_waits_is_heard_of_all_the_same(records: Records, monkeypatch
     monkeypatch.setattr(run_record, "EVERY_S", 0.01)
     written: list[Run] = []
     monkeypatch.setattr(records, "put_run", written.append)
-    with RunRecord(records, run_of(), tally()):
+    with RunRecord(records, run_of(), run_progress()):
         wait_until(lambda: len(written) >= 4)
     assert not is_live(written[-1])
     n_written = len(written)
@@ -147,7 +147,7 @@ def test_a_run_that_waits_is_heard_of_all_the_same(records: Records, monkeypatch
 
 def test_how_far_a_run_is_becomes_known(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_record, "EVERY_S", 0.01)
-    counted = tally()
+    counted = run_progress()
     with RunRecord(records, run_of(), counted) as said_of:
         counted.done = 7
         said_of.tell()
@@ -164,7 +164,7 @@ def test_a_source_whose_name_is_no_text_can_be_told(tmp_path: Path) -> None:
 
 
 def test_a_destination_that_takes_nothing_does_not_end_a_run(tmp_path: Path) -> None:
-    with RunRecord(Records(FolderStore(tmp_path / "gone")), run_of(), tally()) as said_of:
+    with RunRecord(Records(FolderStore(tmp_path / "gone")), run_of(), run_progress()) as said_of:
         said_of.tell()
     assert not (tmp_path / "gone").exists()
 
@@ -174,7 +174,7 @@ def test_a_run_is_told_of_while_it_looks_for_recordings(records: Records, tmp_pa
     begun = beginning("run", Request(Path("/recordings"), tmp_path, SETTINGS), "faster-whisper")
     with RunRecord(records, begun) as said_of:
         looking = gather(tmp_path, SETTINGS)
-        said_of.found(tally())
+        said_of.found(run_progress())
         has_looked = gather(tmp_path, SETTINGS)
     assert (looking.live, looking.run and looking.run.n_total) == (True, None)
     assert list(lines(looking))[2:5] == [
@@ -198,7 +198,7 @@ def test_a_run_with_nothing_to_do_does_not_hide_a_fleet_at_work(records: Records
     directed = run_of(command="director", ended_at=WHEN)
     records.put_run(directed)
     with RunRecord(records, beginning("run", Request(Path("/recordings"), tmp_path, SETTINGS), "auto")) as said_of:
-        said_of.found(tally())
+        said_of.found(run_progress())
     assert records.last_run() == directed
 
 
@@ -268,8 +268,8 @@ def test_what_is_done_and_what_failed_is_counted_in_folders_below_too(records: R
 def test_only_so_many_failures_are_kept_the_newest_and_all_are_counted(
     records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nightscribe.status.status.FAILURES_KEPT", 3)
-    monkeypatch.setattr("nightscribe.status.view.FAILURES_KEPT", 3)
+    monkeypatch.setattr("nightscribe.services.status.FAILURES_KEPT", 3)
+    monkeypatch.setattr("nightscribe.views.status.FAILURES_KEPT", 3)
     for number in range(5):
         records.fail(failure(f"{number}.mp3", failed_at=WHEN + timedelta(seconds=number)))
     status = gather(tmp_path, SETTINGS)
@@ -277,8 +277,10 @@ def test_only_so_many_failures_are_kept_the_newest_and_all_are_counted(
     assert "Failed       5 recordings, of the newest 3:" in lines(status)
 
 
-def unreadable(*names: str) -> Tally:
-    return Tally(Scan(unreadable=[Unreadable(name, f"{name!r} may not be read.") for name in names]), LengthEstimate())
+def unreadable(*names: str) -> RunProgress:
+    return RunProgress(
+        Scan(unreadable=[Unreadable(name, f"{name!r} may not be read.") for name in names]), LengthEstimate()
+    )
 
 
 def test_what_a_run_could_not_read_has_failed_until_the_next_one_looks(records: Records, tmp_path: Path) -> None:
@@ -296,7 +298,7 @@ def test_what_a_run_could_not_read_has_failed_until_the_next_one_looks(records: 
     assert told["failures"][1]["reason"] == "'locked.mp3' may not be read."
 
     records.forgive("broken.mp3")
-    with RunRecord(records, run_of(), tally()):
+    with RunRecord(records, run_of(), run_progress()):
         pass
     assert gather(tmp_path, SETTINGS).n_failed == 0
 
@@ -314,7 +316,7 @@ def test_of_what_cannot_be_read_all_is_counted_and_some_is_kept(
     records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be a million files, and is written down every two seconds."""
-    monkeypatch.setattr("nightscribe.tally.UNREADABLE_KEPT", 3)
+    monkeypatch.setattr("nightscribe.services.run_progress.UNREADABLE_KEPT", 3)
     with RunRecord(records, run_of(), unreadable(*map(str, range(10)))):
         pass
     status = gather(tmp_path, SETTINGS)
@@ -397,7 +399,7 @@ def test_a_server_that_is_there_for_a_bucket_has_no_queue_of_a_run_that_is_over(
         looked_for.append(name)
         raise QueueError("There is none.")
 
-    monkeypatch.setattr("nightscribe.reach.connect", refuse)
+    monkeypatch.setattr("nightscribe.services.queue_discovery.connect", refuse)
     records.put_run(run_of(ended_at=LATER))
     for variable in NAMING:
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
@@ -438,7 +440,9 @@ def test_the_queue_of_a_run_is_looked_for_on_its_own_machine_only(records: Recor
 def test_where_no_queue_is_named_none_is_looked_for(
     records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nightscribe.reach.connect", lambda *_, **__: pytest.fail("a queue was looked for"))
+    monkeypatch.setattr(
+        "nightscribe.services.queue_discovery.connect", lambda *_, **__: pytest.fail("a queue was looked for")
+    )
     status = gather(tmp_path, SETTINGS)
     assert (status.no_queue or "").startswith("none is named")
 

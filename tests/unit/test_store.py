@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import RetryableError
-from shared.store import STALE_AFTER_S, TEMPORARY, FolderStore
+from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.storage.store import STALE_AFTER_S, TEMPORARY, FolderStore
 
 
 @pytest.fixture
@@ -99,8 +99,8 @@ def test_a_file_is_whole_before_it_has_its_name(
 FAILING_WRITER = """
 import resource, signal, sys
 from pathlib import Path
-from shared.errors import RetryableError
-from shared.store import FolderStore
+from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.storage.store import FolderStore
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
@@ -128,7 +128,7 @@ def test_a_write_that_fails_half_way_changes_nothing(store: FolderStore, key: st
 KILLED_WRITER = """
 import os, signal, sys
 from pathlib import Path
-from shared.store import FolderStore
+from nightscribe.shared.storage.store import FolderStore
 
 Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 FolderStore(Path(sys.argv[1])).put("a.txt", b"new")

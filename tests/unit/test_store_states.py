@@ -24,23 +24,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from making import OPTIONS, file, part, segment, transcript
 
-from director.estimate import Rates
-from director.planner import Planned, Planner
-from director.scan import Scan, Scanner
-from shared import store
-from shared.errors import NightscribeError, PermanentError
-from shared.formats import render
-from shared.jobs import Format, Job, Slice
-from shared.processes import process_name
-from shared.queue import Delivery
-from shared.records import Records
-from shared.settings import Settings
-from shared.sources import FolderSource
-from shared.store import TEMPORARY, FolderStore
-from shared.transcript import Part, Segment, Transcript
-from worker import attempt
-from worker.listening import End
-from worker.worker import Worker
+from nightscribe.director.plan.estimate import Rates
+from nightscribe.director.plan.planner import Planned, Planner
+from nightscribe.director.scan.scanner import Scan, Scanner
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import NightscribeError, PermanentError
+from nightscribe.shared.formats.registry import render
+from nightscribe.shared.model.jobs import Format, Job, Slice
+from nightscribe.shared.model.transcript import Part, Segment, Transcript
+from nightscribe.shared.process.identity import process_name
+from nightscribe.shared.queue.client import Delivery
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage import store
+from nightscribe.shared.storage.source import FolderSource
+from nightscribe.shared.storage.store import TEMPORARY, FolderStore
+from nightscribe.worker.attempt import attempt
+from nightscribe.worker.loop import Worker
+from nightscribe.worker.pipeline.window_reader import SliceEnd
 
 FORMATS: tuple[Format, ...] = ("txt", "srt")
 CUTS = (1.0, 2.0)
@@ -144,21 +144,21 @@ class Reading:
         self._source = source
         self._spoilt = spoilt
 
-    def transcribe(self, slices: Iterable[Slice], _request: object) -> Iterator[tuple[End, Part | None]]:
+    def transcribe(self, slices: Iterable[Slice], _request: object) -> Iterator[tuple[SliceEnd, Part | None]]:
         """As `Transcriber.transcribe`."""
-        for of in slices:
+        for slice_ in slices:
             try:
-                now = self._source.stat(of.recording)
-                if self._source.fingerprint(now) != of.fingerprint:
+                now = self._source.stat(slice_.recording)
+                if self._source.fingerprint(now) != slice_.fingerprint:
                     raise PermanentError("It was changed after it was queued.")
-                with self._source.local(of.recording) as path:
+                with self._source.local(slice_.recording) as path:
                     content = path.read_bytes()
                 if content in self._spoilt:
                     raise PermanentError("It is spoilt.")
             except NightscribeError as error:
-                yield End(of, error=error), None
+                yield SliceEnd(slice_, error=error), None
                 continue
-            yield End(of, now.mtime_ns), part(heard(content, of.index), decoded_s=1.0)
+            yield SliceEnd(slice_, now.mtime_ns), part(heard(content, slice_.index), decoded_s=1.0)
 
 
 def heard(content: bytes, index: int) -> Segment:
@@ -180,8 +180,8 @@ class Deaf:
     def __init__(self, _source: FolderSource) -> None:
         pass
 
-    def listen(self, slices: Iterable[Slice]) -> Iterator[Slice]:
-        """As `Listener.listen`, which can be closed."""
+    def read(self, slices: Iterable[Slice]) -> Iterator[Slice]:
+        """As `WindowReader.read`, which can be closed."""
         yield from slices
 
 
@@ -190,16 +190,16 @@ class List:
 
     name = "list.fifo"
 
-    def delete(self, _delivery: Delivery, *, patience_s: float) -> None:
+    def delete(self, _delivery: Delivery, *, retry_timeout_s: float) -> None:
         """The message is no concern of the store."""
 
-    def set_aside(
-        self, _delivery: Delivery, _body: str, _reason: str, *, worker: str, recorded: bool, patience_s: float
+    def dead_letter(
+        self, _delivery: Delivery, _body: str, _reason: str, *, worker: str, recorded: bool, retry_timeout_s: float
     ) -> None:
         """Nor is its letter."""
 
 
-class Place:
+class Location:
     """A source, a destination, and messages that no worker has finished."""
 
     def __init__(self, folder: Path, source: Path) -> None:
@@ -227,7 +227,7 @@ class Place:
             for each in missing:
                 path, fingerprint = each.recording.path, self.source.fingerprint(each.recording)
                 if is_long((Path(self.source.root) / path).read_bytes()):
-                    self.records.parts.kept_cuts(path, fingerprint) or self.records.parts.keep_cuts(
+                    self.records.partial_results.kept_cuts(path, fingerprint) or self.records.partial_results.keep_cuts(
                         path, fingerprint, CUTS
                     )
             jobs = []
@@ -258,7 +258,7 @@ class Place:
                 transcriber_for=lambda _: Reading(self.source, self.spoilt),  # type: ignore[arg-type,return-value]
                 settings=Settings(),
             )
-            with patch.object(attempt, "Listener", Deaf), patch.object(attempt, "ahead", iter):
+            with patch.object(attempt, "WindowReader", Deaf), patch.object(attempt, "ahead", iter):
                 worker._handle(first, worker.clock())
 
         if done(do, self.dest, killed_at):
@@ -299,7 +299,7 @@ class Place:
 
 def undisturbed(folder: Path, source: Path) -> dict[str, dict[str, bytes | None]]:
     """What a run makes of the same recordings that nobody disturbs."""
-    place = Place(folder, source)
+    place = Location(folder, source)
     place.finish()
     return place.results()
 
@@ -316,7 +316,7 @@ def test_a_run_that_is_killed_at_any_file_operation_ends_in_the_same_files(tmp_p
     expected = undisturbed(tmp_path / "undisturbed", source)
     assert len(expected) == 2
     for at in count():
-        place = Place(tmp_path / str(at), source)
+        place = Location(tmp_path / str(at), source)
         if what == "working on a redo":
             place.finish()
         if what == "directing":
@@ -348,7 +348,7 @@ def test_a_director_that_is_killed_while_it_follows_a_rename_leaves_it_to_the_ne
     for at in count():
         source = tmp_path / f"source {at}"
         file(source / "a.mp3", b"short")
-        place = Place(tmp_path / str(at), source)
+        place = Location(tmp_path / str(at), source)
         place.finish()
         (source / "a.mp3").rename(source / "b.mp3")
         came_to_its_end = place.direct(killed_at=at)
@@ -368,7 +368,7 @@ def test_a_recording_that_has_its_old_name_again_keeps_what_a_killed_director_le
     for at in count():
         source = tmp_path / f"source {at}"
         file(source / "a.mp3", b"short")
-        place = Place(tmp_path / str(at), source)
+        place = Location(tmp_path / str(at), source)
         place.finish()
         (source / "a.mp3").rename(source / "b.mp3")
         came_to_its_end = place.direct(killed_at=at)
@@ -390,7 +390,7 @@ def test_a_text_that_somebody_puts_there_meanwhile_is_kept_whenever_the_worker_i
     source = tmp_path / "source"
     file(source / "a.mp3", b"short")
     for at in count():
-        place = Place(tmp_path / str(at), source)
+        place = Location(tmp_path / str(at), source)
         place.direct()
         (place.dest / "a.srt").write_bytes(b"my own notes")
         came_to_its_end = place.work(killed_at=at)
@@ -423,7 +423,7 @@ class Interleaved(RuleBasedStateMachine):
         self.now: dict[str, bytes] = {}
         for name, content in (("long.mp3", b"long"), ("2012/a.mp3", b"a"), ("2012/a.wav", b"b"), ("c.mp3", b"c")):
             self.write(name, content)
-        self.place = Place(self.folder / "place", self.source)
+        self.place = Location(self.folder / "place", self.source)
         self.fingerprints: dict[bytes, str] = {}
         self.seen = set(self.now.values())
         self.former: set[str] = set()

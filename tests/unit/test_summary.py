@@ -5,33 +5,37 @@ from typing import Any
 
 from making import failure, recording, transcript
 
-from director.backlog import Backlog, Missing, Settled
-from director.estimate import LengthEstimate
-from director.scan import Scan
-from nightscribe.summary import all_done, before, summary
-from nightscribe.tally import Tally
-from shared.sources import Unreadable
-from shared.transcript import Flag
+from nightscribe.director.backlog import Backlog, Missing, Settled
+from nightscribe.director.plan.estimate import LengthEstimate
+from nightscribe.director.scan.scanner import Scan
+from nightscribe.services.run_progress import RunProgress
+from nightscribe.shared.model.recording import Unreadable
+from nightscribe.shared.model.transcript import Flag
+from nightscribe.views.summary import all_done, before, summary
 
 DEST = Path("/texts")
 
 
-def tally_of(n_missing: int = 0, **scan: Any) -> Tally:
+def tally_of(n_missing: int = 0, **scan: Any) -> RunProgress:
     missing = Backlog(Missing(recording(f"{n}.mp3"), str(n)) for n in range(n_missing))
-    return Tally(Scan(missing=missing, **scan), LengthEstimate())
+    return RunProgress(Scan(missing=missing, **scan), LengthEstimate())
 
 
-def settle(tally: Tally, n_done: int, n_failed: int = 0, **changes: Any) -> Tally:
-    for number, missing in enumerate(list(tally.scan.missing)[: n_done + n_failed]):
+def settle(run_progress: RunProgress, n_done: int, n_failed: int = 0, **changes: Any) -> RunProgress:
+    for number, missing in enumerate(list(run_progress.scan.missing)[: n_done + n_failed]):
         path = missing.recording.path
         good = number < n_done
-        tally.settle(Settled(missing, transcript(recording=path, **changes) if good else failure(path)))
-    return tally
+        run_progress.settle(Settled(missing, transcript(recording=path, **changes) if good else failure(path)))
+    return run_progress
 
 
-def lines(tally: Tally, *, elapsed_s: float = 60.0, interrupted: bool = False, redo: bool = False) -> list[str]:
+def lines(
+    run_progress: RunProgress, *, elapsed_s: float = 60.0, interrupted: bool = False, redo: bool = False
+) -> list[str]:
     return list(
-        summary(tally, elapsed_s=elapsed_s, dest=DEST, formats=("txt", "srt"), interrupted=interrupted, redo=redo)
+        summary(
+            run_progress, elapsed_s=elapsed_s, dest=DEST, formats=("txt", "srt"), interrupted=interrupted, redo=redo
+        )
     )
 
 
@@ -39,12 +43,12 @@ LAST = "Transcripts: /texts (txt, srt)"
 
 
 def test_a_good_night_is_two_lines() -> None:
-    tally = settle(tally_of(3), 3, decoded_s=1200.0)
-    assert lines(tally, elapsed_s=180.0) == [
+    run_progress = settle(tally_of(3), 3, decoded_s=1200.0)
+    assert lines(run_progress, elapsed_s=180.0) == [
         "Done: 3 recordings, 1 h 00 min of sound in 3 min 00 s (20.0 × real time).",
         LAST,
     ]
-    assert all_done(tally)
+    assert all_done(run_progress)
 
 
 def test_one_recording_is_one_recording() -> None:
@@ -64,8 +68,8 @@ def test_where_everything_is_done_there_is_nothing_to_do() -> None:
 
 
 def test_where_only_old_failures_are_left_there_is_nothing_new_to_do() -> None:
-    tally = tally_of(n_finished=1, failed_before=[failure("a.mp3", reason="It is empty (0 bytes).")])
-    assert lines(tally) == [
+    run_progress = tally_of(n_finished=1, failed_before=[failure("a.mp3", reason="It is empty (0 bytes).")])
+    assert lines(run_progress) == [
         "Nothing new to do.",
         "Before: 1 recording already done.",
         "Failed: 1 recording.",
@@ -73,12 +77,12 @@ def test_where_only_old_failures_are_left_there_is_nothing_new_to_do() -> None:
         "  (1 of these failed in an earlier run and were left alone; --retry-failed tries again.)",
         LAST,
     ]
-    assert not all_done(tally)
+    assert not all_done(run_progress)
 
 
 def test_every_failure_has_its_reason() -> None:
-    tally = settle(tally_of(3, unreadable=[Unreadable("locked", "It cannot be read.")]), 1, 2)
-    said = lines(tally)
+    run_progress = settle(tally_of(3, unreadable=[Unreadable("locked", "It cannot be read.")]), 1, 2)
+    said = lines(run_progress)
     assert said[1:] == [
         "Failed: 3 recordings.",
         "  1.mp3: It holds text, not sound.",
@@ -86,7 +90,7 @@ def test_every_failure_has_its_reason() -> None:
         "  locked: It cannot be read.",
         LAST,
     ]
-    assert not all_done(tally)
+    assert not all_done(run_progress)
 
 
 def test_a_night_in_which_everything_failed_does_not_say_that_nothing_was_to_do() -> None:
@@ -125,8 +129,8 @@ def test_a_run_interrupted_before_anything_was_done_does_not_say_done() -> None:
 
 
 def test_flagged_transcripts_are_worth_a_look() -> None:
-    tally = settle(tally_of(1), 1, flags=(Flag.TRUNCATED, Flag.LANGUAGE_UNSURE))
-    assert lines(tally)[1:3] == ["Worth a look: 1 transcript.", "  0.mp3: truncated, language unsure"]
+    run_progress = settle(tally_of(1), 1, flags=(Flag.TRUNCATED, Flag.LANGUAGE_UNSURE))
+    assert lines(run_progress)[1:3] == ["Worth a look: 1 transcript.", "  0.mp3: truncated, language unsure"]
 
 
 def test_many_flagged_transcripts_are_shortened() -> None:

@@ -18,10 +18,10 @@ from support.servers import SqsServer
 from support.surface import known_variables, options_of
 from support.workplace import received
 
-from shared.buckets import bucket
-from shared.jobs import Job
-from shared.queue import JobQueue, connect
-from shared.settings import load_settings
+from nightscribe.shared.model.jobs import Job
+from nightscribe.shared.queue.client import JobQueue, connect
+from nightscribe.shared.settings import load_settings
+from nightscribe.shared.storage.s3 import client as bucket
 
 ROOT = Path(__file__).parents[2]
 TERRAFORM = ROOT / "infra" / "terraform"
@@ -185,8 +185,8 @@ class Calls:
         queue._client.meta.events.register("provide-client-params.sqs", self._noted)
 
     def _noted(self, params: dict[str, Any], model: Any, **_: Any) -> None:
-        of = params.get("QueueName") or params["QueueUrl"]
-        self.needed["Dead" if of.endswith("-dead.fifo") else "Jobs"].add(f"sqs:{model.name.removesuffix('Batch')}")
+        slice_ = params.get("QueueName") or params["QueueUrl"]
+        self.needed["Dead" if slice_.endswith("-dead.fifo") else "Jobs"].add(f"sqs:{model.name.removesuffix('Batch')}")
 
 
 def jobs(n: int) -> list[Job]:
@@ -208,19 +208,26 @@ def test_each_role_may_do_with_the_queue_what_its_code_does_and_no_more(made: St
     worker.queue.find()  # which is what a worker's `ensure` does on AWS
     delivery = received(worker.queue)
     worker.queue.change_visibility(delivery, 30)
-    worker.queue.put_back(delivery)
+    worker.queue.requeue(delivery)
     aside = received(worker.queue)
-    worker.queue.set_aside(aside, aside.body, "It is a test.")
+    worker.queue.dead_letter(aside, aside.body, "It is a test.")
     worker.queue.delete(received(worker.queue))
     worker.queue.counts()
     director.queue.counts()
     director.queue.dead_counts()
     for letter in director.queue.dead_letters():
-        director.queue.bury(letter)
+        director.queue.delete_dead_letter(letter)
 
-    assert methods_used_by("director") <= {"ensure", "send", "counts", "dead_counts", "dead_letters", "bury"}
+    assert methods_used_by("director") <= {
+        "ensure",
+        "send",
+        "counts",
+        "dead_counts",
+        "dead_letters",
+        "delete_dead_letter",
+    }
     assert methods_used_by("worker") <= {
-        "ensure", "receive", "change_visibility", "put_back", "set_aside", "delete", "counts",
+        "ensure", "receive", "change_visibility", "requeue", "dead_letter", "delete", "counts",
     }  # fmt: skip
     for role, calls in (("director", director), ("worker", worker)):
         allowed = statements(made, f'aws_iam_role_policy.task["{role}"]')

@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from structlog.testing import capture_logs
 
-from shared.errors import SetupError
-from shared.telemetry import tracing
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.telemetry import tracing
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -61,7 +61,7 @@ def test_an_endpoint_without_the_extra_that_sends_traces_is_a_sentence() -> None
     """As in a virtual environment where only `nightscribe` is installed."""
     program = (
         "import sys; sys.modules['opentelemetry.sdk'] = None\n"
-        "from shared.telemetry import tracing\n"
+        "from nightscribe.shared.telemetry import tracing\n"
         "with tracing.exported('nightscribe-worker', 'me'): pass"
     )
     done = subprocess.run(

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from making import OPTIONS, slice_of
 
-from shared.errors import Interrupted, PermanentError
-from shared.jobs import Slice
-from shared.sound.audio import RATE, Waveform
-from shared.transcript import Flag, Part, Word
-from worker.engines.base import Decoded, Encoded
-from worker.listening import End, Window
-from worker.transcriber import TEMPERATURES, Request, Transcriber
+from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.errors import Interrupted, PermanentError
+from nightscribe.shared.model.jobs import Slice
+from nightscribe.shared.model.transcript import Flag, Part, Word
+from nightscribe.worker.engines.whisper.base import Decoded, Encoded
+from nightscribe.worker.pipeline.transcriber import TEMPERATURES, Request, Transcriber
+from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
 
 GOOD = Decoded((1, 2, 3), " Good.", -0.1, 0.0)
 DOUBTFUL = Decoded((1, 2, 3), " Doubtful.", -0.8, 0.0)
@@ -80,21 +80,21 @@ class Scripted:
         ]
 
 
-def window(number: int, of: Slice, start_s: float = 0.0, length_s: float = 3.0, *, speech: bool = True) -> Window:
+def window(number: int, slice_: Slice, start_s: float = 0.0, length_s: float = 3.0, *, speech: bool = True) -> Window:
     """Noise of some loudness under a number that the engine knows it by."""
     waveform = np.random.default_rng(number).uniform(-0.3, 0.3, round(length_s * RATE)).astype(np.float32)
     waveform[0] = number / 1000
-    return Window(of, start_s, waveform, length_s / 2 if speech else None)
+    return Window(slice_, start_s, waveform, length_s / 2 if speech else None)
 
 
-def end(of: Slice, **changes: Any) -> End:
-    return replace(End(of, mtime_ns=1, container_s=30.0, decoded_s=30.0), **changes)
+def end(slice_: Slice, **changes: Any) -> SliceEnd:
+    return replace(SliceEnd(slice_, mtime_ns=1, container_s=30.0, decoded_s=30.0), **changes)
 
 
 A, B, C = (slice_of(f"{name}.wav", stem=name) for name in "abc")
 AUTO = OPTIONS
 ENGLISH = OPTIONS.model_copy(update={"language": "en"})
-Outcome = dict[str, tuple[End, Part | None]]
+Outcome = dict[str, tuple[SliceEnd, Part | None]]
 
 
 @pytest.fixture
@@ -106,11 +106,11 @@ def engine() -> Scripted:
 def run(engine: Scripted) -> Callable[..., Outcome]:
     """Transcribes a stream; a slice that came twice is an error."""
 
-    def transcribe(*sound: Window | End, batch_size: int = 0, **request: Any) -> Outcome:
+    def transcribe(*sound: Window | SliceEnd, batch_size: int = 0, **request: Any) -> Outcome:
         asked = Request(**({"options": ENGLISH} | request))
         found: Outcome = {}
         for ended, part in Transcriber(engine, batch_size=batch_size).transcribe(iter(sound), asked):
-            name = f"{ended.of.recording}-{ended.of.index}"
+            name = f"{ended.slice_.recording}-{ended.slice_.index}"
             assert name not in found
             found[name] = ended, part
         return found
@@ -118,8 +118,8 @@ def run(engine: Scripted) -> Callable[..., Outcome]:
     return transcribe
 
 
-def part_of(found: Outcome, of: Slice) -> Part:
-    part = found[f"{of.recording}-{of.index}"][1]
+def part_of(found: Outcome, slice_: Slice) -> Part:
+    part = found[f"{slice_.recording}-{slice_.index}"][1]
     assert part is not None
     return part
 
@@ -149,7 +149,7 @@ def test_windows_come_back_to_their_slices_in_the_order_of_time(
         window(6, B, 0.0, 4.0), window(7, B, 4.0, 1.0), end(B),
         batch_size=batch_size,
     )  # fmt: skip
-    assert [texts(part_of(found, of)) for of in (first, second, B)] == [
+    assert [texts(part_of(found, slice_)) for slice_ in (first, second, B)] == [
         ["Number 1.", "Number 2.", "Number 3."],
         ["Number 4.", "Number 5."],
         ["Number 6.", "Number 7."],
@@ -158,8 +158,8 @@ def test_windows_come_back_to_their_slices_in_the_order_of_time(
     assert max(map(len, engine.batches)) <= batch_size
     [four, five] = part_of(found, second).segments
     assert 20 <= four.start_s < four.end_s <= 21 <= five.start_s < five.end_s <= 29
-    for of in (first, second, B):
-        part = part_of(found, of)
+    for slice_ in (first, second, B):
+        part = part_of(found, slice_)
         assert (part.engine, part.language, part.container_s, part.decoded_s) == ("scripted 1", "en", 30.0, 30.0)
         assert part.flags == ()
         assert part.processing_s >= 0
@@ -169,13 +169,13 @@ def test_a_slice_is_handed_out_as_soon_as_its_last_window_is_done(engine: Script
     """Not at the end of the job, which may be interrupted first."""
     n_given = 0
 
-    def sound() -> Iterable[Window | End]:
+    def sound() -> Iterable[Window | SliceEnd]:
         nonlocal n_given
         for n in range(1, 101):
-            of = slice_of(f"{n}.wav")
+            slice_ = slice_of(f"{n}.wav")
             n_given += 1
-            yield window(n, of, length_s=0.5)
-            yield end(of)
+            yield window(n, slice_, length_s=0.5)
+            yield end(slice_)
 
     outcome = Transcriber(engine).transcribe(sound(), Request(ENGLISH))
     next(outcome)
@@ -188,7 +188,7 @@ def test_a_short_window_does_not_wait_for_the_end_of_the_job(engine: Scripted) -
     sound = [item for n in range(1, 101) for item in (window(n, slice_of(f"{n}.wav"), length_s=0.4 if n == 1 else 0.5),
              end(slice_of(f"{n}.wav")))]  # fmt: skip
     outcome = Transcriber(engine).transcribe(iter(sound), Request(ENGLISH))
-    order = [ended.of.recording for ended, _ in outcome]
+    order = [ended.slice_.recording for ended, _ in outcome]
     assert order.index("1.wav") < 50
 
 
@@ -217,10 +217,16 @@ def test_errors_of_one_slice_leave_the_others_whole(run: Callable[..., Outcome],
     """Even one whose first windows were heard before it broke."""
     error = PermanentError("It was changed while it was transcribed.")
     found = run(
-        window(1, A), window(2, B), End(B, error=error), window(3, A, 3.0), end(A), End(C, error=error), batch_size=2
+        window(1, A),
+        window(2, B),
+        SliceEnd(B, error=error),
+        window(3, A, 3.0),
+        end(A),
+        SliceEnd(C, error=error),
+        batch_size=2,
     )
-    assert found["b.wav-0"] == (End(B, error=error), None)
-    assert found["c.wav-0"] == (End(C, error=error), None)
+    assert found["b.wav-0"] == (SliceEnd(B, error=error), None)
+    assert found["c.wav-0"] == (SliceEnd(C, error=error), None)
     assert texts(part_of(found, A)) == ["Good.", "Good."]
 
 
@@ -244,7 +250,7 @@ def test_progress_is_told_for_each_slice_up_to_its_end(run: Callable[..., Outcom
     run(
         window(1, A), window(2, A, 3.0, speech=False), window(3, A, 6.0), end(A), window(4, B), end(B),
         batch_size=1,
-        progress=lambda of, done_s: told.append((of.recording, done_s)),
+        progress=lambda slice_, done_s: told.append((slice_.recording, done_s)),
     )  # fmt: skip
     assert [done_s for name, done_s in told if name == "b.wav"] == [3.0]
     of_a = [done_s for name, done_s in told if name == "a.wav"]

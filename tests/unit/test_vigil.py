@@ -7,13 +7,13 @@ import pytest
 from click.testing import CliRunner
 from making import WHEN, run_of
 
-from nightscribe.cli import cli
-from nightscribe.status.status import gather
-from nightscribe.status.view import lines
-from shared.activity import Run
-from shared.records import Records
-from shared.settings import Settings
-from shared.store import FolderStore
+from nightscribe.cli.main import cli
+from nightscribe.services.status import gather
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.model.activity import Run
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.store import FolderStore
+from nightscribe.views.status import lines
 
 
 def watching(**changes: object) -> Run:
@@ -31,7 +31,7 @@ def shown(dest: Path, run: Run, seconds: float) -> str:
 @pytest.fixture(autouse=True)
 def no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody need wait for one that is not there."""
-    monkeypatch.setattr("nightscribe.reach.WITHIN_S", 0.1)
+    monkeypatch.setattr("nightscribe.services.queue_discovery.WITHIN_S", 0.1)
 
 
 def test_one_that_is_at_work_tells_what_it_took_up(tmp_path: Path) -> None:

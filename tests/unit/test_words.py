@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightscribe.words import count, duration
+from nightscribe.views.humanize import count, duration
 
 
 @pytest.mark.parametrize(

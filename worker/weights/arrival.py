@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from shared.children import ends_with_parent
-from shared.pulse import beat
+from nightscribe.shared.process.children import ends_with_parent
+from nightscribe.shared.process.liveness import report_alive
 
 LOOK_S = 1.0
 
@@ -36,17 +36,17 @@ def fetched(
                     return subprocess.CompletedProcess(command, process.returncode, said, told)
                 before, seen = seen, _size(into)
                 if seen != before:
-                    beat()
+                    report_alive()
         except BaseException:
             process.kill()
             process.wait()  # which its context does not do after Ctrl-C
             raise
 
 
-def _size(of: Path) -> int:
+def _size(slice_: Path) -> int:
     """Of all that is in a folder and below."""
     n = 0
-    for folder, _, names in os.walk(of):
+    for folder, _, names in os.walk(slice_):
         for name in names:
             try:
                 stat = os.lstat(f"{folder}/{name}")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from shared.pulse import LONG_S, beat
+from nightscribe.shared.process.liveness import LONG_S, report_alive
 
 POLL_S = 0.2
 
@@ -42,9 +42,9 @@ def publish(built: Path, target: Path) -> None:
     Raises: OSError: also if `target` is a folder with something in it.
     """
     for path in [*built.iterdir(), built] if built.is_dir() else [built]:
-        beat(LONG_S)
+        report_alive(LONG_S)
         _sync(path)
-    beat()
+    report_alive()
     built.replace(target)
     _sync(target.parent)
 
@@ -55,7 +55,7 @@ def _wait_for(lock: IO[str]) -> None:
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            beat()
+            report_alive()
             time.sleep(POLL_S)
 
 

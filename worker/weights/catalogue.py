@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from shared.errors import WeightsError
+from nightscribe.shared.errors import WeightsError
 
 Layout = Literal["ctranslate2", "openai"]
 """How weights lie on the disk: a folder for faster-whisper, or a checkpoint file for openai-whisper."""

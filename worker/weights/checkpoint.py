@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import WeightsError
-from shared.pulse import LONG_S, beat
-from worker.weights.building import publish, workshop
+from nightscribe.shared.errors import WeightsError
+from nightscribe.shared.process.liveness import LONG_S, report_alive
+from nightscribe.worker.weights.building import publish, workshop
 
 Array = NDArray[Any]
 
@@ -40,7 +40,7 @@ def convert(model_bin: Path, checkpoint: Path) -> None:
         dims, state = _dims(variables), _state(variables)
     except _FormatError as error:
         raise WeightsError(f"{model_bin} cannot be made a checkpoint for openai-whisper: {error}.") from None
-    beat(LONG_S)
+    report_alive(LONG_S)
     import torch
 
     content = {

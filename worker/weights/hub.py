@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared.errors import WeightsError
-from shared.pulse import beat
-from worker.weights.arrival import fetched
-from worker.weights.building import publish, workshop
+from nightscribe.shared.errors import WeightsError
+from nightscribe.shared.process.liveness import report_alive
+from nightscribe.worker.weights.arrival import fetched
+from nightscribe.worker.weights.building import publish, workshop
 
 ANSWER_S = 5.0  # a hub that says nothing for so long counts as out of reach
 STALL_S = 30.0  # and a download in which nothing comes for so long as broken off
@@ -58,7 +58,7 @@ def fetch_ctranslate2(repo_id: str) -> Path:
     host = urlsplit(huggingface_hub.constants.ENDPOINT).netloc
     # snapshot_download waits for its first answer without limit.
     _ask(host, lambda: huggingface_hub.HfApi().model_info(repo_id, timeout=ANSWER_S))
-    command = [sys.executable, "-P", "-m", "worker.weights.download", repo_id, *PATTERNS]
+    command = [sys.executable, "-P", "-m", "nightscribe.worker.weights.download", repo_id, *PATTERNS]
     done = fetched(command, into=_cache(repo_id), stdout=subprocess.PIPE, stderr=None)
     said = done.stdout.splitlines() or [f"it ended with exit code {done.returncode}"]
     if done.returncode != 0:
@@ -112,7 +112,7 @@ def fetch_openai(model: str) -> Path:
             with _open(url, STALL_S) as source, built.open("wb") as file:
                 while chunk := source.read(CHUNK_BYTES):
                     file.write(chunk)
-                    beat()
+                    report_alive()
         except OSError as error:
             raise WeightsError(f"the download of {url} failed: {_reason(error)}") from error
         if _sha256(built) != sha256:
@@ -179,5 +179,5 @@ def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
-            beat()
+            report_alive()
     return digest.hexdigest()

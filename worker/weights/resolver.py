@@ -6,10 +6,10 @@ from pathlib import Path
 
 import structlog
 
-from shared.errors import WeightsError
-from worker.weights import hub, packaged
-from worker.weights.catalogue import ENGINES, MODELS, Layout, check_model
-from worker.weights.packaged import PACKAGES, PackedModel
+from nightscribe.shared.errors import WeightsError
+from nightscribe.worker.weights import hub, packaged
+from nightscribe.worker.weights.catalogue import ENGINES, MODELS, Layout, check_model
+from nightscribe.worker.weights.packaged import PACKAGES, PackedModel
 
 log = structlog.get_logger()
 
@@ -118,7 +118,7 @@ def _routes(model: str, layout: Layout, models_dir: Path, packages: Mapping[str,
         return folder
 
     def converted(source: Callable[[], Path]) -> Path:
-        from worker.weights.checkpoint import convert
+        from nightscribe.worker.weights.checkpoint import convert
 
         convert(source() / "model.bin", checkpoint)
         return checkpoint

@@ -1,0 +1,1 @@
+"""Which jobs the missing recordings are queued in."""

@@ -1,0 +1,32 @@
+"""Where a long recording is cut: at the quietest point near each place where slices of equal length would meet."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from nightscribe.shared.audio.decode import RATE, Decoder
+from nightscribe.shared.audio.readable import Readable
+from nightscribe.shared.audio.silence import QUIET_S, quietest
+from nightscribe.shared.errors import AudioError
+
+AROUND_S = 15.0
+THREADS = min(8, os.cpu_count() or 1)
+
+
+def quiet_cuts(path: Readable, nominal: Sequence[float]) -> tuple[float, ...]:
+    """Seconds at which to cut, one near each nominal cut; only what lies around these is decoded.
+
+    Raises: AudioError: if there is no sound at one of them. RetryableError: if the file cannot be read now.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        return tuple(pool.map(lambda cut_s: _quietest_near(path, cut_s), nominal))
+
+
+def _quietest_near(path: Readable, cut_s: float) -> float:
+    start_s = max(0.0, cut_s - AROUND_S)
+    chunks = list(Decoder(path, start_s, cut_s + AROUND_S))
+    if sum(map(len, chunks)) < QUIET_S * RATE:
+        raise AudioError("It is not as long as it says.")
+    return round(start_s + quietest(np.concatenate(chunks), 0) / RATE, 2)

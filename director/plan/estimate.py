@@ -1,0 +1,107 @@
+"""How much sound there is and how long it will take, roughly: probing a million files would take the night. Pure."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from hashlib import blake2b
+from heapq import nsmallest
+
+from nightscribe.director.backlog import Backlog, Missing
+from nightscribe.shared.model.paths import suffix
+
+# Audio-seconds per second of one core for `base`, measured on read English (docs/performance.md).
+BASE_SPEED = {"faster-whisper": 20.0, "openai-whisper": 9.0}
+# Millions of parameters, to which the work on a CPU is roughly proportional. Source: openai/whisper README.
+PARAMETERS = {"tiny": 39, "base": 74, "small": 244, "medium": 769, "large": 1550, "turbo": 809, "distil": 760}
+
+
+class LengthEstimate:
+    """Seconds of sound in files by their size, learned from files of the same kind whose length is known."""
+
+    def __init__(self) -> None:
+        self._known_bytes: Counter[str] = Counter()
+        self._known_s: dict[str, float] = defaultdict(float)
+        self._pending_bytes: Counter[str] = Counter()
+        self._pending_s: dict[str, float] = {}
+
+    def expect(self, path: str, size: int) -> None:
+        """Count a recording as still to be done."""
+        self._pending_bytes[_kind(path)] += size
+
+    def settle(self, path: str, size: int) -> None:
+        """Count it as done."""
+        if self._pending_s.pop(path, None) is None:
+            self._pending_bytes[_kind(path)] -= size
+
+    def foresee(self, path: str, size: int, seconds: float) -> None:
+        """Learn the length of a recording that is still to be done."""
+        self._pending_bytes[_kind(path)] -= size
+        self._pending_s[path] = seconds
+        self.learn(path, size, seconds)
+
+    def learn(self, path: str, size: int, seconds: float) -> None:
+        """Learn from any recording of known length."""
+        for kind in (_kind(path), _ANY):
+            self._known_bytes[kind] += size
+            self._known_s[kind] += seconds
+
+    def seconds(self, path: str, size: int) -> float | None:
+        """The likely length of a recording; None while nothing is known."""
+        return self._pending_s.get(path) or self._of_kind(_kind(path), size)
+
+    @property
+    def pending_s(self) -> float | None:
+        """The likely length of all that is still to be done; None while nothing is known."""
+        each = [self._of_kind(kind, size) for kind, size in self._pending_bytes.items() if size]
+        return None if None in each else sum(self._pending_s.values()) + sum(s for s in each if s is not None)
+
+    def rates(self) -> "Rates":
+        """What is known now, for a plan."""
+        return Rates({kind: self._known_s[kind] / n_bytes for kind, n_bytes in self._known_bytes.items() if n_bytes})
+
+    def _of_kind(self, kind: str, size: int) -> float | None:
+        for known in (kind, _ANY):
+            if self._known_bytes[known]:
+                return size * self._known_s[known] / self._known_bytes[known]
+        return None
+
+
+_ANY = ""
+UNKNOWN_RATE = 1 / 16_000  # seconds a byte: of an mp3 of 128 kbit/s
+
+
+class Rates:
+    """Seconds of sound in a byte, by kind of file, for plans: rounded, so that a plan outlives a better estimate."""
+
+    def __init__(self, seconds_per_byte: Mapping[str, float] | None = None) -> None:
+        # In steps of half a power of two: no more than a fifth from the truth, and rarely another one tomorrow.
+        self._rates = {
+            kind: 2 ** (round(2 * math.log2(rate)) / 2) for kind, rate in (seconds_per_byte or {}).items() if rate > 0
+        }
+
+    def seconds(self, path: str, size: int) -> float:
+        """The likely length of a recording."""
+        return size * (self._rates.get(_kind(path)) or self._rates.get(_ANY) or UNKNOWN_RATE)
+
+
+def _kind(path: str) -> str:
+    return suffix(path) or "."
+
+
+def chance(path: str) -> float:
+    """A number from 0 to 1 that is a recording's own, whichever others there are."""
+    return int.from_bytes(blake2b(path.encode(), digest_size=8).digest()) / 2**64
+
+
+def sample(missing: Backlog, at_most: int) -> list[Missing]:
+    """Some of the recordings, mostly the same ones when others are added or done."""
+    chosen = nsmallest(at_most, range(len(missing)), key=[chance(path) for path, _ in missing.sized()].__getitem__)
+    return [missing[at] for at in chosen]
+
+
+def typical_speed(engine: str, model: str) -> float:
+    """Audio-seconds per second of one worker, where nothing was measured in this destination yet."""
+    size = next((millions for name, millions in PARAMETERS.items() if name in model), PARAMETERS["base"])
+    if "turbo" in model:
+        size = PARAMETERS["turbo"]
+    return BASE_SPEED[engine] * PARAMETERS["base"] / size

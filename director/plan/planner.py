@@ -1,0 +1,149 @@
+"""From what is missing to jobs that can be sent: what must be read of a recording for that is read only now."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from nightscribe.director.backlog import Backlog, Growing, Missing, Settled
+from nightscribe.director.plan.bundles import bundles, long_ones, nominal_cuts
+from nightscribe.director.plan.cut_points import quiet_cuts
+from nightscribe.director.plan.estimate import Rates
+from nightscribe.shared.audio.probe import probe
+from nightscribe.shared.destination.partial_results import CUTS
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import NightscribeError, PermanentError
+from nightscribe.shared.model.jobs import Slice
+from nightscribe.shared.model.recording import Recording, Unreadable
+from nightscribe.shared.process.concurrency import map_concurrently
+from nightscribe.shared.process.liveness import report_alive
+from nightscribe.shared.storage.s3.client import Denied
+from nightscribe.shared.storage.source import RecordingSource
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A job to be, small enough to be held by the thousand: some whole recordings, or one slice of one."""
+
+    recordings: tuple[Missing, ...]
+    fingerprints: tuple[str, ...]
+    cuts: tuple[float, ...] = ()
+    index: int = 0
+
+    def slice_of(self, at: int) -> Slice:
+        """Of the recording that stands there."""
+        recording = self.recordings[at].recording
+        return Slice(
+            recording=recording.path,
+            fingerprint=self.fingerprints[at],
+            size=recording.size,
+            stem=self.recordings[at].stem,
+            cuts=self.cuts,
+            index=self.index,
+        )
+
+    def slices(self) -> tuple[Slice, ...]:
+        """What the job holds."""
+        return tuple(map(self.slice_of, range(len(self.recordings))))
+
+
+class Planner(Iterator[Planned | Settled | Growing]):
+    """Gives one job after the other, longest recordings first, and says which recordings have vanished meanwhile.
+
+    With `only_unchanged`, what is no longer as it was looked at is in no job.
+
+    Raises: RetryableError: if the source does not answer; what was asked for then comes when it is asked for again.
+    """
+
+    def __init__(
+        self,
+        source: RecordingSource,
+        records: Records,
+        missing: Backlog,
+        rates: Rates,
+        job_s: float,
+        *,
+        only_unchanged: bool = False,
+    ) -> None:
+        self._source = source
+        self._records = records
+        self._job_s = job_s
+        self._only_unchanged = only_unchanged
+        self._long = iter(long_ones(missing, rates, job_s))
+        self._bundles = bundles(missing, rates, job_s)
+        self._group: list[Missing] = []
+        self._is_long = False
+        self._ready: deque[Planned | Settled | Growing] = deque()
+
+    def __next__(self) -> Planned | Settled | Growing:
+        while not self._ready:
+            self._group = self._group or self._next_group()
+            self._ready.extend(self._planned(self._group))
+            self._group = []
+        return self._ready.popleft()
+
+    def _next_group(self) -> list[Missing]:
+        long = next(self._long, None)
+        self._is_long = long is not None
+        return next(self._bundles) if long is None else [long]
+
+    def _planned(self, group: list[Missing]) -> list[Planned | Settled | Growing]:
+        made: list[Planned | Settled | Growing] = []
+        whole: list[tuple[Missing, str]] = []
+        kept = self._records.partial_results.kept([missing.recording.path for missing in group])
+
+        def looked_at(missing: Missing) -> tuple[str, Recording, tuple[float, ...] | None]:
+            return self._looked_at(missing, has_cuts=CUTS in kept[missing.recording.path])
+
+        for missing, look in map_concurrently(
+            looked_at, group, max(self._source.max_concurrency, self._records.store.max_concurrency)
+        ):
+            report_alive()
+            try:
+                fingerprint, now, cuts = look()
+            except PermanentError as error:
+                made.append(Settled(missing, Unreadable(missing.recording.path, str(error))))
+                continue
+            if now != missing.recording:
+                made.append(Growing(Missing(now, missing.stem)))
+                continue
+            if cuts is None and self._is_long:
+                cuts = self._cuts(missing, fingerprint)
+            if cuts:
+                made.extend(Planned((missing,), (fingerprint,), cuts, index) for index in range(len(cuts) + 1))
+            else:
+                whole.append((missing, fingerprint))
+        if whole:
+            made.append(Planned(tuple(each for each, _ in whole), tuple(fingerprint for _, fingerprint in whole)))
+        return made
+
+    def _looked_at(self, missing: Missing, *, has_cuts: bool) -> tuple[str, Recording, tuple[float, ...] | None]:
+        """Its fingerprint, itself as it is now, and where it is cut already."""
+        path = missing.recording.path
+        self._records.require_room(path)
+        try:
+            fingerprint = self._source.fingerprint(missing.recording)
+            # In this order: a network file system says how long a file is now only once it was opened.
+            now = self._source.stat(path) if self._only_unchanged else missing.recording
+        except Denied as error:  # the others need not wait until its owner allows it
+            raise PermanentError(str(error)) from error
+        # A later run of an unfinished recording cuts where the first one did, whose parts it then finds.
+        return fingerprint, now, self._records.partial_results.kept_cuts(path, fingerprint) if has_cuts else None
+
+    def _cuts(self, missing: Missing, fingerprint: str) -> tuple[float, ...]:
+        """Where to cut one recording; nowhere, if it is not long or cannot be read: then its worker will say why."""
+        path = missing.recording.path
+        try:
+            with self._source.local(path) as file:
+                nominal = nominal_cuts(probe(file).duration_s or 0.0, self._job_s)
+                cuts = quiet_cuts(file, nominal) if nominal else ()
+        except (NightscribeError, OSError) as error:
+            log.warning("recording.not_cut", recording=path, why=str(error))
+            return ()
+        if cuts:
+            self._records.partial_results.keep_cuts(path, fingerprint, cuts)
+            log.info("recording.cut", recording=path, n_slices=len(cuts) + 1)
+        return cuts

@@ -1,0 +1,1 @@
+"""The source compared with the destination: what is finished, what is missing."""

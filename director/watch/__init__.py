@@ -1,0 +1,1 @@
+"""A director that stays: it queues recordings as they arrive."""

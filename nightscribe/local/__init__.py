@@ -1,0 +1,1 @@
+"""Everything that `run` starts on one machine: the queue server and the worker processes."""

@@ -1,0 +1,141 @@
+"""The worker processes of one machine: started, restarted when one dies, stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from nightscribe.director.enqueue import TROUBLE_S
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.process.children import start_child
+from nightscribe.shared.process.identity import process_name
+
+log = structlog.get_logger()
+
+STOP_TIMEOUT_S = 10
+# Of one worker, with nothing settled in between. Before anything was, it is a machine on which no job can run.
+MAX_DEATHS_IN_A_ROW = 5
+MAX_DEATHS_LATER = 30  # a few recordings at the end of the night that kill every worker are to be named as failed
+
+
+@dataclass
+class _Place:
+    """One of the workers, through its deaths."""
+
+    log_file: Path
+    process: "subprocess.Popen[bytes] | None" = None
+    deaths: int = 0
+    waits: bool = False
+    """Whether it is to be started again once there is room."""
+
+
+@dataclass
+class WorkerPool:
+    """`n` workers with the given command-line arguments."""
+
+    n: int
+    arguments: Sequence[str]
+    environment: dict[str, str]
+    log_folder: Path
+    clock: Callable[[], float] = time.monotonic
+    _places: list[_Place] = field(default_factory=list)
+    _max_deaths: int = MAX_DEATHS_IN_A_ROW
+    _idle_since: float | None = None
+
+    def __enter__(self) -> Self:
+        for number in range(1, self.n + 1):
+            place = _Place(self.log_folder / f"worker-{number}.log")
+            place.log_file.unlink(missing_ok=True)
+            self._places.append(place)
+            self._start(place)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        running = [place.process for place in self._places if place.process and place.process.poll() is None]
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + STOP_TIMEOUT_S
+        for process in running:
+            try:
+                process.wait(timeout=max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    @property
+    def names(self) -> list[str]:
+        """What the workers call themselves, each in its place; one that died and was started again has another name."""
+        return [process_name(place.process.pid) for place in self._places if place.process]
+
+    def look_after(self, *, progressed: bool, lack: str | None = None) -> None:
+        """Start workers again that died, as one does that is killed for memory; while room is lacking, none.
+
+        `lack`: how little there is where they write, as the beginning of a sentence.
+        Raises: SetupError: with a worker's own words if it cannot start, if it dies again and again, or if there is no
+        room for so long that a store which takes nothing would have ended the run as well.
+        """
+        if progressed:
+            self._max_deaths = MAX_DEATHS_LATER
+        for place in self._places:
+            if progressed:
+                place.deaths = 0
+            if place.process is None or (status := place.process.poll()) is None:
+                continue
+            if lack:
+                place.waits = True  # it would end at once, without a word, for its log is on the same disk
+                continue
+            if not place.waits:
+                self._count_death(place, status)
+            try:
+                self._start(place)
+                place.waits = False
+            except OSError as error:  # the share with its log is away
+                place.waits = True
+                lack = f"{str(place.log_file)!r} cannot be written ({error.strerror})"
+        self._tolerate(lack)
+
+    def _count_death(self, place: _Place, status: int) -> None:
+        place.deaths += 1
+        log.warning("worker.died", status=status, log=str(place.log_file))
+        if status == 2:
+            raise SetupError(_last_line(place.log_file))
+        if place.deaths >= self._max_deaths:
+            raise SetupError(
+                f"A worker died {place.deaths} times without finishing anything (last exit status {status}); "
+                f"see {place.log_file}. Killed for memory (-9)? Try --workers 1 or a smaller --model."
+            )
+
+    def _tolerate(self, lack: str | None) -> None:
+        """Where no worker is left, somebody has to make room."""
+        if not all(place.waits for place in self._places):
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = self.clock()
+        elif self.clock() - self._idle_since > TROUBLE_S:
+            raise SetupError(
+                f"{lack}, so that no worker can start. Make room (64 MB at least) or see to it that it can be written, "
+                "and start again: it goes on where it stopped."
+            )
+
+    def _start(self, place: _Place) -> None:
+        command = [sys.executable, "-P", "-m", "nightscribe", "worker", *self.arguments]
+        with place.log_file.open("ab") as output:
+            place.process = start_child(command, environment=dict(os.environ) | self.environment, output=output)
+
+
+def _last_line(log_file: Path) -> str:
+    try:
+        lines = log_file.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return lines[-1].removeprefix("Error: ") if lines else f"A worker could not start; see {log_file}."

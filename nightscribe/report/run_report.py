@@ -1,0 +1,91 @@
+"""A run on this machine from its beginning to the report of it."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from nightscribe.location import Location, open_store
+from nightscribe.report.page import page
+from nightscribe.report.report import report
+from nightscribe.report.timeline import Sightings
+from nightscribe.services.run_progress import RunProgress
+from nightscribe.shared.destination.keys import REPORT, REPORT_PAGE
+from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.model.activity import Activity
+from nightscribe.shared.model.transcript import utc_now
+from nightscribe.shared.settings import Settings
+from nightscribe.views.summary import all_done
+from nightscribe.worker.lease import lease_clock
+
+log = structlog.get_logger()
+
+
+@dataclass
+class RunReport:
+    """What its report will be made of, apart from the tally."""
+
+    source: Location
+    dest: Location
+    settings: Settings
+    engine: str
+    redo: bool = False
+    run_id: str | None = None
+    """Known once its work begins."""
+    began_at: datetime = field(default_factory=utc_now)
+
+    def __post_init__(self) -> None:
+        # The night of a machine that slept for an hour of it is an hour longer.
+        self._began_s = lease_clock()
+        self._sightings = Sightings(self._began_s)
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long it has been at work."""
+        return lease_clock() - self._began_s
+
+    def observe(self, workers: Sequence[str], activities: Iterable[Activity], heard_s: float) -> None:
+        """See `Sightings.observe`."""
+        self._sightings.observe(lease_clock(), workers, activities, heard_s)
+
+    def write_report(self, run_progress: RunProgress, *, interrupted: bool = False, stopped: str | None = None) -> str:
+        """Write what came of it, and give a sentence on where that is.
+
+        A run without any work leaves the report of the night before it as it is, and a report that cannot be written
+        does no harm to anything else.
+        """
+        store, place = open_store(self.dest, self.settings), self.dest / REPORT_PAGE
+        try:
+            folder, _, name = REPORT_PAGE.rpartition("/")
+            there = name in store.names(f"{folder}/")
+            if self.run_id is None and (there or all_done(run_progress)):
+                return f"Last report: {place}" if there else ""
+            made = report(
+                run_progress,
+                self._sightings.drawn(self.began_at, lease_clock()),
+                run=self.run_id,
+                began_at=self.began_at,
+                ended_at=utc_now(),
+                elapsed_s=self.elapsed_s,
+                interrupted=interrupted,
+                stopped=stopped,
+                source=self.source,
+                dest=self.dest,
+                settings=self.settings,
+                engine=self.engine,
+                redo=self.redo,
+            )
+            store.put(REPORT, made.model_dump_json().encode())
+            store.put(REPORT_PAGE, page(made).encode(errors="replace"))
+        except RetryableError as error:
+            log.warning("report.unwritten", why=str(error))
+            print(f"The report could not be written. {error}", file=sys.stderr)
+        except Exception as error:
+            # Whatever is wrong with a report, the night was as good as it was.
+            log.exception("report.failed")
+            print(f"The report could not be made: {error}", file=sys.stderr)
+        else:
+            return f"Report: {place}"
+        return ""

@@ -1,0 +1,167 @@
+"""How far a run is: counts and estimates, fed by the director's events, read by the views."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from heapq import nsmallest
+from itertools import islice
+from typing import NamedTuple
+
+from nightscribe.director.backlog import PartStored, Settled
+from nightscribe.director.plan.bundles import JOB_S, LONGEST
+from nightscribe.director.plan.estimate import LengthEstimate
+from nightscribe.director.scan.scanner import Scan
+from nightscribe.shared.destination.keys import output_key
+from nightscribe.shared.model.activity import UNREADABLE_KEPT, Activity
+from nightscribe.shared.model.recording import Recording, Unreadable
+from nightscribe.shared.model.transcript import Failure, Flag
+from nightscribe.views.humanize import printable
+
+STALE_AFTER_S = 300.0
+
+
+class Flagged(NamedTuple):
+    """A transcript that a person may want to look at."""
+
+    recording: str
+    flags: tuple[Flag, ...]
+    text: str
+    """Its text file in the destination."""
+
+
+@dataclass
+class RunProgress:
+    """One run from its scan to its end. `now` is a clock in seconds."""
+
+    scan: Scan
+    lengths: LengthEstimate
+    job_s: float = JOB_S
+    done: int = 0
+    done_audio_s: float = 0.0
+    failed: list[Failure] = field(default_factory=list)
+    flagged: list[Flagged] = field(default_factory=list)
+    languages: Counter[str] = field(default_factory=Counter)
+    activities: list[Activity] = field(default_factory=list)
+    working_since: float | None = None
+
+    def __post_init__(self) -> None:
+        self._open = dict(self.scan.missing.sized())
+        self._parts_s: dict[str, float] = {}
+        self.n_settled = 0
+        for path, size in self._open.items():
+            self.lengths.expect(path, size)
+
+    def settle(self, settled: Settled) -> None:
+        """Count a recording that is done with."""
+        recording, result = settled.missing.recording, settled.result
+        self.n_settled += 1
+        del self._open[recording.path]
+        self._parts_s.pop(recording.path, None)
+        self.lengths.settle(recording.path, recording.size)
+        if isinstance(result, Unreadable):
+            self.scan.unreadable.append(result)
+            return
+        if isinstance(result, Failure):
+            self.failed.append(result)
+            return
+        self.done += 1
+        self.done_audio_s += result.decoded_s
+        self.lengths.learn(recording.path, recording.size, result.decoded_s)
+        if result.language:
+            self.languages[result.language] += 1
+        if result.flags:
+            fmt = (*result.formats, "txt")[0]  # a record that another tool wrote may name none
+            self.flagged.append(Flagged(recording.path, result.flags, output_key(result.stem, fmt)))
+
+    def store_part(self, stored: PartStored) -> None:
+        """Count a slice of a recording that is not done with."""
+        path = stored.missing.recording.path
+        self._parts_s[path] = self._parts_s.get(path, 0.0) + stored.audio_s
+
+    def observe(self, activities: Iterable[Activity], now: float) -> None:
+        """Take in what the workers say they are doing."""
+        open_ones = sorted((a for a in activities if a.recording in self._open), key=lambda a: a.updated_at)
+        if open_ones:
+            # A worker that died has left its own behind.
+            latest = open_ones[-1].updated_at
+            open_ones = [a for a in open_ones if (latest - a.updated_at).total_seconds() < STALE_AFTER_S]
+        self.activities = sorted(open_ones, key=lambda a: a.worker)
+        if self.working_since is None and (self.activities or self.n_settled):
+            self.working_since = now
+
+    def foresee(self, recording: Recording, length_s: float) -> None:
+        """Take in how long a recording is that was looked into."""
+        if recording.path in self._open:
+            self.lengths.foresee(recording.path, recording.size, length_s)
+
+    @property
+    def n_total(self) -> int:
+        """Recordings this run is to do."""
+        return len(self.scan.missing)
+
+    @property
+    def n_left(self) -> int:
+        """Those of them that are not done with."""
+        return self.n_total - self.n_settled
+
+    @property
+    def heard_s(self) -> float:
+        """Sound transcribed so far, that of unfinished recordings included."""
+        return self.done_audio_s + sum(self._parts_s.values()) + sum(a.done_s for a in self.activities)
+
+    @property
+    def total_s(self) -> float | None:
+        """Sound in all of this run's recordings, as far as can be told."""
+        pending_s = self.lengths.pending_s
+        return None if pending_s is None else max(self.heard_s, self.done_audio_s + pending_s)
+
+    def length_s(self, path: str) -> float | None:
+        """The likely length of one of this run's recordings that is not yet done with."""
+        size = self._open.get(path)
+        return None if size is None else self.lengths.seconds(path, size)
+
+    def longest(self, at_most: int) -> list[tuple[str, float | None]]:
+        """Those that are likely the longest of this run's recordings, with their likely lengths."""
+        each = ((path, self.lengths.seconds(path, size), size) for path, size in self._open.items())
+        first = nsmallest(at_most, each, key=lambda found: (-(found[1] or 0.0), -found[2], found[0]))
+        return [(path, seconds) for path, seconds, _ in first]
+
+    def work_s(self, path: str) -> float | None:
+        """How much of it one worker is likely to have in hand: all of it, or a slice."""
+        length_s = self.length_s(path)
+        return length_s if length_s is None or length_s <= LONGEST * self.job_s else self.job_s
+
+    def speed(self, now: float) -> float | None:
+        """Seconds of sound a second, all workers together."""
+        if self.working_since is None or not self.heard_s or now <= self.working_since:
+            return None
+        return self.heard_s / (now - self.working_since)
+
+    def left_s(self, now: float) -> float | None:
+        """Seconds until all is done, if it goes on like this."""
+        speed, total_s = self.speed(now), self.total_s
+        return (total_s - self.heard_s) / speed if speed and total_s is not None else None
+
+    def figures(self, now: float) -> dict[str, object]:
+        """All of that as `shared.activity.Run` has it."""
+        return {
+            "n_total": self.n_total,
+            "n_done": self.done,
+            "n_failed": self.n_settled - self.done,
+            "total_s": _tenths(self.total_s),
+            "heard_s": _tenths(self.heard_s),
+            "speed": _tenths(self.speed(now)),
+            "left_s": _tenths(self.left_s(now)),
+            **told_of(self.scan.unreadable),
+        }
+
+
+def told_of(unreadable: Collection[Unreadable]) -> dict[str, object]:
+    """What could not be read as `shared.activity.Run` has it."""
+    some = islice(unreadable, UNREADABLE_KEPT)
+    each = tuple(Unreadable(printable(item.path), printable(item.reason)) for item in some)
+    return {"n_unreadable": len(unreadable), "unreadable": each}
+
+
+def _tenths(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)

@@ -1,0 +1,194 @@
+"""How things stand in a destination: gathered from its records, and from a queue of which nothing is received."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from heapq import nlargest
+
+from pydantic import Field
+
+from nightscribe.location import Location, open_store
+from nightscribe.services.queue_discovery import reached
+from nightscribe.services.run_record import LIVE_S, is_live
+from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import JobError, NightscribeError
+from nightscribe.shared.model.activity import Activity, Run
+from nightscribe.shared.model.jobs import Frozen, Job
+from nightscribe.shared.model.transcript import Failure
+from nightscribe.shared.process.identity import has_ended
+from nightscribe.shared.queue.client import JobQueue
+from nightscribe.shared.queue.inspect import Peeked
+from nightscribe.shared.settings import Settings
+from nightscribe.views.humanize import printable
+
+PEEK_AT_MOST = 2_000  # jobs: a server must not be kept from its workers by whoever looks at it
+FAILURES_KEPT = 1_000
+
+
+class QueuedJob(Frozen):
+    """A job on the queue."""
+
+    message: str = Field(description="Id of its message.")
+    recordings: tuple[str, ...] = Field(description="Empty where the message is no job of this version.")
+    slice: int | None = Field(default=None, description="Which slice of its recording, from 1 on, where that is cut.")
+    n_slices: int = 1
+    slice_s: float | None = Field(default=None, description="Sound in that slice, where that is known.")
+    receive_count: int
+    waiting: bool = Field(description="Not in the hands of a worker, and not to be tried again later.")
+
+
+class QueueState(Frozen):
+    """The queue, without anything taken from it. Counts of SQS lag by a second or so."""
+
+    name: str
+    server: str | None = Field(description="Its address; None where it is Amazon's.")
+    n_waiting: int = Field(description="Jobs that wait for a worker.")
+    n_held: int = Field(description="Jobs that a worker has, or that wait to be tried again.")
+    n_set_aside: int = Field(description="Messages on the dead-letter queue.")
+    jobs: tuple[QueuedJob, ...] | None = Field(description="None where the server does not show them.")
+
+
+class Working(Activity):
+    """What a worker is doing, and how much of it there is."""
+
+    slice_s: float | None = Field(default=None, description="Sound in its slice, where that is known.")
+    silent_s: float = Field(description="How long ago that was said.")
+
+
+class Status(Frozen):
+    """How things stand."""
+
+    version: int = 1
+    dest: str
+    at: datetime
+    trouble: str | None = Field(default=None, description="Why nothing newer than that could be seen.")
+    live: bool = Field(description="Whether a `run` or a `director` is at work.")
+    run: Run | None = Field(description="The last or present one.")
+    queue: QueueState | None
+    no_queue: str | None = Field(default=None, description="Why there is no queue to be seen.")
+    workers: tuple[Working, ...]
+    n_done: int = Field(description="Recordings that have their transcript.")
+    n_failed: int
+    failures: tuple[Failure, ...] = Field(description=f"Newest first; of more than {FAILURES_KEPT:,} only so many.")
+
+
+def gather(dest: Location, settings: Settings, *, now: datetime | None = None) -> Status:
+    """Look at a destination and its queue.
+
+    Raises: RetryableError: if the destination does not answer.
+    """
+    records = Records(open_store(dest, settings))
+    at = now or datetime.now(UTC)
+    last, live = _last_run(records, at)
+    queue, trouble = _queue(last, settings)
+    unreadable = _unreadable(last)
+    failures = nlargest(FAILURES_KEPT, _each_once(records.failures(), unreadable), key=lambda each: each.failed_at)
+    n_unlisted = last.n_unreadable - len(last.unreadable) if last else 0
+    return Status(
+        dest=printable(str(dest.absolute())),
+        at=at.replace(microsecond=0),
+        live=live,
+        run=last,
+        queue=queue,
+        no_queue=trouble,
+        workers=tuple(_working(records, None if live else last, queue, at)),
+        n_done=records.count(TRANSCRIPTS),
+        n_failed=records.count(FAILURES) + len(unreadable) + n_unlisted,
+        failures=tuple(failures),
+    )
+
+
+def _last_run(records: Records, at: datetime) -> tuple[Run | None, bool]:
+    """The last run, and whether it is at work."""
+    last = records.last_run()
+    live = last is not None and is_live(last, at)
+    if last and not last.ended_at and not live:  # its process may have ended since, and have said so before
+        last = records.last_run()
+        live = last is not None and is_live(last, at)
+    return last, live
+
+
+def _unreadable(last: Run | None) -> dict[str, Failure]:
+    """What the last run could not read, by path. It is in no failure record, since every run looks at it again."""
+    if last is None:
+        return {}
+    return {
+        each.path: Failure(
+            recording=each.path,
+            fingerprint="",
+            size=0,
+            mtime_ns=None,
+            reason=each.reason,
+            attempts=0,
+            worker="",
+            failed_at=last.began_at,
+        )
+        for each in last.unreadable
+    }
+
+
+def _each_once(recorded: Iterable[Failure], unreadable: dict[str, Failure]) -> Iterator[Failure]:
+    """Both, less what is recorded too, which is taken out of the others."""
+    for failure in recorded:
+        unreadable.pop(failure.recording, None)
+        yield failure
+    yield from unreadable.values()
+
+
+def _queue(last: Run | None, settings: Settings) -> tuple[QueueState | None, str | None]:
+    try:
+        with reached(last, settings) as queue:
+            return state_of(queue), None
+    except NightscribeError as error:  # there is none, or it went away meanwhile
+        return None, str(error)
+
+
+def state_of(queue: JobQueue) -> QueueState:
+    """A queue that was found. Raises: RetryableError, QueueError: if it does not answer any more."""
+    counts, dead = queue.counts(), queue.dead_counts()
+    peeked = queue.peek() if counts.queued + counts.in_flight <= PEEK_AT_MOST else None
+    return QueueState(
+        name=queue.name,
+        server=queue.endpoint,
+        n_waiting=counts.queued,
+        n_held=counts.in_flight,
+        n_set_aside=dead.queued + dead.in_flight,
+        jobs=None if peeked is None else tuple(map(_queued, peeked)),
+    )
+
+
+def _queued(peeked: Peeked) -> QueuedJob:
+    try:
+        slices = Job.from_message(peeked.body).slices
+    except JobError:  # somebody else's
+        slices = ()
+    first = slices[0] if slices else None
+    return QueuedJob(
+        message=peeked.message_id,
+        recordings=tuple(each.recording for each in slices),
+        slice=first.index + 1 if first and first.cuts else None,
+        n_slices=first.count if first else 1,
+        slice_s=first.end_s - first.start_s if first and first.cuts and first.end_s else None,
+        receive_count=peeked.receive_count,
+        waiting=peeked.is_visible,
+    )
+
+
+def _working(records: Records, over: Run | None, queue: QueueState | None, at: datetime) -> "list[Working]":
+    """What workers say that are not known to be dead: one has ended on this machine, or with its `run`.
+
+    `over`: the last run, if it is no longer at work.
+    """
+    slices_s = {job.message: job.slice_s for job in (queue.jobs if queue and queue.jobs else ())}
+    had_its_own = over is not None and over.command == "run"
+    ended_at = over.ended_at if over and had_its_own else None
+    working = (
+        Working(
+            **activity.model_dump(),
+            slice_s=slices_s.get(activity.message),
+            silent_s=max(0.0, (at - activity.updated_at).total_seconds()),
+        )
+        for activity in records.activities()
+        if (ended_at is None or activity.updated_at > ended_at) and not has_ended(activity.worker)
+    )
+    return [each for each in working if not (had_its_own and each.silent_s > LIVE_S)]

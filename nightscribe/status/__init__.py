@@ -1,1 +1,0 @@
-"""How things stand: `nightscribe status`."""

@@ -1,0 +1,1 @@
+"""What people read: values turned into lines and live views."""

@@ -1,0 +1,147 @@
+"""What a run shows while it works: a live view on a terminal, a line every half minute anywhere else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nightscribe.services.run_progress import RunProgress
+from nightscribe.views.humanize import count, duration
+from nightscribe.worker.lease import lease_clock
+
+LINE_EVERY_S = 30
+FAILURES_SHOWN = 5
+BAR_WIDTH = 24
+
+
+class View(Protocol):
+    """Something that shows how far a run is."""
+
+    def show(self, run_progress: RunProgress, trouble: str = "") -> None:
+        """Bring it up to date. `trouble`: what keeps it from going on, in a sentence, while that is so."""
+        ...
+
+
+@contextmanager
+def view(console: Console, heading: str) -> Iterator[View]:
+    """The view that suits where the output goes."""
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            yield _LiveView(live, heading)
+    else:
+        console.print(heading, soft_wrap=True, highlight=False, markup=False)
+        yield _LineView(console)
+
+
+class _LiveView:
+    def __init__(self, live: Live, heading: str) -> None:
+        self._live = live
+        self._heading = heading
+
+    def show(self, run_progress: RunProgress, trouble: str = "") -> None:
+        self._live.update(render(run_progress, self._heading, lease_clock(), trouble), refresh=True)
+
+
+class _LineView:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown_at = lease_clock()
+        self._n_failed = 0
+        self._is_in_trouble = False
+
+    def show(self, run_progress: RunProgress, trouble: str = "") -> None:
+        if trouble and not self._is_in_trouble:
+            self._print(trouble)
+        self._is_in_trouble = bool(trouble)
+        for failure in run_progress.failed[self._n_failed :]:
+            self._print(f"failed: {failure.recording}: {failure.reason}")
+        self._n_failed = len(run_progress.failed)
+        now = lease_clock()
+        if now - self._shown_at >= LINE_EVERY_S:
+            self._shown_at = now
+            self._print(state(run_progress, now))
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def state(run_progress: RunProgress, now: float) -> str:
+    """How far a run is, in a line."""
+    return so_far(
+        run_progress.n_settled,
+        run_progress.n_total,
+        heard_s=run_progress.heard_s,
+        total_s=run_progress.total_s,
+        speed=run_progress.speed(now),
+        left_s=run_progress.left_s(now),
+        n_failed=len(run_progress.failed),
+    )
+
+
+def so_far(
+    n_settled: int,
+    n_total: int,
+    *,
+    heard_s: float,
+    total_s: float | None,
+    speed: float | None,
+    left_s: float | None,
+    n_failed: int,
+) -> str:
+    """The same from its figures."""
+    said = [f"{n_settled:,} of {count(n_total, 'recording')}"]
+    said.append(f"{duration(heard_s)} of about {duration(total_s)} of sound" if total_s else "")
+    said.append(f"{speed:.1f} × real time" if speed else "models are loading")
+    said.append(f"about {duration(left_s)} left" if left_s is not None else "")
+    said.append(f"{n_failed:,} failed" if n_failed else "")
+    return " · ".join(part for part in said if part)
+
+
+def render(run_progress: RunProgress, heading: str, now: float, trouble: str = "") -> RenderableType:
+    """The live view."""
+    lines = [Text(heading, style="bold", no_wrap=True, overflow="ellipsis"), Text(state(run_progress, now))]
+    if trouble:
+        lines.append(Text(trouble, style="red"))
+    return Group(
+        *lines, bar_of_all(run_progress.heard_s, run_progress.total_s), _workers(run_progress), _failures(run_progress)
+    )
+
+
+def bar_of_all(heard_s: float, total_s: float | None) -> RenderableType:
+    """How much of all sound is done."""
+    share = heard_s / total_s if total_s else 0.0
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), f"{share:4.0%}", "of all")
+    return bar
+
+
+def _workers(run_progress: RunProgress) -> RenderableType:
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(width=BAR_WIDTH)
+    table.add_column(justify="right", width=4)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)  # the only one that may shrink
+    for activity in run_progress.activities:
+        work_s = run_progress.work_s(activity.recording)
+        share = min(1.0, activity.done_s / work_s) if work_s else 0.0
+        again = f" (try {activity.receive_count})" if activity.receive_count > 1 else ""
+        table.add_row(
+            ProgressBar(total=1.0, completed=share, width=BAR_WIDTH, style="bar.back", complete_style="cyan"),
+            f"{share:.0%}",
+            Text(activity.recording + again),
+        )
+    return table
+
+
+def _failures(run_progress: RunProgress) -> RenderableType:
+    hidden = len(run_progress.failed) - FAILURES_SHOWN
+    lines = [Text(f"… and {hidden:,} failures before", style="dim")] if hidden > 0 else []
+    lines.extend(
+        Text.assemble(("failed ", "red"), failure.recording, ": ", failure.reason, overflow="ellipsis", no_wrap=True)
+        for failure in run_progress.failed[-FAILURES_SHOWN:]
+    )
+    return Group(*lines)

@@ -1,0 +1,212 @@
+"""A status as people read it: lines, and the same with a bar where a terminal shows it again and again."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from functools import partial
+from textwrap import fill
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from nightscribe.services.status import FAILURES_KEPT, QueuedJob, QueueState, Status, Working
+from nightscribe.shared.destination.keys import FAILURES
+from nightscribe.shared.model.activity import Run
+from nightscribe.shared.model.transcript import Failure
+from nightscribe.views.humanize import count, duration, kind
+from nightscribe.views.progress import bar_of_all, so_far
+
+LISTED = 10
+LISTED_LIVE = 4  # what does not fit on a screen would not be seen
+SILENT_S = 60.0
+LABEL = 13  # columns
+
+
+def render(status: Status) -> RenderableType:
+    """The live view; what may be long is cut off where the screen ends, so that all has room."""
+    run = status.run
+    parts: list[RenderableType] = [Text(line, style="bold") for line in _heading(status)]
+    if run and run.command == "run" and status.live and run.n_total is not None:
+        parts.append(bar_of_all(run.heard_s, run.total_s))
+    parts.extend(map(_line, _blocks(status, LISTED_LIVE)))
+    return Group(*parts)
+
+
+def _line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def lines(status: Status) -> Iterator[str]:
+    """Everything, from what a person asks first."""
+    yield from _heading(status)
+    yield from _blocks(status, LISTED)
+
+
+def wrapped(status: Status, width: int) -> Iterator[str]:
+    """The same for a terminal of so many columns: broken between words, and never within a path that may be copied."""
+    filled = partial(fill, width=width, break_long_words=False, break_on_hyphens=False)
+    yield from map(filled, _heading(status))
+    for line in _blocks(status, LISTED):
+        yield filled(line[LABEL:], initial_indent=line[:LABEL], subsequent_indent=" " * LABEL)
+
+
+def _heading(status: Status) -> Iterator[str]:
+    if status.trouble:
+        yield f"Last seen {_clock(status.at, status.at)}: {status.trouble}"
+    run = status.run
+    if run is None:
+        yield f"No run into {status.dest} has said anything of itself."
+        return
+    what = (
+        run.model
+        + (f" on {run.engine}" if run.command == "run" else "")
+        + (f", {count(run.n_workers, 'worker')}" if run.n_workers else "")
+        + (", finished ones too" if run.redo else "")
+    )
+    yield f"{run.source} → {status.dest} ({what})"
+    yield _when(status, run)
+    if status.live and run.watch:
+        yield f"Of what it took up, {_done(run)}." if run.n_total else "It has taken up nothing yet."
+    elif status.live and (run.command == "run" or run.n_total is None):
+        yield _so_far(run)
+
+
+def _when(status: Status, run: Run) -> str:
+    noun = "run" if run.command == "run" else "watching director" if run.watch else "director"
+    if status.live:
+        return f"A {noun} is at work, begun {_clock(run.began_at, status.at)}."
+    if run.ended_at is None:
+        return f"The last {noun} broke off: it was last heard of {_clock(run.updated_at, status.at)}."
+    ended = _clock(run.ended_at, status.at)
+    if run.command == "director":
+        return _when_queued(run, ended)
+    if run.interrupted:
+        return f"The last run was interrupted {ended}; {_done(run)}."
+    took = duration((run.ended_at - run.began_at).total_seconds())
+    what = _done(run) if run.n_total else "there was nothing to do"
+    return f"The last run ended {ended}, after {took}; {what}."
+
+
+def _when_queued(run: Run, ended: str) -> str:
+    if run.watch:
+        return f"The last director stopped watching {ended}; of what it took up, {_done(run)}."
+    if run.n_total is None:
+        return f"The last director was interrupted {ended}; {_done(run)}."
+    missing = count(run.n_total, "recording")
+    if run.interrupted:
+        return f"The last director was interrupted {ended}, before all of {missing} were queued."
+    return f"The last director had queued {missing} {ended}."
+
+
+def _so_far(run: Run) -> str:
+    if run.n_total is None:
+        return "It is looking for what is missing."
+    return so_far(
+        run.n_done + run.n_failed,
+        run.n_total,
+        heard_s=run.heard_s,
+        total_s=run.total_s,
+        speed=run.speed,
+        left_s=run.left_s,
+        n_failed=run.n_failed,
+    )
+
+
+def _done(run: Run) -> str:
+    if run.n_total is None:
+        return "it had not seen yet what was missing"
+    failed = f", {run.n_failed:,} failed" if run.n_failed else ""
+    return f"{run.n_done:,} of {count(run.n_total, 'recording')} done{failed}"
+
+
+def _clock(then: datetime, now: datetime) -> str:
+    """`at 21:14`, `on 2 May at 21:14`, in the time of this place."""
+    local, today = then.astimezone(), now.astimezone()
+    day = "" if local.date() == today.date() else f"on {local.day} {local:%b} "
+    return f"{day}at {local:%H:%M}"
+
+
+def _blocks(status: Status, listed: int) -> Iterator[str]:
+    if status.workers:
+        yield from _block("In progress", map(_worker, status.workers))
+    elif status.live or not (status.run and status.run.command == "run"):  # of one that is over it goes without saying
+        yield _labelled("In progress", "nothing that a worker told of")
+    queue = status.queue
+    if queue is None:
+        yield _labelled("Queue", status.no_queue or "")
+    else:
+        yield from _block("Queued", [_counts(status, queue), *_waiting(queue, listed)])
+        if queue.n_set_aside:
+            said = f"{count(queue.n_set_aside, 'job')}, for the next director or `retry` to look at"
+            yield _labelled("Set aside", said)
+    yield from _block("Failed", _failed(status, listed))
+    yield _labelled("Done", count(status.n_done, "recording"))
+
+
+def _labelled(label: str, said: str) -> str:
+    return f"{label:{LABEL}}{said}"
+
+
+def _block(label: str, items: Iterable[str]) -> Iterator[str]:
+    for number, item in enumerate(items):
+        yield _labelled("" if number else label, item)
+
+
+def _worker(working: Working) -> str:
+    done = duration(working.done_s)
+    if working.slice_s:
+        done += f" of {duration(working.slice_s)}"
+    said = [f"{working.worker}: {working.recording}, {done} done"]
+    if working.n_recordings > 1:
+        said.append(f"of a job of {working.n_recordings:,} recordings")
+    if working.receive_count > 1:
+        said.append(f"try {working.receive_count}")
+    if working.silent_s > SILENT_S:
+        said.append(f"silent for {duration(working.silent_s)}")
+    return " · ".join(said)
+
+
+def _counts(status: Status, queue: QueueState) -> str:
+    """Whose queue it is needs no word if it is that of the run at work."""
+    its_own = status.live and status.run is not None and status.run.command == "run"
+    where = "" if its_own else f" on {queue.name}" + (f" at {queue.server}" if queue.server else "")
+    recordings = {path for job in queue.jobs or () if job.waiting for path in job.recordings}
+    of_what = f" with {count(len(recordings), 'recording')}" if recordings else ""
+    return f"{count(queue.n_waiting, 'job')}{of_what}{where}" + (
+        f"; {queue.n_held:,} more taken" if queue.n_held else ""
+    )
+
+
+def _waiting(queue: QueueState, listed: int) -> Iterator[str]:
+    waiting = [job for job in queue.jobs or () if job.waiting]
+    yield from map(_job, waiting[:listed])
+    if len(waiting) > listed:
+        yield f"… and {count(len(waiting) - listed, 'more job')}"
+
+
+def _job(job: QueuedJob) -> str:
+    if not job.recordings:
+        return "a message that is no job of this version"
+    said = job.recordings[0]
+    if job.slice:
+        said += f" (slice {job.slice} of {job.n_slices})"
+    if len(job.recordings) > 1:
+        said += f" and {len(job.recordings) - 1:,} more"
+    return said + (f" · try {job.receive_count + 1}" if job.receive_count else "")
+
+
+def _failed(status: Status, listed: int) -> Iterator[str]:
+    newest = f", of the newest {FAILURES_KEPT:,}:" if status.n_failed > len(status.failures) >= FAILURES_KEPT else ""
+    yield count(status.n_failed, "recording") + newest
+    if len(status.failures) <= listed:
+        yield from (f"{failure.recording}: {failure.reason}" for failure in status.failures)
+        return
+    kinds: dict[str, list[Failure]] = {}
+    for failure in status.failures:
+        kinds.setdefault(kind(failure.reason, failure.recording), []).append(failure)
+    for reason, alike in list(kinds.items())[:listed]:
+        if len(alike) == 1:
+            yield f"{alike[0].recording}: {alike[0].reason}"
+        else:
+            yield f"{alike[0].recording} and {len(alike) - 1:,} more: {reason}"
+    if len(kinds) > listed:
+        yield f"… and {len(kinds) - listed:,} other reasons, in {status.dest}/{FAILURES}"

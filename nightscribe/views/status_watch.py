@@ -1,0 +1,88 @@
+"""`nightscribe status`: once, or again and again until the run has ended or the user has seen enough."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from nightscribe.location import Location
+from nightscribe.services.status import Status, gather
+from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.settings import Settings
+from nightscribe.views.status import lines, render, wrapped
+
+EVERY_S = 2.0
+SHARE = 0.2  # of the time at most is spent on asking a slow store
+
+Put = Callable[[Status], object]
+
+
+def show(dest: Location, settings: Settings, *, watch: bool, as_json: bool) -> int:
+    """Show how things stand in a destination. Gives the exit code: 1 if recordings failed, 0 after Ctrl-C."""
+    put = _json if as_json else _plain
+    status, is_over = gather(dest, settings), True
+    if not watch:
+        put(status)
+    elif as_json or not (console := Console()).is_terminal:
+        status, is_over = follow(status, lambda: gather(dest, settings), put)
+    else:
+        with _screen(console) as live:
+            status, is_over = follow(status, lambda: gather(dest, settings), live)
+        put(status)
+    return 1 if is_over and status.n_failed else 0
+
+
+def follow(
+    status: Status, look: Callable[[], Status], put: Put, *, sleep: Callable[[float], None] = time.sleep
+) -> tuple[Status, bool]:
+    """Look again and again until a `run` ends, or Ctrl-C; gives what was seen last, and which."""
+    since, took_s = status.at, 0.0
+    with suppress(KeyboardInterrupt):
+        while True:
+            put(status)
+            before = status
+            sleep(max(EVERY_S, took_s * (1 / SHARE - 1)))
+            began = time.monotonic()
+            status = _looked(look, before)
+            took_s = time.monotonic() - began
+            if _has_ended(before, status, since):
+                put(status)
+                return status, True
+    return status, False
+
+
+def _looked(look: Callable[[], Status], before: Status) -> Status:
+    """How things stand now, or stood before and why that is all that can be told: a share may be away for a while."""
+    try:
+        return look()
+    except RetryableError as error:
+        return before.model_copy(update={"trouble": str(error)})
+
+
+def _has_ended(before: Status, status: Status, since: datetime) -> bool:
+    """Whether a `run` has ended (or broken off) between two looks, or has even begun and ended."""
+    run = status.run
+    if run is None or run.command != "run" or status.live:
+        return False
+    was_live = before.live and before.run is not None and before.run.command == "run"
+    return was_live or (run.ended_at is not None and run.ended_at >= since)
+
+
+def _json(status: Status) -> None:
+    click.echo(status.model_dump_json())
+
+
+def _plain(status: Status) -> None:
+    console = Console()
+    for line in wrapped(status, console.width) if console.is_terminal else lines(status):
+        click.echo(line)
+
+
+@contextmanager
+def _screen(console: Console) -> Iterator[Put]:
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield lambda status: live.update(render(status), refresh=True)

@@ -1,0 +1,100 @@
+"""What is said at the end: readable in ten seconds, and true."""
+
+from collections.abc import Iterator, Sequence
+
+from nightscribe.director.scan.scanner import Scan
+from nightscribe.location import Location
+from nightscribe.services.run_progress import RunProgress
+from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS
+from nightscribe.views.humanize import count, duration
+
+SHOWN = 20
+
+
+def summary(
+    run_progress: RunProgress,
+    *,
+    elapsed_s: float,
+    dest: Location,
+    formats: tuple[str, ...],
+    interrupted: bool,
+    redo: bool = False,
+) -> Iterator[str]:
+    """Lines for a person, from the most important on."""
+    if run_progress.done:
+        # The loading of models is part of what a night takes, so it is in this speed, unlike in the live one.
+        speed = run_progress.done_audio_s / elapsed_s
+        yield (
+            f"Done: {count(run_progress.done, 'recording')}, {duration(run_progress.done_audio_s)} of sound "
+            f"in {duration(elapsed_s)} ({speed:.1f} × real time)."
+        )
+    elif not run_progress.scan.n_recordings:
+        yield "No recordings were found: no audio or video file that ffmpeg reads."
+        return
+    elif not run_progress.n_total:
+        everything = all_done(run_progress) and not run_progress.scan.being_written
+        yield "Nothing to do: every recording has its transcript." if everything else "Nothing new to do."
+    yield from before(run_progress.scan)
+    if interrupted:
+        how = (
+            "Those that had a transcript keep it; --redo begins again with all of them."
+            if redo
+            else "Run the same command again to go on."
+        )
+        yield f"Interrupted: {count(run_progress.n_left, 'recording')} left. {how}"
+    yield from failures(run_progress, dest)
+    if run_progress.flagged:
+        yield f"Worth a look: {count(len(run_progress.flagged), 'transcript')}."
+        lines = [f"  {each.recording}: {', '.join(each.flags)}" for each in run_progress.flagged]
+        yield from shortened(lines, dest / TRANSCRIPTS)
+    yield f"Transcripts: {dest} ({', '.join(formats)})"
+
+
+def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
+    """What was done already, and what was or would be done without transcribing."""
+    done = [f"{count(scan.n_finished, 'recording')} already done"] if scan.n_finished else []
+    if scan.other_options:
+        done.append(f"{scan.other_options:,} of them with other options than now (--redo does them again)")
+    if scan.n_foreign:
+        done.append(f"{count(scan.n_foreign, 'recording')} with text files of another tool, left alone")
+    if scan.renamed:
+        verb = "would follow" if dry_run else "followed"
+        done.append(f"{count(len(scan.renamed), 'transcript')} {verb} a renamed recording")
+    if scan.rewritten:
+        verb = "would be written" if dry_run else "written"
+        done.append(f"{count(len(scan.rewritten), 'missing text file')} {verb} again")
+    if done:
+        yield f"Before: {'; '.join(done)}."
+    if scan.being_written:
+        yield f"Left for the next run, still being written: {count(len(scan.being_written), 'recording')}."
+        yield from shortened([f"  {path}" for path in scan.being_written], None)
+
+
+def failures(run_progress: RunProgress, dest: Location) -> Iterator[str]:
+    """Every recording without a transcript, with its reason."""
+    failed = _failures(run_progress)
+    if not failed:
+        return
+    yield f"Failed: {count(len(failed), 'recording')}."
+    yield from shortened([f"  {path}: {reason}" for path, reason in failed], dest / FAILURES)
+    if n_before := len(run_progress.scan.failed_before):
+        yield f"  ({n_before:,} of these failed in an earlier run and were left alone; --retry-failed tries again.)"
+
+
+def all_done(run_progress: RunProgress) -> bool:
+    """Whether every recording has its transcript."""
+    return not _failures(run_progress)
+
+
+def _failures(run_progress: RunProgress) -> list[tuple[str, str]]:
+    return [
+        *((failure.recording, failure.reason) for failure in [*run_progress.failed, *run_progress.scan.failed_before]),
+        *((item.path, item.reason) for item in run_progress.scan.unreadable),
+    ]
+
+
+def shortened(lines: Sequence[str], rest: Location | None) -> Iterator[str]:
+    """As many lines as a person reads, and where the rest is."""
+    yield from lines[:SHOWN]
+    if len(lines) > SHOWN:
+        yield f"  … and {len(lines) - SHOWN:,} more" + (f", in {rest}" if rest else "")

@@ -1,0 +1,221 @@
+"""ffmpeg: where it is, and what it says a file holds."""
+
+import codecs
+import contextlib
+import os
+import re
+import shutil
+import struct
+import subprocess
+from dataclasses import dataclass, replace
+from functools import cache
+
+import ffmpeg
+
+from nightscribe.shared.audio.readable import Readable, RemoteRecording
+from nightscribe.shared.errors import AudioError, RetryableError, SetupError
+
+# What ffmpeg reads, by the names such files go by. Anything else is looked into before it is taken for a recording.
+MEDIA_SUFFIXES = frozenset(
+    """
+    3g2 3ga 3gp 8svx aa aac aax ac3 adts aif aifc aiff alac amr ape asf au avi awb caf divx dsf dss dts dv eac3 f4v
+    flac flv gsm m2a m2ts m4a m4b m4r m4v mka mkv mod mov mp1 mp2 mp3 mp4 mpa mpc mpeg mpg mts mxf oga ogg ogm ogv
+    ogx opus qcp qt ra ram rm rmvb snd spx tak tta ts vob voc w64 wav wave weba webm wma wmv wv
+    """.split()  # noqa: SIM905  a list of one word a line would fill two screens
+)
+# What lies beside recordings and is none; not worth starting ffmpeg for.
+OTHER_SUFFIXES = frozenset(
+    """
+    7z ass bak bmp bz2 cfg conf crdownload css csv cue db doc docx epub exe gif gz heic htm html ini iso jpeg jpg js
+    json jsonl lnk log lrc m3u m3u8 md nfo numbers odt ods pages part pdf php pl png pls ppt pptx ps1 py rar rb rtf
+    sh sha256 sql sqlite srt sub svg tar tex text tif tiff tmp toml torrent tsv txt url vtt webp xls xlsx xml xz yaml
+    yml zip
+    """.split()  # noqa: SIM905
+)
+
+# These go on to other files or hosts that a file names: a recording is one file, whoever it came from.
+LEADING_ON = frozenset(
+    """
+    avisynth concat concatf dash dvdvideo hls image2 imf rtp rtsp sap sdp vapoursynth vobsub webm_dash_manifest
+    """.split()  # noqa: SIM905  as above
+)
+
+PROBE_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a container says of itself."""
+
+    duration_s: float | None
+    audio_tracks: int
+
+    @property
+    def has_audio(self) -> bool:
+        return self.audio_tracks > 0
+
+
+@cache
+def ffmpeg_path() -> str:
+    """The system's ffmpeg, or else the one that comes in the imageio-ffmpeg package.
+
+    Raises: SetupError: if there is neither.
+    """
+    if found := shutil.which("ffmpeg"):
+        return found
+    import imageio_ffmpeg
+
+    try:
+        packaged: str = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:
+        raise SetupError("No ffmpeg is found. Install it (on Debian or Ubuntu: apt-get install ffmpeg).") from None
+    return packaged
+
+
+def probe(path: Readable) -> MediaInfo:
+    """What the container says, without decoding it and without ffprobe.
+
+    Raises: AudioError: with ffmpeg's reason, if it cannot be opened. RetryableError: if the disk does not answer.
+    """
+    # ffmpeg without an output prints what it found and gives up; that is all that is wanted of it.
+    command = [ffmpeg_path(), "-hide_banner", "-nostdin", *input_arguments(path)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False, env=ffmpeg_environment(path)
+        )
+    except subprocess.TimeoutExpired:
+        raise RetryableError(f"ffmpeg could not look into the file within {PROBE_TIMEOUT_S} s.") from None
+    check_read(path)
+    said = done.stderr.decode(errors="replace")
+    info = parse_banner(said)
+    if info is None:
+        raise AudioError(why_not(path, said))
+    return replace(info, duration_s=declared_wav_s(path) or info.duration_s)
+
+
+def input_arguments(path: Readable) -> list[str]:
+    """ffmpeg's arguments to open a recording: `file:` keeps any name from meaning a protocol.
+
+    What leads on to other files is no recording (see `LEADING_ON`), and what is remote reaches no local file; its other
+    addresses end at the proxy (see `RemoteRecording`).
+    """
+    if isinstance(path, RemoteRecording):
+        # `async:` keeps the last megabytes. Without it, ffmpeg 5.1 may ask anew for every second byte of an MP3 in
+        # which it looks for the first frame (`mp3_read_header`): 32,000 requests.
+        name, protocols = f"async:{path.url}", "async,http,tcp"
+    else:
+        name, protocols = f"file:{path}", "file"
+    made = ffmpeg.input(name, protocol_whitelist=protocols, format_whitelist=_formats()).output("-")
+    arguments: list[str] = made.get_args()
+    return arguments[: arguments.index("-i") + 2]
+
+
+@cache
+def _formats() -> str:
+    """All that this ffmpeg may take a file for. Raises: RetryableError: if it does not tell."""
+    command = [ffmpeg_path(), "-hide_banner", "-demuxers"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    names = re.findall(r"^ D[E ] ? +(\S+)", done.stdout.partition("--\n")[2], re.MULTILINE)
+    if done.returncode != 0 or not names:
+        raise RetryableError(f"ffmpeg does not tell what it can read (exit status {done.returncode}).")
+    return ",".join(name for name in names if LEADING_ON.isdisjoint(name.split(",")))
+
+
+def ffmpeg_environment(path: Readable) -> dict[str, str] | None:
+    """The variables of an ffmpeg that is to open a recording; None: those of this process."""
+    if not isinstance(path, RemoteRecording):
+        return None
+    others = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return others | {"http_proxy": path.proxy}
+
+
+def check_read(path: Readable) -> None:
+    """Raises: NightscribeError: if ffmpeg was not given all of the recording that it asked for."""
+    if isinstance(path, RemoteRecording):
+        path.check()
+
+
+def parse_banner(said: str, index: int = 0) -> MediaInfo | None:
+    """What ffmpeg printed about the `index`-th of its inputs, or None if it could not open it."""
+    inputs = re.split(rf"^Input #(?:{index}|{index + 1}),|^Stream mapping:|^Output #", said, flags=re.MULTILINE)
+    if not re.search(rf"^Input #{index},", said, re.MULTILINE):
+        return None
+    before, banner = inputs[:2]
+    found = re.search(r"^\s*Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", banner, re.MULTILINE)
+    # A guess from the bit rate is not the container's word, and can be wrong by a factor.
+    if "Estimating duration from bitrate" in before[before.rfind("\nInput #") + 1 :]:
+        found = None
+    duration_s = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
+    return MediaInfo(duration_s, len(re.findall(rf"^\s*Stream #{index}:\d+.*: Audio: (?!none)", banner, re.MULTILINE)))
+
+
+def why_not(path: Readable, said: str) -> str:
+    """Why a file is no recording, in one sentence: what it holds where that can be seen, else ffmpeg's complaint."""
+    if held := content(_head(path)):
+        return held
+    if "moov atom not found" in said:
+        return "It was cut off: the index at the end of the file is missing, as after an interrupted copy or recording."
+    complaint = re.sub(r"^\[[^]]*\]\s*", "", said.strip().splitlines()[-1]) if said.strip() else ""
+    complaint = re.sub(r"^(Error opening input.*?: |file:.*: |http://recording/\S*: )", "", complaint).rstrip(".")
+    if complaint in ("", "Invalid argument", "Invalid data found when processing input"):  # which say nothing
+        return "It is no recording: ffmpeg finds no audio or video in it that it knows."
+    return f"It is no recording that ffmpeg can read ({complaint})."
+
+
+def why_silent(path: Readable) -> str:
+    """Why a file that ffmpeg reads gives no sound, in one sentence."""
+    return content(_head(path)) or "It holds pictures but no sound: there is no audio track in it."
+
+
+def _head(path: Readable) -> bytes:
+    with path.open("rb") as file:
+        return file.read(512)
+
+
+def content(head: bytes) -> str | None:
+    """What a file is by its first bytes, of the things that get a recording's name by mistake, as a sentence."""
+    signatures = {
+        b"\xff\xd8\xff": "a JPEG picture",
+        b"\x89PNG": "a PNG picture",
+        b"GIF8": "a GIF picture",
+        b"%PDF": "a PDF document",
+        b"PK\x03\x04": "a ZIP archive",
+        b"\x1f\x8b": "a gzip archive",
+    }
+    if not head:
+        return "It is empty (0 bytes)."
+    if not head.strip(b"\0"):
+        return "It holds nothing but zero bytes."
+    for signature, held in signatures.items():
+        if head.startswith(signature):
+            return f"It holds {held}, not sound."
+    with contextlib.suppress(UnicodeDecodeError):
+        # The last character may be cut in two.
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+        if all(c.isprintable() or c.isspace() for c in text):
+            return "It holds text, not sound."
+    return None
+
+
+def declared_wav_s(path: Readable) -> float | None:
+    """Seconds of sound the header of a WAV file promises; ffmpeg only says how much is there.
+
+    None for anything else, and where the header leaves it open, as recorders that stream do.
+    """
+    with path.open("rb") as file:
+        riff = file.read(12)
+        if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
+            return None
+        bytes_per_s = 0
+        for _ in range(64):  # chunks in front of the sound; more is no WAV worth reading
+            head = file.read(8)
+            if len(head) < 8:
+                return None
+            name, size = struct.unpack("<4sI", head)
+            if name == b"data":
+                return size / bytes_per_s if bytes_per_s and 0 < size < 0xFFFF_0000 else None
+            body = file.read(min(size + size % 2, 4096))
+            if name == b"fmt " and len(body) >= 12:
+                bytes_per_s = struct.unpack_from("<I", body, 8)[0]
+            file.seek(size + size % 2 - len(body), 1)
+    return None

@@ -1,1 +1,0 @@
-"""Recordings and transcripts in S3: a bucket, what is read from it by the block, what is put there."""

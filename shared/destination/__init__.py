@@ -1,0 +1,1 @@
+"""What a destination knows: transcripts, failures, partial results and their keys."""

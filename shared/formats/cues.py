@@ -1,0 +1,233 @@
+"""Cues: what is said, put on the screen as people can read it.
+
+Each way of dividing the words into cues, and a cue into lines, has a cost, and the one that costs least is taken.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import accumulate, pairwise
+from math import inf
+from typing import NamedTuple
+
+from nightscribe.shared.formats.line_breaks import BORDER, break_cost, ends_sentence, one_line, pieces, width
+from nightscribe.shared.model.jobs import Layout
+from nightscribe.shared.model.transcript import Segment, Word
+
+MIN_CUE_MS = 100  # players drop a cue of no length
+SHORT_CUE_MS = 1000  # nobody reads one that is gone sooner
+MAX_CUE_MS = 7000
+LINGER_MS = 500
+FLICKER_MS = 500  # a screen that is empty for less than this only disturbs
+GAP_MS = 80  # two frames: the eye sees that the text has changed
+PAUSE_MS = 600  # between segments: what follows is another thought, or another person
+COLUMNS_PER_S = 20  # that people read
+SLOWEST_COLUMNS_PER_S = 6  # that people speak
+
+# What a cue costs beside the break at its end, on the scale of `shared.breaks`.
+CUE = 2.0
+FULL = 6.0  # times the square of how full it is: parts of a sentence become alike
+INNER_END = 3.0  # for each sentence that ends within it
+INNER_PAUSE_PER_S = 8.0  # beyond `BREATH_MS`
+BREATH_MS = 300
+GONE_PER_S = 10.0  # for what it lacks of `SHORT_CUE_MS`
+ORPHAN = 5.0  # where a cue is only a scrap of a sentence
+ORPHAN_COLUMNS = 12
+LINES = 0.3  # times what its line breaks cost
+UNEVEN = 12.0  # times the squares of the differences from even lines
+SLOPE = 0.08  # each line should be longer than the one above by so much of a whole line
+WITHIN_WORD = 2.0  # a break within what the model wrote as one word, in scripts without spaces
+
+
+@dataclass(frozen=True)
+class Cue:
+    """Lines on the screen from `start_ms` to `end_ms`."""
+
+    start_ms: int
+    end_ms: int
+    lines: tuple[str, ...]
+
+
+class _Piece(NamedTuple):
+    """What is never broken."""
+
+    text: str
+    spaced: bool  # a space goes before it, unless it begins a line
+    start_ms: int
+    end_ms: int
+    segment: int
+    within_word: bool  # it goes on with a word that was timed as one
+
+
+def cues(segments: Sequence[Segment], layout: Layout) -> list[Cue]:
+    """Segments as cues in order of time: none empty, none shorter than `MIN_CUE_MS`, none overlapping the next."""
+    made: list[Cue] = []
+    for passage in _passages(_pieces(segments, layout.line_chars)):
+        made += _Passage(passage, layout).cues()
+    return _timed(made)
+
+
+def _pieces(segments: Sequence[Segment], line_chars: int) -> list[_Piece]:
+    ordered = sorted(segments, key=lambda s: (s.start_s, s.end_s))
+    made: list[_Piece] = []
+    starts_s = [segment.start_s for segment in ordered]
+    for number, (segment, next_s) in enumerate(zip(ordered, [*starts_s, inf][1:], strict=True)):
+        # The model's ends are less sure than its starts, so an overlap is taken from the earlier segment.
+        times = list(_characters(segment, min(segment.end_s, next_s)))
+        at = 0
+        for text, spaced in pieces(one_line(segment.text), line_chars):
+            until = at + len(text.replace(" ", ""))
+            within_word = at > 0 and times[at].word == times[at - 1].word
+            made.append(_Piece(text, spaced, times[at].start_ms, times[until - 1].end_ms, number, within_word))
+            at = until
+    return made
+
+
+class _Time(NamedTuple):
+    start_ms: int
+    end_ms: int
+    word: int
+
+
+def _characters(segment: Segment, until_s: float) -> Iterator[_Time]:
+    """When each character that is not a space is said; within a word by its place, within the segment in any case."""
+    text, words = one_line(segment.text), segment.words
+    if one_line("".join(word.text for word in words)) != text:
+        # All that is known is when it begins. Nobody speaks slower than this; the rest is silence.
+        longest_s = max(MAX_CUE_MS / 1000, width(text) / SLOWEST_COLUMNS_PER_S)
+        words = (Word(segment.start_s, min(segment.end_s, segment.start_s + longest_s), text),)
+    lowest, highest = segment.start_s, max(segment.start_s, until_s)
+    starts = list(accumulate((min(max(word.start_s, lowest), highest) for word in words), max))
+    for number, (word, start_s, next_s) in enumerate(zip(words, starts, [*starts, highest][1:], strict=True)):
+        end_s = max(start_s, min(word.end_s, next_s))
+        count = len(one_line(word.text).replace(" ", ""))
+        edges = [round(1000 * (start_s + (end_s - start_s) * n / count)) for n in range(count + 1)] if count else []
+        yield from (_Time(start, end, number) for start, end in pairwise(edges))
+
+
+def _passages(flow: list[_Piece]) -> Iterator[list[_Piece]]:
+    """The pieces between pauses across which no cue may go."""
+    passage: list[_Piece] = []
+    for piece in flow:
+        if passage and piece.segment != passage[-1].segment and piece.start_ms - passage[-1].end_ms >= PAUSE_MS:
+            yield passage
+            passage = []
+        passage.append(piece)
+    if passage:
+        yield passage
+
+
+class _Passage:
+    """Pieces that follow each other; a stretch of them is `i` to `j`, without `j`."""
+
+    def __init__(self, flow: list[_Piece], layout: Layout) -> None:
+        self.flow, self.layout = flow, layout
+        self.edges = [0, *accumulate(width(piece.text) + piece.spaced for piece in flow)]
+        self.breaks, inner = [0.0], [0.0]
+        for before, after in pairwise(flow):
+            ends = ends_sentence(before.text, after.text)
+            if before.segment != after.segment and not after.text[0].islower():
+                ends = True
+            cost = break_cost(before.text, after.text, spaced=after.spaced)
+            cost = min(cost, BORDER) if ends else cost
+            self.breaks.append(cost + (0 if after.spaced else WITHIN_WORD * after.within_word))
+            pause_ms = max(0, after.start_ms - before.end_ms - BREATH_MS)
+            inner.append(INNER_END * ends + INNER_PAUSE_PER_S * pause_ms / 1000)
+        self.breaks.append(0.0)
+        self.inner = list(accumulate(inner))
+        self.ends = [True, *(cost <= BORDER for cost in self.breaks[1:-1]), True]
+        self.reach = list(self._reach())
+
+    def _width(self, i: int, j: int) -> int:
+        return self.edges[j] - self.edges[i] - self.flow[i].spaced
+
+    def _reach(self) -> Iterator[int]:
+        """For each piece, how far a line goes that begins with it."""
+        j = 0
+        for i in range(len(self.flow)):
+            while j < len(self.flow) and self._width(i, j + 1) <= self.layout.line_chars:
+                j += 1
+            yield j
+
+    def cues(self) -> Iterator[Cue]:
+        """The cheapest division into cues, timed as the words are."""
+        n = len(self.flow)
+        best, begin = [0.0] + [inf] * n, [0] * (n + 1)
+        for i in range(n):
+            lines, fits_to = 1, self.reach[i]
+            for j in range(i + 1, n + 1):
+                if j > fits_to:
+                    if lines == self.layout.lines:
+                        break
+                    lines, fits_to = lines + 1, self.reach[fits_to]
+                if j > i + 1 and self.flow[j - 1].end_ms - self.flow[i].start_ms > MAX_CUE_MS:
+                    break
+                cost = best[i] + self._cost(i, j)
+                if lines > 1 and cost < best[j]:
+                    cost += LINES * self._lines(i, j, lines)[0]
+                if cost < best[j]:
+                    best[j], begin[j] = cost, i
+        ends = [n]
+        while ends[-1]:
+            ends.append(begin[ends[-1]])
+        for i, j in pairwise(reversed(ends)):
+            yield Cue(self.flow[i].start_ms, self.flow[j - 1].end_ms, self._text(i, j))
+
+    def _cost(self, i: int, j: int) -> float:
+        """What a cue costs, but for its lines."""
+        columns = self._width(i, j)
+        fullness = columns / (self.layout.line_chars * self.layout.lines)
+        cost = CUE + FULL * fullness**2 + self.breaks[j] + self.inner[j - 1] - self.inner[i]
+        if columns < ORPHAN_COLUMNS and not (self.ends[i] and self.ends[j]):
+            cost += ORPHAN
+        if j < len(self.flow):
+            shown_ms = self.flow[j].start_ms - self.flow[i].start_ms
+            cost += GONE_PER_S * max(0, SHORT_CUE_MS - shown_ms) / 1000
+        return cost
+
+    def _lines(self, i: int, j: int, count: int) -> tuple[float, tuple[int, ...]]:
+        """The cheapest division of a cue into so many lines: what it costs, and where each line ends."""
+        line_chars = self.layout.line_chars
+        mean = self._width(i, j) / count
+
+        @cache
+        def divide(i: int, left: int) -> tuple[float, tuple[int, ...]]:
+            wanted = mean + SLOPE * line_chars * ((count + 1) / 2 - left)
+            if left == 1:
+                if self.reach[i] < j:
+                    return inf, ()
+                return UNEVEN * ((self._width(i, j) - wanted) / line_chars) ** 2, (j,)
+            found: tuple[float, tuple[int, ...]] = (inf, ())
+            for k in range(i + 1, min(self.reach[i], j - 1) + 1):
+                cost, ends = divide(k, left - 1)
+                cost += self.breaks[k] + UNEVEN * ((self._width(i, k) - wanted) / line_chars) ** 2
+                if cost < found[0]:
+                    found = cost, (k, *ends)
+            return found
+
+        return divide(i, count)
+
+    def _text(self, i: int, j: int) -> tuple[str, ...]:
+        count, end = 1, self.reach[i]
+        while end < j:
+            count, end = count + 1, self.reach[end]
+        ends = self._lines(i, j, count)[1]
+        return tuple(
+            "".join(" " * piece.spaced + piece.text for piece in self.flow[a:b]).strip(" ")
+            for a, b in pairwise([i, *ends])
+        )
+
+
+def _timed(spoken: list[Cue]) -> list[Cue]:
+    """Cues that stay a little, so that they can be read, and leave before the next."""
+    made: list[Cue] = []
+    starts_ms = [cue.start_ms for cue in spoken]
+    for cue, next_ms in zip(spoken, [*starts_ms, inf][1:], strict=True):
+        start_ms = max(cue.start_ms, made[-1].end_ms if made else 0)
+        read_ms = 1000 * sum(map(width, cue.lines)) // COLUMNS_PER_S
+        wanted_ms = max(cue.end_ms + LINGER_MS, start_ms + max(SHORT_CUE_MS, read_ms))
+        if next_ms - wanted_ms < FLICKER_MS:
+            wanted_ms = int(next_ms)
+        end_ms = min(wanted_ms, start_ms + MAX_CUE_MS, next_ms - GAP_MS)
+        made.append(replace(cue, start_ms=start_ms, end_ms=int(max(end_ms, start_ms + MIN_CUE_MS))))
+    return made

@@ -1,0 +1,186 @@
+"""Where a line of text may be broken, and how much it hurts.
+
+The rules are those of subtitlers: at the end of a sentence, else after a clause, else before a word that begins a
+phrase, never between such a word and what it belongs to.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+
+SENTENCE, BORDER, CLAUSE, PHRASE, WORD, HELD, TORN, CHOPPED = 0.0, 1.0, 2.5, 5.0, 6.0, 9.0, 20.0, 30.0
+
+_SENTENCE_MARKS = frozenset(".?!…。？！｡؟۔।॥።")
+_CLAUSE_MARKS = frozenset(",;:–—-،؛、，；：")
+_CLOSING = "\"'”’»›)]}」』）】》〉"
+_OPENERS = "“‘«‹([{„‚「『（【《〈¿¡"
+_OPENING = "\"'" + _OPENERS
+_DASHES = frozenset("–—-")
+_NEVER_FIRST = frozenset("ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ々〻ะาำๅๆฯ")
+_NEVER_LAST = frozenset("เแโใไ")
+
+# Words that begin a phrase and belong to what follows.
+_LEADING_WORDS = """
+    a an the this that these those my your his her its our their some every each and or but nor because although though
+    while when where whether if unless until since as than which who whom whose what how why in on at to of by for from
+    with into onto over under about after before between through without within against during toward towards upon among
+    across behind
+    der die das den dem des ein eine einen einem einer eines kein keine keinen dieser diese dieses diesen diesem mein
+    meine sein seine ihr ihre unser unsere und oder aber denn weil dass wenn als ob obwohl damit während sondern mit für
+    von vom zu zum zur bei beim nach aus auf an am im ins über unter vor hinter zwischen durch gegen ohne um seit
+    le la les un une des du de et ou mais que qui dont où quand parce dans avec pour sans sur sous par chez entre cette
+    ces mon ton son leur leurs notre votre
+    el los las una unos y o pero porque cuando donde como con para por sin sobre desde hasta entre esta este estos
+    il lo gli della delle degli nella che perché quando dove con per tra ma
+    và rồi nhưng nên vì mà thì là của trong ngoài trên dưới với cho từ đến để khi nếu ở bên một những các cùng
+    в на и с к о у а но что как не из за по от для или под над при без это чтобы если когда
+"""
+# Words that should not be parted from what follows, though nothing speaks for a break before them. So should those of
+# three letters or fewer, in languages that are not listed too.
+_HOLDING_WORDS = """
+    were have been will would could should might must shall does don't can't won't it's that's i'm you're we're they're
+    very more most both such they wird werden wurde haben hatte sind nicht kann muss sehr mehr être sont avait
+    está están
+"""
+_SHORT_FORMS = "mr mrs ms dr st prof sr sra nr bzw ca vs rev lt sgt jr mme mlle"
+
+_LEADING = frozenset(_LEADING_WORDS.split())
+_HOLDING = frozenset(_HOLDING_WORDS.split())
+_ABBREVIATED = frozenset(_SHORT_FORMS.split())
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks, control characters or what UTF-8 cannot hold: a blank line would end a cue."""
+    # Joiners and direction marks belong to scripts that need them; a byte order mark belongs nowhere in a text.
+    plain = "".join(" " if unicodedata.category(c) in {"Cc", "Cs"} or c == "\ufeff" else c for c in text)
+    return " ".join(plain.split())
+
+
+def width(text: str) -> int:
+    """Columns of a text: East Asian wide characters take two, marks upon others none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else unicodedata.category(c) not in {"Mn", "Me", "Cf"}
+        for c in text
+    )
+
+
+def pieces(line: str, most: int) -> Iterator[tuple[str, bool]]:
+    """What a line cannot be broken within, and whether a space goes before it; none wider than `most`."""
+    for token in _glued(line.split(), most):
+        spaced = True
+        for piece in _between(token):
+            for chopped in _chopped(piece, most):
+                yield chopped, spaced
+                spaced = False
+
+
+def _glued(tokens: list[str], most: int) -> Iterator[str]:
+    """Marks that stand alone, as in `« Bonjour ! »` or `here – and there`, together with the word they belong to."""
+    held = ""
+    for token in tokens:
+        joined = f"{held} {token}"
+        if held and width(joined) <= most and (_closes(token, held) or _opens(held)):
+            held = joined
+            continue
+        if held:
+            yield held
+        held = token
+    if held:
+        yield held
+
+
+def _closes(token: str, held: str) -> bool:
+    """Whether it is only marks, and of those that belong to the word before."""
+    begins_speech = token in _DASHES and held[-1] in _SENTENCE_MARKS
+    return all(unicodedata.category(c)[0] == "P" for c in token) and token[0] not in _OPENERS and not begins_speech
+
+
+def _opens(held: str) -> bool:
+    """Whether it is, or ends with, only marks that belong to the word after."""
+    return held in _DASHES or all(c in _OPENERS for c in held.rpartition(" ")[2])
+
+
+def _between(token: str) -> Iterator[str]:
+    """A token in the pieces into which scripts without spaces, and dashes without spaces, can be broken."""
+    begin = 0
+    for at in range(1, len(token)):
+        if breakable(token[at - 1], token[at]) and any(c.isalnum() for c in token[begin:at]):
+            yield token[begin:at]
+            begin = at
+    yield token[begin:]
+
+
+def breakable(before: str, after: str) -> bool:
+    """Whether a line may end between two characters with no space between them."""
+    if before in "—–" and after.isalpha():
+        return True
+    if not (_spaceless(before) or _spaceless(after) or (_is_wide(before) and unicodedata.category(before) == "Po")):
+        return False
+    first, last = unicodedata.category(after), unicodedata.category(before)
+    return not (
+        first[0] in "MZ"
+        or first in {"Pe", "Pf", "Po", "Lm", "Cf"}
+        or after in _NEVER_FIRST
+        or last[0] in "ZN"
+        or last in {"Ps", "Pi", "Cf"}
+        or before in _NEVER_LAST
+    )
+
+
+def _spaceless(char: str) -> bool:
+    """Whether it is of a script that puts no spaces between words; Korean, which is wide too, does."""
+    if char < "\u0e00" or unicodedata.category(char) != "Lo":
+        return False
+    south_east_asian = char <= "\u0eff" or "\u1000" <= char <= "\u109f" or "\u1780" <= char <= "\u17ff"
+    return south_east_asian or (_is_wide(char) and not "\uac00" <= char <= "\ud7a3")
+
+
+def _is_wide(char: str) -> bool:
+    return unicodedata.east_asian_width(char) in "WF"
+
+
+def _chopped(piece: str, most: int) -> Iterator[str]:
+    """A piece that is wider than a line, cut into as many as it takes."""
+    begin = taken = 0
+    if width(piece) > most:
+        for at, char in enumerate(piece):
+            if taken + width(char) > most:
+                yield piece[begin:at]
+                begin, taken = at, 0
+            taken += width(char)
+    yield piece[begin:]
+
+
+def ends_sentence(before: str, after: str) -> bool:
+    """Whether a sentence ends between two pieces."""
+    stem = before.rstrip(_CLOSING)
+    if not stem or stem[-1] not in _SENTENCE_MARKS:
+        return False
+    if stem[-1] in ".…" and after.lstrip(_OPENING)[:1].islower():
+        return False
+    word = stem.rpartition(" ")[2].strip(_OPENING + ".").casefold()
+    is_initial_or_ordinal = word.isascii() and word.isalnum() and len(word) <= 1 + word.isdecimal()
+    return not (stem[-1] == "." and (word in _ABBREVIATED or is_initial_or_ordinal))
+
+
+def break_cost(before: str, after: str, *, spaced: bool) -> float:
+    """How much a break between two pieces hurts the reader, from `SENTENCE` to `CHOPPED`."""
+    if ends_sentence(before, after):
+        return SENTENCE
+    if (before.rstrip(_CLOSING) or before)[-1] in _CLAUSE_MARKS:
+        return CLAUSE
+    if not spaced:
+        whole = PHRASE if after[0] in _OPENERS else WORD
+        return whole if breakable(before[-1], after[0]) else CHOPPED
+    last, first = _bare(before.rpartition(" ")[2]), _bare(after.partition(" ")[0])
+    if last in _LEADING or last.rstrip(".") in _ABBREVIATED:
+        return TORN
+    begins_phrase = first in _LEADING or after[0] in _OPENERS
+    if last in _HOLDING or (len(last) <= 3 and max(last, default="") < "\u0530"):
+        return WORD if begins_phrase else HELD
+    return PHRASE if begins_phrase else WORD
+
+
+def _bare(word: str) -> str:
+    return word.strip(_OPENING + _CLOSING).replace("’", "'").casefold()

@@ -1,0 +1,67 @@
+"""Folders for what lies on the disk for a moment: gone with the processes that use them, however these ended."""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from nightscribe.shared.process.identity import is_alive
+
+LOCK = ".lock"
+NAME = re.compile(r"^nightscribe-(\d+)-")
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder for as long as the context lasts."""
+    with tempfile.TemporaryDirectory(prefix=f"nightscribe-{os.getpid()}-") as folder:
+        yield Path(folder)
+
+
+class SharedScratch:
+    """One folder for all processes of this user, for as long as any of them has it; the last one empties it."""
+
+    def __init__(self) -> None:
+        """Raises: OSError: if there can be none."""
+        self.folder = _shared_folder()
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        if self.folder.lstat().st_uid != os.geteuid():
+            raise PermissionError(f"{str(self.folder)!r} is another user's")
+        self._lock = (self.folder / LOCK).open("wb")
+        _empty_if_unused(self.folder, self._lock)  # what the last one left that was killed
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    def close(self) -> None:
+        """This process needs it no more."""
+        if not self._lock.closed:
+            _empty_if_unused(self.folder, self._lock)
+            self._lock.close()
+
+
+def _shared_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"nightscribe-cache-{os.geteuid()}"
+
+
+def _empty_if_unused(folder: Path, lock: IO[bytes]) -> None:
+    """The lock of a process ends with it."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for entry in os.scandir(folder):
+            if entry.name != LOCK:
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def sweep_scratch() -> None:
+    """Remove what processes left that were killed."""
+    with contextlib.suppress(OSError), (_shared_folder() / LOCK).open("r+b") as lock:
+        _empty_if_unused(_shared_folder(), lock)
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(tempfile.gettempdir()):
+            if (match := NAME.match(entry.name)) and not is_alive(int(match[1])):
+                shutil.rmtree(entry.path, ignore_errors=True)

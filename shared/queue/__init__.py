@@ -1,0 +1,1 @@
+"""The queue: SQS through boto3, whichever server speaks it."""

@@ -1,1 +1,0 @@
-"""From a file of sound to a waveform, through ffmpeg."""

@@ -1,0 +1,1 @@
+"""Recordings and transcripts in S3 buckets."""

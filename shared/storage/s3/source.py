@@ -1,0 +1,163 @@
+"""A bucket as the place of recordings."""
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path, PurePosixPath
+
+from nightscribe.shared.errors import PermanentError
+from nightscribe.shared.model.recording import Folder, Recording, Unreadable
+from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, Blocks
+from nightscribe.shared.storage.s3.client import MAX_CONCURRENCY, Bucket, Object, Objects, Piece, Replaced
+from nightscribe.shared.storage.s3.remote_file import Remote, served
+from nightscribe.shared.storage.source import FINGERPRINT_BYTES
+
+LOOK_LASTS_S = 5.0  # who looked at a recording reads it next, and then asks for the object as it was seen
+
+
+class BucketSource:
+    """Objects below a prefix; a "/" in their keys is that of a path."""
+
+    max_concurrency = MAX_CONCURRENCY
+
+    def __init__(self, objects: Objects, blocks: Blocks, *, leave_out: Bucket | None = None) -> None:
+        """`leave_out`: the destination. `blocks`: where what is read is kept for a while."""
+        self._objects = objects
+        self._blocks = blocks
+        bucket = objects.bucket
+        inside = leave_out and leave_out.name == bucket.name and leave_out.prefix.startswith(bucket.prefix)
+        self._leave_out = leave_out.prefix[len(bucket.prefix) :] if leave_out and inside else ""
+        self._seen: dict[str, tuple[float, Object]] = {}
+        self._lock = threading.Lock()
+
+    def folders(self) -> Iterator[Folder]:
+        """See `RecordingSource.folders`; some that come next are listed ahead."""
+        pending = [""]
+        coming: dict[str, Future[Folder]] = {}
+        with ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
+            try:
+                while pending:
+                    for path in pending[-MAX_CONCURRENCY:]:
+                        if path not in coming:
+                            coming[path] = pool.submit(self._folder, path)
+                    folder = coming.pop(pending.pop()).result()
+                    yield folder
+                    pending.extend(f"{folder.path}{name}/" for name in reversed(folder.below))
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _folder(self, path: str) -> Folder:
+        folder = Folder(path, [], [], [])
+        for objects, below in self._objects.pages(path, deep=False):
+            for each in objects:
+                name = each.key[len(path) :]
+                if not name or name.startswith("."):  # the folder itself, as consoles mark it, or hidden
+                    continue
+                if "\0" in name:
+                    folder.unreadable.append(Unreadable(repr(each.key), "Its key holds a zero byte; rename it."))
+                else:
+                    folder.recordings.append(_recording(each))
+            for each_path in below:
+                name = each_path[len(path) : -1]
+                if not name or "\0" in name:
+                    why = "No folder is called that, and what is in it is not looked at; rename its objects."
+                    folder.unreadable.append(Unreadable(repr(each_path), why))
+                elif not name.startswith(".") and each_path != self._leave_out:
+                    folder.below.append(name)
+        return folder
+
+    def stat(self, path: str) -> Recording:
+        """See `RecordingSource.stat`."""
+        found = self._look_at(path)
+        now = time.monotonic()
+        with self._lock:
+            self._seen = {path: each for path, each in self._seen.items() if now - each[0] < LOOK_LASTS_S}
+            self._seen[path] = now, found
+        return _recording(found)
+
+    def _seen_lately(self, path: str) -> Object | None:
+        at, found = self._seen.get(path, (0.0, None))
+        return found if time.monotonic() - at < LOOK_LASTS_S else None
+
+    def fingerprint(self, recording: Recording) -> str:
+        """See `RecordingSource.fingerprint`; one call for what is short."""
+        path = recording.path
+        seen = self._seen_lately(path)
+        if seen and 0 < seen.size <= BLOCK_BYTES and _recording(seen) == recording:
+            # Whoever looked at it is about to read all of it.
+            with contextlib.suppress(Replaced), self._whole(seen) as (content, _):
+                return _fingerprint(content)
+        while True:
+            first = self._read(path, 0, 2 * FINGERPRINT_BYTES)
+            if first.size == len(first.content):
+                return _fingerprint(first.content)
+            digest = hashlib.sha256(first.content[:FINGERPRINT_BYTES])
+            last = first.size - FINGERPRINT_BYTES
+            try:
+                digest.update(self._read(path, last, FINGERPRINT_BYTES, etag=first.etag).content)
+            except Replaced:  # between the two
+                continue
+            return f"{first.size}-{digest.hexdigest()[:32]}"
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path | Remote]:
+        """See `RecordingSource.local`; what is short lies on the disk, and of the rest comes what is asked for."""
+        found = self._seen_lately(path) or self._look_at(path)
+        if 0 < found.size <= BLOCK_BYTES:
+            with self._whole(found) as (_, file):
+                if file:
+                    yield file
+                    return
+        remote = Remote(
+            path, found.size, lambda n: self._blocks.get(self._name(found, n), lambda: self._block(found, n))
+        )
+        with served(remote):
+            yield remote
+
+    def _whole(self, found: Object) -> AbstractContextManager[tuple[bytes, Path | None]]:
+        """All of what is no longer than a block."""
+        # Of a few formats ffmpeg knows a short clip by its name alone.
+        kind = PurePosixPath(found.key).suffix
+        suffix = kind if kind.removeprefix(".").isalnum() else ""
+        return self._blocks.pinned(self._name(found, 0), lambda: self._block(found, 0), suffix=suffix)
+
+    def _name(self, found: Object, n: int) -> str:
+        """Of a block, unlike that of any other object on any server."""
+        objects = self._objects
+        return "\0".join((objects.address, str(objects.bucket), found.key, found.etag, str(found.modified), str(n)))
+
+    def _block(self, found: Object, n: int) -> bytes:
+        return self._read(found.key, n * BLOCK_BYTES, BLOCK_BYTES, etag=found.etag).content
+
+    def _look_at(self, path: str) -> Object:
+        found = self._objects.look_at(path)
+        if found is None:
+            raise _gone(path)
+        return found
+
+    def _read(self, path: str, first: int, n: int, *, etag: str | None = None) -> Piece:
+        found = self._objects.read(path, first, n, etag=etag)
+        if found is None:
+            raise _gone(path)
+        return found
+
+
+def _recording(found: Object) -> Recording:
+    # A list may tell a fraction of a second that a look at the object does not.
+    return Recording(found.key, found.size, int(found.modified.timestamp()) * 10**9)
+
+
+def _fingerprint(content: bytes) -> str:
+    """Of a recording that is short enough to be read whole."""
+    digest = hashlib.sha256(content[:FINGERPRINT_BYTES])
+    if len(content) > FINGERPRINT_BYTES:
+        digest.update(content[max(FINGERPRINT_BYTES, len(content) - FINGERPRINT_BYTES) :])
+    return f"{len(content)}-{digest.hexdigest()[:32]}"
+
+
+def _gone(path: str) -> PermanentError:
+    return PermanentError(f"{path!r} is no longer in the source.")

@@ -1,0 +1,107 @@
+"""A bucket as the place of transcripts and records."""
+
+import posixpath
+from collections.abc import Collection, Iterator, Mapping
+
+from nightscribe.shared.storage.s3.client import MAX_CONCURRENCY, Objects, Replaced
+
+# A browser that is given the page or a text of a bucket shows it instead of saving it.
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "json": "application/json",
+    "srt": "text/plain; charset=utf-8",
+    "tsv": "text/tab-separated-values; charset=utf-8",
+    "txt": "text/plain; charset=utf-8",
+    "vtt": "text/vtt; charset=utf-8",
+}
+
+
+class BucketStore:
+    """Keys are those of a folder. A put is whole or nothing by itself; of several the last wins, as with a rename."""
+
+    max_concurrency = MAX_CONCURRENCY
+
+    def __init__(self, objects: Objects, encryption: Mapping[str, str] | None = None) -> None:
+        """`encryption`: what is said of it with each put."""
+        self._objects = objects
+        self._encryption = encryption or {}
+
+    def get(self, key: str) -> bytes | None:
+        """See `TranscriptStore.get`."""
+        found = self._objects.read(key)
+        return found.content if found else None
+
+    def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
+        """See `TranscriptStore.ends`; one call for what is short, or of which no end is wanted."""
+        while True:
+            first = self._objects.read(key, 0, max(1, n_first))
+            if first is None:
+                return None
+            head, n_before = first.content[:n_first], max(0, first.size - n_last)
+            if first.size <= len(first.content):
+                return head, first.content[n_before:]
+            if not n_last:
+                return head, b""
+            try:
+                last = self._objects.read(key, n_before, n_last, etag=first.etag)
+            except Replaced:
+                continue
+            return (head, last.content) if last else None
+
+    def put(self, key: str, content: bytes, *, durable: bool = True) -> None:  # noqa: ARG002  it always is
+        """See `TranscriptStore.put`."""
+        self._objects.put(key, content, **self._said_of(key))
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """See `TranscriptStore.put_new`."""
+        return self._objects.put_new(key, content, **self._said_of(key))
+
+    def takes(self, key: str) -> bool:
+        """See `TranscriptStore.takes`."""
+        return self._objects.takes(key)
+
+    def _said_of(self, key: str) -> dict[str, str]:
+        kind = TYPES.get(key.rpartition(".")[2], "application/octet-stream")
+        return {"ContentType": kind, **self._encryption}
+
+    def is_one(self, key: str, other: str) -> bool:
+        """See `TranscriptStore.is_one`."""
+        return key == other
+
+    def delete(self, key: str) -> None:
+        """See `TranscriptStore.delete`."""
+        self._objects.delete(key)
+
+    def names(self, folder: str) -> list[str]:
+        """See `TranscriptStore.names`."""
+        return self.listing(folder)[0]
+
+    def names_in(self, folders: Collection[str]) -> dict[str, list[str]]:
+        """See `TranscriptStore.names_in`; one call for all of them, as long as not much else lies between them."""
+        if not folders:
+            return {}
+        found: dict[str, list[str]] = {folder: [] for folder in folders}
+        last = max(found)
+        above = posixpath.commonpath(found)
+        for objects, _ in self._objects.pages(above and above + "/", deep=True, after=min(found)):
+            for each in objects:
+                folder, slash, name = each.key.rpartition("/")
+                if name and folder + slash in found:
+                    found[folder + slash].append(name)
+            if objects and objects[-1].key > last and not objects[-1].key.startswith(last):
+                break
+        return found
+
+    def listing(self, folder: str) -> tuple[list[str], list[str]]:
+        """See `TranscriptStore.listing`."""
+        names: list[str] = []
+        folders: list[str] = []
+        for objects, below in self._objects.pages(folder, deep=False):
+            names.extend(each.key[len(folder) :] for each in objects if each.key != folder)
+            folders.extend(path[len(folder) : -1] for path in below)
+        return names, folders
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """See `TranscriptStore.walk`."""
+        for objects, _ in self._objects.pages(folder, deep=True):
+            yield from (each.key for each in objects if not each.key.endswith("/"))

@@ -1,0 +1,182 @@
+"""Where recordings come from."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from operator import attrgetter
+from pathlib import Path
+from typing import Protocol
+
+from nightscribe.shared.audio.probe import OTHER_SUFFIXES
+from nightscribe.shared.audio.readable import Readable
+from nightscribe.shared.errors import PermanentError, RetryableError
+from nightscribe.shared.model.paths import suffix
+from nightscribe.shared.model.recording import Folder, Recording, Unreadable
+from nightscribe.shared.process.liveness import report_alive
+
+FINGERPRINT_BYTES = 64 * 1024
+CHANGED = "It was changed while it was transcribed; the next run takes it as it is then."
+LEADS_OUT = "is a link that leads out of the source; put a copy there, or allow it with --follow-links."
+LEADS_NOWHERE = "It is a link that leads nowhere; bring back what it leads to (is a disk not mounted?), or remove it."
+
+
+class RecordingSource(Protocol):
+    """A pile of files; which of them are recordings is for the director to say."""
+
+    max_concurrency: int
+    """How many calls at a time are worth it: one where reading takes less than another thread would."""
+
+    def folders(self) -> Iterator[Folder]:
+        """Every folder with every file that is not hidden, by name; a folder comes before those below it."""
+        ...
+
+    def stat(self, path: str) -> Recording:
+        """Size and time of one recording as they are now. Raises: PermanentError: if it is gone."""
+        ...
+
+    def fingerprint(self, recording: Recording) -> str:
+        """Size and a hash of the first and last 64 KiB: cheap on a network share, and the same after a rename.
+
+        Raises: PermanentError: if it is gone or may not be read. RetryableError: if reading fails.
+        """
+        ...
+
+    def local(self, path: str) -> AbstractContextManager[Readable]:
+        """The recording as something that ffmpeg can open, for as long as the context lasts."""
+        ...
+
+
+class FolderSource:
+    """A folder and the folders below it. Symbolic links within it are followed; a loop is walked once."""
+
+    max_concurrency = 1
+
+    def __init__(self, root: Path, *, leave_out: Path | None = None, follow_links: bool = False) -> None:
+        """`follow_links`: those that lead out of it as well. Then a message can name whatever they lead to."""
+        self.root = root.resolve()
+        self._leave_out = leave_out.resolve() if leave_out else None
+        self._follow_links = follow_links
+
+    def folders(self) -> Iterator[Folder]:
+        """See `RecordingSource.folders`; `leave_out` (the destination) is not entered."""
+        root = str(self.root)
+        pending = [("", root)]
+        # Of a million real paths only their hashes are kept; that two are the same is likelier by a broken disk.
+        seen: set[int] = set()
+        while pending:
+            path, real = pending.pop()
+            if hash(real) in seen or self._is_barred(real):
+                continue
+            seen.add(hash(real))
+            folder = Folder(path, [], [], [])
+            try:
+                real_below = self._look_into(folder, real)
+            except OSError as error:
+                folder.unreadable.append(_unreadable(path.removesuffix("/"), error))
+                real_below = {}
+            yield folder
+            pending.extend((f"{path}{name}/", real_below[name]) for name in reversed(folder.below))
+
+    def _leads_out(self, real: str) -> bool:
+        return not self._follow_links and not (real + "/").startswith(str(self.root).rstrip("/") + "/")
+
+    def _place(self, path: str) -> Path:
+        """Where a recording is. Raises: PermanentError: if a link on the way there leads out of the source."""
+        if self._leads_out(os.path.realpath(self.root / path)):
+            raise PermanentError(f"{path!r} {LEADS_OUT}")
+        return self.root / path
+
+    def _is_barred(self, real: str) -> bool:
+        if real == str(self.root):
+            return False
+        above = str(self.root).startswith(real.rstrip("/") + "/")  # a link up leads to everything else there is
+        return above or (self._leave_out is not None and real == str(self._leave_out))
+
+    def _look_into(self, folder: Folder, real: str) -> dict[str, str]:
+        """Fill the folder; gives the real paths of those below it."""
+        real_below: dict[str, str] = {}
+        with os.scandir(f"{self.root}/{folder.path}") as entries:
+            for entry in entries:
+                report_alive()  # there may be a million, and each is asked for
+                if entry.name.startswith("."):
+                    continue
+                path = folder.path + entry.name
+                try:
+                    if entry.is_dir():
+                        # Only a link leads elsewhere than its name says; asking for each folder would take minutes.
+                        is_link = entry.is_symlink()
+                        leads_to = os.path.realpath(entry.path) if is_link else f"{real.rstrip('/')}/{entry.name}"
+                        if is_link and self._leads_out(leads_to) and not self._is_barred(leads_to):
+                            folder.unreadable.append(Unreadable(path, f"It {LEADS_OUT}"))
+                        else:
+                            real_below[entry.name] = leads_to
+                    elif entry.is_file():
+                        stat = entry.stat()
+                        path.encode()
+                        folder.recordings.append(Recording(path, stat.st_size, stat.st_mtime_ns))
+                    elif entry.is_symlink() and suffix(path).removeprefix(".") not in OTHER_SUFFIXES:
+                        folder.unreadable.append(Unreadable(_shown(path), LEADS_NOWHERE))
+                except UnicodeEncodeError:
+                    folder.unreadable.append(Unreadable(_shown(path), "Its name is not valid UTF-8; rename it."))
+                except OSError as error:
+                    folder.unreadable.append(_unreadable(path, error))
+        folder.recordings.sort(key=_by_path)
+        folder.unreadable.sort(key=_by_path)
+        folder.below.extend(sorted(real_below))
+        return real_below
+
+    def stat(self, path: str) -> Recording:
+        """See `RecordingSource.stat`."""
+        with self._errors(path):
+            stat = (self.root / path).stat()
+            return Recording(path, stat.st_size, stat.st_mtime_ns)
+
+    def fingerprint(self, recording: Recording) -> str:
+        """See `RecordingSource.fingerprint`."""
+        digest = hashlib.sha256()
+        with self._errors(recording.path), self._place(recording.path).open("rb") as file:
+            digest.update(file.read(FINGERPRINT_BYTES))
+            size = file.seek(0, os.SEEK_END)
+            if size > FINGERPRINT_BYTES:
+                file.seek(max(FINGERPRINT_BYTES, size - FINGERPRINT_BYTES))
+                digest.update(file.read(FINGERPRINT_BYTES))
+        return f"{size}-{digest.hexdigest()[:32]}"
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        """See `RecordingSource.local`; what goes wrong while the file is read is translated as well."""
+        with self._errors(path):
+            yield self._place(path)
+
+    @contextmanager
+    def _errors(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            if not self.root.is_dir():  # a share that is not mounted says nothing about its recordings
+                raise RetryableError(f"The source {str(self.root)!r} is not there now.") from None
+            if (self.root / path).exists():  # something else is missing
+                raise
+            raise PermanentError(f"{path!r} is no longer in the source.") from None
+        except PermissionError:
+            if not os.access(self.root, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+                raise RetryableError(f"The source {str(self.root)!r} may not be read now.") from None
+            raise PermanentError(f"{path!r} may not be read by this user; change its permissions.") from None
+        except OSError as error:
+            raise RetryableError(f"{path!r} cannot be read now ({error.strerror or error}).") from error
+
+
+_by_path = attrgetter("path")
+
+
+def _shown(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _unreadable(path: str, error: OSError) -> Unreadable:
+    if error.errno == errno.ELOOP:
+        return Unreadable(_shown(path), LEADS_NOWHERE)
+    reason = f"It cannot be read ({error.strerror or error}); give this user the right to read it."
+    return Unreadable(_shown(path) or ".", reason)

@@ -1,0 +1,267 @@
+"""Where transcripts and records are kept: whole files under keys with forward slashes."""
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from nightscribe.shared.errors import NameTooLong, RetryableError
+from nightscribe.shared.process.identity import is_alive
+
+TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]+\.tmp$")
+TEMPORARY_BYTES = 100  # with a long name of the host, and the slash before
+STALE_AFTER_S = 3600
+
+
+class TranscriptStore(Protocol):
+    """A destination. Every method raises RetryableError with a sentence when the place does not answer."""
+
+    @property
+    def max_concurrency(self) -> int:
+        """How many calls at a time are worth it: one where reading takes less than another thread would."""
+        ...
+
+    def get(self, key: str) -> bytes | None:
+        """The whole file, or None if there is none."""
+        ...
+
+    def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
+        """The first and the last bytes of a file of any size (a short one's may overlap), or None if there is none."""
+        ...
+
+    def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        """Store the whole file or nothing; with `durable`, it survives a power cut once this returns."""
+        ...
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """The same where no file is; whether it is there now. Of several who do so at once, one succeeds.
+
+        A place that cannot tell (a file system without hard links, a server without conditions) may write over a file
+        that came a moment ago.
+        """
+        ...
+
+    def takes(self, key: str) -> bool:
+        """Whether a file can have so long a name there; `put` raises NameTooLong otherwise."""
+        ...
+
+    def is_one(self, key: str, other: str) -> bool:
+        """Whether two names are those of one file, as `a` and `A` are on most disks of macOS and Windows."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the file; one that is not there is no error."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files directly in a folder ("" or ending in "/")."""
+        ...
+
+    def names_in(self, folders: Collection[str]) -> dict[str, list[str]]:
+        """The same of several folders that lie near each other in the order of their names, by folder."""
+        ...
+
+    def listing(self, folder: str) -> tuple[list[str], list[str]]:
+        """Names of the files directly in a folder, and names of the folders in it."""
+        ...
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """Keys of every file in a folder ("" or ending in "/") and below."""
+        ...
+
+
+class FolderStore:
+    """A folder; every file is written beside its place under a temporary name, flushed, and renamed."""
+
+    max_concurrency = 1
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        # A host's name may hold anything; the sweep below must be able to read it back.
+        self._longest: tuple[int, int] | None = None
+        self._host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:64]
+
+    def get(self, key: str) -> bytes | None:
+        """See `TranscriptStore.get`."""
+        try:
+            return (self.root / key).read_bytes()
+        except OSError as error:
+            if _is_absent(error):
+                return None
+            raise self._failed("read", key, error) from error
+
+    def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
+        """See `TranscriptStore.ends`."""
+        try:
+            file = os.open(f"{self.root}/{key}", os.O_RDONLY)
+            try:
+                size = os.fstat(file).st_size
+                return os.pread(file, n_first, 0), os.pread(file, n_last, max(0, size - n_last))
+            finally:
+                os.close(file)
+        except OSError as error:
+            if _is_absent(error):
+                return None
+            raise self._failed("read", key, error) from error
+
+    def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        """See `TranscriptStore.put`."""
+        self._write(key, content, _moved, durable=durable)
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """See `TranscriptStore.put_new`."""
+        return self._write(key, content, _linked) or self.get(key) == content
+
+    def _write(self, key: str, content: bytes, named: Callable[[Path, Path], bool], *, durable: bool = True) -> bool:
+        """Write a file under a temporary name, which `named` changes, and tells whether it has."""
+        target = self.root / key
+        temporary = target.parent / f".nightscribe-{self._host}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+        try:
+            if not self.root.is_dir():  # never make a new tree where a share is merely not mounted
+                raise FileNotFoundError(f"the destination {str(self.root)!r} is gone")
+            with _made(temporary) as file:
+                try:
+                    file.write(content)
+                    file.flush()  # or a reader could find it renamed and still empty
+                    if durable:
+                        os.fsync(file.fileno())
+                    return named(temporary, target)
+                except BaseException:
+                    temporary.unlink(missing_ok=True)
+                    raise
+        except OSError as error:
+            raise self._failed("write", key, error) from error
+
+    def takes(self, key: str) -> bool:
+        """See `TranscriptStore.takes`."""
+        if self._longest is None:
+            try:
+                self._longest = os.pathconf(self.root, "PC_NAME_MAX"), os.pathconf(self.root, "PC_PATH_MAX")
+            except OSError:  # it is not there now, and whoever writes to it will be told so
+                return True
+        longest_name, longest_path = self._longest
+        path = os.fsencode(self.root.absolute() / key)
+        folder = path[: path.rfind(b"/")]
+        return (
+            max(map(len, path.split(b"/"))) <= longest_name
+            and max(len(path), len(folder) + TEMPORARY_BYTES) < longest_path
+        )
+
+    def is_one(self, key: str, other: str) -> bool:
+        """See `TranscriptStore.is_one`."""
+        try:
+            return (self.root / key).samefile(self.root / other)
+        except OSError:
+            return False
+
+    def delete(self, key: str) -> None:
+        """See `TranscriptStore.delete`; folders it leaves empty go too, so that none of ours pile up."""
+        path = self.root / key
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            if _is_absent(error):
+                return
+            raise self._failed("delete", key, error) from error
+        if not key.startswith(".nightscribe/"):
+            return
+        for folder in path.parents:
+            if folder.parent in (self.root, self.root.parent):
+                return
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or already gone
+                return
+
+    def names(self, folder: str) -> list[str]:
+        """See `TranscriptStore.names`."""
+        return self.listing(folder)[0]
+
+    def names_in(self, folders: Collection[str]) -> dict[str, list[str]]:
+        """See `TranscriptStore.names_in`."""
+        return {folder: self.names(folder) for folder in folders}
+
+    def listing(self, folder: str) -> tuple[list[str], list[str]]:
+        """See `TranscriptStore.listing`; temporary files of dead writers are removed on the way."""
+        found: list[str] = []
+        folders: list[str] = []
+        try:
+            with os.scandir(f"{self.root}/{folder}") as entries:
+                for entry in entries:
+                    if entry.name.startswith(".nightscribe-") and (match := TEMPORARY.match(entry.name)):
+                        self._sweep(entry, match)
+                    else:
+                        (folders if _is_folder(entry) else found).append(entry.name)
+        except OSError as error:
+            if _is_absent(error):
+                return [], []
+            raise self._failed("list", folder, error) from error
+        return found, folders
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """See `TranscriptStore.walk`."""
+        top = self.root / folder
+        for path, folders, files in os.walk(top):
+            folders.sort()
+            for name in sorted(files):
+                if not TEMPORARY.match(name):
+                    yield (Path(path) / name).relative_to(self.root).as_posix()
+
+    def _sweep(self, entry: "os.DirEntry[str]", match: re.Match[str]) -> None:
+        """Remove a temporary file whose writer cannot come back; on another host only its age tells."""
+        try:
+            mine = match["host"] == self._host
+            if (mine and not is_alive(int(match["pid"]))) or time.time() - entry.stat().st_mtime > STALE_AFTER_S:
+                Path(entry.path).unlink(missing_ok=True)
+        except OSError:  # someone else removes it at this moment, or may
+            return
+
+    def _failed(self, what: str, key: str, error: OSError) -> RetryableError | NameTooLong:
+        if error.errno == errno.ENAMETOOLONG:
+            return NameTooLong(f"{key!r} in {str(self.root)!r} would have a longer name than file systems take.")
+        return RetryableError(f"Cannot {what} {key!r} in {str(self.root)!r}: {error.strerror or error}.")
+
+
+def _moved(temporary: Path, target: Path) -> bool:
+    temporary.replace(target)
+    return True
+
+
+def _linked(temporary: Path, target: Path) -> bool:
+    """Whether the file has its name now, which no other had."""
+    try:
+        os.link(temporary, target)
+    except OSError as error:  # it is there, or the file system has no hard links, as that of a memory stick
+        if not isinstance(error, FileExistsError) and not os.path.lexists(target):
+            return _moved(temporary, target)
+        temporary.unlink()
+        return False
+    temporary.unlink()
+    return True
+
+
+def _made(path: Path) -> BinaryIO:
+    """The new file, in a folder made where needed; another process may remove that folder while it is empty."""
+    for _ in range(10):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("xb")
+    return path.open("xb")
+
+
+def _is_absent(error: OSError) -> bool:
+    """Whether it says that nothing is there; what has too long a name cannot be."""
+    return isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere, or to itself
+        return False

@@ -1,0 +1,204 @@
+"""OpenAI's own Whisper on torch: float32 on a CPU, float16 on a GPU.
+
+Short windows are encoded as long as they are and filled up with silence afterwards, as in `faster_whisper.py`.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+import whisper
+from torch import Tensor
+from torch.nn import functional
+from whisper.decoding import DecodingOptions, DecodingTask
+from whisper.model import disable_sdpa
+from whisper.timing import median_filter
+from whisper.tokenizer import Tokenizer, get_tokenizer
+
+from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.model.transcript import Word
+from nightscribe.worker.engines.whisper.alignment import path_through, timed
+from nightscribe.worker.engines.whisper.base import (
+    BEST_OF,
+    FRAMES,
+    HOP,
+    SILENCE,
+    WINDOW_S,
+    Decoded,
+    Encoded,
+    batch_size,
+    most_tokens,
+    n_frames,
+    n_positions,
+)
+
+MEDIAN_FRAMES = 7  # attention is smoothed over so many positions, as whisper.timing does
+
+
+class OpenAIWhisper:
+    """See `Engine`."""
+
+    name = f"openai-whisper {version('openai-whisper')}"
+
+    def __init__(self, weights: Path, *, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._on_gpu = torch.cuda.is_available()
+        self._model = whisper.load_model(str(weights), device="cuda" if self._on_gpu else "cpu")
+        self._dtype = torch.float16 if self._on_gpu else torch.float32
+        # The library knows the heads that follow the sound by a model's name, and this one came as a file.
+        if heads := _alignment_heads(weights.stem):
+            self._model.set_alignment_heads(heads)
+
+    @cached_property
+    def _tail(self) -> Tensor:
+        return self._states(torch.full((self._model.dims.n_mels, FRAMES), SILENCE))
+
+    @property
+    def batch_size(self) -> int:
+        """See `Engine.batch_size`."""
+        return batch_size(self._model.dims.n_audio_state)
+
+    def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
+        """See `Engine.encode`."""
+        waveform = waveform[: round(WINDOW_S * RATE)]
+        seconds = len(waveform) / RATE
+        mel = whisper.log_mel_spectrogram(np.pad(waveform, (0, HOP)), self._model.dims.n_mels)
+        mel = mel[:, : max(1, len(waveform) // HOP)]
+        n = n_frames(seconds, full=full)
+        return Encoded(self._states(functional.pad(mel, (0, n - mel.shape[1]), value=float(mel.min()))), seconds, full)
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _states(self, mel: Tensor) -> Tensor:
+        """The encoder's forward pass, for which its own method wants a whole window."""
+        encoder = self._model.encoder
+        states = mel[None].to(self._model.device, self._dtype)
+        states = functional.gelu(encoder.conv2(functional.gelu(encoder.conv1(states)))).permute(0, 2, 1)
+        states = (states + encoder.positional_embedding[: states.shape[1]]).to(self._dtype)
+        for block in encoder.blocks:
+            states = block(states)
+        return encoder.ln_post(states)
+
+    def _filled(self, windows: Sequence[Encoded]) -> Tensor:
+        """The windows with silence behind each, shape (n_windows, n_positions, n_states)."""
+        size = n_positions(w.states.shape[1] for w in windows)
+        return torch.cat([torch.cat([w.states, self._tail[:, w.states.shape[1] : size]], dim=1) for w in windows])
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def detect_language(self, windows: Sequence[Encoded]) -> list[dict[str, float]]:
+        """See `Engine.detect_language`."""
+        if not self._model.is_multilingual:
+            return [{"en": 1.0}] * len(windows)
+        tokenizer = self._tokenizer("en", "transcribe")
+        start = torch.full((len(windows), 1), tokenizer.sot, device=self._model.device)
+        logits = self._model.decoder(start, self._filled(windows))[:, 0, list(tokenizer.all_language_tokens)]
+        probabilities = logits.float().softmax(dim=-1).tolist()
+        return [dict(zip(tokenizer.all_language_codes, each, strict=True)) for each in probabilities]
+
+    def decode(
+        self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
+    ) -> list[Decoded]:
+        """See `Engine.decode`."""
+        found: dict[int, Decoded] = {}
+        for language in sorted(set(languages)):
+            chosen = [n for n, each in enumerate(languages) if each == language]
+            options = DecodingOptions(
+                task=task,
+                language=language,
+                temperature=temperature,
+                best_of=BEST_OF if temperature else None,
+                sample_len=most_tokens(windows),
+                without_timestamps=True,
+                fp16=self._on_gpu,
+            )
+            # The library samples several texts for one sound only.
+            groups = [[n] for n in chosen] if temperature else [chosen]
+            results = [
+                result
+                for group in groups
+                for result in _Task(self._model, options).run(self._filled([windows[n] for n in group]))
+            ]
+            for n, result in zip(chosen, results, strict=True):
+                found[n] = Decoded(
+                    tuple(result.tokens), result.text, float(result.avg_logprob), float(result.no_speech_prob)
+                )
+        return [found[n] for n in range(len(windows))]
+
+    def align(
+        self, windows: Sequence[Encoded], decoded: Sequence[Decoded], languages: Sequence[str], *, task: str
+    ) -> list[list[Word]]:
+        """See `Engine.align`."""
+        found: list[list[Word]] = [[] for _ in windows]
+        for language in sorted(set(languages)):
+            chosen = [n for n, each in enumerate(languages) if each == language and decoded[n].tokens]
+            if not chosen:
+                continue
+            tokenizer = self._tokenizer(language, task)
+            texts = [decoded[n].tokens for n in chosen]
+            attention = self._attention([windows[n] for n in chosen], tokenizer, texts)
+            for n, weights in zip(chosen, attention, strict=True):
+                tokens = decoded[n].tokens
+                seen = weights[:, : len(tokenizer.sot_sequence) + 1 + len(tokens) + 1]
+                path = path_through(_match(seen, round(50 * windows[n].seconds), len(tokenizer.sot_sequence)))
+                texts_of, pieces = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
+                found[n] = timed(texts_of, pieces, path)
+        return found
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _attention(self, windows: Sequence[Encoded], tokenizer: Tokenizer, texts: Sequence[Sequence[int]]) -> Tensor:
+        """What the heads that follow the sound attend to, shape (n_windows, n_heads, n_tokens, n_positions)."""
+        longest = max(len(text) for text in texts)
+        tokens = torch.tensor(
+            [
+                [*tokenizer.sot_sequence, tokenizer.no_timestamps, *text, *[tokenizer.eot] * (longest + 1 - len(text))]
+                for text in texts
+            ],
+            device=self._model.device,
+        )
+        layers: dict[int, Tensor] = {}
+        hooks = [
+            block.cross_attn.register_forward_hook(lambda _m, _i, out, n=n: layers.__setitem__(n, out[-1]))
+            for n, block in enumerate(self._model.decoder.blocks)
+        ]
+        try:
+            with disable_sdpa():
+                self._model.decoder(tokens, _stacked(windows))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        heads = self._model.alignment_heads.indices().T.tolist()
+        return torch.stack([layers[layer][:, head] for layer, head in heads], dim=1).float()
+
+    def _tokenizer(self, language: str, task: str) -> Tokenizer:
+        return get_tokenizer(
+            self._model.is_multilingual, num_languages=self._model.num_languages, language=language, task=task
+        )
+
+
+class _Task(DecodingTask):  # type: ignore[misc]
+    """Takes what the encoder made, of any length."""
+
+    def _get_audio_features(self, mel: Tensor) -> Tensor:
+        return mel
+
+
+def _match(weights: Tensor, n_positions: int, n_start: int) -> "np.ndarray":
+    """How well each token fits each position, shape (n_tokens, n_positions). Source: whisper.timing.find_alignment."""
+    weights = weights[:, :, : max(1, n_positions)].softmax(dim=-1)
+    std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
+    smooth = median_filter((weights - mean) / std.clamp(min=1e-6), MEDIAN_FRAMES)
+    matrix: np.ndarray = smooth.mean(dim=0)[n_start:-1].cpu().numpy()
+    return matrix
+
+
+def _alignment_heads(name: str) -> bytes | None:
+    heads: bytes | None = whisper._ALIGNMENT_HEADS.get(name)  # noqa: SLF001  there is no other way to them
+    return heads
+
+
+def _stacked(windows: Sequence[Encoded]) -> Tensor:
+    """The windows alone, which is all that words can be found in, shape (n_windows, n_positions, n_states)."""
+    size = max(w.states.shape[1] for w in windows)
+    return torch.cat([functional.pad(w.states, (0, 0, 0, size - w.states.shape[1])) for w in windows])

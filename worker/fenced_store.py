@@ -1,0 +1,74 @@
+"""A store for a worker's results, which ends where its lease ends."""
+
+from collections.abc import Collection, Iterator
+
+from nightscribe.shared.errors import LeaseLost
+from nightscribe.shared.storage.store import TranscriptStore
+from nightscribe.worker.lease import Lease
+
+
+class FencedStore:
+    """The store as it is, but nothing is written or deleted once the job may be another's.
+
+    Asked before each file: a process that is stopped between two of them may go on an hour later.
+    """
+
+    def __init__(self, store: TranscriptStore, lease: Lease) -> None:
+        self._store = store
+        self._lease = lease
+
+    @property
+    def max_concurrency(self) -> int:
+        """See `TranscriptStore.at_once`."""
+        return self._store.max_concurrency
+
+    def get(self, key: str) -> bytes | None:
+        """See `TranscriptStore.get`."""
+        return self._store.get(key)
+
+    def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
+        """See `TranscriptStore.ends`."""
+        return self._store.ends(key, n_first, n_last)
+
+    def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        """See `TranscriptStore.put`. Raises: LeaseLost: if the lease is over."""
+        self._require()
+        self._store.put(key, content, durable=durable)
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """See `TranscriptStore.put_new`. Raises: LeaseLost: if the lease is over."""
+        self._require()
+        return self._store.put_new(key, content)
+
+    def takes(self, key: str) -> bool:
+        """See `TranscriptStore.takes`."""
+        return self._store.takes(key)
+
+    def is_one(self, key: str, other: str) -> bool:
+        """See `TranscriptStore.is_one`."""
+        return self._store.is_one(key, other)
+
+    def delete(self, key: str) -> None:
+        """See `TranscriptStore.delete`. Raises: LeaseLost: if the lease is over."""
+        self._require()
+        self._store.delete(key)
+
+    def names(self, folder: str) -> list[str]:
+        """See `TranscriptStore.names`."""
+        return self._store.names(folder)
+
+    def names_in(self, folders: Collection[str]) -> dict[str, list[str]]:
+        """See `TranscriptStore.names_in`."""
+        return self._store.names_in(folders)
+
+    def listing(self, folder: str) -> tuple[list[str], list[str]]:
+        """See `TranscriptStore.listing`."""
+        return self._store.listing(folder)
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """See `TranscriptStore.walk`."""
+        return self._store.walk(folder)
+
+    def _require(self) -> None:
+        if not self._lease.held:
+            raise LeaseLost("The lease ran out before the result could be stored.")

@@ -1,0 +1,1 @@
+"""From a slice of sound to its partial result."""

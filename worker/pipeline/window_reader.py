@@ -1,0 +1,157 @@
+"""From the slices of a job to windows of sound, ahead of the engine, so that it never waits for a disk or a share."""
+
+import threading
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from itertools import groupby
+from queue import Full, Queue
+from typing import TypeVar
+
+from nightscribe.shared.audio.clips import CLIP_BYTES, TOGETHER, Sound, decode_together
+from nightscribe.shared.audio.decode import RATE, Decoder, Waveform
+from nightscribe.shared.errors import NightscribeError, PermanentError
+from nightscribe.shared.model.jobs import Slice
+from nightscribe.shared.model.recording import Recording
+from nightscribe.shared.storage.source import CHANGED, RecordingSource
+from nightscribe.worker.pipeline import windows
+from nightscribe.worker.pipeline.vad import SpeechDetector
+
+T = TypeVar("T")
+
+AHEAD = 32  # windows
+LOOK_S = 0.2
+END_WITHIN_S = 1.0  # a share that hangs must not keep a worker from ending
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sound of a slice that Whisper hears at once, beginning `start_s` into its recording."""
+
+    slice_: Slice
+    start_s: float
+    waveform: Waveform
+    speech_s: float | None
+    """Where in the window somebody is first heard to speak; None: nobody does."""
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return len(self.waveform) / RATE
+
+
+@dataclass(frozen=True)
+class SliceEnd:
+    """All windows of a slice have been given, or there will be no more because of an error."""
+
+    slice_: Slice
+    mtime_ns: int | None = None
+    container_s: float | None = None
+    decoded_s: float = 0.0
+    channels_cancel: bool = False
+    error: NightscribeError | None = None
+
+
+class WindowReader:
+    """Decodes slices and cuts them into windows."""
+
+    def __init__(self, source: RecordingSource) -> None:
+        self._source = source
+        self._speech = SpeechDetector()
+
+    def read(self, slices: Sequence[Slice]) -> Iterator[Window | SliceEnd]:
+        """The windows of each slice and its end, slice after slice. What is wrong with one stands in its end."""
+        for clips, group in groupby(slices, key=lambda slice_: slice_.count == 1 and slice_.size <= CLIP_BYTES):
+            several = list(group)
+            if clips:
+                for at in range(0, len(several), TOGETHER):
+                    yield from self._clips(several[at : at + TOGETHER])
+            else:
+                for slice_ in several:
+                    yield from self._stretch(slice_)
+
+    def _clips(self, slices: Sequence[Slice]) -> Iterator[Window | SliceEnd]:
+        """Short recordings, decoded together."""
+        with ExitStack() as stack:
+            opened = []
+            for slice_ in slices:
+                try:
+                    before = self._as_queued(slice_)
+                    opened.append((slice_, before, stack.enter_context(self._source.local(slice_.recording))))
+                except NightscribeError as error:
+                    yield SliceEnd(slice_, error=error)
+            sounds = decode_together([path for _, _, path in opened])
+            for (slice_, before, _), sound in zip(opened, sounds, strict=True):
+                if isinstance(sound, NightscribeError):
+                    yield SliceEnd(slice_, error=sound)
+                    continue
+                yield from self._windows(slice_, [sound.waveform])
+                yield self._end(slice_, before, sound)
+
+    def _stretch(self, slice_: Slice) -> Iterator[Window | SliceEnd]:
+        """A slice of a longer recording, as a stream."""
+        try:
+            before = self._as_queued(slice_)
+            with self._source.local(slice_.recording) as path:
+                decoder = Decoder(path, slice_.start_s, slice_.end_s)
+                yield from self._windows(slice_, decoder)
+                yield self._end(slice_, before, decoder)
+        except NightscribeError as error:
+            yield SliceEnd(slice_, error=error)
+
+    def _windows(self, slice_: Slice, sound: Iterable[Waveform]) -> Iterator[Window]:
+        for start_s, waveform in windows.cut(sound):
+            yield Window(slice_, slice_.start_s + start_s, waveform, self._speech.first_speech_s(waveform))
+
+    def _as_queued(self, slice_: Slice) -> Recording:
+        found = self._source.stat(slice_.recording)
+        if self._source.fingerprint(found) != slice_.fingerprint:
+            raise PermanentError("It was changed after it was queued; the next run takes it as it is then.")
+        return found
+
+    def _end(self, slice_: Slice, before: Recording, sound: Sound | Decoder) -> SliceEnd:
+        try:
+            after = self._source.stat(slice_.recording)
+            if after != before and self._source.fingerprint(after) != slice_.fingerprint:  # merely touched is no harm
+                raise PermanentError(CHANGED)
+        except NightscribeError as error:
+            return SliceEnd(slice_, error=error)
+        return SliceEnd(slice_, before.mtime_ns, sound.container_s, sound.decoded_s, sound.channels_cancel)
+
+
+def ahead(items: Iterator[T], n: int = AHEAD) -> Generator[T, None, None]:
+    """The same items, up to `n` of them made ahead in a thread of their own, which ends when this generator does."""
+    ready: Queue[T | _Stop] = Queue(max(1, n - 1))  # one more is in the hand of the thread, waiting for room
+    over = threading.Event()
+
+    def put(item: T | _Stop) -> bool:
+        while not over.is_set():
+            with suppress(Full):
+                ready.put(item, timeout=LOOK_S)
+                return True
+        return False
+
+    def make() -> None:
+        try:
+            for item in items:
+                if not put(item):
+                    return
+            put(_Stop(None))
+        except BaseException as error:  # noqa: BLE001  whoever waits for the items is to have it
+            put(_Stop(error))
+
+    thread = threading.Thread(target=make, name="listening", daemon=True)
+    thread.start()
+    try:
+        while not isinstance(item := ready.get(), _Stop):
+            yield item
+        if item.error is not None:
+            raise item.error
+    finally:
+        over.set()
+        thread.join(END_WITHIN_S)
+
+
+@dataclass(frozen=True)
+class _Stop:
+    error: BaseException | None
