@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS
-from nightscribe.shared.destination.partial_results import BEGUN, PART
+from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, PART
 from nightscribe.shared.settings import Settings
 from storm.diary import Entry
 from storm.sound import Script, word_s
@@ -129,7 +129,7 @@ class Book:
             return
         if dot + kind == PART:
             self._stored.setdefault((recording, int(slice_)), (entry.at, held))
-        elif dot + kind == BEGUN:
+        elif dot + kind == CLAIM_SUFFIX:
             self._begun[recording, int(slice_)].append(entry.at)
 
     def _hear(self, entry: Entry, held: _Delivery, word: str, seconds: float) -> None:

@@ -114,7 +114,7 @@ class _Known:
 
     def begun_stem(self, name: str) -> str | None:
         """Of the recording of that name whose work has begun."""
-        return self._records.partial_results.begun_stem(self._folder + name) if self.is_begun(name) else None
+        return self._records.partial_results.claimed_stem(self._folder + name) if self.is_begun(name) else None
 
     def damaged(self, name: str) -> Provenance | None:
         """What is left of the transcript of the recording of that name, which is damaged."""

@@ -12,7 +12,7 @@ from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.storage.store import TranscriptStore
 
 PART = ".json"
-BEGUN = ".begun"
+CLAIM_SUFFIX = ".begun"
 CUTS = "cuts.json"
 
 ID_CHARS, MAX_INDEX = 32, 9999  # when it is to be known how long names may be
@@ -43,38 +43,38 @@ class PartialResults:
     def kept(self, recordings: Collection[str]) -> dict[str, frozenset[str]]:
         """The names of what is kept of unfinished work on each of these recordings, of which there is mostly nothing.
 
-        `get`, `held_by` and `drop` need not be asked where these names are none of theirs.
+        `get`, `claimed_by` and `drop` need not be asked where these names are none of theirs.
         """
         folders = {parts_folder(recording): recording for recording in recordings}
         return {folders[folder]: frozenset(names) for folder, names in self._store.names_in(folders).items()}
 
-    def begin(self, job: Job, slice_: Slice, *, worker: str, message: str, is_first: bool = False) -> bool:
+    def claim(self, job: Job, slice_: Slice, *, worker: str, message: str, is_first: bool = False) -> bool:
         """Say whose message holds a slice, and where the text files will go that may soon be there.
 
         `is_first`: not if somebody else has said so meanwhile. Gives whether it is said.
         """
-        key, begun = self._key(job, slice_, BEGUN), Claim(stem=slice_.stem, worker=worker, message=message)
+        key, claim = self._key(job, slice_, CLAIM_SUFFIX), Claim(stem=slice_.stem, worker=worker, message=message)
         if is_first:
-            return self._store.put_new(key, begun.model_dump_json().encode())
-        self._typed.save(key, begun)
+            return self._store.put_new(key, claim.model_dump_json().encode())
+        self._typed.save(key, claim)
         return True
 
-    def held_by(self, job: Job, slice_: Slice, *, besides: str, for_s: float) -> str | None:
+    def claimed_by(self, job: Job, slice_: Slice, *, besides: str, for_s: float) -> str | None:
         """The worker that has this slice in hand with another message, and was heard of in the last `for_s`.
 
         Its message comes back by itself should it die, so that ours may be let go.
         """
-        begun = self._typed.load(Claim, self._key(job, slice_, BEGUN))
-        if begun is None or begun.message == besides:
+        claim = self._typed.load(Claim, self._key(job, slice_, CLAIM_SUFFIX))
+        if claim is None or claim.message == besides:
             return None
-        activity = self._typed.load(Activity, f"{JOBS}{begun.worker}.json")
-        if activity is None or activity.message != begun.message:
+        activity = self._typed.load(Activity, f"{JOBS}{claim.worker}.json")
+        if activity is None or activity.message != claim.message:
             return None
-        return begun.worker if (utc_now() - activity.updated_at).total_seconds() < for_s else None
+        return claim.worker if (utc_now() - activity.updated_at).total_seconds() < for_s else None
 
     def release(self, job: Job, slice_: Slice) -> None:
         """A slice is in nobody's hands any more."""
-        self._store.delete(self._key(job, slice_, BEGUN))
+        self._store.delete(self._key(job, slice_, CLAIM_SUFFIX))
 
     def put(self, job: Job, slice_: Slice, part: Part) -> None:
         """Keep the result of a slice until the whole recording is done."""
@@ -123,12 +123,12 @@ class PartialResults:
         kept = self._typed.load(_Cuts, parts_folder(recording) + CUTS)
         return kept.cuts if kept and kept.fingerprint == fingerprint else None
 
-    def begun_stem(self, recording: str) -> str | None:
+    def claimed_stem(self, recording: str) -> str | None:
         """Where the text files of a recording go whose work has begun and not ended: those that are there are ours."""
         folder = parts_folder(recording)
         for name in self._store.names(folder):
-            if name.endswith(BEGUN) and (begun := self._typed.load(Claim, folder + name)):
-                return begun.stem
+            if name.endswith(CLAIM_SUFFIX) and (claim := self._typed.load(Claim, folder + name)):
+                return claim.stem
         return None
 
     def drop(self, recording: str, names: Collection[str] | None = None) -> None:
@@ -143,11 +143,11 @@ class PartialResults:
 
     def has_room(self, recording: str) -> bool:
         """Whether the names of what is kept would be no longer than the store takes."""
-        return self._store.takes(f"{parts_folder(recording)}{'0' * ID_CHARS}-{MAX_INDEX}{BEGUN}")
+        return self._store.takes(f"{parts_folder(recording)}{'0' * ID_CHARS}-{MAX_INDEX}{CLAIM_SUFFIX}")
 
     @staticmethod
     def name(job: Job, slice_: Slice, kind: str = PART) -> str:
-        """Of the result of a slice, or with BEGUN of the note of who has it in hand."""
+        """Of the result of a slice, or with CLAIM_SUFFIX of the note of who has it in hand."""
         return f"{job.part_id(slice_)}-{slice_.index}{kind}"
 
     def _key(self, job: Job, slice_: Slice, kind: str = PART) -> str:

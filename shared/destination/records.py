@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from nightscribe.shared.destination.json_store import JsonStore, NewerRecord
 from nightscribe.shared.destination.keys import FAILURES, JOBS, RUN, failure_key, parts_folder, transcript_key
-from nightscribe.shared.destination.partial_results import BEGUN, Claim, PartialResults
+from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, Claim, PartialResults
 from nightscribe.shared.destination.texts import Texts, is_of
 from nightscribe.shared.errors import NameTooLong, NightscribeError
 from nightscribe.shared.formats.registry import FORMATS
@@ -227,7 +227,7 @@ class Records:
 
 
 def _renaming_key(recording: str) -> str:
-    return f"{parts_folder(recording)}renamed{BEGUN}"
+    return f"{parts_folder(recording)}renamed{CLAIM_SUFFIX}"
 
 
 def _header(beginning: bytes) -> _Header | None:

@@ -11,7 +11,7 @@ from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, received, working
 
 from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS, transcript_key
-from nightscribe.shared.destination.partial_results import BEGUN
+from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX
 from nightscribe.shared.errors import Interrupted, LeaseLost
 from nightscribe.shared.queue.client import Delivery, JobQueue, connect
 from nightscribe.shared.settings import Settings
@@ -308,7 +308,7 @@ def test_a_worker_whose_lease_ran_out_stores_and_deletes_nothing(workplace: Work
     assert deletions.asked == []
     assert workplace.texts == []
     assert list(workplace.records.store.walk(TRANSCRIPTS)) == []
-    assert [key for key in workplace.records.store.walk(PARTS) if not key.endswith(BEGUN)] == []
+    assert [key for key in workplace.records.store.walk(PARTS) if not key.endswith(CLAIM_SUFFIX)] == []
     assert theirs.counts().queued + theirs.counts().in_flight == 1
     theirs.delete(taken[0])
     assert workplace.is_empty()

@@ -620,7 +620,7 @@ def test_a_slice_whose_part_is_there_is_not_transcribed_again(workplace: Workpla
         wait_until(workplace.is_empty, what="the job to be done")
     assert engine.n_calls == 0
     assert (workplace.dest / "a.txt").read_text().strip() == "Kept from before."
-    assert not workplace.records.partial_results.begun_stem("a.wav")
+    assert not workplace.records.partial_results.claimed_stem("a.wav")
 
 
 def test_whoever_does_the_last_slice_puts_the_recording_together(workplace: Workplace, clips: list[Path]) -> None:
@@ -643,7 +643,7 @@ def test_whoever_does_the_last_slice_puts_the_recording_together(workplace: Work
     assert 0 <= first.start_s < first.end_s <= 1.5 <= second.start_s < second.end_s <= 3.0
     assert made.decoded_s == pytest.approx(3.0, abs=0.01)
     assert engine.n_calls == 2
-    assert not workplace.records.partial_results.begun_stem("a.wav")
+    assert not workplace.records.partial_results.claimed_stem("a.wav")
 
 
 def test_a_part_that_was_damaged_meanwhile_fails_the_recording_and_is_done_again(
@@ -700,7 +700,7 @@ def test_two_workers_share_the_slices_of_a_long_recording(workplace: Workplace, 
     text = (workplace.dest / "talk.txt").read_text()
     for words in ("best of times", "epoch of", "season of", "winter of despair", "direct to"):
         assert words in " ".join(text.split()), text
-    assert not workplace.records.partial_results.begun_stem("talk.wav")
+    assert not workplace.records.partial_results.claimed_stem("talk.wav")
 
 
 def test_a_worker_until_empty_ends_when_nothing_is_left(workplace: Workplace, clips: list[Path]) -> None:

@@ -13,7 +13,7 @@ from making import OPTIONS, activity, failure, job, part, segment, slice_of, tra
 
 from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.keys import JOBS, RUN, failure_key, parts_folder, transcript_key
-from nightscribe.shared.destination.partial_results import BEGUN, CUTS
+from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, CUTS
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import PermanentError, RetryableError
 from nightscribe.shared.formats.registry import FORMATS, render
@@ -191,7 +191,7 @@ def test_nothing_is_known_of_a_recording_never_seen(records: Records) -> None:
     assert records.failure("a.mp3") is None
     assert records.partial_results.get(job(), slice_of()) is None
     assert list(records.activities()) == []
-    assert not records.partial_results.begun_stem("a.mp3")
+    assert not records.partial_results.claimed_stem("a.mp3")
 
 
 WHOLE = DONE.model_dump(mode="json")
@@ -206,7 +206,7 @@ DAMAGED = [
 def everywhere(records: Records, content: bytes) -> None:
     """Let it be all that any record of `a.mp3` says."""
     folder = parts_folder("a.mp3")
-    records.partial_results.begin(job(slice_of("a.mp3")), slice_of("a.mp3"), worker="here-1", message="m")
+    records.partial_results.claim(job(slice_of("a.mp3")), slice_of("a.mp3"), worker="here-1", message="m")
     records.partial_results.put(job(slice_of("a.mp3")), slice_of("a.mp3"), part())
     records.partial_results.keep_cuts("a.mp3", "10-abc", (1.0,))
     of_parts = [folder + name for name in records.store.names(folder)]
@@ -222,9 +222,10 @@ def assert_no_work_is_known(records: Records) -> None:
     assert records.partial_results.get(job(slice_of("a.mp3")), slice_of("a.mp3")) is None
     with pytest.raises(PermanentError, match="cannot be read any more"):
         records.partial_results.all(job(slice_of("a.mp3")), slice_of("a.mp3"))
-    assert records.partial_results.begun_stem("a.mp3") is None
+    assert records.partial_results.claimed_stem("a.mp3") is None
     assert (
-        records.partial_results.held_by(job(slice_of("a.mp3")), slice_of("a.mp3"), besides="other", for_s=1e6) is None
+        records.partial_results.claimed_by(job(slice_of("a.mp3")), slice_of("a.mp3"), besides="other", for_s=1e6)
+        is None
     )
     assert records.partial_results.kept_cuts("a.mp3", "10-abc") is None
     assert records.last_run() is None
@@ -515,11 +516,11 @@ def test_dropping_parts_leaves_nothing_of_them_and_touches_no_other(records: Rec
     records.partial_results.put(job(redo="again"), slice_of(), part())
     other = slice_of("other.mp3")
     for slice_ in (slice_of(), other):
-        records.partial_results.begin(job(slice_), slice_, worker="here-1", message="m")
-    assert records.partial_results.begun_stem("talk.mp3")
+        records.partial_results.claim(job(slice_), slice_, worker="here-1", message="m")
+    assert records.partial_results.claimed_stem("talk.mp3")
     records.partial_results.drop("talk.mp3")
-    assert not records.partial_results.begun_stem("talk.mp3")
-    assert records.partial_results.begun_stem("other.mp3")
+    assert not records.partial_results.claimed_stem("talk.mp3")
+    assert records.partial_results.claimed_stem("other.mp3")
     assert list(records.store.walk(parts_folder("talk.mp3"))) == []
 
 
@@ -528,33 +529,33 @@ def test_dropping_parts_leaves_nothing_of_them_and_touches_no_other(records: Rec
 
 def test_of_two_who_begin_a_slice_first_one_does(records: Records) -> None:
     """The same once more is that one, who has not heard of it; who takes over from the dead does not ask."""
-    assert records.partial_results.begin(job(), slice_of(), worker="here-1", message="first", is_first=True)
-    assert records.partial_results.begin(job(), slice_of(), worker="here-1", message="first", is_first=True)
-    assert not records.partial_results.begin(job(), slice_of(), worker="here-2", message="second", is_first=True)
-    assert records.partial_results.begin(job(), slice_of(), worker="here-2", message="second")
-    assert not records.partial_results.begin(job(), slice_of(), worker="here-1", message="first", is_first=True)
+    assert records.partial_results.claim(job(), slice_of(), worker="here-1", message="first", is_first=True)
+    assert records.partial_results.claim(job(), slice_of(), worker="here-1", message="first", is_first=True)
+    assert not records.partial_results.claim(job(), slice_of(), worker="here-2", message="second", is_first=True)
+    assert records.partial_results.claim(job(), slice_of(), worker="here-2", message="second")
+    assert not records.partial_results.claim(job(), slice_of(), worker="here-1", message="first", is_first=True)
 
 
 def test_what_is_kept_of_several_recordings_is_told_by_its_names(records: Records) -> None:
     other = slice_of("2012/other.mp3")
-    records.partial_results.begin(job(), slice_of(), worker="here-1", message="m")
+    records.partial_results.claim(job(), slice_of(), worker="here-1", message="m")
     records.partial_results.put(job(other), other, part())
     assert records.partial_results.kept(["talk.mp3", "2012/other.mp3", "2012/never.mp3"]) == {
-        "talk.mp3": {records.partial_results.name(job(), slice_of(), BEGUN)},
+        "talk.mp3": {records.partial_results.name(job(), slice_of(), CLAIM_SUFFIX)},
         "2012/other.mp3": {records.partial_results.name(job(other), other)},
         "2012/never.mp3": frozenset(),
     }
 
 
-def test_a_slice_is_held_by_the_message_it_was_begun_with_while_its_worker_is_heard_of(records: Records) -> None:
-    records.partial_results.begin(job(), slice_of(), worker="here-1", message="first")
+def test_a_slice_is_claimed_by_a_message_while_its_worker_reports(records: Records) -> None:
+    records.partial_results.claim(job(), slice_of(), worker="here-1", message="first")
     records.report(activity(worker="here-1", message="first", updated_at=utc_now()))
-    assert records.partial_results.held_by(job(), slice_of(), besides="second", for_s=60) == "here-1"
+    assert records.partial_results.claimed_by(job(), slice_of(), besides="second", for_s=60) == "here-1"
     # The same message again has left whoever had it before; and another redo is other work.
-    assert records.partial_results.held_by(job(), slice_of(), besides="first", for_s=60) is None
-    assert records.partial_results.held_by(job(redo="again"), slice_of(), besides="second", for_s=60) is None
+    assert records.partial_results.claimed_by(job(), slice_of(), besides="first", for_s=60) is None
+    assert records.partial_results.claimed_by(job(redo="again"), slice_of(), besides="second", for_s=60) is None
     records.partial_results.release(job(), slice_of())
-    assert records.partial_results.held_by(job(), slice_of(), besides="second", for_s=60) is None
+    assert records.partial_results.claimed_by(job(), slice_of(), besides="second", for_s=60) is None
 
 
 @pytest.mark.parametrize(
@@ -563,10 +564,10 @@ def test_a_slice_is_held_by_the_message_it_was_begun_with_while_its_worker_is_he
     ids=["has another job now", "is no more", "was not heard of for long"],
 )
 def test_a_slice_is_not_held_by_a_worker_that(records: Records, changes: dict[str, Any]) -> None:
-    records.partial_results.begin(job(), slice_of(), worker="here-1", message="first")
+    records.partial_results.claim(job(), slice_of(), worker="here-1", message="first")
     now = {"worker": "here-1", "message": "first", "updated_at": utc_now()}
     records.report(activity(**(now | changes)))
-    assert records.partial_results.held_by(job(), slice_of(), besides="second", for_s=60) is None
+    assert records.partial_results.claimed_by(job(), slice_of(), besides="second", for_s=60) is None
 
 
 # Failures

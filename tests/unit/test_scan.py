@@ -352,7 +352,7 @@ def test_texts_that_a_crash_left_without_a_record_are_ours_and_are_replaced(plac
     """The parts that led to them are still there."""
     place.recording("talk.mp3")
     file(place.dest / "talk.txt", b"ours")
-    place.records.partial_results.begin(job(), slice_of("talk.mp3"), worker="here-1", message="message")
+    place.records.partial_results.claim(job(), slice_of("talk.mp3"), worker="here-1", message="message")
     assert names(place.scan().missing) == {"talk.mp3": "talk"}
     for name in ("talk.vtt", "talk.srt"):
         file(place.dest / name, b"ours")
@@ -757,7 +757,7 @@ def test_notes_of_the_user_stay_when_work_on_the_recording_was_interrupted(place
     [missing] = place.scan().missing
     assert missing.stem == "talk.mp3"
     whole = slice_of("talk.mp3", stem=missing.stem)
-    place.records.partial_results.begin(job(whole), whole, worker="here-1", message="message")
+    place.records.partial_results.claim(job(whole), whole, worker="here-1", message="message")
     assert names(place.scan().missing) == {"talk.mp3": "talk.mp3"}
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from nightscribe.shared.destination.json_store import NewerRecord
-from nightscribe.shared.destination.partial_results import BEGUN
+from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import (
     Interrupted,
@@ -193,12 +193,12 @@ class Attempt:
                 fail(slice_, error)
 
     def _was_begun(self, job: Job, slice_: Slice) -> bool:
-        return self.records.partial_results.name(job, slice_, BEGUN) in self._kept[slice_.recording]
+        return self.records.partial_results.name(job, slice_, CLAIM_SUFFIX) in self._kept[slice_.recording]
 
     def _is_elsewhere(self, job: Job, slice_: Slice) -> bool:
         # The queue keeps equal jobs apart. Those of a director that came when half of a job was done only overlap.
         mine, for_s = self.delivery.message_id, self.settings.visibility_timeout_s
-        other = self.records.partial_results.held_by(job, slice_, besides=mine, for_s=for_s)
+        other = self.records.partial_results.claimed_by(job, slice_, besides=mine, for_s=for_s)
         if other:
             log.info(
                 "slice.skipped", recording=slice_.recording, why="in the hands of another worker", worker_there=other
@@ -223,7 +223,7 @@ class Attempt:
             report_alive()
             try:
                 begin = partial(
-                    self.records.partial_results.begin,
+                    self.records.partial_results.claim,
                     job,
                     slice_,
                     worker=self.worker,
@@ -298,7 +298,7 @@ class Attempt:
         self._while_held(lambda: self.records.finish(transcript, job.formats))
         # While others work on other slices, only a look tells what is there.
         mine = (
-            self._kept[slice_.recording] | {self.records.partial_results.name(job, slice_, BEGUN)}
+            self._kept[slice_.recording] | {self.records.partial_results.name(job, slice_, CLAIM_SUFFIX)}
             if slice_.count == 1
             else None
         )
