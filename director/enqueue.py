@@ -21,7 +21,7 @@ from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.keys import FAILURES
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError, RetryableError
-from nightscribe.shared.model.jobs import Format, Job, Layout, Options, Slice
+from nightscribe.shared.model.jobs import FormatName, Job, Layout, Options, Slice
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import Failure, Provenance
 from nightscribe.shared.process.concurrency import map_concurrently
@@ -60,7 +60,7 @@ class Director:
     source: RecordingSource
     records: Records
     options: Options
-    formats: tuple[Format, ...]
+    formats: tuple[FormatName, ...]
     window: int
     max_receives: int
     layout: Layout = field(default_factory=Layout)

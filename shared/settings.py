@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.formats.registry import FORMATS, check_formats
-from nightscribe.shared.model.jobs import Format
+from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.languages import language_code
 from nightscribe.shared.process.cores import usable_cores
 from nightscribe.shared.queue.address import check_address
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         default=False, description="Detect the language anew every quarter of a minute, for recordings that change it."
     )
     task: Task = Field(default="transcribe", description="Write down what is said, or translate it into English.")
-    formats: Annotated[tuple[Format, ...], NoDecode] = Field(
+    formats: Annotated[tuple[FormatName, ...], NoDecode] = Field(
         default=("txt", "vtt", "srt"), description=f"Files to write, of {', '.join(FORMATS)}."
     )
     line_chars: int = Field(

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from nightscribe.shared.destination.keys import output_key
-from nightscribe.shared.model.jobs import Format
+from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.paths import without_suffix
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.model.transcript import Failure, Provenance
@@ -40,7 +40,7 @@ def stems(paths: Iterable[str]) -> dict[str, str]:
         chosen.update(zip(colliding, colliding, strict=True))
 
 
-def missing_formats(stem: str, formats: Iterable[Format], existing: Collection[str]) -> tuple[Format, ...]:
+def missing_formats(stem: str, formats: Iterable[FormatName], existing: Collection[str]) -> tuple[FormatName, ...]:
     """The formats of which no file is among the names `existing` in the folder."""
     if not existing:
         return tuple(formats)

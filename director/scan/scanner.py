@@ -16,7 +16,7 @@ from nightscribe.shared.audio.probe import MEDIA_SUFFIXES, OTHER_SUFFIXES, probe
 from nightscribe.shared.destination.keys import FAILURES, PARTS, TRANSCRIPTS, output_key, transcript_key, with_suffix
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import AudioError, NightscribeError
-from nightscribe.shared.model.jobs import Format, Layout
+from nightscribe.shared.model.jobs import FormatName, Layout
 from nightscribe.shared.model.paths import suffix, without_suffix
 from nightscribe.shared.model.recording import Folder, Recording, Unreadable
 from nightscribe.shared.model.transcript import Failure, Provenance
@@ -138,7 +138,7 @@ class Scanner:
 
     source: RecordingSource
     records: Records
-    formats: tuple[Format, ...]
+    formats: tuple[FormatName, ...]
     settle_s: float
     layout: Layout = field(default_factory=Layout)
     redo: bool = False

@@ -8,7 +8,7 @@ from pydantic import Field
 from nightscribe.location import Location
 from nightscribe.report.timeline import TimeLine
 from nightscribe.services.run_progress import RunProgress
-from nightscribe.shared.model.jobs import Format, Frozen
+from nightscribe.shared.model.jobs import FormatName, Frozen
 from nightscribe.shared.model.transcript import Failure, Flag
 from nightscribe.shared.settings import TEXTS, WORDS, Settings
 from nightscribe.views.cli_hints import asked, retry_command, run_again
@@ -62,7 +62,9 @@ class Report(Frozen):
     model: str
     engine: str
     redo: bool = Field(description="Finished recordings were to be done again.")
-    options: dict[str, str | int | bool | tuple[Format, ...]] = Field(description="The settings of words and texts.")
+    options: dict[str, str | int | bool | tuple[FormatName, ...]] = Field(
+        description="The settings of words and texts."
+    )
     totals: Totals
     languages: dict[str, int] = Field(description="Recordings by the language spoken, the most frequent first.")
     notes: tuple[str, ...] = Field(description="What was found done, and what was done without transcribing.")

@@ -14,7 +14,7 @@ from nightscribe.shared.destination.texts import Texts, is_of
 from nightscribe.shared.errors import NameTooLong, NightscribeError
 from nightscribe.shared.formats.registry import FORMATS
 from nightscribe.shared.model.activity import Activity, Run
-from nightscribe.shared.model.jobs import Format
+from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Failure, Provenance, Transcript, utc_now
 from nightscribe.shared.process.identity import has_ended
 from nightscribe.shared.storage.store import TranscriptStore
@@ -85,7 +85,7 @@ class Records:
         """The canonical transcript of a finished recording."""
         return self._typed.load(Transcript, transcript_key(recording))
 
-    def finish(self, transcript: Transcript, formats: Iterable[Format]) -> None:
+    def finish(self, transcript: Transcript, formats: Iterable[FormatName]) -> None:
         """Write the text files, and last the canonical transcript: once it is there, the recording is finished."""
         self.texts.put(transcript, formats, cache(lambda: self._before(transcript)))  # it may be megabytes long
         self._typed.save(transcript_key(transcript.recording), transcript)
@@ -100,12 +100,12 @@ class Records:
         return self._typed.load(Transcript, key)
 
     def rename(
-        self, old: Transcript, recording: str, mtime_ns: int | None, stem: str, formats: tuple[Format, ...]
+        self, old: Transcript, recording: str, mtime_ns: int | None, stem: str, formats: tuple[FormatName, ...]
     ) -> None:
         """Move a transcript to its recording's new name, and its texts as they are: someone may have corrected them."""
         there = self.texts.there(old, FORMATS)
         wanted = [fmt for fmt in formats if fmt not in there]
-        moved: dict[Format, bytes] = {}
+        moved: dict[FormatName, bytes] = {}
         if old.stem != stem:
             ours = {fmt for fmt, content in there.items() if is_of(content, old, fmt)}
             moved = {fmt: content for fmt, content in there.items() if fmt in ours.union(formats, old.formats)}

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from nightscribe.shared.destination.keys import output_key
 from nightscribe.shared.formats.registry import render
-from nightscribe.shared.model.jobs import Format
+from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Transcript
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.storage.store import TranscriptStore
@@ -23,14 +23,17 @@ class Texts:
         self._store = store
 
     def put(
-        self, transcript: Transcript, formats: Iterable[Format], before: Callable[[], Transcript | None] = lambda: None
+        self,
+        transcript: Transcript,
+        formats: Iterable[FormatName],
+        before: Callable[[], Transcript | None] = lambda: None,
     ) -> None:
         """Write those text files.
 
         `before`: gives the transcript of which there may be texts already; asked only if there are some.
         """
 
-        def write(fmt: Format) -> None:
+        def write(fmt: FormatName) -> None:
             self.put_as(transcript, fmt, render(transcript, fmt), before)
 
         self._each(write, formats)
@@ -38,7 +41,7 @@ class Texts:
     def put_as(
         self,
         transcript: Transcript,
-        fmt: Format,
+        fmt: FormatName,
         content: bytes,
         before: Callable[[], Transcript | None] = lambda: None,
     ) -> None:
@@ -55,31 +58,31 @@ class Texts:
                 log.warning("text.kept", recording=transcript.recording, key=self._keep(transcript.stem, fmt, there))
         self._store.put(key, content)
 
-    def _keep(self, stem: str, fmt: Format, content: bytes) -> str:
+    def _keep(self, stem: str, fmt: FormatName, content: bytes) -> str:
         for number in count(1):
             key = output_key(f"{stem} (kept)" if number == 1 else f"{stem} (kept {number})", fmt)
             if self._store.put_new(key, content) or self._store.get(key) == content:
                 return key
         raise AssertionError  # there is no last number
 
-    def put_missing(self, transcript: Transcript, formats: Iterable[Format]) -> None:
+    def put_missing(self, transcript: Transcript, formats: Iterable[FormatName]) -> None:
         """Write those that are not there."""
 
-        def write(fmt: Format) -> None:
+        def write(fmt: FormatName) -> None:
             self._store.put_new(output_key(transcript.stem, fmt), render(transcript, fmt))
 
         self._each(write, formats)
 
-    def _each(self, write: Callable[[Format], None], formats: Iterable[Format]) -> None:
+    def _each(self, write: Callable[[FormatName], None], formats: Iterable[FormatName]) -> None:
         for _, written in map_concurrently(write, formats, self._store.max_concurrency):
             written()
 
-    def there(self, transcript: Transcript, formats: Iterable[Format]) -> dict[Format, bytes]:
+    def there(self, transcript: Transcript, formats: Iterable[FormatName]) -> dict[FormatName, bytes]:
         """Those that are there, whoever wrote them."""
         found = {fmt: self._store.get(output_key(transcript.stem, fmt)) for fmt in formats}
         return {fmt: content for fmt, content in found.items() if content is not None}
 
-    def remove(self, old: Transcript, stem: str, formats: Iterable[Format]) -> None:
+    def remove(self, old: Transcript, stem: str, formats: Iterable[FormatName]) -> None:
         """Remove those of a transcript whose texts are at another stem now, but what is only here."""
         for fmt, content in self.there(old, formats).items():
             key, new = output_key(old.stem, fmt), output_key(stem, fmt)
@@ -87,7 +90,7 @@ class Texts:
                 self._store.delete(key)
 
 
-def is_of(content: bytes, transcript: Transcript, fmt: Format) -> bool:
+def is_of(content: bytes, transcript: Transcript, fmt: FormatName) -> bool:
     """Whether a text file is as it was written, but perhaps for where the lines of subtitles are broken."""
     if fmt == "txt":
         return content == render(transcript, fmt)

@@ -8,7 +8,7 @@ from typing import cast
 from nightscribe.shared.errors import ValueRefused
 from nightscribe.shared.formats.cues import Cue, cues
 from nightscribe.shared.formats.line_breaks import one_line
-from nightscribe.shared.model.jobs import Format, Layout
+from nightscribe.shared.model.jobs import FormatName, Layout
 from nightscribe.shared.model.transcript import Segment, Transcript
 
 
@@ -67,7 +67,7 @@ def to_json(transcript: Transcript) -> str:
     return transcript.model_dump_json(indent=2, exclude=hidden) + "\n"
 
 
-FORMATS: dict[Format, Callable[[Transcript], str]] = {
+FORMATS: dict[FormatName, Callable[[Transcript], str]] = {
     "txt": to_txt,
     "vtt": to_vtt,
     "srt": to_srt,
@@ -76,16 +76,16 @@ FORMATS: dict[Format, Callable[[Transcript], str]] = {
 }
 
 
-def check_formats(text: str) -> tuple[Format, ...]:
+def check_formats(text: str) -> tuple[FormatName, ...]:
     """The formats of a list such as `txt,srt`, each once. Raises: ValueRefused: if one is unknown or none is given."""
     names = tuple(dict.fromkeys(name.strip().lower().removeprefix(".") for name in text.split(",") if name.strip()))
     if unknown := [name for name in names if name not in FORMATS]:
         raise ValueRefused(f"Unknown format {unknown[0]!r}. There are: {', '.join(FORMATS)}.")
     if not names:
         raise ValueRefused(f"No format is asked for. Give some of: {', '.join(FORMATS)}.")
-    return cast("tuple[Format, ...]", names)
+    return cast("tuple[FormatName, ...]", names)
 
 
-def render(transcript: Transcript, fmt: Format) -> bytes:
+def render(transcript: Transcript, fmt: FormatName) -> bytes:
     """One text file of a transcript, UTF-8."""
     return FORMATS[fmt](transcript).encode()

@@ -34,7 +34,7 @@ def _ascending(cuts: tuple[float, ...]) -> tuple[float, ...]:
 Cuts = Annotated[tuple[float, ...], AfterValidator(_ascending)]
 
 
-Format = Literal["txt", "vtt", "srt", "json", "tsv"]
+FormatName = Literal["txt", "vtt", "srt", "json", "tsv"]
 
 
 class Frozen(BaseModel):
@@ -101,7 +101,7 @@ class Job(Frozen):
     version: Literal[1] = 1
     slices: tuple[Slice, ...] = Field(min_length=1)
     options: Options
-    formats: tuple[Format, ...]
+    formats: tuple[FormatName, ...]
     layout: Layout = Layout()
     redo: str | None = Field(
         default=None, description="Run that asked for finished recordings to be done again; None does what is missing."

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import AwareDatetime, Field
 
-from nightscribe.shared.model.jobs import Format, Frozen, Job, Layout, Options, RelativePath, Slice
+from nightscribe.shared.model.jobs import FormatName, Frozen, Job, Layout, Options, RelativePath, Slice
 
 
 class Flag(StrEnum):
@@ -68,7 +68,7 @@ class Provenance(Frozen):
     size: int = Field(description="Bytes.")
     mtime_ns: int | None = Field(description="When the recording was last changed, where the source knows it.")
     stem: RelativePath = Field(description="Where the text files are: path in the destination, without extension.")
-    formats: tuple[Format, ...] = Field(description="Text files written when it was finished.")
+    formats: tuple[FormatName, ...] = Field(description="Text files written when it was finished.")
     layout: Layout = Layout()
     options: Options
     redo: str | None = Field(default=None, description="Run that asked for a finished recording to be done again.")

@@ -17,7 +17,7 @@ from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, CUTS
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import PermanentError, RetryableError
 from nightscribe.shared.formats.registry import FORMATS, render
-from nightscribe.shared.model.jobs import Format, Layout
+from nightscribe.shared.model.jobs import FormatName, Layout
 from nightscribe.shared.model.transcript import Flag, Provenance, Transcript, utc_now
 from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.storage.store import FolderStore
@@ -326,7 +326,7 @@ def test_corrections_are_kept_once_and_never_written_over_themselves(records: Re
 
 
 @pytest.mark.parametrize("fmt", ["srt", "vtt", "tsv"])
-def test_a_text_whose_lines_are_only_broken_elsewhere_is_no_correction(records: Records, fmt: Format) -> None:
+def test_a_text_whose_lines_are_only_broken_elsewhere_is_no_correction(records: Records, fmt: FormatName) -> None:
     """An older version may have done it so."""
     records.finish(DONE, (fmt,))
     written = records.store.get(f"talk.{fmt}")

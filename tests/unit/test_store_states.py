@@ -30,7 +30,7 @@ from nightscribe.director.scan.scanner import Scan, Scanner
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError, PermanentError
 from nightscribe.shared.formats.registry import render
-from nightscribe.shared.model.jobs import Format, Job, Slice
+from nightscribe.shared.model.jobs import FormatName, Job, Slice
 from nightscribe.shared.model.transcript import Part, Segment, Transcript
 from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.queue.client import Delivery
@@ -42,7 +42,7 @@ from nightscribe.worker.attempt import attempt
 from nightscribe.worker.loop import Worker
 from nightscribe.worker.pipeline.window_reader import SliceEnd
 
-FORMATS: tuple[Format, ...] = ("txt", "srt")
+FORMATS: tuple[FormatName, ...] = ("txt", "srt")
 CUTS = (1.0, 2.0)
 RATES = Rates({".mp3": 1.0, ".wav": 1.0})
 # Whoever is killed before a read leaves what one leaves who is killed before the next change.
