@@ -1,6 +1,7 @@
 """What the documents say is what the program does."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -57,8 +58,8 @@ def test_the_compose_file_and_the_code_name_the_same_queue_server() -> None:
     assert "localstack/localstack:4.10.0" in compose
 
 
-def test_the_wheel_holds_the_packages_and_the_attributes_of_the_queue(tmp_path: Path) -> None:
-    """Other projects have packages called `shared` and `worker` too: installed from the wheel, they must be ours."""
+def test_the_wheel_takes_up_one_import_name(tmp_path: Path) -> None:
+    """Other projects have packages called `shared` and `worker` too, in the environment or in the user's folder."""
     build = _pip("wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT))
     if build.returncode and "No matching distribution" in build.stderr:
         pytest.skip("hatchling cannot be fetched: the package index does not answer")
@@ -66,25 +67,26 @@ def test_the_wheel_holds_the_packages_and_the_attributes_of_the_queue(tmp_path: 
     wheel = next(tmp_path.glob("nightscribe-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {"infra/create_queue.json", "nightscribe/report/page.html"} <= set(names)
-    assert not any(name.startswith(("tests/", "bench/")) for name in names)
-    installed = _pip("install", "--no-deps", "--target", str(tmp_path / "site"), str(wheel))
+    assert {"nightscribe/shared/queue/create_queue.json", "nightscribe/report/page.html"} <= set(names)
+    site = tmp_path / "site"
+    installed = _pip("install", "--no-deps", "--target", str(site), str(wheel))
     assert installed.returncode == 0, installed.stderr
-    owners = packages_distributions_of(tmp_path / "site")
-    for package in ("nightscribe", "director", "worker", "shared"):
-        assert owners[package] == {"nightscribe"}
-
-
-def packages_distributions_of(folder: Path) -> dict[str, set[str]]:
-    """Which distributions the packages in a folder belong to."""
-    code = (
-        "import sys, json, importlib.metadata as m; sys.path.insert(0, sys.argv[1]); "
-        "print(json.dumps(m.packages_distributions()))"
+    packages = {path.name for path in site.iterdir() if path.suffix != ".dist-info"}
+    assert packages == {"bin", "nightscribe"}
+    for stranger in ("director", "infra", "shared", "worker"):
+        (tmp_path / "theirs" / stranger).mkdir(parents=True)
+        (tmp_path / "theirs" / stranger / "__init__.py").write_text("raise AssertionError('it is not ours')")
+    program = "import nightscribe.cli.main, nightscribe.shared.queue; print(nightscribe.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *sys.path])},
+        cwd=tmp_path / "theirs",
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    said = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code, str(folder)], capture_output=True, text=True, check=True
-    )
-    return {package: set(owners) for package, owners in json.loads(said.stdout).items()}
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(site)
 
 
 def _pip(*arguments: str) -> "subprocess.CompletedProcess[str]":

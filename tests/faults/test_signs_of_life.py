@@ -134,7 +134,7 @@ if "ASKED" in os.environ:
 @pytest.fixture
 def start_watched(start: Callable[..., psutil.Popen], monkeypatch: pytest.MonkeyPatch) -> Callable[..., psutil.Popen]:
     """Starts one whose watchdog is quick, and whose engine and source may never come back."""
-    head, tail = WORKER.split("from nightscribe import cli\n")
+    head, tail = WORKER.split("from nightscribe.cli import main as cli\n")
     monkeypatch.setattr(sys.modules[__name__], "WORKER", head + tail.replace("cli.Models =", WATCHED + "cli.Models ="))
     return start
 
