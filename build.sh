@@ -17,6 +17,8 @@ On this machine, in a virtual environment:
   status DEST [--watch]      show how far it is, what is queued, and what failed and why
   retry DEST                 put recordings back that failed
   test [PYTEST OPTIONS]      check types and style, and run the tests
+  quick [PYTEST OPTIONS]     run the tests that need no weights, server or ffmpeg: under a minute
+  docs [MKDOCS OPTIONS]      build the documentation as a website in site/
   bench [NAME] [OPTIONS]     run one of the programs in bench/; without NAME, list them
   setup                      only make the virtual environment in .venv
 
@@ -54,7 +56,7 @@ answers() {
 setup() {
   local extras=$1 stamp wanted python torch_index=()
   stamp=$VENV/.nightscribe-$extras
-  wanted=$(cat "$ROOT/pyproject.toml" "$ROOT/constraints.txt" <(echo "${NIGHTSCRIBE_GPU:-}") | cksum)
+  wanted=$(cat "$ROOT/pyproject.toml" "$ROOT/constraints.txt" "$ROOT/nightscribe/_version.py" <(echo "${NIGHTSCRIBE_GPU:-}") | cksum)
   [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
   if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then  # none yet, or one whose making was interrupted
     rm -rf "$VENV"
@@ -82,19 +84,26 @@ setup() {
 
 # bench [NAME] [OPTIONS]: one of the programs in bench/, or what each of them is for.
 bench() {
-  local program
+  local program name
   if [ $# -eq 0 ]; then
     echo "Usage: ./build.sh bench NAME [OPTIONS]   (--help explains each)"
-    for program in "$ROOT"/bench/*.py; do
+    for program in "$ROOT"/bench/*.py "$ROOT"/bench/*/__main__.py; do
       if grep -q '__name__ == "__main__"' "$program"; then  # the others are parts of these
-        printf '  %-10s %s\n' "$(basename "$program" .py)" "$(sed -n '1s/^"""\([^"]*\).*/\1/p' "$program")"
+        name=${program%/__main__.py}
+        printf '  %-10s %s\n' "$(basename "$name" .py)" "$(sed -n '1s/^"""\([^"]*\).*/\1/p' "$program")"
       fi
     done
     return
   fi
-  program=$ROOT/bench/$1.py
-  [ -f "$program" ] || die "There is no bench/$1.py. ./build.sh bench lists what there is."
+  name=$1
   shift
+  case $name in */*) name= ;; esac
+  if [ -f "$ROOT/bench/$name/__main__.py" ]; then
+    setup all,test
+    PYTHONPATH=$ROOT/bench exec "$VENV/bin/python" -m "$name" "$@"
+  fi
+  program=$ROOT/bench/$name.py
+  [ -f "$program" ] || die "There is no benchmark of that name. ./build.sh bench lists what there is."
   setup all,test
   exec "$VENV/bin/python" "$program" "$@"
 }
@@ -245,6 +254,16 @@ case $command in
     "$VENV/bin/mypy"
     # Each process has SQS servers and models of its own; a core that is idle takes tests from one that is not.
     exec "$VENV/bin/python" -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal "$@"
+    ;;
+  quick)
+    setup all,test
+    cd "$ROOT"
+    exec "$VENV/bin/python" -m pytest -m quick --numprocesses auto --maxprocesses 4 --dist worksteal "$@"
+    ;;
+  docs)
+    setup all,docs
+    cd "$ROOT"
+    exec "$VENV/bin/python" -m mkdocs build --strict "$@"
     ;;
   bench) bench "$@" ;;
   setup) setup all ;;

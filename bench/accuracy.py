@@ -1,4 +1,4 @@
-"""Word error rate and speed of nightscribe's engines on recordings with known text, by language.
+"""Measure word error rate and speed of the engines on recordings with known text, by language.
 
     python bench/accuracy.py MANIFEST --model base --only clips/de --only clips/vi
 

@@ -1,4 +1,4 @@
-"""What an hour of sound costs on AWS: measured speeds and counted requests, times prices that somebody must check.
+"""Print what an hour of sound costs on AWS, from measured speeds, counted requests and prices for you to check.
 
 The speeds are read from docs/performance.md, so that no figure of the result is typed in by hand. Prices are Amazon's
 list prices for us-east-1 as they were known in mid-2025: look them up and give yours, as --price vcpu_h=0.01.

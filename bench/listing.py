@@ -1,4 +1,4 @@
-"""How long it takes, and how much memory, to find out what is missing among very many recordings, and to plan it.
+"""Measure the time and memory it takes to find what is missing among very many recordings, and to plan it.
 
 The files are made first, in a temporary folder, which is not counted. Nothing is decoded, so they need not be sound.
 Times are of this machine and its disk; the files have just been written, so the system knows their names still. Where

@@ -1,4 +1,4 @@
-"""What a command costs: CPU time, wall time and memory of its whole process tree; and nightscribe's own command."""
+"""Measure what a command costs: CPU time, wall time and memory of its process tree; run nightscribe so."""
 
 import os
 import subprocess

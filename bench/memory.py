@@ -1,4 +1,4 @@
-"""Whether a worker's memory stays as it is: many recordings in one process, its resident size as it goes on.
+"""Watch the memory of one worker process while it transcribes many recordings.
 
 The recordings given are repeated under other names until there are enough; each is transcribed. The size goes up and
 down with every batch, so its median over many recordings tells whether it grows.

@@ -1,4 +1,4 @@
-"""What nightscribe costs beside its speech engine: CPU time of the whole command over that of the engine in it.
+"""Measure what nightscribe costs beside its speech engine: CPU time of the command over that of the engine.
 
     python bench/overhead.py MANIFEST --model base --set long --set clips --engine faster-whisper
 

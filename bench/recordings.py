@@ -1,4 +1,4 @@
-"""The recordings of a benchmark: chosen from a manifest, cut if asked, copied to a folder under plain names."""
+"""Choose the recordings of a benchmark from a manifest, cut them if asked, and copy them under plain names."""
 
 import argparse
 import json

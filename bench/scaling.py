@@ -1,4 +1,4 @@
-"""How the work spreads: one long recording over two real workers, and many jobs over very many that only sleep.
+"""Measure how work spreads: one long recording over two workers, and many jobs over many simulated workers.
 
 The many have the project's own queue, director and store; in place of an engine they sleep as long as one of the given
 speed would take. Efficiency is the time that they would need if nothing but the work took any, in proportion to the

@@ -1,4 +1,4 @@
-"""How fast nightscribe is against other software with the same weights, on the same recordings, in one run.
+"""Compare nightscribe's speed with other software, with the same weights and recordings, in one run.
 
     python bench/speed.py MANIFEST --model base --set long --set clips --rounds 3
 

@@ -1,4 +1,4 @@
-"""How well times fit: starts of cues and words against the true starts of utterances, and words lost at cuts.
+"""Measure how well times fit: starts of cues and words against the true starts, and words lost at cuts.
 
     python bench/timing.py MANIFEST --model base --set long/ --seconds 0
     python bench/timing.py MANIFEST --set long --dest DEST

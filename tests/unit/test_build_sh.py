@@ -46,7 +46,21 @@ def refused(done: "subprocess.CompletedProcess[str]") -> str:
 
 def test_every_command_is_in_its_help(project: Path) -> None:
     said = build(project, "help").stdout
-    for command in ("run", "status", "retry", "test", "bench", "setup", "build", "deploy", "logs", "scale", "down"):
+    for command in (
+        "run",
+        "status",
+        "retry",
+        "test",
+        "quick",
+        "docs",
+        "bench",
+        "setup",
+        "build",
+        "deploy",
+        "logs",
+        "scale",
+        "down",
+    ):
         assert f"\n  {command} " in said, command
 
 
@@ -94,8 +108,17 @@ def test_scale_asks_for_a_number(project: Path, n: tuple[str, ...]) -> None:
     assert "./build.sh scale 3" in refused(build(project, "scale", *n))
 
 
-def test_a_benchmark_that_is_not_there_is_no_program(project: Path) -> None:
-    assert "./build.sh bench lists" in refused(build(project, "bench", "../build"))
+@pytest.mark.parametrize("name", ["../build", "nothing"])
+def test_a_benchmark_that_is_not_there_is_no_program(project: Path, name: str) -> None:
+    assert "./build.sh bench lists" in refused(build(project, "bench", name))
+
+
+def test_bench_lists_every_program_with_what_it_is_for(project: Path) -> None:
+    shutil.copytree(ROOT / "bench", project / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+    heading, *listed = build(project, "bench").stdout.splitlines()
+    programs = {"accuracy", "chaos", "cost", "listing", "memory", "overhead", "scaling", "speed", "timing"}
+    assert heading.startswith("Usage: ./build.sh bench NAME")
+    assert {line.split()[0] for line in listed if len(line.split()) > 3} == programs
 
 
 @pytest.mark.parametrize("command", ["build", "deploy", "logs", "down", "status"])

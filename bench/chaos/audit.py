@@ -1,24 +1,24 @@
-"""What the files say when all is over."""
+"""Audit the files of the destination after the run."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from chaos.processes import FORMATS, Location
+from chaos.sound import Script
 from nightscribe.shared.destination.keys import JOBS, failure_key, output_key, parts_folder, transcript_key
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.formats.registry import render
 from nightscribe.shared.storage.store import FolderStore
-from storm.crew import FORMATS, Location
-from storm.sound import Script
 
 
-def audit(place: Location, scripts: Sequence[Script], *, may_fail: bool) -> tuple[list[str], Counter[str]]:
-    """What is wrong, and the reasons of the failures, which are wrong as well unless they `may_fail`."""
+def audit(location: Location, scripts: Sequence[Script], *, may_fail: bool) -> tuple[list[str], Counter[str]]:
+    """Return what is wrong, and the reasons of the failures; failures count as wrong unless they `may_fail`."""
     wrong: list[str] = []
     reasons: Counter[str] = Counter()
-    files = set(_files(place))  # before anybody looks, and so perhaps sweeps
+    files = set(_files(location))  # listed first, as reading the records may sweep old files
     wrong += [f"{key} is a temporary file." for key in sorted(files) if key.endswith(".tmp")]
-    records = Records(FolderStore(place.dest))
+    records = Records(FolderStore(location.dest))
     expected = {key for key in files if key.startswith(JOBS)}
     for script in scripts:
         failure = records.failure(script.name)
@@ -42,14 +42,14 @@ def audit(place: Location, scripts: Sequence[Script], *, may_fail: bool) -> tupl
         for fmt in FORMATS:
             key = output_key(script.stem, fmt)
             expected.add(key)
-            if key not in files or (place.dest / key).read_bytes() != render(transcript, fmt):
+            if key not in files or (location.dest / key).read_bytes() != render(transcript, fmt):
                 wrong.append(f"{key} is not what the transcript says.")
     rest = files - expected
     wrong += [f"{key} should not be there." for key in sorted(rest) if not key.endswith(".tmp")]
     return wrong, reasons
 
 
-def _files(place: Location) -> Iterator[str]:
-    for folder, _, names in os.walk(place.dest):
+def _files(location: Location) -> Iterator[str]:
+    for folder, _, names in os.walk(location.dest):
         for name in names:
-            yield os.path.relpath(os.path.join(folder, name), place.dest)  # noqa: PTH118  a hundred times faster
+            yield os.path.relpath(os.path.join(folder, name), location.dest)  # noqa: PTH118  a hundred times faster

@@ -1,8 +1,8 @@
-"""Recordings whose words can be foretold, and an engine that reads these words from the sound.
+"""Make recordings with known words, and an engine that reads these words from the sound.
 
 A word is twelve digits, each a fiftieth of a second of one loudness of sixteen, and it is a hash of the recording's
-name and the word's place. So a transcript can only be right if every window of every slice was decoded, cut, heard and
-put together in its place. Between the words there is nothing, which takes no room on the disk.
+name and the word's position. So a transcript can only be right if every window of every slice was decoded, cut,
+transcribed and assembled in order. Between the words the file is empty, which takes no room on the disk.
 """
 
 # ruff: noqa: ARG002  the engine's protocol says what its methods are given
@@ -41,14 +41,14 @@ LONG_SHARE, SINGLE_SHARE = 0.4, 0.35  # of the jobs; the others are of several c
 
 @dataclass(frozen=True)
 class Script:
-    """What one recording is to say."""
+    """The words and length of one recording."""
 
     name: str
     seconds: int
 
     @cached_property
     def words(self) -> list[str]:
-        """In their order."""
+        """The words in order."""
         return [
             blake2b(f"{self.name} {at}".encode(), digest_size=DIGITS // 2).hexdigest()
             for at in range(int(self.seconds / EVERY_S))
@@ -56,17 +56,17 @@ class Script:
 
     @property
     def stem(self) -> str:
-        """Of its text files."""
+        """The name of its text files without the suffix."""
         return self.name.removesuffix(".wav")
 
 
 def word_s(at: int) -> float:
-    """When the word that stands there begins."""
+    """Return the start of the word at this position."""
     return FIRST_S + at * EVERY_S
 
 
 def written(n: int, chooser: random.Random) -> list[Script]:
-    """Scripts that make about `n` jobs: slices of long recordings, single ones, and bundles of clips."""
+    """Return scripts that make about `n` jobs: slices of long recordings, single ones, and bundles of clips."""
     scripts: list[Script] = []
     n_slices = 0
     while n_slices < LONG_SHARE * n:
@@ -80,14 +80,14 @@ def written(n: int, chooser: random.Random) -> list[Script]:
 
 
 def jobs(scripts: Sequence[Script]) -> int:
-    """How many messages a director makes of them."""
+    """Return how many messages a director makes of them."""
     sizes = ((script.name, HEADER_BYTES + script.seconds * RATE * SAMPLE_BYTES) for script in scripts)
     backlog = Backlog(Missing(Recording(name, size, None), name) for name, size in sorted(sizes))
     return n_jobs(backlog, RATES, JOB_S, len(scripts) * 100)
 
 
 def record(script: Script, folder: Path) -> None:
-    """Make the recording, a WAV file with holes."""
+    """Write the recording as a sparse WAV file."""
     path = folder / script.name
     path.parent.mkdir(parents=True, exist_ok=True)
     n_bytes = script.seconds * RATE * SAMPLE_BYTES
@@ -109,7 +109,7 @@ def _wav_header(n_bytes: int) -> bytes:
 
 
 def heard(waveform: Waveform) -> list[Word]:
-    """The words in it."""
+    """Return the words in the sound."""
     sound = waveform != 0
     starts = np.flatnonzero(sound & ~np.concatenate([[False], sound[:-1]]))
     found = []
@@ -121,24 +121,24 @@ def heard(waveform: Waveform) -> list[Word]:
 
 
 def first_sound_s(_detector: object, waveform: Waveform) -> float | None:
-    """In place of the speech detector, which takes none of this for speech."""
+    """Stand in for the speech detector, which takes none of this for speech."""
     words = heard(waveform)
     return words[0].start_s if words else None
 
 
 class Reader:
-    """An engine that takes a known time for every second of sound; `listening` is told before, `listened` after it."""
+    """An engine that takes a known time for every second of sound, and calls back before and after each batch."""
 
     name = "reader 1"
     batch_size = 2
 
     def __init__(
-        self, pace: float, listening: Callable[[Sequence[tuple[str, float]]], object], listened: Callable[[], object]
+        self, pace: float, before: Callable[[Sequence[tuple[str, float]]], object], after: Callable[[], object]
     ) -> None:
-        """`pace`: seconds for a second of sound. `listening` gets the first word of each window, and its seconds."""
+        """Set the pace in seconds for a second of sound; `before` gets each window's first word and engine seconds."""
         self._pace = pace
-        self._listening = listening
-        self._listened = listened
+        self._before = before
+        self._after = after
 
     def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
         """Find the words."""
@@ -152,9 +152,9 @@ class Reader:
         self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
     ) -> list[Decoded]:
         """Take the time, and say the words."""
-        self._listening([(window.states[0].text.strip(), window.seconds * self._pace) for window in windows])
+        self._before([(window.states[0].text.strip(), window.seconds * self._pace) for window in windows])
         time.sleep(sum(window.seconds for window in windows) * self._pace)
-        self._listened()
+        self._after()
         return [
             Decoded(tuple(range(len(w.states))), "".join(word.text for word in w.states), -0.1, 0.0) for w in windows
         ]

@@ -1,4 +1,4 @@
-"""The processes in the storm: the project's own workers and directors, with a note of what they do."""
+"""Start the project's own workers and directors as processes that log what they do."""
 
 import ctypes
 import os
@@ -14,6 +14,8 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
+from chaos.event_log import EventLog
+from chaos.sound import JOB_S, RATES, Reader, first_sound_s
 from nightscribe.cli.main import _stop_on_signals
 from nightscribe.director.enqueue import Director
 from nightscribe.director.scan.scanner import Scanner
@@ -32,24 +34,22 @@ from nightscribe.shared.storage.store import FolderStore
 from nightscribe.worker.loop import Worker
 from nightscribe.worker.pipeline.transcriber import Transcriber
 from nightscribe.worker.pipeline.vad import SpeechDetector
-from storm.diary import Diary
-from storm.sound import JOB_S, RATES, Reader, first_sound_s
 
 _numbers = count(1)
 
 OPTIONS = Options(engine="auto", model="base", language="en")
 FORMATS = ("txt", "vtt", "srt")
-SLOWEST_S = 0.4  # of the disk while it is slow
+SLOWEST_S = 0.4  # of each store operation while the disk is slow
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where it happens."""
+    """The folders and settings of one run."""
 
     folder: Path
     settings: Settings
     pace: float
-    """Seconds that the engine takes for a second of sound."""
+    """Seconds that the engine takes for one second of sound."""
 
     @property
     def source(self) -> Path:
@@ -63,51 +63,51 @@ class Location:
 
     @property
     def slow(self) -> Path:
-        """While there is such a file, the destination is slow."""
+        """The file that makes the destination slow while it exists."""
         return self.folder / "slow"
 
     @property
-    def diary(self) -> Diary:
-        """Readable anew."""
-        return Diary(self.folder / "diary.jsonl")
+    def event_log(self) -> EventLog:
+        """A new reader and writer of the event log."""
+        return EventLog(self.folder / "events.jsonl")
 
 
-def started(name: str, place: Location, task: Callable[..., None], *arguments: Any) -> ForkProcess:
-    """A process of its own, forked from this one, which has everything imported; it does not outlive it."""
+def start_process(name: str, location: Location, task: Callable[..., None], *arguments: Any) -> ForkProcess:
+    """Fork a process that has everything imported and does not outlive this one."""
     process = get_context("fork").Process(
         target=_child,
-        args=(name, place, task, *arguments),
-        name=f"{name}.{next(_numbers)}",  # which is never given twice, as the number of a process is
+        args=(name, location, task, *arguments),
+        name=f"{name}.{next(_numbers)}",  # unique, while process numbers are reused
         daemon=True,
     )
     process.start()
     return process
 
 
-def _child(name: str, place: Location, task: Callable[..., None], *arguments: Any) -> None:
+def _child(name: str, location: Location, task: Callable[..., None], *arguments: Any) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    log = os.open(place.folder / "logs" / f"{name}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    log = os.open(location.folder / "logs" / f"{name}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     configure_logging("info", os.fdopen(2, "w", buffering=1, closefd=False))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        task(place, *arguments)
+        task(location, *arguments)
     except NightscribeError as error:
         print(error, file=sys.stderr, flush=True)
         sys.exit(2)
 
 
 class _Queue(JobQueue):
-    """The queue; what is received and deleted is noted."""
+    """A queue that logs what is received and deleted."""
 
-    diary: Diary
+    event_log: EventLog
     delivery = 0
 
     def receive(self, wait_s: float) -> Delivery | None:
-        self.diary.note("free")
+        self.event_log.append("free")
         delivery = super().receive(wait_s)
         if delivery:
             self.delivery += 1
@@ -115,7 +115,7 @@ class _Queue(JobQueue):
                 (slice_.recording, slice_.index, slice_.start_s, slice_.end_s)
                 for slice_ in Job.from_message(delivery.body).slices
             ]
-            self.diary.note(
+            self.event_log.append(
                 "received",
                 delivery=self.delivery,
                 message=delivery.message_id,
@@ -125,16 +125,16 @@ class _Queue(JobQueue):
         return delivery
 
     def delete(self, delivery: Delivery, **given: Any) -> None:
-        self.diary.note("deleting", delivery=self.delivery)
+        self.event_log.append("deleting", delivery=self.delivery)
         super().delete(delivery, **given)
 
 
 class _Store(FolderStore):
-    """The store, slow for a while; what is stored is noted."""
+    """A store that logs what is stored, and is slow while `Location.slow` exists."""
 
-    def __init__(self, place: Location, queue: _Queue) -> None:
-        super().__init__(place.dest)
-        self._slow = place.slow
+    def __init__(self, location: Location, queue: _Queue) -> None:
+        super().__init__(location.dest)
+        self._slow = location.slow
         self._queue = queue
 
     def _wait(self) -> None:
@@ -150,16 +150,16 @@ class _Store(FolderStore):
         return super().ends(key, n_first, n_last)
 
     def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
-        self._queue.diary.note("storing", delivery=self._queue.delivery, key=key)
+        self._queue.event_log.append("storing", delivery=self._queue.delivery, key=key)
         self._wait()
         super().put(key, content, durable=durable)
-        self._queue.diary.note("stored", delivery=self._queue.delivery, key=key)
+        self._queue.event_log.append("stored", delivery=self._queue.delivery, key=key)
 
     def put_new(self, key: str, content: bytes) -> bool:
-        self._queue.diary.note("storing", delivery=self._queue.delivery, key=key)
+        self._queue.event_log.append("storing", delivery=self._queue.delivery, key=key)
         self._wait()
         if is_there := super().put_new(key, content):
-            self._queue.diary.note("stored", delivery=self._queue.delivery, key=key)
+            self._queue.event_log.append("stored", delivery=self._queue.delivery, key=key)
         return is_there
 
     def delete(self, key: str) -> None:
@@ -167,54 +167,54 @@ class _Store(FolderStore):
         super().delete(key)
 
 
-def work(place: Location) -> None:
-    """What `nightscribe worker` does, but for the engine and the speech detector."""
+def work(location: Location) -> None:
+    """Do what `nightscribe worker` does, with this bench's engine and speech detector."""
     SpeechDetector.first_speech_s = first_sound_s  # type: ignore[method-assign]
-    queue = _queue(place)
+    queue = _queue(location)
     sweep_scratch()
     engine = Reader(
-        place.pace,
-        lambda windows: queue.diary.note("hearing", delivery=queue.delivery, windows=windows),
-        lambda: queue.diary.note("heard", delivery=queue.delivery),
+        location.pace,
+        lambda windows: queue.event_log.append("hearing", delivery=queue.delivery, windows=windows),
+        lambda: queue.event_log.append("heard", delivery=queue.delivery),
     )
     transcriber = Transcriber(engine)
     made = Worker(
         name=process_name(os.getpid()),
         queue=queue,
-        source=FolderSource(place.source, leave_out=place.dest),
-        records=Records(_Store(place, queue)),
+        source=FolderSource(location.source, leave_out=location.dest),
+        records=Records(_Store(location, queue)),
         transcriber_for=lambda _: transcriber,
-        settings=place.settings,
+        settings=location.settings,
     )
     _stop_on_signals(made)
     made.run(until_empty=False)
 
 
-def direct(place: Location, follow: bool, retry_failed: bool) -> None:
-    """What `nightscribe director` does, and with `follow` what `nightscribe run` does."""
-    queue = _queue(place)
-    source = FolderSource(place.source, leave_out=place.dest)
-    records = Records(_Store(place, queue))
+def direct(location: Location, follow: bool, retry_failed: bool) -> None:
+    """Do what `nightscribe director` does, or with `follow` what `nightscribe run` does."""
+    queue = _queue(location)
+    source = FolderSource(location.source, leave_out=location.dest)
+    records = Records(_Store(location, queue))
     made = Director(
         queue=queue,
         source=source,
         records=records,
         options=OPTIONS,
         formats=FORMATS,
-        window=place.settings.window,
-        max_receives=place.settings.max_receives,
+        window=location.settings.window,
+        max_receives=location.settings.max_receives,
         retry_failed=retry_failed,
     )
     made.record_dead_letters()
     scan = Scanner(source, records, FORMATS, settle_s=0, retry_failed=retry_failed).scan()
     for event in made.direct(scan.missing, follow=follow, rates=RATES, job_s=JOB_S):
         if follow and event is None:
-            list(records.activities())  # as the one who shows them does
+            list(records.activities())  # as the progress view does
 
 
-def _queue(place: Location) -> _Queue:
-    queue = open_queue(place.settings)
-    queue.__class__ = _Queue  # whoever connects makes the plain one
+def _queue(location: Location) -> _Queue:
+    queue = open_queue(location.settings)
+    queue.__class__ = _Queue  # open_queue makes the plain one
     assert isinstance(queue, _Queue)
-    queue.diary = place.diary
+    queue.event_log = location.event_log
     return queue

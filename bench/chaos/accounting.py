@@ -1,4 +1,4 @@
-"""What the diary says: what was done in vain, what was done twice, how long an interrupted job waited. Pure."""
+"""Compute from the event log what was lost, what was done twice and how long interrupted jobs waited. Pure."""
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
+from chaos.event_log import Event
+from chaos.sound import Script, word_s
 from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, PART
 from nightscribe.shared.settings import Settings
-from storm.diary import Entry
-from storm.sound import Script, word_s
 
 SliceId = tuple[str, int]
 
@@ -20,7 +20,7 @@ NOISE_S = 1.0  # what a busy machine may take from a free worker's receive to it
 
 @dataclass
 class _Delivery:
-    """One message in one worker's hands."""
+    """One message held by one worker."""
 
     who: str
     received: float
@@ -32,8 +32,8 @@ class _Delivery:
 
 
 @dataclass(frozen=True)
-class _SliceState:
-    """A window that the engine was given."""
+class _Window:
+    """A window that was passed to the engine."""
 
     delivery: _Delivery
     slice_: SliceId
@@ -44,113 +44,113 @@ class _SliceState:
 
 @dataclass
 class Account:
-    """Engine-seconds, and recoveries in visibility timeouts."""
+    """Totals in engine seconds, and recoveries in visibility timeouts."""
 
     needed_s: float = 0.0
     lost_s: Counter[str] = field(default_factory=Counter)
-    """Never stored, by what became of the worker."""
+    """Engine seconds whose result was never stored, by what happened to the worker."""
     double_s: Counter[str] = field(default_factory=Counter)
-    """Done although it had been stored, or was in the hands of another worker at that time."""
+    """Engine seconds spent on what was stored already, or was held by another worker at that time."""
     interrupted: int = 0
-    """Kills of workers with unfinished slices in their hands."""
+    """Kills of workers that held unfinished slices."""
     recoveries: list[float] = field(default_factory=list)
     late: Counter[str] = field(default_factory=Counter)
-    """Of those that took too long, why; "" is no reason."""
+    """Reasons of the recoveries that took too long; "" where none is known."""
     waited: list[float] = field(default_factory=list)
-    """Of the recoveries, what was spent waiting for any worker to be free."""
+    """The part of each recovery that was spent waiting for any free worker."""
     stored_late: int = 0
-    """Stores and deletes begun by a worker that had been stopped for longer than its lease."""
+    """Stores and deletes that a worker began after being stopped for longer than its lease."""
     examples: list[str] = field(default_factory=list)
 
 
-class Book:
-    """All events, by what is asked of them."""
+class Accounting:
+    """Build an `Account` from the events of a run."""
 
-    def __init__(self, entries: Iterable[Entry], scripts: Sequence[Script], settings: Settings) -> None:
+    def __init__(self, events: Iterable[Event], scripts: Sequence[Script], settings: Settings) -> None:
         self._timeout_s = settings.visibility_timeout_s
         self._max_receives = settings.max_receives
         self._words = {word: (each.name, word_s(at)) for each in scripts for at, word in enumerate(each.words)}
-        self._entries = sorted(entries, key=lambda entry: entry.at)
+        self._events = sorted(events, key=lambda event: event.at)
         self._deliveries: list[_Delivery] = []
         self._in_hand: dict[str, _Delivery] = {}
-        self._hearings: list[_SliceState] = []
+        self._windows: list[_Window] = []
         self._stored: dict[SliceId, tuple[float, _Delivery]] = {}
         self._stopped: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self._begun: dict[SliceId, list[float]] = defaultdict(list)
         self._asking: dict[str, float] = {}
         self._receives: list[tuple[float, float]] = []
         self._at: dict[str, list[float]] = defaultdict(list)
-        self._died = {entry.who: entry.at for entry in self._entries if entry.what == "killed"}
+        self._died = {event.who: event.at for event in self._events if event.what == "killed"}
         self.account = Account()
-        for entry in self._entries:
-            self._take(entry)
+        for event in self._events:
+            self._take(event)
         self._work()
         self._recovery()
 
-    def _take(self, entry: Entry) -> None:
-        held = self._in_hand.get(entry.who)
-        self._at[entry.what].append(entry.at)
-        if entry.who in self._asking:  # whatever it does now, it has its answer
-            self._receives.append((self._asking.pop(entry.who), entry.at))
-        match entry.what:
+    def _take(self, event: Event) -> None:
+        held = self._in_hand.get(event.who)
+        self._at[event.what].append(event.at)
+        if event.who in self._asking:  # whatever it does now, its receive has returned
+            self._receives.append((self._asking.pop(event.who), event.at))
+        match event.what:
             case "free":
-                self._asking[entry.who] = entry.at
+                self._asking[event.who] = event.at
                 if held:
-                    self._end(held, entry.at, "gave it up")
+                    self._end(held, event.at, "gave it up")
             case "received":
-                slices = [(r, i, start_s, end_s) for r, i, start_s, end_s in entry.slice_["slices"]]
-                held = _Delivery(entry.who, entry.at, slices, entry.slice_["count"])
-                self._in_hand[entry.who] = held
+                slices = [(r, i, start_s, end_s) for r, i, start_s, end_s in event.fields["slices"]]
+                held = _Delivery(event.who, event.at, slices, event.fields["count"])
+                self._in_hand[event.who] = held
                 self._deliveries.append(held)
             case "killed" if held:
-                self._end(held, entry.at, "killed")
+                self._end(held, event.at, "killed")
             case "stopped":
-                self._stopped[entry.who].append((entry.at, inf))
+                self._stopped[event.who].append((event.at, inf))
             case "went on":
-                self._stopped[entry.who][-1] = (self._stopped[entry.who][-1][0], entry.at)
+                self._stopped[event.who][-1] = (self._stopped[event.who][-1][0], event.at)
             case "asked" if held and not held.ended_by:
                 held.ended_by = "asked to end"
             case "hearing" if held:
-                for word, seconds in entry.slice_["windows"]:
-                    self._hear(entry, held, word, seconds)
+                for word, seconds in event.fields["windows"]:
+                    self._hear(event, held, word, seconds)
             case "storing" | "deleting" if held:
-                self._check_late(entry, held)
-            case "stored" if held and entry.slice_["key"].startswith(PARTS):
-                self._store(entry, held)
-            case "stored" if held and entry.slice_["key"].startswith(TRANSCRIPTS):
-                # What is not cut has no part.
-                recording = entry.slice_["key"].removeprefix(TRANSCRIPTS).removesuffix(".json")
-                self._stored.setdefault((recording, 0), (entry.at, held))
+                self._check_late(event, held)
+            case "stored" if held and event.fields["key"].startswith(PARTS):
+                self._store(event, held)
+            case "stored" if held and event.fields["key"].startswith(TRANSCRIPTS):
+                # A recording that is not cut has no partial result.
+                recording = event.fields["key"].removeprefix(TRANSCRIPTS).removesuffix(".json")
+                self._stored.setdefault((recording, 0), (event.at, held))
 
-    def _store(self, entry: Entry, held: _Delivery) -> None:
-        recording, _, name = entry.slice_["key"].removeprefix(PARTS).rpartition("/")
+    def _store(self, event: Event, held: _Delivery) -> None:
+        recording, _, name = event.fields["key"].removeprefix(PARTS).rpartition("/")
         slice_, dot, kind = name.rpartition("-")[2].partition(".")
         if not slice_.isdecimal():
             return
         if dot + kind == PART:
-            self._stored.setdefault((recording, int(slice_)), (entry.at, held))
+            self._stored.setdefault((recording, int(slice_)), (event.at, held))
         elif dot + kind == CLAIM_SUFFIX:
-            self._begun[recording, int(slice_)].append(entry.at)
+            self._begun[recording, int(slice_)].append(event.at)
 
-    def _hear(self, entry: Entry, held: _Delivery, word: str, seconds: float) -> None:
+    def _hear(self, event: Event, held: _Delivery, word: str, seconds: float) -> None:
         recording, at_s = self._words[word]
         slice_ = next(
             (r, i) for r, i, start_s, end_s in held.slices if r == recording and start_s <= at_s < (end_s or inf)
         )
-        spent_s = min(seconds, max(0.0, self._died.get(entry.who, inf) - entry.at))
-        self._hearings.append(_SliceState(held, slice_, entry.at, seconds, spent_s))
+        spent_s = min(seconds, max(0.0, self._died.get(event.who, inf) - event.at))
+        self._windows.append(_Window(held, slice_, event.at, seconds, spent_s))
 
     def _end(self, held: _Delivery, at: float, why: str) -> None:
         held.ended = at
         held.ended_by = held.ended_by or why
         self._in_hand.pop(held.who, None)
 
-    def _check_late(self, entry: Entry, held: _Delivery) -> None:
+    def _check_late(self, event: Event, held: _Delivery) -> None:
         for begun, over in self._stopped[held.who]:
-            if held.received < begun and over - begun > self._timeout_s and entry.at > over:
-                if not entry.slice_.get("key", "").startswith(".nightscribe/jobs/"):
+            if held.received < begun and over - begun > self._timeout_s and event.at > over:
+                if not event.fields.get("key", "").startswith(".nightscribe/jobs/"):
                     self.account.stored_late += 1
-                    self.account.examples.append(f"stored late: {entry.of}")
+                    self.account.examples.append(f"stored late: {event.fields}")
                 return
 
     def _was_stopped(self, held: _Delivery, at: float) -> bool:
@@ -159,8 +159,8 @@ class Book:
     # Work
 
     def _work(self) -> None:
-        of_slice: dict[SliceId, list[_SliceState]] = defaultdict(list)
-        for state in self._hearings:
+        of_slice: dict[SliceId, list[_Window]] = defaultdict(list)
+        for state in self._windows:
             of_slice[state.slice_].append(state)
         for slice_, states in of_slice.items():
             stored_at, winner = self._stored.get(slice_, (inf, None))
@@ -173,7 +173,7 @@ class Book:
                 else:
                     self.account.lost_s[self._fate(state.delivery)] += state.spent_s
 
-    def _twice(self, state: _SliceState, states: Sequence[_SliceState], stored_at: float) -> str:
+    def _twice(self, state: _Window, states: Sequence[_Window], stored_at: float) -> str:
         if state.began > stored_at:
             return "after it had been stored"
         mine = [each for each in states if each.delivery is state.delivery]
@@ -250,7 +250,7 @@ class Book:
         ]
         if any(each.ended_by == "killed" or self._stopped[each.who] for each in later if each.received < again):
             return "its next worker was hit as well"
-        # A receive that nobody wrote down: its worker was hit before the message reached it.
+        # A receive missing from the log: its worker was hit before the message reached it.
         if later and min(later, key=lambda each: each.received).count > held.count + 1:
             return "its next worker was hit as well"
         if self._between("slowed", killed_at - 6, again):

@@ -1,0 +1,1 @@
+"""Chaos: the parts of `./build.sh bench chaos`."""
