@@ -9,7 +9,7 @@ import numpy as np
 
 from nightscribe.shared.audio.channels import ChannelSelector
 from nightscribe.shared.audio.decode import RATE, STALL_S, Decoder, Waveform, begins_at, ends, samples, sound_arguments
-from nightscribe.shared.audio.probe import declared_wav_s, ffmpeg_path, input_arguments, parse_banner
+from nightscribe.shared.audio.probe import check_content, declared_wav_s, ffmpeg_path, input_arguments, parse_banner
 from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.errors import NightscribeError, PermanentError, RetryableError
 from nightscribe.shared.process.scratch import scratch_folder
@@ -38,7 +38,12 @@ def decode_together(paths: Sequence[Readable]) -> Iterator[Sound | NightscribeEr
     for path in paths:
         clip = isinstance(path, Path) and _is_clip(path)
         if isinstance(path, Path) and clip:
-            clips.append(path)
+            try:
+                check_content(path)
+            except (PermanentError, RetryableError):
+                clip = False  # it would make the ffmpeg of all fail; decoded alone, it gets its error
+            else:
+                clips.append(path)
         if clips and (not clip or len(clips) == TOGETHER):
             yield from _decode(clips)
             clips = []

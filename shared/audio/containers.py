@@ -5,6 +5,7 @@ from itertools import takewhile
 
 ENDS_BYTES = 128 * 1024  # as much of the beginning and of the end is wanted; a page of Ogg has up to half of it
 TS_PACKET_BYTES = 188
+ID3_HEADER_BYTES = 10
 
 # Measured: there ffmpeg finds the same samples by seeking as by decoding from the beginning.
 _EXACT = {
@@ -61,12 +62,16 @@ def _begins_a_stream(page: bytes) -> bool:
     return len(page) > 1 and bool(page[1] & 2)
 
 
+def id3_bytes(head: bytes) -> int:
+    """Return the length of the ID3v2 tag with which `head` begins, or 0."""
+    if not head.startswith(b"ID3") or len(head) < ID3_HEADER_BYTES:
+        return 0
+    return ID3_HEADER_BYTES + sum((byte & 0x7F) << 7 * (9 - n) for n, byte in enumerate(head[:10]) if n > 5)
+
+
 def _after_id3(head: bytes) -> bytes:
-    """From where the sound begins behind a tag; the tag alone if that is longer than the head."""
-    if not head.startswith(b"ID3") or len(head) < 10:
-        return head
-    size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-    return head[10 + size :] or head
+    """Return what follows a tag; the tag alone if that is longer than the head."""
+    return head[id3_bytes(head) :] or head
 
 
 def _is_mpeg_audio(head: bytes) -> bool:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nightscribe.shared.audio.channels import ChannelSelector
 from nightscribe.shared.audio.containers import ENDS_BYTES, counts_from_the_asked, has_times, seeks_exactly
 from nightscribe.shared.audio.probe import (
+    check_content,
     check_read,
     declared_wav_s,
     ffmpeg_environment,
@@ -70,6 +71,7 @@ class Decoder:
 
         Raises: AudioError: if the file holds no sound. RetryableError: if the disk stops answering.
         """
+        check_content(self._path)
         head, tail = ends(self._path)
         # In whole seconds the samples of every usual rate meet those of ours.
         from_s = max(0, math.floor(self._start_s) - WARM_UP_S) if seeks_exactly(head, tail) else 0

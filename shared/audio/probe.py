@@ -12,6 +12,7 @@ from functools import cache
 
 import ffmpeg
 
+from nightscribe.shared.audio.containers import id3_bytes
 from nightscribe.shared.audio.readable import Readable, RemoteRecording
 from nightscribe.shared.errors import AudioError, RetryableError, SetupError
 
@@ -33,12 +34,17 @@ OTHER_SUFFIXES = frozenset(
     """.split()  # noqa: SIM905
 )
 
-# These go on to other files or hosts that a file names: a recording is one file, whoever it came from.
+# Formats that lead to other files or hosts: a recording is one file, whoever it came from.
 LEADING_ON = frozenset(
     """
     avisynth concat concatf dash dvdvideo hls image2 imf rtp rtsp sap sdp vapoursynth vobsub webm_dash_manifest
     """.split()  # noqa: SIM905  as above
 )
+SYNTHESISED = frozenset({"sbg", "tty"})  # text from which ffmpeg makes sound or pictures that nobody recorded
+
+LOOKED_AT_BYTES = 64 * 1024  # text that is longer than this is text to its end
+ZEROS_BYTES = 2**20
+ASCII_SHARE = 0.8  # of text in an old encoding of a Western language
 
 PROBE_TIMEOUT_S = 60
 
@@ -77,6 +83,7 @@ def probe(path: Readable) -> MediaInfo:
 
     Raises: AudioError: with ffmpeg's reason, if it cannot be opened. RetryableError: if the disk does not answer.
     """
+    check_content(path)
     # ffmpeg without an output prints what it found and gives up; that is all that is wanted of it.
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", *input_arguments(path)]
     try:
@@ -118,7 +125,7 @@ def _formats() -> str:
     names = re.findall(r"^ D[E ] ? +(\S+)", done.stdout.partition("--\n")[2], re.MULTILINE)
     if done.returncode != 0 or not names:
         raise RetryableError(f"ffmpeg does not tell what it can read (exit status {done.returncode}).")
-    return ",".join(name for name in names if LEADING_ON.isdisjoint(name.split(",")))
+    return ",".join(name for name in names if (LEADING_ON | SYNTHESISED).isdisjoint(name.split(",")))
 
 
 def ffmpeg_environment(path: Readable) -> dict[str, str] | None:
@@ -167,13 +174,44 @@ def why_silent(path: Readable) -> str:
     return content(_head(path)) or "It holds pictures but no sound: there is no audio track in it."
 
 
+def check_content(path: Readable) -> None:
+    """Refuse a file that its first bytes prove to be something else, whatever ffmpeg would guess from its name.
+
+    Raises: AudioError: naming what it holds. RetryableError: if the file cannot be read now.
+    """
+    try:
+        head = _head(path)
+        held = content(head) if head.strip(b"\0") or is_zero(path) else None
+    except OSError as error:
+        raise RetryableError(f"The recording cannot be read ({error.strerror}).") from None
+    if held:
+        raise AudioError(held)
+
+
 def _head(path: Readable) -> bytes:
+    """Return the first bytes that belong to no tag, since ffmpeg, too, looks behind tags for what a file is."""
     with path.open("rb") as file:
-        return file.read(512)
+        at, head = 0, file.read(LOOKED_AT_BYTES)
+        while size := id3_bytes(head):
+            at += size
+            file.seek(at)
+            if not (behind := file.read(LOOKED_AT_BYTES)):
+                break
+            head = behind
+        return head
+
+
+def is_zero(path: Readable) -> bool:
+    """Return whether a file holds no byte but zeros, reading no further than to the first other."""
+    with path.open("rb") as file:
+        while block := file.read(ZEROS_BYTES):
+            if block.strip(b"\0"):
+                return False
+    return True
 
 
 def content(head: bytes) -> str | None:
-    """What a file is by its first bytes, of the things that get a recording's name by mistake, as a sentence."""
+    """Return a sentence on what a file is by its first bytes, if that often gets a recording's name by mistake."""
     signatures = {
         b"\xff\xd8\xff": "a JPEG picture",
         b"\x89PNG": "a PNG picture",
@@ -189,12 +227,18 @@ def content(head: bytes) -> str | None:
     for signature, held in signatures.items():
         if head.startswith(signature):
             return f"It holds {held}, not sound."
+    return "It holds text, not sound." if _is_text(head.lstrip(b"\0")) else None
+
+
+def _is_text(head: bytes) -> bool:
+    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     with contextlib.suppress(UnicodeDecodeError):
         # The last character may be cut in two.
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+        text = codecs.getincrementaldecoder(encoding)().decode(head).removeprefix("\ufeff")
         if all(c.isprintable() or c.isspace() for c in text):
-            return "It holds text, not sound."
-    return None
+            return True
+    plain = head.translate(None, bytes((*range(32, 127), *b"\t\n\v\f\r\x1a\x1b")))
+    return len(plain) <= (1 - ASCII_SHARE) * len(head) and all(byte >= 0x80 for byte in plain)
 
 
 def declared_wav_s(path: Readable) -> float | None:

@@ -8,10 +8,13 @@ import pytest
 from support import recordings
 
 from nightscribe.shared.audio import probe as media
+from nightscribe.shared.audio.clips import decode_together
+from nightscribe.shared.audio.decode import Decoder
 from nightscribe.shared.audio.probe import (
     MEDIA_SUFFIXES,
     OTHER_SUFFIXES,
     MediaInfo,
+    check_content,
     content,
     declared_wav_s,
     ffmpeg_path,
@@ -96,6 +99,27 @@ def test_an_audio_stream_that_cannot_be_decoded_is_no_sound() -> None:
 
 # Probing
 
+ID3 = b"ID3\x03\0\0\0\0\0\0"
+ID3_PICTURE = b"ID3\x03\0\0\0\x08\0\0" + b"\xff\xfb" * 65_536
+
+
+def test_a_recording_behind_a_long_run_of_zeros_is_not_refused_for_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(bytes(100_000) + recordings.tone(tmp_path / "tone.mp3", 1.0).read_bytes())
+    check_content(path)
+
+
+@pytest.mark.parametrize("kind", ["mp3", "gsm", "ul", "wav", "pcm", "g722"])
+def test_text_is_no_recording_whatever_its_name(tmp_path: Path, kind: str) -> None:
+    """Some versions of ffmpeg take text for sound where the name says so."""
+    (tmp_path / f"a.{kind}").write_text("-ts8+on\nall: pink/10 150+4.0/10\nNOW all\n" * 3)
+    for look in (probe, lambda path: list(Decoder(path)), lambda path: next(decode_together([path, path]))):
+        try:
+            refused = look(tmp_path / f"a.{kind}")
+        except AudioError as error:
+            refused = error
+        assert str(refused) == "It holds text, not sound."
+
 
 def test_probing_prefers_what_a_wav_promises_to_what_is_there(tmp_path: Path) -> None:
     assert probe(recordings.truncated_wav(tmp_path / "cut.wav")).duration_s == pytest.approx(2.0)
@@ -107,8 +131,13 @@ def test_probing_prefers_what_a_wav_promises_to_what_is_there(tmp_path: Path) ->
         (recordings.text_named_mp3, "It holds text, not sound."),
         (lambda path: path.write_bytes(b""), "It is empty (0 bytes)."),
         (lambda path: path.write_bytes(bytes(9999)), "It holds nothing but zero bytes."),
+        (lambda path: path.write_bytes(bytes(3_000_000)), "It holds nothing but zero bytes."),
+        (lambda path: path.write_bytes(ID3 + b"#" * 2_000_000), "It holds text, not sound."),
+        (lambda path: path.write_bytes(ID3 + ID3_PICTURE + b"#" * 2_000_000), "It holds text, not sound."),
+        (lambda path: path.write_text("Grüße aus Köln.\n" * 20_000, encoding="latin-1"), "It holds text, not sound."),
+        (lambda path: path.write_text("Grüße, 日本\n" * 20_000, encoding="utf-16"), "It holds text, not sound."),
     ],
-    ids=["text", "empty", "zeros"],
+    ids=["text", "empty", "zeros", "many zeros", "behind a tag", "behind a long tag", "latin-1", "utf-16"],
 )
 def test_what_is_no_recording_is_said_to_be_what_it_is(tmp_path: Path, make: object, reason: str) -> None:
     path = tmp_path / "a.mp3"
