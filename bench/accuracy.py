@@ -17,11 +17,12 @@ from pathlib import Path
 import jiwer
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
+from nightscribe.shared.model.engines import BUILT_IN
 from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.source import FolderSource
-from nightscribe.worker.engines.registry import ENGINES
-from nightscribe.worker.pipeline.transcriber import Models, Request, Transcriber
+from nightscribe.worker.pipeline.models import Models
+from nightscribe.worker.pipeline.transcriber import Request, Transcriber
 from nightscribe.worker.pipeline.window_reader import WindowReader
 
 BY_CHARACTER = {"zh", "ja"}
@@ -32,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", default="base")
-    parser.add_argument("--engine", action="append", choices=list(ENGINES), help="default: both")
+    parser.add_argument("--engine", action="append", choices=list(BUILT_IN), help="default: both")
     parser.add_argument("--only", action="append", default=[], help="beginning of the paths of a set; may be repeated")
     parser.add_argument("--detect", action="store_true", help="detect the language instead of giving it")
     parser.add_argument("--most", type=int, default=10_000, help="recordings of each set")
@@ -47,7 +48,7 @@ def main() -> None:
 
     settings = Settings()
     print(f"{'set':<14} {'engine':<24} {'files':>5} {'audio s':>8} {'WER %':>6} {'CER %':>6} {'audio-s/CPU-s':>13}")
-    for engine in asked.engine or ENGINES:
+    for engine in asked.engine or BUILT_IN:
         models = Models(settings.models_dir, threads=1)
         for name, recordings in sorted(sets.items()):
             language = recordings[0]["language"].partition("-")[0]
@@ -65,9 +66,11 @@ def _row(
     normalise = EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
     true = {recording["path"]: normalise(recording["text"]) or "-" for recording in recordings}
     heard, audio_s, engine, began = {}, 0.0, "", time.process_time()
-    for end, part in transcriber.transcribe(WindowReader(source).read(slices), Request(options)):
+    for end, part in transcriber.transcribe(
+        WindowReader(source, transcriber.window_limits).read(slices), Request(options)
+    ):
         if part is None:
-            print(f"{end.of.recording}: {end.error}")
+            print(f"{end.slice_.recording}: {end.error}")
             continue
         audio_s += part.decoded_s
         engine = part.engine

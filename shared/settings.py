@@ -12,13 +12,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.formats.registry import FORMATS, check_formats
+from nightscribe.shared.model.engines import BUILT_IN, engine_name
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.languages import language_code
 from nightscribe.shared.process.cores import usable_cores
 from nightscribe.shared.queue.address import check_address
 
 ENV_PREFIX = "NIGHTSCRIBE_"
-EngineName = Literal["auto", "faster-whisper", "openai-whisper"]
 Task = Literal["transcribe", "translate"]
 # Names of settings: what decides about the words of a transcript, and about the files it is written to.
 WORDS = ("model", "engine", "language", "language_per_window", "task")
@@ -41,8 +41,10 @@ class Settings(BaseSettings):
 
     # What the transcripts look like
     model: str = Field(default="base", description="Whisper model: a name such as tiny.en, base, small, or a path.")
-    engine: EngineName = Field(
-        default="auto", description="Speech engine; auto takes faster-whisper when it is installed."
+    engine: Annotated[str, AfterValidator(engine_name)] = Field(
+        default="auto",
+        description=f"Speech engine: {', '.join(BUILT_IN)}, one that another package adds, or auto for the first of "
+        "these that is installed.",
     )
     language: Annotated[str, AfterValidator(language_code)] = Field(
         default="auto", description="Spoken language, a code such as en, or auto to detect it in each recording."

@@ -5,8 +5,6 @@ name and the word's position. So a transcript can only be right if every window 
 transcribed and assembled in order. Between the words the file is empty, which takes no room on the disk.
 """
 
-# ruff: noqa: ARG002  the engine's protocol says what its methods are given
-
 import random
 import struct
 import time
@@ -24,7 +22,7 @@ from nightscribe.director.plan.estimate import Rates
 from nightscribe.shared.audio.decode import RATE, Waveform
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.model.transcript import Word
-from nightscribe.worker.engines.whisper.base import Decoded, Encoded
+from nightscribe.worker.engines.base import Recognition, RecognitionRequest, SpeechWindow, WindowLimits
 
 DIGITS = 12
 STEP = RATE // 50
@@ -131,6 +129,7 @@ class Reader:
 
     name = "reader 1"
     batch_size = 2
+    window_limits = WindowLimits(shortest_s=10.0, longest_s=18.0)
 
     def __init__(
         self, pace: float, before: Callable[[Sequence[tuple[str, float]]], object], after: Callable[[], object]
@@ -140,27 +139,20 @@ class Reader:
         self._before = before
         self._after = after
 
-    def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
-        """Find the words."""
-        return Encoded(heard(waveform), len(waveform) / RATE, full)
-
-    def detect_language(self, windows: Sequence[Encoded]) -> list[dict[str, float]]:
-        """It is English."""
-        return [{"en": 1.0}] * len(windows)
-
-    def decode(
-        self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
-    ) -> list[Decoded]:
-        """Take the time, and say the words."""
-        self._before([(window.states[0].text.strip(), window.seconds * self._pace) for window in windows])
+    def recognize(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[Recognition]:
+        """Take the time, and return the words where they were found."""
+        words = [heard(window.waveform) for window in windows]
+        self._before([(w[0].text.strip(), v.seconds * self._pace) for w, v in zip(words, windows, strict=True)])
         time.sleep(sum(window.seconds for window in windows) * self._pace)
         self._after()
+        request.check()
         return [
-            Decoded(tuple(range(len(w.states))), "".join(word.text for word in w.states), -0.1, 0.0) for w in windows
+            Recognition(
+                "".join(word.text for word in each),
+                words=each,
+                language="en",
+                average_log_probability=-0.1,
+                no_speech_probability=0.0,
+            )
+            for each in words
         ]
-
-    def align(
-        self, windows: Sequence[Encoded], decoded: Sequence[Decoded], languages: Sequence[str], *, task: str
-    ) -> list[list[Word]]:
-        """The words are where they were found."""
-        return [list(window.states) for window in windows]

@@ -7,12 +7,8 @@ from hashlib import blake2b
 from heapq import nsmallest
 
 from nightscribe.director.backlog import Backlog, Missing
+from nightscribe.shared.model.engines import engine_spec
 from nightscribe.shared.model.paths import suffix
-
-# Audio-seconds per second of one core for `base`, measured on read English (docs/performance.md).
-BASE_SPEED = {"faster-whisper": 20.0, "openai-whisper": 9.0}
-# Millions of parameters, to which the work on a CPU is roughly proportional. Source: openai/whisper README.
-PARAMETERS = {"tiny": 39, "base": 74, "small": 244, "medium": 769, "large": 1550, "turbo": 809, "distil": 760}
 
 
 class LengthEstimate:
@@ -100,8 +96,5 @@ def sample(missing: Backlog, at_most: int) -> list[Missing]:
 
 
 def typical_speed(engine: str, model: str) -> float:
-    """Audio-seconds per second of one worker, where nothing was measured in this destination yet."""
-    size = next((millions for name, millions in PARAMETERS.items() if name in model), PARAMETERS["base"])
-    if "turbo" in model:
-        size = PARAMETERS["turbo"]
-    return BASE_SPEED[engine] * PARAMETERS["base"] / size
+    """Return the audio-seconds per second of one worker to expect before anything was measured in a destination."""
+    return engine_spec(engine).typical_speed(model)

@@ -36,8 +36,7 @@ from nightscribe.views.cli_hints import OPTIONS
 from nightscribe.views.status_watch import show
 from nightscribe.worker.engines import registry as engines
 from nightscribe.worker.loop import Worker
-from nightscribe.worker.pipeline.transcriber import Models
-from nightscribe.worker.weights.resolver import resolve
+from nightscribe.worker.pipeline.models import Models
 
 log = structlog.get_logger()
 
@@ -364,7 +363,7 @@ def pull(name: str, **given: Any) -> None:
     """
     settings = load_settings(model=name, **given)
     engine = preflight.check_engine(settings)
-    found = resolve(name, engines.layout(engine), settings.models_dir)
+    found = engines.find_weights(engine, name, settings.models_dir)
     click.echo(f"{name} for {engine}: {found.path} (from: {found.route})")
 
 

@@ -18,7 +18,7 @@ from nightscribe.shared.settings import Settings, cache_folder
 from nightscribe.shared.storage.s3.client import Bucket
 from nightscribe.views.humanize import printable
 from nightscribe.worker.engines import registry as engines
-from nightscribe.worker.weights.catalogue import check_model, is_english_only
+from nightscribe.worker.weights.catalogue import is_english_only
 
 LOGS = "logs"
 MIN_FREE_BYTES = 64 * 2**20  # transcripts are small; a disk with less will be full before morning
@@ -127,8 +127,8 @@ def _looking_at(what: str, folder: Path) -> Iterator[None]:
 
 
 def check_options(settings: Settings) -> None:
-    """Raises: SetupError: if the model, the language and the task do not go together."""
-    check_model(settings.model, None)
+    """Raise SetupError if the engine, the model, the language and the task do not go together."""
+    engines.check(settings.engine, settings.model, language=settings.language, task=settings.task)
     if not is_english_only(settings.model):
         return
     if settings.language not in ("auto", "en"):
@@ -144,8 +144,11 @@ def check_options(settings: Settings) -> None:
 
 
 def check_engine(settings: Settings) -> str:
-    """The engine that will be used. Raises: SetupError: if it or ffmpeg is missing, or it cannot run the model."""
+    """Return the engine that will be used.
+
+    Raises: SetupError: if it or ffmpeg is missing, or it cannot do what the settings ask.
+    """
     engine = engines.choose(settings.engine)
-    check_model(settings.model, engines.layout(engine))
+    engines.check(engine, settings.model, language=settings.language, task=settings.task)
     ffmpeg_path()
     return engine

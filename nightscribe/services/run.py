@@ -29,7 +29,6 @@ from nightscribe.views.progress import view
 from nightscribe.views.summary import all_done, before, failures, summary
 from nightscribe.worker.engines import registry as engines
 from nightscribe.worker.lease import lease_clock
-from nightscribe.worker.weights.resolver import resolve
 
 SAMPLE_FOR_DRY_RUN = 400
 LISTED = 10
@@ -126,7 +125,7 @@ def _check(request: Request, *, create: bool) -> str:
 def _fetch_weights(settings: Settings, engine: str, console: Console) -> None:
     """Once, before the workers start, or each of them would fetch the same."""
     with console.status(f"Getting the weights of {settings.model} …"):
-        resolve(settings.model, engines.layout(engine), settings.models_dir)
+        engines.find_weights(engine, settings.model, settings.models_dir)
 
 
 def _work(

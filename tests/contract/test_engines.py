@@ -15,11 +15,13 @@ from whisper.normalizers import EnglishTextNormalizer
 
 from nightscribe.shared.audio.decode import RATE, Decoder, Waveform
 from nightscribe.shared.errors import SetupError
+from nightscribe.shared.model.engines import BUILT_IN
 from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.model.transcript import Flag, Part, Segment, Word
 from nightscribe.shared.storage.source import FolderSource
 from nightscribe.worker.engines import registry as engines
-from nightscribe.worker.engines.whisper.base import POSITION_S, WINDOW_S, Engine
+from nightscribe.worker.engines.whisper.recognizer import WINDOW_LIMITS, WhisperRecognizer
+from nightscribe.worker.engines.whisper.runtime import POSITION_S, WINDOW_S, Runtime
 from nightscribe.worker.pipeline.transcriber import Request, Transcriber
 from nightscribe.worker.pipeline.window_reader import WindowReader
 
@@ -55,32 +57,35 @@ def sound(path: Path) -> Waveform:
 
 
 @pytest.fixture(scope="module")
-def load(models_dir: Path) -> Callable[[str, str], Engine]:
-    """An engine with a model, loaded once."""
+def load(models_dir: Path) -> Callable[[str, str], Runtime]:
+    """The runtime of an engine with a model, loaded once."""
 
     @cache
-    def loaded(engine: str, model: str) -> Engine:
-        return engines.load(engine, weights(model, engine, models_dir), threads=1)
+    def loaded(engine: str, model: str) -> Runtime:
+        recognizer = engines.load(engine, model, weights(model, engine, models_dir), threads=1)
+        assert isinstance(recognizer, WhisperRecognizer)
+        return recognizer.runtime
 
     return loaded
 
 
-@pytest.fixture(params=list(engines.ENGINES))
-def engine(request: pytest.FixtureRequest, load: Callable[[str, str], Engine]) -> Engine:
+@pytest.fixture(params=list(BUILT_IN))
+def engine(request: pytest.FixtureRequest, load: Callable[[str, str], Runtime]) -> Runtime:
     """Each engine in turn, with tiny.en."""
     return load(request.param, "tiny.en")
 
 
 @pytest.fixture
-def transcribe(engine: Engine) -> Callable[[Path], Part]:
+def transcribe(engine: Runtime) -> Callable[[Path], Part]:
     """From a file to its part."""
     options = Options(engine="auto", model="tiny.en", language="auto")
 
     def run(path: Path) -> Part:
         slice_ = whole(path)
-        listener = WindowReader(FolderSource(path.parent))
+        listener = WindowReader(FolderSource(path.parent), WINDOW_LIMITS)
         listener._as_queued = lambda slice_: listener._source.stat(slice_.recording)  # type: ignore[method-assign]
-        [(end, part)] = Transcriber(engine).transcribe(listener.read([slice_]), Request(options, all_words=True))
+        sound = listener.read([slice_])
+        [(end, part)] = Transcriber(WhisperRecognizer(engine)).transcribe(sound, Request(options, all_words=True))
         assert part, end.error
         return part
 
@@ -129,7 +134,7 @@ def stretches(speech: Path) -> list[Waveform]:
     return [waveform[round(a * RATE) : round(b * RATE)] for a, b in ((0, 3.6), (0, 7.5), (21.0, 32.0))]
 
 
-def test_windows_together_are_heard_as_one_by_one(engine: Engine, stretches: list[Waveform]) -> None:
+def test_windows_together_are_heard_as_one_by_one(engine: Runtime, stretches: list[Waveform]) -> None:
     """Whatever their lengths: neither words nor their times come from a neighbour."""
     encoded = [engine.encode(waveform) for waveform in stretches]
     assert [each.seconds for each in encoded] == [len(waveform) / RATE for waveform in stretches]
@@ -151,7 +156,7 @@ def test_windows_together_are_heard_as_one_by_one(engine: Engine, stretches: lis
         assert sum(near) >= 0.9 * len(near)
 
 
-def test_the_whole_half_minute_is_heard_as_well(engine: Engine, speech: Path) -> None:
+def test_the_whole_half_minute_is_heard_as_well(engine: Runtime, speech: Path) -> None:
     """As Whisper was trained to; and a window that is longer is cut off."""
     waveform = sound(speech)
     encoded = engine.encode(waveform)
@@ -173,7 +178,7 @@ def test_the_whole_half_minute_is_heard_as_well(engine: Engine, speech: Path) ->
 
 
 @pytest.mark.parametrize("n_samples", [0.05 * RATE, RATE])
-def test_a_moment_is_a_window_like_any_other(engine: Engine, stretches: list[Waveform], n_samples: float) -> None:
+def test_a_moment_is_a_window_like_any_other(engine: Runtime, stretches: list[Waveform], n_samples: float) -> None:
     """Nobody says much in it, and it does no harm to its neighbour."""
     moment, other = engine.encode(stretches[0][: round(n_samples)]), engine.encode(stretches[0])
     decoded = engine.decode([moment, other], ["en"] * 2, task="transcribe")
@@ -183,7 +188,7 @@ def test_a_moment_is_a_window_like_any_other(engine: Engine, stretches: list[Wav
     assert all(word.end_s <= moment.seconds + POSITION_S for word in words[0])
 
 
-def test_a_temperature_tries_other_words_and_still_hears_them(engine: Engine, stretches: list[Waveform]) -> None:
+def test_a_temperature_tries_other_words_and_still_hears_them(engine: Runtime, stretches: list[Waveform]) -> None:
     """The surest of several samples; its probability is not better than that of the likeliest words."""
     encoded = [engine.encode(waveform, full=True) for waveform in stretches[:2]]
     likeliest = engine.decode(encoded, ["en"] * 2, task="transcribe")
@@ -199,27 +204,27 @@ def test_a_temperature_tries_other_words_and_still_hears_them(engine: Engine, st
     pytest.fail("what does not change is no temperature")
 
 
-def test_the_work_in_hand_is_at_least_one_window(engine: Engine) -> None:
+def test_the_work_in_hand_is_at_least_one_window(engine: Runtime) -> None:
     """However large the model is."""
     assert 1 <= engine.batch_size <= 64
 
 
-def test_an_engine_says_which_version_it_is(engine: Engine) -> None:
+def test_an_engine_says_which_version_it_is(engine: Runtime) -> None:
     """Of its library: it goes into the record of every transcript."""
     name, _, version = engine.name.partition(" ")
-    assert name in engines.ENGINES
+    assert name in BUILT_IN
     assert version[:1].isdigit()
 
 
-def test_a_model_that_knows_only_english_hears_english(engine: Engine, stretches: list[Waveform]) -> None:
+def test_a_model_that_knows_only_english_hears_english(engine: Runtime, stretches: list[Waveform]) -> None:
     """It is not asked, since it could not answer."""
     encoded = [engine.encode(waveform) for waveform in stretches[:2]]
     assert engine.detect_language(encoded) == [{"en": 1.0}] * 2
 
 
-@pytest.mark.parametrize("name", list(engines.ENGINES))
+@pytest.mark.parametrize("name", list(BUILT_IN))
 def test_a_model_that_knows_many_languages_tells_them_apart(
-    load: Callable[[str, str], Engine], name: str, stretches: list[Waveform]
+    load: Callable[[str, str], Runtime], name: str, stretches: list[Waveform]
 ) -> None:
     """A probability for each, together as one by one; and windows of several languages are decoded together."""
     engine = load(name, "base")
@@ -282,7 +287,7 @@ def test_auto_is_the_first_engine_that_is_installed() -> None:
         assert engines.choose("auto") == "openai-whisper"
 
 
-@pytest.mark.parametrize("name", list(engines.ENGINES))
+@pytest.mark.parametrize("name", list(BUILT_IN))
 def test_an_engine_is_taken_by_its_name(name: str) -> None:
     """Whatever auto would be."""
     assert engines.choose(name) == name

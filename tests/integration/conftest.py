@@ -12,7 +12,7 @@ from support.workplace import Counted, Workplace, unhurried, weights
 from nightscribe.shared.queue.client import connect
 from nightscribe.shared.settings import Settings
 from nightscribe.worker.engines import registry as engines
-from nightscribe.worker.engines.whisper.base import Engine
+from nightscribe.worker.engines.base import Recognizer
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +23,13 @@ def clips(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def loaded(models_dir: Path) -> Engine:
+def loaded(models_dir: Path) -> Recognizer:
     """The real engine with tiny.en in memory."""
-    return engines.load("faster-whisper", weights("tiny.en", "faster-whisper", models_dir), threads=1)
+    return engines.load("faster-whisper", "tiny.en", weights("tiny.en", "faster-whisper", models_dir), threads=1)
 
 
 @pytest.fixture
-def engine(loaded: Engine) -> Counted:
+def engine(loaded: Recognizer) -> Counted:
     """The real engine, counting its calls from none."""
     return Counted(loaded)
 

@@ -21,13 +21,12 @@ from support.workplace import (
     working_until_empty,
 )
 
-from nightscribe.shared.audio.decode import RATE, Waveform
 from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS
 from nightscribe.shared.errors import RetryableError, SetupError
 from nightscribe.shared.model.jobs import Job, Options
 from nightscribe.shared.model.transcript import Flag, Part, Segment
 from nightscribe.shared.storage.store import FolderStore
-from nightscribe.worker.engines.whisper.base import Decoded, Encoded
+from nightscribe.worker.engines.base import Recognition, RecognitionRequest, SpeechWindow
 from nightscribe.worker.loop import Worker
 from nightscribe.worker.pipeline.transcriber import Transcriber
 
@@ -397,9 +396,9 @@ def test_at_the_last_try_a_job_is_done_from_behind_and_one_window_at_a_time(
     batches: list[int] = []
 
     class Batched(Dictated):
-        def decode(self, windows: Sequence[Encoded], languages: Sequence[str], **how: Any) -> list[Decoded]:
+        def recognize(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[Recognition]:
             batches.append(len(windows))
-            return super().decode(windows, languages, **how)
+            return super().recognize(windows, request)
 
     worker = workplace.worker(Batched(), store=WrappedStore(FolderStore(workplace.dest), before_put))
     workplace.queue.send([workplace.job(*names)], "run")
@@ -425,10 +424,10 @@ def test_a_worker_that_dies_of_one_recording_leaves_the_others_done(workplace: W
     recordings.cut(clips[2], workplace.source / "2.wav", 0, silent_s, "-ar", "16000")
 
     class Dying(Dictated):
-        def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
-            if abs(len(waveform) / RATE - silent_s) < 0.2:
+        def recognize(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[Recognition]:
+            if any(abs(window.seconds - silent_s) < 0.2 for window in windows):
                 raise MemoryError("too much")
-            return super().encode(waveform, full=full)
+            return super().recognize(windows, request)
 
     retried_at_once(workplace)
     workplace.queue.send([workplace.job(*names)], "run")
@@ -682,11 +681,11 @@ def test_two_workers_share_the_slices_of_a_long_recording(workplace: Workplace, 
     class Met(Counted):
         """Neither goes on before the other has begun."""
 
-        def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
+        def recognize(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[Recognition]:
             if not getattr(passed, "yet", False):
                 both_at_work.wait(60)
                 passed.yet = True
-            return super().encode(waveform, full=full)
+            return super().recognize(windows, request)
 
     met = Met(engine)
     workplace.queue.send([workplace.job(slice_) for slice_ in slices], "run")

@@ -12,7 +12,6 @@ import pytest
 
 from nightscribe.director.enqueue import Director
 from nightscribe.director.scan.scanner import Scan, Scanner
-from nightscribe.shared.audio.decode import RATE, Waveform
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import WeightsError
 from nightscribe.shared.model.jobs import Job, Options, Slice
@@ -22,11 +21,10 @@ from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.source import FolderSource
 from nightscribe.shared.storage.store import FolderStore, TranscriptStore
 from nightscribe.worker.engines import registry as engines
-from nightscribe.worker.engines.whisper.base import Decoded, Encoded, Engine
+from nightscribe.worker.engines.base import Recognition, RecognitionRequest, Recognizer, SpeechWindow, WindowLimits
 from nightscribe.worker.lease import lease_clock
 from nightscribe.worker.loop import Worker
 from nightscribe.worker.pipeline.transcriber import Transcriber
-from nightscribe.worker.weights.resolver import resolve
 from support.cache import locked, unavailable
 from support.waiting import wait_until
 
@@ -38,27 +36,27 @@ def weights(model: str, engine: str, models_dir: Path) -> Path:
     """The weights of a model as an engine wants them, fetched if this is the first test run on the machine."""
     with locked("models"):
         try:
-            return resolve(model, engines.layout(engine), models_dir).path
+            return engines.find_weights(engine, model, models_dir).path
         except WeightsError as error:
             unavailable(str(error))
 
 
 class Counted:
-    """A real engine, and how many windows it was asked to listen to."""
+    """A real engine that counts the windows it is given."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, recognizer: Recognizer) -> None:
+        self._recognizer = recognizer
         self._lock = threading.Lock()
         self.n_calls = 0
 
-    def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
-        """As the engine."""
+    def recognize(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[Recognition]:
+        """Pass the windows on to the engine."""
         with self._lock:
-            self.n_calls += not full
-        return self._engine.encode(waveform, full=full)
+            self.n_calls += len(windows)
+        return self._recognizer.recognize(windows, request)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
+        return getattr(self._recognizer, name)
 
 
 class Dictated:
@@ -66,33 +64,28 @@ class Dictated:
 
     name = "dictated 1"
     batch_size = 4
+    window_limits = WindowLimits(shortest_s=10.0, longest_s=18.0)
     TEXT = "It was the best of times."
 
     def __init__(self, before: Callable[[], object] = lambda: None) -> None:
         self._before = before
         self.n_calls = 0
 
-    def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
-        """Only its length matters."""
-        return Encoded(None, len(waveform) / RATE)
-
-    def detect_language(self, windows: Sequence[Encoded]) -> list[dict[str, float]]:
-        """It is English."""
-        return [{"en": 1.0}] * len(windows)
-
-    def decode(
-        self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
-    ) -> list[Decoded]:
-        """The same words for each window."""
+    def recognize(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[Recognition]:
+        """Hear the same words in each window; they take all of it."""
         self.n_calls += len(windows)
         self._before()
-        return [Decoded((1, 2, 3), self.TEXT, -0.1, 0.0)] * len(windows)
-
-    def align(
-        self, windows: Sequence[Encoded], decoded: Sequence[Decoded], languages: Sequence[str], *, task: str
-    ) -> list[list[Word]]:
-        """One long word."""
-        return [[Word(0.0, window.seconds, self.TEXT)] for window in windows]
+        request.check()
+        return [
+            Recognition(
+                self.TEXT,
+                words=[Word(0.0, window.seconds, self.TEXT)] if request.needs_words(window, self.TEXT) else None,
+                language="en",
+                average_log_probability=-0.1,
+                no_speech_probability=0.0,
+            )
+            for window in windows
+        ]
 
 
 class Wrapped:
@@ -177,7 +170,7 @@ class Workplace:
 
     def worker(
         self,
-        engine: Engine,
+        engine: Recognizer,
         *,
         name: str = "worker",
         queue: JobQueue | None = None,

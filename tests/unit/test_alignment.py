@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nightscribe.shared.model.transcript import Word
 from nightscribe.worker.engines.whisper.alignment import path_through, timed
-from nightscribe.worker.engines.whisper.base import POSITION_S
+from nightscribe.worker.engines.whisper.runtime import POSITION_S
 
 matrices = arrays(
     np.float32,

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from making import recording
 
 from nightscribe.director.backlog import Backlog, Missing
-from nightscribe.director.plan.estimate import PARAMETERS, LengthEstimate, Rates, sample, typical_speed
+from nightscribe.director.plan.estimate import LengthEstimate, Rates, sample, typical_speed
+from nightscribe.shared.model.engines import BUILT_IN
 
 
 def test_nothing_is_foretold_while_nothing_is_known() -> None:
@@ -126,7 +127,7 @@ def test_a_sample_stays_the_same_when_others_are_added_or_done() -> None:
     assert len(before & after) >= 24
 
 
-@pytest.mark.parametrize("engine", ["faster-whisper", "openai-whisper"])
+@pytest.mark.parametrize("engine", list(BUILT_IN))
 def test_a_larger_model_is_foretold_to_be_slower(engine: str) -> None:
     speeds = [typical_speed(engine, model) for model in ("tiny.en", "base", "small", "medium.en", "large-v3")]
     assert speeds == sorted(speeds, reverse=True)
@@ -148,4 +149,4 @@ def test_a_distilled_model_is_not_foretold_to_be_slower_than_its_teacher(model: 
 
 
 def test_every_size_is_positive() -> None:
-    assert min(PARAMETERS.values()) > 0
+    assert min(size for spec in BUILT_IN.values() for size in spec.parameters.values()) > 0

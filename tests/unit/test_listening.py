@@ -20,6 +20,7 @@ from nightscribe.shared.errors import AudioError, PermanentError, RetryableError
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.storage.source import FolderSource
+from nightscribe.worker.engines.whisper.recognizer import WINDOW_LIMITS
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window, WindowReader, ahead
 
 
@@ -91,7 +92,7 @@ def listened(source: Source, *slices: Slice) -> dict[Slice, tuple[list[Window], 
     """What came of each slice; one that ended never, twice or before its last window is an error."""
     windows: dict[Slice, list[Window]] = {slice_: [] for slice_ in slices}
     ends: dict[Slice, SliceEnd] = {}
-    for item in WindowReader(source).read(slices):
+    for item in WindowReader(source, WINDOW_LIMITS).read(slices):
         assert item.slice_ not in ends
         if isinstance(item, SliceEnd):
             ends[item.slice_] = item
@@ -181,7 +182,7 @@ def test_a_recording_changed_while_it_is_read_ends_with_that_error(source: Sourc
 
 def test_nothing_stays_open_when_nobody_listens_any_more(source: Source) -> None:
     for names in (["0.wav", "1.wav"], ["long.wav"]):
-        stream = WindowReader(source).read([slice_of(source, name) for name in names])
+        stream = WindowReader(source, WINDOW_LIMITS).read([slice_of(source, name) for name in names])
         next(stream)
         assert source.n_open == len(names)
         stream.close()
@@ -200,7 +201,7 @@ def listening() -> Listening:
     before = threading.enumerate()
 
     def begun() -> list[threading.Thread]:
-        return [each for each in threading.enumerate() if each.name == "listening" and each not in before]
+        return [each for each in threading.enumerate() if each.name == "window-reader" and each not in before]
 
     return begun
 
@@ -262,7 +263,7 @@ def test_sound_is_made_while_nobody_asks() -> None:
 
 def test_leaving_early_stops_the_thread_and_closes_what_it_listened_to(source: Source, listening: Listening) -> None:
     slices = [slice_of(source, "long.wav", cuts=(30.0,)), slice_of(source, "0.wav")]
-    stream = ahead(WindowReader(source).read(slices), 2)
+    stream = ahead(WindowReader(source, WINDOW_LIMITS).read(slices), 2)
     next(stream)
     assert len(listening()) == 1
     stream.close()

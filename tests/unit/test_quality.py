@@ -6,17 +6,17 @@ from whisper.utils import compression_ratio as openai_compression_ratio
 
 from nightscribe.shared.model.transcript import Flag, Segment
 from nightscribe.worker.attempt.attempt import retry_delay_s
-from nightscribe.worker.engines.whisper.base import Decoded
 from nightscribe.worker.engines.whisper.quality import (
     best,
-    compression_ratio,
-    flags,
     is_bad,
     is_doubtful,
     is_foreign,
     is_invented,
     is_repetitive,
 )
+from nightscribe.worker.engines.whisper.runtime import Decoded
+from nightscribe.worker.pipeline.assemble import flags
+from nightscribe.worker.repetition import compression_ratio
 
 
 def sure(length_s: float = 1.0) -> Segment:

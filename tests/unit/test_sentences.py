@@ -5,11 +5,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nightscribe.shared.model.transcript import Word
-from nightscribe.worker.engines.whisper.base import Decoded
-from nightscribe.worker.engines.whisper.quality import compression_ratio
+from nightscribe.worker.engines.base import Recognition
 from nightscribe.worker.pipeline.segmentation import PAUSE_S, joined, segments
+from nightscribe.worker.repetition import compression_ratio
 
-DECODED = Decoded((1,), "", -0.3, 0.02)
+RECOGNIZED = Recognition("", average_log_probability=-0.3, no_speech_probability=0.02)
 
 
 def spoken(*texts: str, gap_s: float = 0.1) -> list[Word]:
@@ -74,27 +74,27 @@ def test_no_letter_is_lost_by_joining(found: list[str]) -> None:
     ],
 )
 def test_a_sentence_ends_where_one_ends_and_another_begins(words: list[str], sentences: list[str]) -> None:
-    assert [segment.text for segment in segments(spoken(*words), DECODED)] == sentences
+    assert [segment.text for segment in segments(spoken(*words), RECOGNIZED)] == sentences
 
 
 @pytest.mark.parametrize(("gap_s", "n"), [(PAUSE_S - 0.01, 1), (PAUSE_S + 0.01, 3)])
 def test_a_long_pause_ends_a_segment_anywhere(gap_s: float, n: int) -> None:
-    assert len(segments(spoken(" and", " then", " nothing", gap_s=gap_s), DECODED)) == n
+    assert len(segments(spoken(" and", " then", " nothing", gap_s=gap_s), RECOGNIZED)) == n
 
 
 def test_a_segment_says_what_the_model_thought() -> None:
-    [segment] = segments(spoken(" Ever", " tried."), DECODED)
+    [segment] = segments(spoken(" Ever", " tried."), RECOGNIZED)
     assert (segment.start_s, segment.end_s) == (0.0, 1.1)
     assert (segment.average_log_probability, segment.no_speech_probability) == (-0.3, 0.02)
     assert segment.compression_ratio == compression_ratio("Ever tried.")
-    assert segments([], DECODED) == []
+    assert segments([], RECOGNIZED) == []
 
 
 @given(pieces, st.sampled_from([0.0, 0.1, 2.0]))
 @example([" a", " ", "b"], 2.0)
 def test_every_word_is_in_one_segment_in_order(found: list[str], gap_s: float) -> None:
     words = joined(spoken(*found, gap_s=gap_s))
-    made = segments(words, DECODED)
+    made = segments(words, RECOGNIZED)
     in_them = [word for segment in made for word in segment.words]
     assert "".join(texts(in_them)).split() == "".join(texts(words)).split()
     assert [word for word in words if word.text.strip()] == [word for word in in_them if word.text.strip()]

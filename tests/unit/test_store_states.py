@@ -39,6 +39,7 @@ from nightscribe.shared.storage import store
 from nightscribe.shared.storage.source import FolderSource
 from nightscribe.shared.storage.store import TEMPORARY, FolderStore
 from nightscribe.worker.attempt import attempt
+from nightscribe.worker.engines.base import WindowLimits
 from nightscribe.worker.loop import Worker
 from nightscribe.worker.pipeline.window_reader import SliceEnd
 
@@ -144,6 +145,8 @@ class Reading:
         self._source = source
         self._spoilt = spoilt
 
+    window_limits = WindowLimits(1.0, 2.0)
+
     def transcribe(self, slices: Iterable[Slice], _request: object) -> Iterator[tuple[SliceEnd, Part | None]]:
         """As `Transcriber.transcribe`."""
         for slice_ in slices:
@@ -177,7 +180,7 @@ def is_long(content: bytes) -> bool:
 class Deaf:
     """In the place of a listener: gives the slices themselves, and no sound."""
 
-    def __init__(self, _source: FolderSource) -> None:
+    def __init__(self, _source: FolderSource, _limits: WindowLimits) -> None:
         pass
 
     def read(self, slices: Iterable[Slice]) -> Iterator[Slice]:

@@ -13,8 +13,10 @@ from nightscribe.shared.audio.decode import RATE, Waveform
 from nightscribe.shared.errors import Interrupted, PermanentError
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.transcript import Flag, Part, Word
-from nightscribe.worker.engines.whisper.base import Decoded, Encoded
-from nightscribe.worker.pipeline.transcriber import TEMPERATURES, Request, Transcriber
+from nightscribe.worker.engines.whisper.fallback import TEMPERATURES
+from nightscribe.worker.engines.whisper.recognizer import WhisperRecognizer
+from nightscribe.worker.engines.whisper.runtime import Decoded, Encoded
+from nightscribe.worker.pipeline.transcriber import Request, Transcriber
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
 
 GOOD = Decoded((1, 2, 3), " Good.", -0.1, 0.0)
@@ -109,7 +111,7 @@ def run(engine: Scripted) -> Callable[..., Outcome]:
     def transcribe(*sound: Window | SliceEnd, batch_size: int = 0, **request: Any) -> Outcome:
         asked = Request(**({"options": ENGLISH} | request))
         found: Outcome = {}
-        for ended, part in Transcriber(engine, batch_size=batch_size).transcribe(iter(sound), asked):
+        for ended, part in Transcriber(WhisperRecognizer(engine), batch_size=batch_size).transcribe(iter(sound), asked):
             name = f"{ended.slice_.recording}-{ended.slice_.index}"
             assert name not in found
             found[name] = ended, part
@@ -177,7 +179,7 @@ def test_a_slice_is_handed_out_as_soon_as_its_last_window_is_done(engine: Script
             yield window(n, slice_, length_s=0.5)
             yield end(slice_)
 
-    outcome = Transcriber(engine).transcribe(sound(), Request(ENGLISH))
+    outcome = Transcriber(WhisperRecognizer(engine)).transcribe(sound(), Request(ENGLISH))
     next(outcome)
     assert n_given <= 3 * engine.batch_size
     assert len(list(outcome)) == 99
@@ -187,7 +189,7 @@ def test_a_short_window_does_not_wait_for_the_end_of_the_job(engine: Scripted) -
     """A recording whose last window is short would be lost with the job, and its worker's lookahead be full of them."""
     sound = [item for n in range(1, 101) for item in (window(n, slice_of(f"{n}.wav"), length_s=0.4 if n == 1 else 0.5),
              end(slice_of(f"{n}.wav")))]  # fmt: skip
-    outcome = Transcriber(engine).transcribe(iter(sound), Request(ENGLISH))
+    outcome = Transcriber(WhisperRecognizer(engine)).transcribe(iter(sound), Request(ENGLISH))
     order = [ended.slice_.recording for ended, _ in outcome]
     assert order.index("1.wav") < 50
 
@@ -274,7 +276,9 @@ def test_a_check_may_end_the_work_at_every_step(engine: Scripted, auto: bool) ->
             if n_checks == stop_at:
                 raise Interrupted("Asked to stop.")
 
-        outcome = Transcriber(engine, batch_size=2).transcribe(iter(sound), Request(options, check=check))
+        outcome = Transcriber(WhisperRecognizer(engine), batch_size=2).transcribe(
+            iter(sound), Request(options, check=check)
+        )
         if stop_at:
             with pytest.raises(Interrupted):
                 list(outcome)
@@ -430,7 +434,9 @@ def test_a_sentence_around_which_nobody_speaks_is_left_out(run: Callable[..., Ou
 
     whole = window(1, A, 100.0, 12.0)
     whole = replace(whole, speech_s=1.5)
-    [(_, part)] = Transcriber(Thanks()).transcribe(iter([whole, end(A)]), Request(ENGLISH, all_words=True))
+    [(_, part)] = Transcriber(WhisperRecognizer(Thanks())).transcribe(
+        iter([whole, end(A)]), Request(ENGLISH, all_words=True)
+    )
     assert part is not None
     assert texts(part) == ["Good."]
     assert 100.9 <= part.segments[0].start_s < part.segments[0].end_s <= 104.1

@@ -26,13 +26,14 @@ from support.waiting import wait_until
 from support.workplace import Dictated
 
 from nightscribe.shared.errors import WeightsError
+from nightscribe.shared.model.engines import WeightsLayout
 from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.process import liveness as pulse
-from nightscribe.worker.engines.whisper.base import Engine
-from nightscribe.worker.pipeline.transcriber import Models
+from nightscribe.worker.engines.base import Recognizer
+from nightscribe.worker.pipeline.models import Models
 from nightscribe.worker.weights import hub
 from nightscribe.worker.weights.building import workshop
-from nightscribe.worker.weights.catalogue import MODELS, Layout, check_model, is_english_only, names
+from nightscribe.worker.weights.catalogue import MODELS, check_model, is_english_only, names
 from nightscribe.worker.weights.packaged import PACKAGES, PackedFile, PackedModel, fetch
 from nightscribe.worker.weights.resolver import Weights, resolve
 
@@ -367,7 +368,7 @@ print(json.dumps(answer | {"imported": sorted(heavy & set(sys.modules))}))
 
 
 def resolved(
-    model: str, layout: Layout, models_dir: Path, answer_s: float = PATIENT_S, **environment: str
+    model: str, layout: WeightsLayout, models_dir: Path, answer_s: float = PATIENT_S, **environment: str
 ) -> dict[str, str]:
     """What `resolve` says in a new process: the hub's library reads its variables when it is imported."""
     done = subprocess.run(
@@ -435,7 +436,7 @@ def test_a_silent_hub_fails_within_seconds(tmp_path: Path, proxy: bool) -> None:
 @pytest.mark.parametrize("switch", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
 @pytest.mark.parametrize("layout", ["ctranslate2", "openai"])
 def test_offline_means_no_network_at_all(
-    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switch: str, layout: Layout
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switch: str, layout: WeightsLayout
 ) -> None:
     """Not the package index either; the switch is named."""
     monkeypatch.setenv(switch, "1")
@@ -604,7 +605,7 @@ def test_a_model_may_be_loaded_for_long_but_not_for_ever(tmp_path: Path, monkeyp
     (tmp_path / "model.bin").touch()
     seen = []
 
-    def load(*_: object, **__: object) -> Engine:
+    def load(*_: object, **__: object) -> Recognizer:
         seen.append(sign.stat().st_mtime - time.time())
         return Dictated()
 
@@ -672,7 +673,7 @@ def test_a_dead_hub_leads_to_the_package_index(index: Path, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("layout", ["ctranslate2", "openai"])
-def test_our_own_cache_is_asked_first_and_needs_no_speech_library(tmp_path: Path, layout: Layout) -> None:
+def test_our_own_cache_is_asked_first_and_needs_no_speech_library(tmp_path: Path, layout: WeightsLayout) -> None:
     """A worker starts in no time, with or without a network."""
     file = {"ctranslate2": "ctranslate2/tiny.en/model.bin", "openai": "openai/tiny.en.pt"}[layout]
     (tmp_path / file).parent.mkdir(parents=True)

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from nightscribe.shared.audio.decode import RATE, Waveform
 from nightscribe.shared.audio.silence import HOP, quietest
-from nightscribe.worker.engines.whisper.base import WINDOW_S
-from nightscribe.worker.pipeline.windows import LONGEST_S, SHORTEST_S, cut
+from nightscribe.worker.engines.whisper.recognizer import WINDOW_LIMITS
+from nightscribe.worker.engines.whisper.runtime import WINDOW_S
+from nightscribe.worker.pipeline.windows import cut
+
+LIMITS = WINDOW_LIMITS._asdict()
 
 
 def sound(n_samples: int, seed: int = 0) -> Waveform:
@@ -45,14 +48,15 @@ def test_sound_that_fits_is_one_window() -> None:
 
 
 def test_no_sound_is_no_window() -> None:
-    assert list(cut([])) == []
-    assert list(cut([sound(0), sound(0)])) == []
+    assert list(cut([], **LIMITS)) == []
+    assert list(cut([sound(0), sound(0)], **LIMITS)) == []
 
 
-def test_by_default_a_window_is_what_whisper_hears_at_once_and_not_much_shorter() -> None:
-    assert SHORTEST_S < LONGEST_S <= WINDOW_S
-    lengths_s = [len(window) / RATE for _, window in cut(iter([sound(90 * RATE), sound(RATE)]))]
-    assert all(SHORTEST_S - 0.02 <= length_s <= LONGEST_S for length_s in lengths_s[:-1])
+def test_a_window_is_what_whisper_hears_at_once_and_not_much_shorter() -> None:
+    shortest_s, longest_s = WINDOW_LIMITS
+    assert shortest_s < longest_s <= WINDOW_S
+    lengths_s = [len(window) / RATE for _, window in cut(iter([sound(90 * RATE), sound(RATE)]), **LIMITS)]
+    assert all(shortest_s - 0.02 <= length_s <= longest_s for length_s in lengths_s[:-1])
     assert sum(lengths_s) == 91
 
 

@@ -159,7 +159,7 @@ class Attempt:
             check=self._check,
             progress=self.reporter.progress,
         )
-        with closing(ahead(WindowReader(self.source).read(slices))) as sound:
+        with closing(ahead(WindowReader(self.source, transcriber.window_limits).read(slices))) as sound:
             began_ns = time.time_ns()
             for end, part in transcriber.transcribe(sound, request):
                 tracing.step_ended("transcribe", began_ns, _about(end, part), str(end.error) if end.error else None)

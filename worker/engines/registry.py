@@ -1,41 +1,61 @@
-"""Speech engines: one file each, behind `Engine`, imported only when chosen."""
+"""From the name of a speech engine to the engine with a model in memory; its library is imported only then."""
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from nightscribe.shared.errors import SetupError
-from nightscribe.worker.engines.whisper.base import Engine
-from nightscribe.worker.weights.catalogue import Layout
-
-# name: (package it needs, layout of its weights); `auto` takes the first that is installed.
-ENGINES: dict[str, tuple[str, Layout]] = {
-    "faster-whisper": ("faster_whisper", "ctranslate2"),
-    "openai-whisper": ("whisper", "openai"),
-}
+from nightscribe.shared.errors import SetupError, WeightsError
+from nightscribe.shared.model.engines import AUTO, BUILT_IN, engine_spec
+from nightscribe.worker.engines.base import Recognizer
+from nightscribe.worker.weights import resolver
+from nightscribe.worker.weights.catalogue import check_model
+from nightscribe.worker.weights.resolver import Weights
 
 
 def choose(name: str) -> str:
-    """The engine that `auto` means here, or `name` itself. Raises: SetupError: if it is not installed."""
-    installed = [engine for engine, (package, _) in ENGINES.items() if find_spec(package)]
-    if name == "auto" and installed:
-        return installed[0]
-    if name in installed:
-        return name
-    wanted = "faster-whisper" if name == "auto" else name
-    raise SetupError(f"The speech engine {wanted} is not installed. Install it: pip install 'nightscribe[{wanted}]'.")
+    """Return the engine that `auto` means on this machine, or `name` itself.
+
+    Raises: SetupError: if the engine is unknown or not installed.
+    """
+    candidates = list(BUILT_IN.values()) if name == AUTO else [engine_spec(name)]
+    for spec in candidates:
+        if find_spec(spec.requires):
+            return spec.name
+    spec = candidates[0]
+    raise SetupError(f"The speech engine {spec.name} is not installed. Install it: pip install '{spec.install}'.")
 
 
-def layout(engine: str) -> Layout:
-    """In which form an engine wants its weights."""
-    return ENGINES[engine][1]
+def check(engine: str, model: str, *, language: str, task: str) -> None:
+    """Raise SetupError if the engine cannot run the model, does not know the language or cannot do the task.
+
+    With `auto`, which may mean another engine on another machine, only the name of the model is checked.
+    """
+    if engine == AUTO:
+        check_model(model, None)
+        return
+    spec = engine_spec(engine)
+    spec.check(language=language, task=task)
+    if spec.weights is not None:
+        check_model(model, spec.weights)
+    elif spec.models is not None and model not in spec.models:
+        raise WeightsError(f"{engine} has no model named {model!r}. Its models are {', '.join(sorted(spec.models))}.")
 
 
-def load(engine: str, weights: Path, *, threads: int) -> Engine:
-    """The engine with its model in memory, which takes seconds."""
-    if engine == "faster-whisper":
-        from nightscribe.worker.engines.whisper.faster_whisper import FasterWhisper
+def find_weights(engine: str, model: str, models_dir: Path) -> Weights:
+    """Return the weights of a model for an engine, fetched if they are nowhere on this machine.
 
-        return FasterWhisper(weights, threads=threads)
-    from nightscribe.worker.engines.whisper.openai_whisper import OpenAIWhisper
+    An engine that finds its own weights gets a folder for them in `models_dir`, which may not exist yet.
 
-    return OpenAIWhisper(weights, threads=threads)
+    Raises: WeightsError: if they cannot be found or fetched.
+    """
+    spec = engine_spec(engine)
+    if spec.weights is None:
+        return Weights(models_dir / spec.name, "left to the engine")
+    return resolver.resolve(model, spec.weights, models_dir)
+
+
+def load(engine: str, model: str, weights: Path, *, threads: int) -> Recognizer:
+    """Return the engine with a model in memory; this takes seconds."""
+    module, _, attribute = engine_spec(engine).load.partition(":")
+    recognizer: Recognizer = getattr(import_module(module), attribute)(model, weights, threads=threads)
+    return recognizer

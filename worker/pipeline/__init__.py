@@ -1,1 +1,1 @@
-"""From a slice of sound to its partial result."""
+"""From a slice of sound to its `Part`: windows, speech detection, recognition, segments."""

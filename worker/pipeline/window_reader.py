@@ -1,4 +1,4 @@
-"""From the slices of a job to windows of sound, ahead of the engine, so that it never waits for a disk or a share."""
+"""Read the slices of a job as windows of sound, ahead of the engine, so that it never waits for a disk or a share."""
 
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -14,35 +14,36 @@ from nightscribe.shared.errors import NightscribeError, PermanentError
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.storage.source import CHANGED, RecordingSource
+from nightscribe.worker.engines.base import WindowLimits
 from nightscribe.worker.pipeline import windows
 from nightscribe.worker.pipeline.vad import SpeechDetector
 
 T = TypeVar("T")
 
 AHEAD = 32  # windows
-LOOK_S = 0.2
-END_WITHIN_S = 1.0  # a share that hangs must not keep a worker from ending
+POLL_S = 0.2
+END_WITHIN_S = 1.0  # a share that hangs must not keep a worker from stopping
 
 
 @dataclass(frozen=True)
 class Window:
-    """Sound of a slice that Whisper hears at once, beginning `start_s` into its recording."""
+    """Sound of a slice that an engine hears at once, beginning `start_s` into its recording."""
 
     slice_: Slice
     start_s: float
     waveform: Waveform
     speech_s: float | None
-    """Where in the window somebody is first heard to speak; None: nobody does."""
+    """Seconds into the window where speech is first certain; None: nobody speaks."""
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Length of the window."""
         return len(self.waveform) / RATE
 
 
 @dataclass(frozen=True)
 class SliceEnd:
-    """All windows of a slice have been given, or there will be no more because of an error."""
+    """Marks that all windows of a slice were read, or that an error ended the reading."""
 
     slice_: Slice
     mtime_ns: int | None = None
@@ -55,12 +56,13 @@ class SliceEnd:
 class WindowReader:
     """Decodes slices and cuts them into windows."""
 
-    def __init__(self, source: RecordingSource) -> None:
+    def __init__(self, source: RecordingSource, limits: WindowLimits) -> None:
         self._source = source
+        self._limits = limits
         self._speech = SpeechDetector()
 
     def read(self, slices: Sequence[Slice]) -> Iterator[Window | SliceEnd]:
-        """The windows of each slice and its end, slice after slice. What is wrong with one stands in its end."""
+        """Yield the windows of each slice and then its end, slice after slice. An error is in the end of its slice."""
         for clips, group in groupby(slices, key=lambda slice_: slice_.count == 1 and slice_.size <= CLIP_BYTES):
             several = list(group)
             if clips:
@@ -71,7 +73,7 @@ class WindowReader:
                     yield from self._stretch(slice_)
 
     def _clips(self, slices: Sequence[Slice]) -> Iterator[Window | SliceEnd]:
-        """Short recordings, decoded together."""
+        """Read short recordings, decoded together."""
         with ExitStack() as stack:
             opened = []
             for slice_ in slices:
@@ -89,7 +91,7 @@ class WindowReader:
                 yield self._end(slice_, before, sound)
 
     def _stretch(self, slice_: Slice) -> Iterator[Window | SliceEnd]:
-        """A slice of a longer recording, as a stream."""
+        """Read a slice of a longer recording, as a stream."""
         try:
             before = self._as_queued(slice_)
             with self._source.local(slice_.recording) as path:
@@ -100,7 +102,7 @@ class WindowReader:
             yield SliceEnd(slice_, error=error)
 
     def _windows(self, slice_: Slice, sound: Iterable[Waveform]) -> Iterator[Window]:
-        for start_s, waveform in windows.cut(sound):
+        for start_s, waveform in windows.cut(sound, **self._limits._asdict()):
             yield Window(slice_, slice_.start_s + start_s, waveform, self._speech.first_speech_s(waveform))
 
     def _as_queued(self, slice_: Slice) -> Recording:
@@ -112,7 +114,7 @@ class WindowReader:
     def _end(self, slice_: Slice, before: Recording, sound: Sound | Decoder) -> SliceEnd:
         try:
             after = self._source.stat(slice_.recording)
-            if after != before and self._source.fingerprint(after) != slice_.fingerprint:  # merely touched is no harm
+            if after != before and self._source.fingerprint(after) != slice_.fingerprint:  # touched, but not changed
                 raise PermanentError(CHANGED)
         except NightscribeError as error:
             return SliceEnd(slice_, error=error)
@@ -120,14 +122,14 @@ class WindowReader:
 
 
 def ahead(items: Iterator[T], n: int = AHEAD) -> Generator[T, None, None]:
-    """The same items, up to `n` of them made ahead in a thread of their own, which ends when this generator does."""
-    ready: Queue[T | _Stop] = Queue(max(1, n - 1))  # one more is in the hand of the thread, waiting for room
+    """Yield the items, of which a thread prepares up to `n` ahead; the thread ends when this generator does."""
+    ready: Queue[T | _Stop] = Queue(max(1, n - 1))  # the thread holds one more, waiting for room
     over = threading.Event()
 
     def put(item: T | _Stop) -> bool:
         while not over.is_set():
             with suppress(Full):
-                ready.put(item, timeout=LOOK_S)
+                ready.put(item, timeout=POLL_S)
                 return True
         return False
 
@@ -137,10 +139,10 @@ def ahead(items: Iterator[T], n: int = AHEAD) -> Generator[T, None, None]:
                 if not put(item):
                     return
             put(_Stop(None))
-        except BaseException as error:  # noqa: BLE001  whoever waits for the items is to have it
+        except BaseException as error:  # noqa: BLE001  raised again in the thread that takes the items
             put(_Stop(error))
 
-    thread = threading.Thread(target=make, name="listening", daemon=True)
+    thread = threading.Thread(target=make, name="window-reader", daemon=True)
     thread.start()
     try:
         while not isinstance(item := ready.get(), _Stop):

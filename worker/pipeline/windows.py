@@ -1,4 +1,4 @@
-"""A stream of sound cut into windows that Whisper hears at once, at quiet points and without dropping a sample."""
+"""Cut a stream of sound into windows at quiet points, without dropping a sample."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,14 +7,12 @@ import numpy as np
 from nightscribe.shared.audio.decode import RATE, Waveform
 from nightscribe.shared.audio.silence import quietest
 
-LONGEST_S = 18.0  # Whisper hears up to 30 s at once, but listens to shorter windows in less time per second
-SHORTEST_S = 10.0
 
+def cut(chunks: Iterable[Waveform], *, shortest_s: float, longest_s: float) -> Iterator[tuple[float, Waveform]]:
+    """Yield (seconds from the beginning, waveform) of each window; joined, they are the sound that came in.
 
-def cut(
-    chunks: Iterable[Waveform], *, shortest_s: float = SHORTEST_S, longest_s: float = LONGEST_S
-) -> Iterator[tuple[float, Waveform]]:
-    """(seconds from the beginning, waveform) of each window; joined, they are the sound that came in."""
+    Only the last window may be shorter than `shortest_s`.
+    """
     longest = round(longest_s * RATE)
     start, waiting, n_waiting = 0, [], 0
     for chunk in chunks:

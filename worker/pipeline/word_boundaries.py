@@ -1,6 +1,6 @@
-"""Where in a window there is sound, to put the beginnings and ends of words there. Pure; times are seconds.
+"""Move the beginnings and ends of words to where there is sound. Pure; times are seconds.
 
-The model knows which word follows which, and roughly when; a pause it gives to the word before or after it.
+A model knows the order of the words and roughly when each is said, but counts a pause to the word before or after it.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from nightscribe.shared.model.transcript import Word
 HOP_S = 0.01
 HOP = round(HOP_S * RATE)
 LOUD_PERCENTILE, QUIET_PERCENTILE = 90, 10
-ABOVE_QUIET = 0.3  # of the way in decibels from the quiet to the loud
-MOST_DB = 35  # softer than the loud than that is no word
+ABOVE_QUIET = 0.3  # share of the way, in decibels, from the quiet to the loud
+MOST_DB = 35  # a word is at most this much softer than the loud
 SHORTEST_PAUSE_S = 0.15  # the closure of a "t" is no pause
 SHORTEST_SOUND_S = 0.04  # a click is no word
 REACH_S = 0.4
-LEAD_S = 0.2  # an f or h is heard before it is loud, and a reader begins no later than the speaker
+LEAD_S = 0.2  # an "f" or "h" is heard before it is loud; a cue should not appear after the speaker has begun
 
 
 def sounding(waveform: Waveform) -> NDArray[np.floating]:
-    """Beginnings and ends of the stretches with sound, shape (n_stretches, 2)."""
+    """Return the beginnings and ends of the stretches with sound, shape (n_stretches, 2)."""
     n = len(waveform) // HOP
     if not n:
         return np.zeros((0, 2))
@@ -41,14 +41,14 @@ def sounding(waveform: Waveform) -> NDArray[np.floating]:
 
 
 def fitted(words: Sequence[Word], stretches: NDArray[np.floating]) -> list[Word]:
-    """The words without the pauses that the model gave to them, in order and without overlap."""
+    """Return the words without the pauses that the model counted to them, in order and without overlap."""
     made: list[Word] = []
     free_s = 0.0
     for word in words:
         start_s, end_s = max(word.start_s, free_s), max(word.end_s, word.start_s, free_s)
         inside = stretches[(stretches[:, 1] > start_s) & (stretches[:, 0] < end_s)]
         if len(inside):
-            # The sound around its middle is the word; what else it touches belongs to its neighbours.
+            # A short stretch at the beginning of the word belongs to the word before it.
             first, last = inside[0], inside[-1]
             if first[1] - start_s < SHORTEST_PAUSE_S and len(inside) > 1:
                 first = inside[1]

@@ -5,14 +5,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from nightscribe.shared.errors import WeightsError
+from nightscribe.shared.model.engines import BUILT_IN, WeightsLayout
 
-Layout = Literal["ctranslate2", "openai"]
-"""How weights lie on the disk: a folder for faster-whisper, or a checkpoint file for openai-whisper."""
-
-ENGINES: Mapping[Layout, str] = {"ctranslate2": "faster-whisper", "openai": "openai-whisper"}
+ENGINES: Mapping[WeightsLayout, str] = {spec.weights: spec.name for spec in BUILT_IN.values() if spec.weights}
 
 
 @dataclass(frozen=True)
@@ -20,10 +17,10 @@ class Model:
     """Where a model's CTranslate2 form is published, and in which layouts it exists at all."""
 
     repo_id: str
-    layouts: tuple[Layout, ...]
+    layouts: tuple[WeightsLayout, ...]
 
 
-_BOTH: tuple[Layout, ...] = ("ctranslate2", "openai")
+_BOTH: tuple[WeightsLayout, ...] = ("ctranslate2", "openai")
 
 # Source: faster_whisper.utils._MODELS and whisper._MODELS.
 MODELS: Mapping[str, Model] = {
@@ -49,12 +46,12 @@ MODELS: Mapping[str, Model] = {
 }
 
 
-def names(layout: Layout | None = None) -> list[str]:
+def names(layout: WeightsLayout | None = None) -> list[str]:
     """The models that exist in this layout, or in any."""
     return [name for name, model in MODELS.items() if layout is None or layout in model.layouts]
 
 
-def check_model(model: str, layout: Layout | None) -> None:
+def check_model(model: str, layout: WeightsLayout | None) -> None:
     """Accept the name of a known model that exists in the layout, or a path at which there is something.
 
     Raises: WeightsError: for anything else, with the names that come near.

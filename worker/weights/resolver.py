@@ -7,8 +7,9 @@ from pathlib import Path
 import structlog
 
 from nightscribe.shared.errors import WeightsError
+from nightscribe.shared.model.engines import WeightsLayout
 from nightscribe.worker.weights import hub, packaged
-from nightscribe.worker.weights.catalogue import ENGINES, MODELS, Layout, check_model
+from nightscribe.worker.weights.catalogue import ENGINES, MODELS, check_model
 from nightscribe.worker.weights.packaged import PACKAGES, PackedModel
 
 log = structlog.get_logger()
@@ -29,7 +30,9 @@ class Weights:
     route: str
 
 
-def resolve(model: str, layout: Layout, models_dir: Path, *, packages: Mapping[str, PackedModel] = PACKAGES) -> Weights:
+def resolve(
+    model: str, layout: WeightsLayout, models_dir: Path, *, packages: Mapping[str, PackedModel] = PACKAGES
+) -> Weights:
     """The weights of a model, fetched if they are nowhere on this machine.
 
     A known name is a name even if a file is called so: `./base` is the path. `models_dir` holds `ctranslate2/NAME/`
@@ -69,12 +72,12 @@ def _reason(error: WeightsError | OSError | ImportError) -> str:
     return str(error).rstrip(".")
 
 
-def _resolved(model: str, layout: Layout, route: str, path: Path) -> Weights:
+def _resolved(model: str, layout: WeightsLayout, route: str, path: Path) -> Weights:
     log.info("weights.resolved", model=model, layout=layout, route=route, path=str(path))
     return Weights(path, route)
 
 
-def _given(path: Path, layout: Layout) -> Path:
+def _given(path: Path, layout: WeightsLayout) -> Path:
     """The path itself, if it is of the kind the layout asks for."""
     is_folder_model = (path / "model.bin").is_file()
     if layout == "ctranslate2" and not is_folder_model:
@@ -92,12 +95,12 @@ def _given(path: Path, layout: Layout) -> Path:
     return path
 
 
-def _own(model: str, layout: Layout, models_dir: Path) -> Path:
+def _own(model: str, layout: WeightsLayout, models_dir: Path) -> Path:
     """Where in our own cache the weights lie, if they do."""
     return models_dir / layout / (f"{model}.pt" if layout == "openai" else model)
 
 
-def _routes(model: str, layout: Layout, models_dir: Path, packages: Mapping[str, PackedModel]) -> list[Route]:
+def _routes(model: str, layout: WeightsLayout, models_dir: Path, packages: Mapping[str, PackedModel]) -> list[Route]:
     """What is tried, in order: all that needs no network comes first."""
     folder = _own(model, "ctranslate2", models_dir)
     checkpoint = _own(model, "openai", models_dir)

@@ -1,20 +1,21 @@
-"""From attention to the times of words. Pure."""
+"""Times of words from the attention of the decoder. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nightscribe.shared.model.transcript import Word
-from nightscribe.worker.engines.whisper.base import POSITION_S
+from nightscribe.worker.engines.whisper.runtime import POSITION_S, Decoded, Encoded, by_language
 
 
 def path_through(match: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """The way (token, position) from first to last that fits best: dynamic time warping.
+    """Return the path of (token, position) from first to last that fits best, by dynamic time warping.
 
-    `match`: shape (n_tokens, n_positions), higher is better. Goes along diagonals, whose cells depend on the two before
-    only, so that each is one step of numpy.
+    `match`: shape (n_tokens, n_positions), higher is better. The cells of a diagonal depend only on the two diagonals
+    before it, so each diagonal is one step of numpy.
     """
     n, m = match.shape
     cost = np.full((n + 1, m + 1), np.inf)
@@ -36,9 +37,10 @@ def path_through(match: NDArray[np.float32]) -> list[tuple[int, int]]:
 
 
 def timed(texts: Sequence[str], pieces: Sequence[Sequence[int]], path: Iterable[tuple[int, int]]) -> list[Word]:
-    """Words, the end of the text left out, with the times at which the path comes to them and leaves them.
+    """Return the words with the times at which the path reaches them and leaves them.
 
-    `texts`, `pieces`: the words and the tokens of each, as Whisper's tokenizers split them, the end of the text last.
+    `texts`, `pieces`: the words and the tokens of each, as Whisper's tokenizers split them. The last is the end of the
+    text, which is left out.
     """
     begins: dict[int, float] = {}
     last_s = 0.0
@@ -50,3 +52,30 @@ def timed(texts: Sequence[str], pieces: Sequence[Sequence[int]], path: Iterable[
         Word(begins.get(first, last_s), begins.get(end, last_s), text)
         for text, first, end in zip(texts, [0, *ends], ends, strict=False)
     ]
+
+
+def aligned(
+    windows: Sequence[Encoded],
+    decoded: Sequence[Decoded],
+    languages: Sequence[str],
+    *,
+    tokenizer: Callable[[str], Any],
+    paths: Callable[[Sequence[Encoded], Sequence[Decoded], Any], Iterable[Iterable[tuple[int, int]]]],
+) -> list[list[Word]]:
+    """Return the words of each window with their times, one language after the other.
+
+    `tokenizer`: returns Whisper's tokenizer of a language. `paths`: returns the path through each of some windows that
+    share a tokenizer.
+    """
+    found: list[list[Word]] = [[] for _ in windows]
+    for language, indexes in by_language(languages):
+        chosen = [n for n in indexes if decoded[n].tokens]
+        if not chosen:
+            continue
+        tokens_of = tokenizer(language)
+        for n, path in zip(
+            chosen, paths([windows[n] for n in chosen], [decoded[n] for n in chosen], tokens_of), strict=True
+        ):
+            texts, pieces = tokens_of.split_to_word_tokens([*decoded[n].tokens, tokens_of.eot])
+            found[n] = timed(texts, pieces, path)
+    return found

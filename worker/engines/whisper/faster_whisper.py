@@ -1,11 +1,11 @@
 """Whisper on CTranslate2: int8 on a CPU, float16 on a GPU.
 
-Whisper's encoder is made for windows of 30 s, and most of the work on a short one is on its padding. Here a window is
-encoded as long as it is, and what the encoder makes of silence is appended to it, so that the decoder attends to
-something it was trained on; without that tail it repeats itself.
+Whisper's encoder was made for windows of 30 s, and most of its work on a short window goes into the padding. Here the
+encoder gets the window without that padding, and its output for silence is appended afterwards: the decoder then
+attends to something it was trained on. Without that tail it repeats itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from nightscribe.shared.audio.decode import RATE, Waveform
 from nightscribe.shared.model.transcript import Word
-from nightscribe.worker.engines.whisper.alignment import timed
-from nightscribe.worker.engines.whisper.base import (
+from nightscribe.worker.engines.whisper.alignment import aligned
+from nightscribe.worker.engines.whisper.recognizer import WhisperRecognizer
+from nightscribe.worker.engines.whisper.runtime import (
     BEST_OF,
     FRAMES,
     HOP,
@@ -32,13 +33,14 @@ from nightscribe.worker.engines.whisper.base import (
     most_tokens,
     n_frames,
     n_positions,
+    stacked,
 )
 
-FULL_BEAMS = 5  # where a window is heard a second time, its best is wanted, not its quickest
+FULL_BEAMS = 5  # a window that is heard a second time is worth the wider search
 
 
 class FasterWhisper:
-    """See `Engine`."""
+    """See `Runtime`."""
 
     name = f"faster-whisper {version('faster-whisper')}"
 
@@ -57,20 +59,20 @@ class FasterWhisper:
 
     @cached_property
     def _tail(self) -> NDArray[Any]:
-        """Encoder output of a whole window of silence, shape (1, 1500, n_states)."""
+        """Encoder output for a whole window of silence, shape (1, 1500, n_states)."""
         return self._states(np.full((self._model.n_mels, FRAMES), SILENCE, np.float32))
 
     @cached_property
     def batch_size(self) -> int:
-        """See `Engine.batch_size`."""
+        """See `Runtime.batch_size`."""
         return batch_size(self._tail.shape[2])
 
     def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
-        """See `Engine.encode`."""
+        """See `Runtime.encode`."""
         waveform = waveform[: round(WINDOW_S * RATE)]
         seconds = len(waveform) / RATE
         mel = self._mel(waveform, padding=HOP)[:, : max(1, len(waveform) // HOP)]
-        # Whisper's own padding is silence, which to a short window is a sound of its own; the minimum is nearer to it.
+        # Whisper's own padding, digital silence, would stand out from the recording's noise like a sound of its own.
         padded = np.full((mel.shape[0], n_frames(seconds, full=full)), mel.min(), np.float32)
         padded[:, : mel.shape[1]] = mel
         return Encoded(self._states(padded), seconds, full)
@@ -80,7 +82,7 @@ class FasterWhisper:
         return np.array(encoded)
 
     def detect_language(self, windows: Sequence[Encoded]) -> list[dict[str, float]]:
-        """See `Engine.detect_language`."""
+        """See `Runtime.detect_language`."""
         if not self._model.is_multilingual:
             return [{"en": 1.0}] * len(windows)
         found = self._model.detect_language(self._filled(windows))
@@ -89,7 +91,7 @@ class FasterWhisper:
     def decode(
         self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
     ) -> list[Decoded]:
-        """See `Engine.decode`."""
+        """See `Runtime.decode`."""
         tokenizers = [self._tokenizer(language, task) for language in languages]
         prompts = [[*tokenizer.sot_sequence, tokenizer.no_timestamps] for tokenizer in tokenizers]
         if temperature:
@@ -112,7 +114,7 @@ class FasterWhisper:
                 Decoded(
                     tokens=tuple(tokens),
                     text=tokenizer.decode(tokens).strip(),
-                    # The score is by token, the end of the text not among them.
+                    # The library leaves the end of the text out of the number of tokens; Whisper counts it.
                     average_log_probability=result.scores[best] * len(tokens) / (len(tokens) + 1),
                     no_speech_probability=result.no_speech_prob,
                 )
@@ -122,29 +124,32 @@ class FasterWhisper:
     def align(
         self, windows: Sequence[Encoded], decoded: Sequence[Decoded], languages: Sequence[str], *, task: str
     ) -> list[list[Word]]:
-        """See `Engine.align`."""
-        found: list[list[Word]] = [[] for _ in windows]
-        for language in sorted(set(languages)):
-            chosen = [n for n, each in enumerate(languages) if each == language and decoded[n].tokens]
-            if not chosen:
-                continue
-            tokenizer = self._tokenizer(language, task)
-            results = self._model.align(
-                _stacked([windows[n] for n in chosen]),
-                tokenizer.sot_sequence,
-                [list(decoded[n].tokens) for n in chosen],
-                [max(1, round(100 * windows[n].seconds)) for n in chosen],
-            )
-            for n, result in zip(chosen, results, strict=True):
-                texts, pieces = tokenizer.split_to_word_tokens([*decoded[n].tokens, tokenizer.eot])
-                found[n] = timed(texts, pieces, result.alignments)
-        return found
+        """See `Runtime.align`."""
+        return aligned(
+            windows,
+            decoded,
+            languages,
+            tokenizer=lambda language: self._tokenizer(language, task),
+            paths=self._paths,
+        )
+
+    def _paths(
+        self, windows: Sequence[Encoded], decoded: Sequence[Decoded], tokenizer: Tokenizer
+    ) -> Iterator[list[tuple[int, int]]]:
+        # Words are found in the sound alone, without the silence behind it.
+        size = max(w.states.shape[1] for w in windows)
+        results = self._model.align(
+            _view(stacked(windows, np.zeros_like(self._tail), size, np.concatenate)),
+            tokenizer.sot_sequence,
+            [list(each.tokens) for each in decoded],
+            [max(1, round(100 * window.seconds)) for window in windows],
+        )
+        return (result.alignments for result in results)
 
     def _filled(self, windows: Sequence[Encoded]) -> ctranslate2.StorageView:
-        """The windows with silence behind each, shape (n_windows, n_positions, n_states)."""
+        """Return the windows with silence behind each, shape (n_windows, n_positions, n_states)."""
         size = n_positions(w.states.shape[1] for w in windows)
-        filled = [np.concatenate([w.states, self._tail[:, w.states.shape[1] : size]], axis=1) for w in windows]
-        return ctranslate2.StorageView.from_array(np.concatenate(filled))
+        return _view(stacked(windows, self._tail, size, np.concatenate))
 
     def _tokenizer(self, language: str, task: str) -> Tokenizer:
         if (language, task) not in self._tokenizers:
@@ -154,10 +159,10 @@ class FasterWhisper:
         return self._tokenizers[language, task]
 
 
-def _stacked(windows: Sequence[Encoded]) -> ctranslate2.StorageView:
-    """The windows alone, which is all that words can be found in, shape (n_windows, n_positions, n_states)."""
-    size = max(w.states.shape[1] for w in windows)
-    stacked = np.zeros((len(windows), size, windows[0].states.shape[2]), windows[0].states.dtype)
-    for row, window in zip(stacked, windows, strict=True):
-        row[: window.states.shape[1]] = window.states[0]
-    return ctranslate2.StorageView.from_array(stacked)
+def _view(states: NDArray[Any]) -> ctranslate2.StorageView:
+    return ctranslate2.StorageView.from_array(states)
+
+
+def load(_model: str, weights: Path, *, threads: int) -> WhisperRecognizer:
+    """Return the engine with the model in that folder."""
+    return WhisperRecognizer(FasterWhisper(weights, threads=threads))

@@ -1,9 +1,9 @@
 """OpenAI's own Whisper on torch: float32 on a CPU, float16 on a GPU.
 
-Short windows are encoded as long as they are and filled up with silence afterwards, as in `faster_whisper.py`.
+Short windows are encoded without padding and filled up with silence afterwards, as in `faster_whisper.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -20,8 +20,9 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from nightscribe.shared.audio.decode import RATE, Waveform
 from nightscribe.shared.model.transcript import Word
-from nightscribe.worker.engines.whisper.alignment import path_through, timed
-from nightscribe.worker.engines.whisper.base import (
+from nightscribe.worker.engines.whisper.alignment import aligned, path_through
+from nightscribe.worker.engines.whisper.recognizer import WhisperRecognizer
+from nightscribe.worker.engines.whisper.runtime import (
     BEST_OF,
     FRAMES,
     HOP,
@@ -30,16 +31,18 @@ from nightscribe.worker.engines.whisper.base import (
     Decoded,
     Encoded,
     batch_size,
+    by_language,
     most_tokens,
     n_frames,
     n_positions,
+    stacked,
 )
 
-MEDIAN_FRAMES = 7  # attention is smoothed over so many positions, as whisper.timing does
+MEDIAN_FRAMES = 7  # positions over which attention is smoothed. Source: whisper/timing.py
 
 
 class OpenAIWhisper:
-    """See `Engine`."""
+    """See `Runtime`."""
 
     name = f"openai-whisper {version('openai-whisper')}"
 
@@ -48,7 +51,7 @@ class OpenAIWhisper:
         self._on_gpu = torch.cuda.is_available()
         self._model = whisper.load_model(str(weights), device="cuda" if self._on_gpu else "cpu")
         self._dtype = torch.float16 if self._on_gpu else torch.float32
-        # The library knows the heads that follow the sound by a model's name, and this one came as a file.
+        # The library knows by a model's name which heads follow the sound; this model was loaded from a file.
         if heads := _alignment_heads(weights.stem):
             self._model.set_alignment_heads(heads)
 
@@ -58,11 +61,11 @@ class OpenAIWhisper:
 
     @property
     def batch_size(self) -> int:
-        """See `Engine.batch_size`."""
+        """See `Runtime.batch_size`."""
         return batch_size(self._model.dims.n_audio_state)
 
     def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
-        """See `Engine.encode`."""
+        """See `Runtime.encode`."""
         waveform = waveform[: round(WINDOW_S * RATE)]
         seconds = len(waveform) / RATE
         mel = whisper.log_mel_spectrogram(np.pad(waveform, (0, HOP)), self._model.dims.n_mels)
@@ -72,7 +75,7 @@ class OpenAIWhisper:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _states(self, mel: Tensor) -> Tensor:
-        """The encoder's forward pass, for which its own method wants a whole window."""
+        """Run the encoder on a mel spectrogram of any length; the library's own method requires a whole window."""
         encoder = self._model.encoder
         states = mel[None].to(self._model.device, self._dtype)
         states = functional.gelu(encoder.conv2(functional.gelu(encoder.conv1(states)))).permute(0, 2, 1)
@@ -82,13 +85,12 @@ class OpenAIWhisper:
         return encoder.ln_post(states)
 
     def _filled(self, windows: Sequence[Encoded]) -> Tensor:
-        """The windows with silence behind each, shape (n_windows, n_positions, n_states)."""
-        size = n_positions(w.states.shape[1] for w in windows)
-        return torch.cat([torch.cat([w.states, self._tail[:, w.states.shape[1] : size]], dim=1) for w in windows])
+        """Return the windows with silence behind each, shape (n_windows, n_positions, n_states)."""
+        return stacked(windows, self._tail, n_positions(w.states.shape[1] for w in windows), torch.cat)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def detect_language(self, windows: Sequence[Encoded]) -> list[dict[str, float]]:
-        """See `Engine.detect_language`."""
+        """See `Runtime.detect_language`."""
         if not self._model.is_multilingual:
             return [{"en": 1.0}] * len(windows)
         tokenizer = self._tokenizer("en", "transcribe")
@@ -100,10 +102,9 @@ class OpenAIWhisper:
     def decode(
         self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
     ) -> list[Decoded]:
-        """See `Engine.decode`."""
+        """See `Runtime.decode`."""
         found: dict[int, Decoded] = {}
-        for language in sorted(set(languages)):
-            chosen = [n for n, each in enumerate(languages) if each == language]
+        for language, chosen in by_language(languages):
             options = DecodingOptions(
                 task=task,
                 language=language,
@@ -113,7 +114,7 @@ class OpenAIWhisper:
                 without_timestamps=True,
                 fp16=self._on_gpu,
             )
-            # The library samples several texts for one sound only.
+            # The library can sample several texts only for one window at a time.
             groups = [[n] for n in chosen] if temperature else [chosen]
             results = [
                 result
@@ -129,26 +130,30 @@ class OpenAIWhisper:
     def align(
         self, windows: Sequence[Encoded], decoded: Sequence[Decoded], languages: Sequence[str], *, task: str
     ) -> list[list[Word]]:
-        """See `Engine.align`."""
-        found: list[list[Word]] = [[] for _ in windows]
-        for language in sorted(set(languages)):
-            chosen = [n for n, each in enumerate(languages) if each == language and decoded[n].tokens]
-            if not chosen:
-                continue
-            tokenizer = self._tokenizer(language, task)
-            texts = [decoded[n].tokens for n in chosen]
-            attention = self._attention([windows[n] for n in chosen], tokenizer, texts)
-            for n, weights in zip(chosen, attention, strict=True):
-                tokens = decoded[n].tokens
-                seen = weights[:, : len(tokenizer.sot_sequence) + 1 + len(tokens) + 1]
-                path = path_through(_match(seen, round(50 * windows[n].seconds), len(tokenizer.sot_sequence)))
-                texts_of, pieces = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
-                found[n] = timed(texts_of, pieces, path)
-        return found
+        """See `Runtime.align`."""
+        return aligned(
+            windows,
+            decoded,
+            languages,
+            tokenizer=lambda language: self._tokenizer(language, task),
+            paths=self._paths,
+        )
+
+    def _paths(
+        self, windows: Sequence[Encoded], decoded: Sequence[Decoded], tokenizer: Tokenizer
+    ) -> Iterator[list[tuple[int, int]]]:
+        texts = [each.tokens for each in decoded]
+        attention = self._attention(windows, tokenizer, texts)
+        for window, weights, tokens in zip(windows, attention, texts, strict=True):
+            seen = weights[:, : len(tokenizer.sot_sequence) + 1 + len(tokens) + 1]
+            yield path_through(_match(seen, round(50 * window.seconds), len(tokenizer.sot_sequence)))
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _attention(self, windows: Sequence[Encoded], tokenizer: Tokenizer, texts: Sequence[Sequence[int]]) -> Tensor:
-        """What the heads that follow the sound attend to, shape (n_windows, n_heads, n_tokens, n_positions)."""
+        """Return what the heads that follow the sound attend to, shape (n_windows, n_heads, n_tokens, n_positions)."""
+        # Words are found in the sound alone, without the silence behind it.
+        size = max(w.states.shape[1] for w in windows)
+        sound = stacked(windows, torch.zeros_like(self._tail), size, torch.cat)
         longest = max(len(text) for text in texts)
         tokens = torch.tensor(
             [
@@ -164,7 +169,7 @@ class OpenAIWhisper:
         ]
         try:
             with disable_sdpa():
-                self._model.decoder(tokens, _stacked(windows))
+                self._model.decoder(tokens, sound)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -178,14 +183,17 @@ class OpenAIWhisper:
 
 
 class _Task(DecodingTask):  # type: ignore[misc]
-    """Takes what the encoder made, of any length."""
+    """Decodes what the encoder returned, of any length."""
 
     def _get_audio_features(self, mel: Tensor) -> Tensor:
         return mel
 
 
 def _match(weights: Tensor, n_positions: int, n_start: int) -> "np.ndarray":
-    """How well each token fits each position, shape (n_tokens, n_positions). Source: whisper.timing.find_alignment."""
+    """Return how well each token fits each position, shape (n_tokens, n_positions).
+
+    Source: whisper/timing.py, `find_alignment`.
+    """
     weights = weights[:, :, : max(1, n_positions)].softmax(dim=-1)
     std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
     smooth = median_filter((weights - mean) / std.clamp(min=1e-6), MEDIAN_FRAMES)
@@ -194,11 +202,10 @@ def _match(weights: Tensor, n_positions: int, n_start: int) -> "np.ndarray":
 
 
 def _alignment_heads(name: str) -> bytes | None:
-    heads: bytes | None = whisper._ALIGNMENT_HEADS.get(name)  # noqa: SLF001  there is no other way to them
+    heads: bytes | None = whisper._ALIGNMENT_HEADS.get(name)  # noqa: SLF001  the library has no other way to them
     return heads
 
 
-def _stacked(windows: Sequence[Encoded]) -> Tensor:
-    """The windows alone, which is all that words can be found in, shape (n_windows, n_positions, n_states)."""
-    size = max(w.states.shape[1] for w in windows)
-    return torch.cat([functional.pad(w.states, (0, 0, 0, size - w.states.shape[1])) for w in windows])
+def load(_model: str, weights: Path, *, threads: int) -> WhisperRecognizer:
+    """Return the engine with the model in that checkpoint."""
+    return WhisperRecognizer(OpenAIWhisper(weights, threads=threads))

@@ -1,0 +1,166 @@
+"""The speech engines that can be chosen, described as data.
+
+The director plans with these descriptions and the worker loads what they name, so nothing here imports an engine.
+An engine comes from the table below, from `register_engine`, or from an installed package with an entry point in the
+group `nightscribe.engines`. See docs/adding-an-engine.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Literal
+
+from nightscribe.shared.errors import SetupError, ValueRefused
+
+ENTRY_POINTS = "nightscribe.engines"
+AUTO = "auto"
+
+WeightsLayout = Literal["ctranslate2", "openai"]
+"""How Whisper's weights lie on the disk: a folder for CTranslate2, or one checkpoint file of OpenAI's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSpec:
+    """Describe a speech engine without importing it."""
+
+    name: str
+    """What users write after `--engine`."""
+    load: str
+    """`module:attribute` of `load(model, weights, *, threads) -> Recognizer` (worker/engines/base.py)."""
+    requires: str
+    """Top-level module without which the engine cannot run."""
+    install: str
+    """What `pip install` needs in order to install `requires`."""
+    weights: WeightsLayout | None = None
+    """Layout in which nightscribe finds or fetches Whisper's weights; None: the engine finds its own."""
+    models: frozenset[str] | None = None
+    """Names of the models, where the engine finds its own weights; None: any name."""
+    languages: frozenset[str] | None = None
+    """Codes of the languages it knows; None: all that nightscribe accepts."""
+    tasks: frozenset[str] = frozenset({"transcribe"})
+    """`transcribe`, and `translate` if it can translate into English."""
+    speed: float
+    """Seconds of sound that one core transcribes in a second with `measured_model`."""
+    measured_model: str = ""
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """Millions of parameters by part of a model's name; the first that fits counts. Work is proportional to them."""
+
+    def typical_speed(self, model: str) -> float:
+        """Return the seconds of sound that one core is likely to transcribe in a second."""
+        measured = self.parameters.get(self.measured_model, 1.0)
+        return self.speed * measured / next((size for name, size in self.parameters.items() if name in model), measured)
+
+    def check(self, *, language: str, task: str) -> None:
+        """Raise SetupError if the engine does not know the language or cannot do the task."""
+        if task not in self.tasks:
+            others = [spec.name for spec in BUILT_IN.values() if task in spec.tasks]
+            raise SetupError(f"The engine {self.name} cannot {task}. Choose --engine {' or '.join(others)}.")
+        if self.languages is not None and language != AUTO and language not in self.languages:
+            raise SetupError(
+                f"The engine {self.name} does not know the language {language}, "
+                f"only {', '.join(sorted(self.languages))}. Choose one of these, or another engine."
+            )
+
+
+# Source: openai/whisper README. `turbo` comes first, because it is also called large-v3-turbo.
+_WHISPER_PARAMETERS = {
+    "turbo": 809.0,
+    "tiny": 39.0,
+    "base": 74.0,
+    "small": 244.0,
+    "medium": 769.0,
+    "large": 1550.0,
+    "distil": 760.0,
+}
+_WHISPER_TASKS = frozenset({"transcribe", "translate"})
+
+# In the order in which `auto` prefers them. Speeds were measured on read English (docs/performance.md).
+BUILT_IN: Mapping[str, EngineSpec] = {
+    spec.name: spec
+    for spec in (
+        EngineSpec(
+            name="faster-whisper",
+            load="nightscribe.worker.engines.whisper.faster_whisper:load",
+            requires="faster_whisper",
+            install="nightscribe[faster-whisper]",
+            weights="ctranslate2",
+            tasks=_WHISPER_TASKS,
+            speed=20.0,
+            measured_model="base",
+            parameters=_WHISPER_PARAMETERS,
+        ),
+        EngineSpec(
+            name="openai-whisper",
+            load="nightscribe.worker.engines.whisper.openai_whisper:load",
+            requires="whisper",
+            install="nightscribe[openai-whisper]",
+            weights="openai",
+            tasks=_WHISPER_TASKS,
+            speed=9.0,
+            measured_model="base",
+            parameters=_WHISPER_PARAMETERS,
+        ),
+    )
+}
+
+_registered: dict[str, EngineSpec] = {}
+
+
+def register_engine(spec: EngineSpec) -> None:
+    """Add an engine to those that this process can choose; processes that it starts know it by an entry point only.
+
+    Raises: ValueRefused: if there is another engine of this name.
+    """
+    if spec.name == AUTO or engines().get(spec.name, spec) != spec:
+        raise ValueRefused(f"There is another engine named {spec.name!r}. Choose another name.")
+    _registered[spec.name] = spec
+
+
+def engines() -> dict[str, EngineSpec]:
+    """Return every engine that can be chosen, by name; entry points that cannot be loaded are left out."""
+    found = {name: spec for name in sorted(_entry_points()) if isinstance(spec := _loaded(name), EngineSpec)}
+    return {**found, **_registered, **BUILT_IN}
+
+
+def engine_spec(name: str) -> EngineSpec:
+    """Return the description of an engine. Raises: ValueRefused: if there is none, with those that there are."""
+    if spec := BUILT_IN.get(name) or _registered.get(name):  # found without a look at every installed package
+        return spec
+    found = _loaded(name)
+    if isinstance(found, EngineSpec):
+        return found
+    if found is not None:
+        raise ValueRefused(f"The engine {found}. Update or remove the package it comes from, or choose {_choices()}.")
+    broken = [each for other in sorted(_entry_points()) if isinstance(each := _loaded(other), str)]
+    raise ValueRefused(
+        f"There is no engine named {name!r}. Choose {_choices()}."
+        + "".join(f" Another engine is installed, but {each}." for each in broken)
+    )
+
+
+def engine_name(value: str) -> str:
+    """Return the name of an engine, or `auto`, unchanged. Raises: ValueRefused: if it is neither."""
+    return value if value == AUTO else engine_spec(value).name
+
+
+def _choices() -> str:
+    names = [AUTO, *BUILT_IN, *(name for name in engines() if name not in BUILT_IN)]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _loaded(name: str) -> EngineSpec | str | None:
+    """Return the engine of an entry point, or why it cannot be loaded, or None if there is no such entry point."""
+    if (point := _entry_points().get(name)) is None:
+        return None
+    source = f"{name} of the package {point.dist.name if point.dist else point.module}"
+    try:
+        spec = point.load()
+    except Exception as error:  # noqa: BLE001  another's code may raise anything, and must not harm the other engines
+        return f"{source} cannot be loaded ({type(error).__name__}: {error})"
+    if not isinstance(spec, EngineSpec) or spec.name != name:
+        return f"{source} cannot be loaded ({point.value} is not an EngineSpec named {name})"
+    return spec

@@ -1,0 +1,48 @@
+"""Decode windows quickly, and again in Whisper's own way where the quick result is in doubt."""
+
+from collections.abc import Callable, Sequence
+
+from nightscribe.worker.engines.base import SpeechWindow
+from nightscribe.worker.engines.whisper.quality import best, is_bad, is_doubtful
+from nightscribe.worker.engines.whisper.runtime import Decoded, Encoded, Runtime
+
+TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)  # Source: openai/whisper transcribe.py
+
+
+def decode(
+    runtime: Runtime,
+    windows: Sequence[SpeechWindow],
+    encoded: Sequence[Encoded],
+    languages: Sequence[str],
+    *,
+    task: str,
+    check: Callable[[], None],
+) -> list[Decoded]:
+    """Return what is said in each window, the best of all attempts.
+
+    A window whose quick result is doubtful is heard in full; while it stays bad, it is sampled at rising temperatures.
+    """
+    # A translation is English, whatever is spoken.
+    written = ["en" if task == "translate" else language for language in languages]
+    attempts = [[first] for first in runtime.decode(encoded, languages, task=task)]
+
+    def chosen(n: int) -> Decoded:
+        return best(attempts[n], windows[n].seconds, written[n])
+
+    full: dict[int, Encoded] = {}
+    for n, window in enumerate(windows):
+        if is_doubtful(chosen(n), window.seconds, written[n]):
+            check()
+            full[n] = runtime.encode(window.waveform, full=True)
+    again = list(full)
+    for temperature in (0.0, *TEMPERATURES):
+        if not again:
+            break
+        check()
+        results = runtime.decode(
+            [full[n] for n in again], [languages[n] for n in again], task=task, temperature=temperature
+        )
+        for n, result in zip(again, results, strict=True):
+            attempts[n].append(result)
+        again = [n for n in again if is_bad(chosen(n), windows[n].seconds, written[n])]
+    return [chosen(n) for n in range(len(windows))]

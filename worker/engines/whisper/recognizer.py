@@ -1,0 +1,124 @@
+"""Whisper as a `Recognizer`: detect the language, decode with fallback, align the words."""
+
+from collections.abc import Iterable, Sequence
+
+from nightscribe.shared.model.transcript import Word
+from nightscribe.worker.engines.base import Recognition, RecognitionRequest, SpeechSlice, SpeechWindow, WindowLimits
+from nightscribe.worker.engines.whisper import fallback
+from nightscribe.worker.engines.whisper.language import (
+    SURE_LANGUAGE,
+    SliceLanguage,
+    detection_windows,
+    likeliest,
+    slice_language,
+)
+from nightscribe.worker.engines.whisper.quality import SURE_LOG_PROBABILITY, is_invented
+from nightscribe.worker.engines.whisper.runtime import Decoded, Encoded, Runtime
+
+# Whisper hears up to 30 s at once, but takes less time per second for shorter windows.
+WINDOW_LIMITS = WindowLimits(shortest_s=10.0, longest_s=18.0)
+
+
+class WhisperRecognizer:
+    """See `Recognizer`. Keeps the encoder's output in a window's notes, and the language in those of its slice."""
+
+    window_limits = WINDOW_LIMITS
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    @property
+    def name(self) -> str:
+        """See `Recognizer.name`."""
+        return self.runtime.name
+
+    @property
+    def batch_size(self) -> int:
+        """See `Recognizer.batch_size`."""
+        return self.runtime.batch_size
+
+    def recognize(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[Recognition]:
+        """See `Recognizer.recognize`."""
+        for window in windows:
+            request.check()
+            self._encoded(window)
+        detected = self._detect_languages(windows, request)
+        languages = self._window_languages(windows, request)
+        request.check()
+        encoded = [self._encoded(window) for window in windows]
+        decoded = fallback.decode(self.runtime, windows, encoded, languages, task=request.task, check=request.check)
+        request.check()
+        words = self._align(windows, decoded, languages, request)
+        found = []
+        for window, each, timed, language in zip(windows, decoded, words, languages, strict=True):
+            new = detected.pop(window.slice_, None)  # reported with the first window of the slice
+            known: SliceLanguage | None = window.slice_.notes
+            found.append(
+                Recognition(
+                    text="" if is_invented(each) else each.text,
+                    words=timed,
+                    language=language,
+                    language_probability=known.probability if known else None,
+                    other_languages=new.others if new else {},
+                    average_log_probability=each.average_log_probability,
+                    no_speech_probability=each.no_speech_probability,
+                    is_sure=each.average_log_probability >= SURE_LOG_PROBABILITY,
+                )
+            )
+        return found
+
+    def _encoded(self, window: SpeechWindow) -> Encoded:
+        if window.notes is None:
+            window.notes = self.runtime.encode(window.waveform)
+        encoded: Encoded = window.notes
+        return encoded
+
+    def _detect_languages(
+        self, windows: Iterable[SpeechWindow], request: RecognitionRequest
+    ) -> dict[SpeechSlice, SliceLanguage]:
+        """Detect the language of each slice that has none yet, and return those that are new."""
+        new: dict[SpeechSlice, SliceLanguage] = {}
+        if request.language is not None:
+            return new
+        for slice_ in dict.fromkeys(window.slice_ for window in windows):
+            if slice_.notes is None:
+                chosen = detection_windows(slice_.waiting)
+                probabilities = self.runtime.detect_language([self._encoded(window) for window in chosen])
+                slice_.notes = new[slice_] = slice_language([window.seconds for window in chosen], probabilities)
+        return new
+
+    def _window_languages(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[str]:
+        """Return the language to decode each window in."""
+        if request.language is not None:
+            return [request.language] * len(windows)
+        languages = [window.slice_.notes.language for window in windows]
+        if request.language_per_window:
+            detected = self.runtime.detect_language([self._encoded(window) for window in windows])
+            for n, probabilities in enumerate(detected):
+                language = likeliest(probabilities)
+                if probabilities[language] >= SURE_LANGUAGE:
+                    languages[n] = language
+        return languages
+
+    def _align(
+        self,
+        windows: Sequence[SpeechWindow],
+        decoded: Sequence[Decoded],
+        languages: Sequence[str],
+        request: RecognitionRequest,
+    ) -> list[list[Word] | None]:
+        """Return the words of each window with their times; None where nobody needs them."""
+        words: list[list[Word] | None] = [None for _ in windows]
+        wanted = [
+            n for n, each in enumerate(decoded) if each.text.strip() and request.needs_words(windows[n], each.text)
+        ]
+        if wanted:
+            timed = self.runtime.align(
+                [self._encoded(windows[n]) for n in wanted],
+                [decoded[n] for n in wanted],
+                [languages[n] for n in wanted],
+                task=request.task,
+            )
+            for n, found in zip(wanted, timed, strict=True):
+                words[n] = found
+        return words

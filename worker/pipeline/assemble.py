@@ -1,0 +1,100 @@
+"""From the recognized windows of a slice to its `Part`, with flags for what a person may want to look at."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nightscribe.shared.model.jobs import Slice
+from nightscribe.shared.model.transcript import Flag, Part, Segment, Word
+from nightscribe.worker.engines.base import Recognition, SpeechSlice
+from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
+from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO
+
+LOW_LOG_PROBABILITY = -1.0  # Source: openai/whisper transcribe.py, where a window below it is decoded again
+DOUBTFUL_SHARE = 0.25  # share of the spoken time
+SURE_LANGUAGE = 0.5
+
+
+@dataclass
+class SliceState:
+    """What is known of a slice while its windows are transcribed."""
+
+    slice_: Slice
+    speech: SpeechSlice = field(default_factory=SpeechSlice)
+    language_probability: float | None = None
+    languages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Seconds spoken in each language."""
+    segments: list[Segment] = field(default_factory=list)
+    done_s: float = 0.0
+    processing_s: float = 0.0
+    end: SliceEnd | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the end is known and no window is left to recognize."""
+        return self.end is not None and not self.speech.waiting
+
+    def add(self, window: Window, recognition: Recognition, segments: Sequence[Segment], processing_s: float) -> None:
+        """Add what was recognized in one window; the times of its segments count from the beginning of the window."""
+        for language, seconds in recognition.other_languages.items():
+            self.languages[language] += seconds
+        if segments and recognition.language:
+            self.languages[recognition.language] += window.seconds
+        if recognition.language_probability is not None:
+            self.language_probability = recognition.language_probability
+        self.segments.extend(_shifted(segment, window.start_s) for segment in segments)
+        self.done_s += window.seconds
+        self.processing_s += processing_s
+
+
+def assemble(state: SliceState, end: SliceEnd, engine: str) -> Part:
+    """Return the part of a slice whose windows are all done."""
+    segments = tuple(sorted(state.segments, key=lambda segment: segment.start_s))
+    found = flags(segments, languages=state.languages, language_probability=state.language_probability)
+    spoken = state.languages if segments else {}
+    return Part(
+        segments=segments,
+        engine=engine,
+        language=max(spoken, key=lambda language: spoken[language], default=None),
+        container_s=end.container_s,
+        decoded_s=end.decoded_s,
+        processing_s=round(state.processing_s, 3),
+        flags=(*found, Flag.CHANNELS_CANCEL) if end.channels_cancel else found,
+    )
+
+
+def flags(
+    segments: Sequence[Segment], *, languages: Mapping[str, float], language_probability: float | None
+) -> tuple[Flag, ...]:
+    """Return what a person may want to look at.
+
+    `languages`: seconds spoken in each. `language_probability`: None where the language was given.
+    """
+    found = []
+    if not segments:
+        found.append(Flag.NO_SPEECH)
+    if any(segment.compression_ratio > MAX_COMPRESSION_RATIO for segment in segments):
+        found.append(Flag.REPETITION)
+    spoken_s = _seconds(segments)
+    doubtful_s = _seconds(s for s in segments if s.average_log_probability < LOW_LOG_PROBABILITY)
+    if spoken_s and doubtful_s > DOUBTFUL_SHARE * spoken_s:
+        found.append(Flag.LOW_CONFIDENCE)
+    if segments and language_probability is not None and language_probability < SURE_LANGUAGE:
+        found.append(Flag.LANGUAGE_UNSURE)
+    if segments and len(languages) > 1:
+        found.append(Flag.LANGUAGE_CHANGES)
+    return tuple(found)
+
+
+def _seconds(segments: Iterable[Segment]) -> float:
+    return sum(segment.end_s - segment.start_s for segment in segments)
+
+
+def _shifted(segment: Segment, by_s: float) -> Segment:
+    return segment.model_copy(
+        update={
+            "start_s": round(segment.start_s + by_s, 3),
+            "end_s": round(segment.end_s + by_s, 3),
+            "words": tuple(Word(round(w.start_s + by_s, 3), round(w.end_s + by_s, 3), w.text) for w in segment.words),
+        }
+    )

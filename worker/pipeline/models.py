@@ -1,0 +1,52 @@
+"""The model that a worker has in memory."""
+
+import time
+from pathlib import Path
+
+import structlog
+
+from nightscribe.shared.errors import WeightsError
+from nightscribe.shared.model.jobs import Options
+from nightscribe.shared.process.liveness import LONG_S, report_alive
+from nightscribe.worker.engines import registry as engines
+from nightscribe.worker.pipeline.transcriber import Transcriber
+
+log = structlog.get_logger()
+
+
+class Models:
+    """Holds one model in memory at a time, and changes it only when a job asks for another."""
+
+    def __init__(self, models_dir: Path, *, threads: int, batch_size: int = 0) -> None:
+        self._models_dir = models_dir
+        self._threads = threads
+        self._batch_size = batch_size
+        self._loaded: tuple[str, str] | None = None
+        self._transcriber: Transcriber | None = None
+
+    def transcriber(self, options: Options) -> Transcriber:
+        """Return a transcriber for these options.
+
+        Raises: SetupError: if the engine or the weights are missing, or the engine cannot do what the options ask.
+        """
+        engine = engines.choose(options.engine)
+        engines.check(engine, options.model, language=options.language, task=options.task)
+        wanted = (engine, options.model)
+        if self._transcriber is None or self._loaded != wanted:
+            self._transcriber = None  # frees the memory of the old one before the new one needs it
+            began = time.monotonic()
+            report_alive()
+            weights = engines.find_weights(engine, options.model, self._models_dir)
+            report_alive(LONG_S)
+            try:
+                recognizer = engines.load(engine, options.model, weights.path, threads=self._threads)
+            except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+                raise WeightsError(
+                    f"{engine} cannot load the weights in {str(weights.path)!r} ({error}). "
+                    "Remove them, so that they are fetched again, or choose other weights."
+                ) from error
+            self._transcriber = Transcriber(recognizer, batch_size=self._batch_size)
+            self._loaded = wanted
+            report_alive()
+            log.info("model.loaded", engine=engine, model=options.model, took_s=round(time.monotonic() - began, 1))
+        return self._transcriber
