@@ -20,7 +20,7 @@ from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 from nightscribe.shared.model.engines import BUILT_IN
 from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.source import FolderSource
+from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.worker.pipeline.models import Models
 from nightscribe.worker.pipeline.transcriber import Request, Transcriber
 from nightscribe.worker.pipeline.window_reader import WindowReader

@@ -21,8 +21,8 @@ from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.model.transcript import Segment, Transcript, Word, utc_now
-from nightscribe.shared.storage.source import FolderSource
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.source import FolderSource
+from nightscribe.shared.storage.folder.store import FolderStore
 
 OPTIONS = Options(engine="faster-whisper", model="base")
 FORMATS = ("txt", "vtt", "srt")

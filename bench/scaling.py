@@ -31,8 +31,8 @@ from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.jobs import Job, Options, Slice
 from nightscribe.shared.model.transcript import Part, merge, utc_now
 from nightscribe.shared.queue.client import Delivery, JobQueue, connect
-from nightscribe.shared.storage.source import FolderSource
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.source import FolderSource
+from nightscribe.shared.storage.folder.store import FolderStore
 
 QUEUE = "scaling.fifo"
 VISIBILITY_S, HEARTBEAT_S = 120.0, 30.0

@@ -27,7 +27,7 @@ from nightscribe.shared.model.transcript import Failure, Provenance
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.queue.client import BATCH, JobQueue, QueueMissing
-from nightscribe.shared.storage.source import RecordingSource
+from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics
 
 log = structlog.get_logger()

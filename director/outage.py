@@ -5,7 +5,7 @@ from collections.abc import Callable
 import structlog
 
 from nightscribe.shared.errors import BucketError, NightscribeError, RetryableError
-from nightscribe.shared.storage.s3.client import Denied
+from nightscribe.shared.storage.base import Denied
 
 log = structlog.get_logger()
 

@@ -17,6 +17,7 @@ from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.languages import language_code
 from nightscribe.shared.process.cores import usable_cores
 from nightscribe.shared.queue.address import check_address
+from nightscribe.shared.storage.base import StorageOptions
 
 ENV_PREFIX = "NIGHTSCRIBE_"
 Task = Literal["transcribe", "translate"]
@@ -128,12 +129,15 @@ class Settings(BaseSettings):
     )
 
     @property
-    def s3_encryption(self) -> dict[str, str]:
-        """What is said of it with each object that is put into a bucket."""
-        if self.s3_sse == "default":
-            return {}
+    def storage(self) -> StorageOptions:
+        """Return what the storage of SOURCE and DEST needs to know of these settings."""
         key = {"SSEKMSKeyId": self.s3_kms_key} if self.s3_sse == "aws:kms" else {}
-        return {"ServerSideEncryption": self.s3_sse} | key
+        return StorageOptions(
+            follow_links=self.follow_links,
+            s3_requester_pays=self.s3_requester_pays,
+            s3_encryption={} if self.s3_sse == "default" else {"ServerSideEncryption": self.s3_sse} | key,
+            cache_bytes=round(self.cache_gb * 2**30),
+        )
 
     @field_validator("formats", mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from nightscribe.shared.errors import LeaseLost
-from nightscribe.shared.storage.store import TranscriptStore
+from nightscribe.shared.storage.base import TranscriptStore
 from nightscribe.worker.lease import Lease
 
 

@@ -13,7 +13,7 @@ from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.queue.client import Delivery, JobQueue, QueueMissing
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.source import RecordingSource
+from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics, tracing
 from nightscribe.worker.attempt.attempt import Attempt, retry_delay_s
 from nightscribe.worker.fenced_store import FencedStore

@@ -9,7 +9,7 @@ from chaos.sound import Script
 from nightscribe.shared.destination.keys import JOBS, failure_key, output_key, parts_folder, transcript_key
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.formats.registry import render
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.store import FolderStore
 
 
 def audit(location: Location, scripts: Sequence[Script], *, may_fail: bool) -> tuple[list[str], Counter[str]]:

@@ -29,8 +29,8 @@ from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.process.scratch import sweep_scratch
 from nightscribe.shared.queue.client import Delivery, JobQueue
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.source import FolderSource
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.source import FolderSource
+from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.worker.loop import Worker
 from nightscribe.worker.pipeline.transcriber import Transcriber
 from nightscribe.worker.pipeline.vad import SpeechDetector

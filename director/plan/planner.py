@@ -18,8 +18,7 @@ from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.recording import Recording, Unreadable
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
-from nightscribe.shared.storage.s3.client import Denied
-from nightscribe.shared.storage.source import RecordingSource
+from nightscribe.shared.storage.base import Denied, RecordingSource
 
 log = structlog.get_logger()
 

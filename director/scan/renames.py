@@ -11,7 +11,7 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError, PermanentError
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
-from nightscribe.shared.storage.source import RecordingSource
+from nightscribe.shared.storage.base import RecordingSource
 
 log = structlog.get_logger()
 

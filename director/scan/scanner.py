@@ -22,7 +22,7 @@ from nightscribe.shared.model.recording import Folder, Recording, Unreadable
 from nightscribe.shared.model.transcript import Failure, Provenance
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
-from nightscribe.shared.storage.source import RecordingSource
+from nightscribe.shared.storage.base import RecordingSource
 
 log = structlog.get_logger()
 

@@ -16,7 +16,6 @@ from nightscribe import metrics_server as exposition
 from nightscribe.cli.health import health
 from nightscribe.cli.signals import interruptible
 from nightscribe.cli.watchdog import end_once_silent
-from nightscribe.location import Location, open_source, open_store, place
 from nightscribe.log import configure_logging
 from nightscribe.services import preflight
 from nightscribe.services import run as local
@@ -31,6 +30,8 @@ from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.process.liveness import MAX_AGE_S
 from nightscribe.shared.process.scratch import sweep_scratch
 from nightscribe.shared.settings import ENV_PREFIX, Settings, load_settings, shown_default
+from nightscribe.shared.storage.base import Location
+from nightscribe.shared.storage.registry import parse_location
 from nightscribe.shared.telemetry import metrics, tracing
 from nightscribe.views.cli_hints import OPTIONS
 from nightscribe.views.status_watch import show
@@ -98,7 +99,9 @@ def _folders(*names: str, required: bool) -> Callable[[Any], Any]:
 
     def decorate(command: Any) -> Any:
         for name in reversed(names or ("source", "dest")):
-            command = click.argument(name, type=place, envvar=f"{ENV_PREFIX}{name.upper()}", required=required)(command)
+            command = click.argument(
+                name, type=parse_location, envvar=f"{ENV_PREFIX}{name.upper()}", required=required
+            )(command)
         return command
 
     return decorate
@@ -183,8 +186,8 @@ def director(
     settings = load_settings(**given)
     if watch and redo:
         raise SetupError("--watch takes up what is missing, and --redo what is finished: give one of them at a time.")
-    preflight.check_source(source, settings)
-    preflight.check_dest(dest, settings, create=True)
+    source.check_source(settings.storage)
+    dest.check_dest(settings.storage, create=True)
     preflight.check_options(settings)
     if check:
         open_queue(settings)
@@ -218,8 +221,8 @@ def worker(source: Location, dest: Location, until_empty: bool, **given: Any) ->
     """
     end_once_silent()
     settings = load_settings(**given)
-    preflight.check_source(source, settings)
-    preflight.check_dest(dest, settings, create=True)
+    source.check_source(settings.storage)
+    dest.check_dest(settings.storage, create=True)
     engine = preflight.check_engine(settings)
     configure_logging(settings.log_level)
     _observe("worker", settings, engine, metrics.WORKER)
@@ -232,8 +235,8 @@ def worker(source: Location, dest: Location, until_empty: bool, **given: Any) ->
     made = Worker(
         name=process_name(os.getpid()),
         queue=queue,
-        source=open_source(source, settings, leave_out=dest),
-        records=Records(open_store(dest, settings)),
+        source=source.open_source(settings.storage, leave_out=dest),
+        records=Records(dest.open_store(settings.storage)),
         transcriber_for=models.transcriber,
         settings=settings,
     )
@@ -293,8 +296,9 @@ def status(dest: Location, watch: bool, as_json: bool, **given: Any) -> None:
     work has ended; with workers elsewhere, until Ctrl-C. Exit code: 0, 1 if recordings failed, 2 if DEST is no
     destination.
     """
-    preflight.check_records(dest)
-    raise SystemExit(show(dest, load_settings(**given), watch=watch, as_json=as_json))
+    settings = load_settings(**given)
+    dest.check_records(settings.storage)
+    raise SystemExit(show(dest, settings, watch=watch, as_json=as_json))
 
 
 @cli.command()
@@ -320,7 +324,7 @@ def retry(dest: Location, names: tuple[str, ...], reasons: tuple[str, ...], dry_
     that is told; after a `director`, they are queued at once if its source is seen from here. Exit code: 0, or 2 if
     DEST is no destination.
     """
-    preflight.check_records(dest)
+    dest.check_records(load_settings(**given).storage)
     raise SystemExit(requeue(dest, names, reasons, dry_run=dry_run, **given))
 
 

@@ -7,7 +7,6 @@ from datetime import datetime
 
 import structlog
 
-from nightscribe.location import Location, open_store
 from nightscribe.report.page import page
 from nightscribe.report.report import report
 from nightscribe.report.timeline import Sightings
@@ -17,6 +16,7 @@ from nightscribe.shared.errors import RetryableError
 from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.base import Location
 from nightscribe.views.summary import all_done
 from nightscribe.worker.lease import lease_clock
 
@@ -56,7 +56,7 @@ class RunReport:
         A run without any work leaves the report of the night before it as it is, and a report that cannot be written
         does no harm to anything else.
         """
-        store, place = open_store(self.dest, self.settings), self.dest / REPORT_PAGE
+        store, place = self.dest.open_store(self.settings.storage), self.dest.display(REPORT_PAGE)
         try:
             folder, _, name = REPORT_PAGE.rpartition("/")
             there = name in store.names(f"{folder}/")

@@ -12,7 +12,6 @@ from nightscribe.director.backlog import Backlog, Missing
 from nightscribe.director.enqueue import Director
 from nightscribe.director.plan.estimate import sample
 from nightscribe.director.scan.scanner import Scan, Scanner
-from nightscribe.location import Location, open_source, open_store
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.destination.records import Records
@@ -22,7 +21,7 @@ from nightscribe.shared.model.transcript import Provenance
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.queue.client import JobQueue, connect
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.source import RecordingSource
+from nightscribe.shared.storage.base import Location, RecordingSource
 from nightscribe.shared.telemetry import metrics, tracing
 from nightscribe.views.humanize import count
 
@@ -43,12 +42,12 @@ class Request:
     @cached_property
     def recordings(self) -> RecordingSource:
         """The source, without the destination if that lies in it."""
-        return open_source(self.source, self.settings, leave_out=self.dest)
+        return self.source.open_source(self.settings.storage, leave_out=self.dest)
 
     @cached_property
     def records(self) -> Records:
         """What the destination knows."""
-        return Records(open_store(self.dest, self.settings))
+        return Records(self.dest.open_store(self.settings.storage))
 
     def scan(self, console: Console, *, dry_run: bool = False) -> Scan:
         """Look for what is missing, and show how many files were seen so far."""

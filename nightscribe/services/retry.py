@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from uuid import uuid4
 
 import click
 
 from nightscribe.director.dead_letters import DeadLetters
-from nightscribe.location import Location, open_store, place
 from nightscribe.services.enqueue import queue_missing
 from nightscribe.services.queue_discovery import is_named, queue_name, reached
 from nightscribe.services.request import Request
@@ -20,6 +18,8 @@ from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.activity import Run
 from nightscribe.shared.model.transcript import Failure
 from nightscribe.shared.settings import Settings, load_settings
+from nightscribe.shared.storage.base import Location
+from nightscribe.shared.storage.registry import parse_location
 from nightscribe.views.cli_hints import asked, run_again
 from nightscribe.views.humanize import count
 from nightscribe.views.summary import shortened
@@ -27,7 +27,7 @@ from nightscribe.views.summary import shortened
 
 def retry(dest: Location, names: Sequence[str], reasons: Sequence[str], *, dry_run: bool, **given: object) -> int:
     """Put failures back, and say what comes next. Gives the exit code; `given` are settings."""
-    records = Records(open_store(dest, load_settings(**given)))
+    records = Records(dest.open_store(load_settings(**given).storage))
     last = records.last_run()
     settings = load_settings(**(_asked(last) | given))
     settings = settings.model_copy(update={"queue_name": queue_name(last, settings)}) if last else settings
@@ -50,9 +50,9 @@ def retry(dest: Location, names: Sequence[str], reasons: Sequence[str], *, dry_r
     if last and last.watch and is_live(last):
         click.echo(f"The director that watches on {last.host} queues them at its next look.")
         return 0
-    if last and last.command == "director" and not trouble and _is_seen(place(last.source)):
+    if last and last.command == "director" and not trouble and _is_seen(parse_location(last.source)):
         try:
-            queue_missing(Request(place(last.source), dest, settings), letters=False)
+            queue_missing(Request(parse_location(last.source), dest, settings), letters=False)
             return 0
         except NightscribeError as error:
             click.echo(f"They are not queued: {error}", err=True)
@@ -71,7 +71,7 @@ def is_meant(failure: Failure, names: Sequence[str], reasons: Sequence[str]) -> 
 
 def _is_seen(source: Location) -> bool:
     """Whether a source is one from this machine as well."""
-    return not isinstance(source, Path) or source.is_dir()
+    return source.local_path is None or source.local_path.is_dir()
 
 
 def _asked(last: Run | None) -> dict[str, object]:
@@ -108,7 +108,7 @@ def _listed(chosen: Sequence[Failure], n_kept: int, dest: Location, *, dry_run: 
         return
     yield f"{'Would be put' if dry_run else 'Put'} back: {count(len(chosen), 'recording')}."
     each = [f"  {failure.recording}: {failure.reason}" for failure in chosen]
-    yield from shortened(each, dest / FAILURES if dry_run else None)
+    yield from shortened(each, dest.display(FAILURES) if dry_run else None)
     if n_kept:
         keep = "keeps the transcript that it" if n_kept == 1 else "keep the transcripts that they"
         yield (

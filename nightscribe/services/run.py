@@ -15,15 +15,16 @@ from nightscribe.director.plan.estimate import LengthEstimate, typical_speed
 from nightscribe.director.scan.scanner import Scan
 from nightscribe.local.queue_server import local_queue
 from nightscribe.local.worker_pool import WorkerPool
-from nightscribe.location import Location
 from nightscribe.log import configure_logging
 from nightscribe.report.run_report import RunReport
 from nightscribe.services import preflight
 from nightscribe.services.request import Request, open_queue
+from nightscribe.services.run_folder import run_folder
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.services.run_record import RunRecord, beginning
 from nightscribe.shared.errors import NightscribeError, SetupError
 from nightscribe.shared.settings import Settings, to_environment
+from nightscribe.shared.storage.base import LOGS, Location
 from nightscribe.views.humanize import count, duration
 from nightscribe.views.progress import view
 from nightscribe.views.summary import all_done, before, failures, summary
@@ -39,8 +40,8 @@ def run(request: Request) -> int:
     settings, dest = request.settings, request.dest
     engine = _check(request, create=True)
     run_report = RunReport(request.source, dest, settings, engine, redo=request.redo)
-    folder = preflight.folder_of_run(dest)
-    logs = folder / preflight.LOGS
+    folder = run_folder(dest)
+    logs = folder / LOGS
     run_progress, interrupted = None, False
     with (
         _alone(folder / "run.lock", dest),
@@ -81,7 +82,7 @@ def run(request: Request) -> int:
             print(line)
         if said := run_report.write_report(run_progress, interrupted=interrupted):
             print(said)
-        if not isinstance(dest, Path):
+        if dest.local_path is None:
             print(f"Logs of this machine: {logs}")
     if interrupted:
         return 130
@@ -115,10 +116,10 @@ def dry_run(request: Request) -> int:
 
 
 def _check(request: Request, *, create: bool) -> str:
-    preflight.check_source(request.source, request.settings)
+    request.source.check_source(request.settings.storage)
     preflight.check_options(request.settings)
     engine = preflight.check_engine(request.settings)
-    preflight.check_dest(request.dest, request.settings, create=create)
+    request.dest.check_dest(request.settings.storage, create=create)
     return engine
 
 
@@ -159,7 +160,7 @@ def _work(
                 progressed = True
                 continue
             interruption.check()
-            lack = preflight.lack_of_room(dest)
+            lack = dest.lack_of_room()
             pool.look_after(progressed=progressed, lack=lack)
             progressed = False
             activities = list(request.records.activities())

@@ -6,7 +6,6 @@ from heapq import nlargest
 
 from pydantic import Field
 
-from nightscribe.location import Location, open_store
 from nightscribe.services.queue_discovery import reached
 from nightscribe.services.run_record import LIVE_S, is_live
 from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS
@@ -19,6 +18,7 @@ from nightscribe.shared.process.identity import has_ended
 from nightscribe.shared.queue.client import JobQueue
 from nightscribe.shared.queue.inspect import Peeked
 from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.base import Location
 from nightscribe.views.humanize import printable
 
 PEEK_AT_MOST = 2_000  # jobs: a server must not be kept from its workers by whoever looks at it
@@ -77,7 +77,7 @@ def gather(dest: Location, settings: Settings, *, now: datetime | None = None) -
 
     Raises: RetryableError: if the destination does not answer.
     """
-    records = Records(open_store(dest, settings))
+    records = Records(dest.open_store(settings.storage))
     at = now or datetime.now(UTC)
     last, live = _last_run(records, at)
     queue, trouble = _queue(last, settings)

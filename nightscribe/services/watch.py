@@ -25,15 +25,10 @@ from nightscribe.services.run_record import EVERY_S, RunRecord, beginning, queue
 from nightscribe.shared.destination.keys import TRANSCRIPTS
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import RetryableError
-from nightscribe.shared.storage.s3.client import Bucket
-from nightscribe.shared.storage.source import FolderSource
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.base import Location
 from nightscribe.views.humanize import count
 
 log = structlog.get_logger()
-
-POLL_S = 5.0
-POLL_OF_BUCKETS_S = 60.0
 
 Show = Callable[[WatchLoop], None]
 
@@ -69,18 +64,14 @@ def _arrivals(request: Request) -> WatchLoop:
     settings = request.settings
     director = request.director(open_queue(settings), settings.engine)
     director.outage_limit_s = math.inf
-    source, store = request.recordings, request.records.store
-    alarm = FileSystemWatcher(
-        source.root if isinstance(source, FolderSource) else None,
-        leave_out=store.root if isinstance(store, FolderStore) else None,
-    )
+    alarm = FileSystemWatcher(request.source.local_path, leave_out=request.dest.local_path)
     return WatchLoop(
         director,
         request.scanner(settle_s=0),
         rates=_rates(request),
-        check_store=check_of(request.records),
+        check_store=check_of(request.dest, request.records),
         alarm=alarm,
-        poll_s=settings.poll_s or _poll_s(request),
+        poll_s=settings.poll_s or max(request.source.poll_s, request.dest.poll_s),
         settle_s=settings.settle_s,
     )
 
@@ -103,11 +94,6 @@ def _watch(request: Request, arrivals: WatchLoop, interruption: Interruption) ->
                 show(arrivals)
 
 
-def _poll_s(request: Request) -> float:
-    # Each list of a bucket is paid for: at every five seconds, dollars a day for some thousand recordings.
-    return POLL_OF_BUCKETS_S if Bucket in map(type, (request.source, request.dest)) else POLL_S
-
-
 def _rates(request: Request) -> Callable[[Backlog], Rates]:
     lengths = LengthEstimate()
 
@@ -120,19 +106,15 @@ def _rates(request: Request) -> Callable[[Backlog], Rates]:
     return rates
 
 
-def check_of(records: Records) -> Callable[[], None]:
-    """What notices that another file system, with no transcripts in it, is where the destination was."""
-    store = records.store
-    if not isinstance(store, FolderStore):
-        return lambda: None
-    root = store.root
-    device = root.stat().st_dev
+def check_of(dest: Location, records: Records) -> Callable[[], None]:
+    """Return a check that raises RetryableError once another volume, without transcripts, is where DEST was."""
+    volume = dest.volume()
 
     def check() -> None:
         with suppress(OSError):
-            if root.stat().st_dev == device or any(store.listing(TRANSCRIPTS)):
+            if dest.volume() == volume or any(records.store.listing(TRANSCRIPTS)):
                 return
-        raise RetryableError(f"The destination {str(root)!r} is not there now.")
+        raise RetryableError(f"The destination {str(dest)!r} is not there now.")
 
     return check
 

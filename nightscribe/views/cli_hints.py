@@ -7,8 +7,8 @@ from pathlib import Path
 from shutil import which
 from typing import Literal
 
-from nightscribe.location import Location
 from nightscribe.shared.settings import TEXTS, WORDS, Settings
+from nightscribe.shared.storage.base import Location
 
 Command = Literal["run", "director"]
 Value = str | int | bool | tuple[str, ...]

@@ -9,10 +9,10 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from nightscribe.location import Location
 from nightscribe.services.status import Status, gather
 from nightscribe.shared.errors import RetryableError
 from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.base import Location
 from nightscribe.views.status import lines, render, wrapped
 
 EVERY_S = 2.0

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from nightscribe.director.scan.scanner import Scan
-from nightscribe.location import Location
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS
+from nightscribe.shared.storage.base import Location
 from nightscribe.views.humanize import count, duration
 
 SHOWN = 20
@@ -46,7 +46,7 @@ def summary(
     if run_progress.flagged:
         yield f"Worth a look: {count(len(run_progress.flagged), 'transcript')}."
         lines = [f"  {each.recording}: {', '.join(each.flags)}" for each in run_progress.flagged]
-        yield from shortened(lines, dest / TRANSCRIPTS)
+        yield from shortened(lines, dest.display(TRANSCRIPTS))
     yield f"Transcripts: {dest} ({', '.join(formats)})"
 
 
@@ -76,7 +76,7 @@ def failures(run_progress: RunProgress, dest: Location) -> Iterator[str]:
     if not failed:
         return
     yield f"Failed: {count(len(failed), 'recording')}."
-    yield from shortened([f"  {path}: {reason}" for path, reason in failed], dest / FAILURES)
+    yield from shortened([f"  {path}: {reason}" for path, reason in failed], dest.display(FAILURES))
     if n_before := len(run_progress.scan.failed_before):
         yield f"  ({n_before:,} of these failed in an earlier run and were left alone; --retry-failed tries again.)"
 
@@ -93,7 +93,7 @@ def _failures(run_progress: RunProgress) -> list[tuple[str, str]]:
     ]
 
 
-def shortened(lines: Sequence[str], rest: Location | None) -> Iterator[str]:
+def shortened(lines: Sequence[str], rest: str | None) -> Iterator[str]:
     """As many lines as a person reads, and where the rest is."""
     yield from lines[:SHOWN]
     if len(lines) > SHOWN:

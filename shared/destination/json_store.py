@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.model.jobs import Frozen
 from nightscribe.shared.process.concurrency import map_concurrently
-from nightscribe.shared.storage.store import TranscriptStore
+from nightscribe.shared.storage.base import TranscriptStore
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.model.jobs import Cuts, Frozen, Job, RelativePath, Slice
 from nightscribe.shared.model.transcript import Part, utc_now
 from nightscribe.shared.process.concurrency import map_concurrently
-from nightscribe.shared.storage.store import TranscriptStore
+from nightscribe.shared.storage.base import TranscriptStore
 
 PART = ".json"
 CLAIM_SUFFIX = ".begun"

@@ -17,7 +17,7 @@ from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Failure, Provenance, Transcript, utc_now
 from nightscribe.shared.process.identity import has_ended
-from nightscribe.shared.storage.store import TranscriptStore
+from nightscribe.shared.storage.base import TranscriptStore
 
 log = structlog.get_logger()
 

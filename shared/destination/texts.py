@@ -11,7 +11,7 @@ from nightscribe.shared.formats.registry import render
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Transcript
 from nightscribe.shared.process.concurrency import map_concurrently
-from nightscribe.shared.storage.store import TranscriptStore
+from nightscribe.shared.storage.base import TranscriptStore
 
 log = structlog.get_logger()
 

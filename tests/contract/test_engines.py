@@ -18,7 +18,7 @@ from nightscribe.shared.errors import SetupError
 from nightscribe.shared.model.engines import BUILT_IN
 from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.model.transcript import Flag, Part, Segment, Word
-from nightscribe.shared.storage.source import FolderSource
+from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.worker.engines import registry as engines
 from nightscribe.worker.engines.whisper.recognizer import WINDOW_LIMITS, WhisperRecognizer
 from nightscribe.worker.engines.whisper.runtime import POSITION_S, WINDOW_S, Runtime

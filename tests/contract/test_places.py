@@ -10,18 +10,21 @@ import pytest
 from support import recordings
 from support.buckets import TestBucket, in_pages
 
-from nightscribe.location import open_source, open_store, place
 from nightscribe.shared.audio.decode import Decoder
 from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.errors import AudioError, NameTooLong, PermanentError, RetryableError, SetupError
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.base import Location, RecordingSource, TranscriptStore
+from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES
+from nightscribe.shared.storage.folder.location import FolderLocation
+from nightscribe.shared.storage.folder.source import FolderSource
+from nightscribe.shared.storage.folder.store import FolderStore
+from nightscribe.shared.storage.registry import parse_location
 from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, Blocks
-from nightscribe.shared.storage.s3.client import Bucket
+from nightscribe.shared.storage.s3.location import BucketLocation
 from nightscribe.shared.storage.s3.source import BucketSource
 from nightscribe.shared.storage.s3.store import BucketStore
-from nightscribe.shared.storage.source import FINGERPRINT_BYTES, FolderSource, RecordingSource
-from nightscribe.shared.storage.store import FolderStore, TranscriptStore
 
 
 class Pile:
@@ -48,9 +51,13 @@ class Pile:
 
     def source(self, leave_out: str | None = None) -> RecordingSource:
         """As the program sees it; `leave_out` is a folder in it."""
-        place = self._bucket.at("pile/") if self._bucket else self._folder
-        others = None if leave_out is None else place / leave_out if leave_out else place
-        return open_source(place, Settings(), leave_out=others)
+        others = None if leave_out is None else self._at(leave_out)
+        return self._at("").open_source(Settings().storage, leave_out=others)
+
+    def _at(self, folder: str) -> Location:
+        if self._bucket:
+            return self._bucket.at(f"pile/{folder and folder + '/'}")
+        return FolderLocation(self._folder / folder)
 
     def paths(self, leave_out: str | None = None) -> list[str]:
         """What is found, all of which must be readable."""
@@ -75,8 +82,8 @@ def pile(request: pytest.FixtureRequest, tmp_path: Path) -> Pile:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> TranscriptStore:
     """An empty destination."""
     if request.param == "folder":
-        return open_store(tmp_path, Settings())
-    return open_store(request.getfixturevalue("bucket").at("texts/"), Settings())
+        return FolderStore(tmp_path)
+    return request.getfixturevalue("bucket").at("texts/").open_store(Settings().storage)
 
 
 @pytest.fixture(scope="session")
@@ -151,7 +158,7 @@ def test_a_file_of_any_name_is_found_and_read(pile: Pile, speechless: bytes) -> 
 @pytest.mark.parametrize("name", ["a b#c?d%20.e f", "räksmörgås.日本", 'a".m"p', "http:%2f%2fx.mp3", "a.m3u8"])
 def test_a_file_of_any_name_is_opened_by_ffmpeg_from_a_bucket(bucket: TestBucket, sounds: Path, name: str) -> None:
     bucket.put(name, (sounds / "long.mov").read_bytes())
-    with open_source(bucket.at(), Settings()).local(name) as opened:
+    with bucket.at().open_source(Settings().storage).local(name) as opened:
         assert probe(opened).duration_s == pytest.approx(60, abs=0.1)
 
 
@@ -251,7 +258,7 @@ def test_a_slice_read_by_range_has_the_samples_of_one_read_from_a_file(
     bucket: TestBucket, sounds: Path, name: str, cache_gb: float
 ) -> None:
     bucket.put(name, (sounds / name).read_bytes())
-    source = open_source(bucket.at(), Settings(cache_gb=cache_gb))
+    source = bucket.at().open_source(Settings(cache_gb=cache_gb).storage)
     end_s = 4.0 if name.startswith("short") else 40.0
     with source.local(name) as opened:
         assert probe(opened) == probe(sounds / name)
@@ -266,7 +273,7 @@ def test_a_slice_read_by_range_has_the_samples_of_one_read_from_a_file(
 def test_what_is_no_recording_is_said_in_the_same_words(bucket: TestBucket, sounds: Path, name: str) -> None:
     bucket.put(name, (sounds / name).read_bytes())
     said = []
-    for source in (open_source(bucket.at(), Settings()), FolderSource(sounds)):
+    for source in (bucket.at().open_source(Settings().storage), FolderSource(sounds)):
         with source.local(name) as opened, pytest.raises(AudioError) as caught:
             list(Decoder(opened))
         said.append(str(caught.value))
@@ -479,18 +486,18 @@ def test_a_path_in_a_message_does_not_reach_out_of_the_prefix(bucket: TestBucket
 )  # fmt: skip
 def test_an_address_that_names_no_bucket_is_told_as_it_is_written(url: str) -> None:
     with pytest.raises(SetupError, match=r"s3://bucket/prefix|leave it out"):
-        place(url)
+        parse_location(url)
 
 
 def test_a_bucket_whose_lists_have_no_order_is_refused() -> None:
     """What comes behind something greater would be taken for told already."""
     with pytest.raises(SetupError, match="directory bucket"):
-        place("s3://recordings--use1-az4--x-s3/2012")
+        parse_location("s3://recordings--use1-az4--x-s3/2012")
 
 
 @pytest.mark.parametrize("text", ["recordings", "/a/b", "s3", "./s3:/odd", "a:b", "C:/x", "~/x"])
 def test_what_is_no_address_is_a_folder(text: str) -> None:
-    assert place(text) == Path(text)
+    assert parse_location(text) == FolderLocation(Path(text))
 
 
 @pytest.mark.parametrize(
@@ -498,18 +505,18 @@ def test_what_is_no_address_is_a_folder(text: str) -> None:
     [("s3://a.b-c/", "a.b-c", ""), ("s3://abc/x", "abc", "x/"), ("s3://abc/x y/z/", "abc", "x y/z/")],
 )  # fmt: skip
 def test_an_address_is_a_bucket_and_what_is_in_it(url: str, name: str, prefix: str) -> None:
-    found = place(url)
-    assert found == Bucket(name, prefix)
+    found = parse_location(url)
+    assert found == BucketLocation(name, prefix)
     assert str(found) == url.removesuffix("/")
 
 
 def test_what_says_how_a_transcript_is_encrypted_goes_with_it(bucket: TestBucket) -> None:
-    open_store(bucket.at(), Settings(s3_sse="AES256")).put("a.txt", b"words")
+    bucket.at().open_store(Settings(s3_sse="AES256").storage).put("a.txt", b"words")
     assert bucket.client.head_object(Bucket=bucket.name, Key="a.txt")["ServerSideEncryption"] == "AES256"
 
 
 def test_a_text_is_shown_by_a_browser(bucket: TestBucket) -> None:
-    open_store(bucket.at(), Settings()).put("a.txt", b"words")
+    bucket.at().open_store(Settings().storage).put("a.txt", b"words")
     assert bucket.client.head_object(Bucket=bucket.name, Key="a.txt")["ContentType"] == "text/plain; charset=utf-8"
 
 
@@ -547,7 +554,7 @@ def test_a_playlist_named_like_a_recording_leads_nowhere(
         playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{target}\n#EXT-X-ENDLIST\n"
         head = b"ID3\x03\0\0\0\0\0\0" if as_id3 else b""
         bucket.put("list.mp3", head + playlist.encode() + b"#" * n_more)
-        with open_source(bucket.at(), Settings()).local("list.mp3") as opened:
+        with bucket.at().open_source(Settings().storage).local("list.mp3") as opened:
             for look in (probe, lambda opened: list(Decoder(opened))):
                 with pytest.raises(AudioError):
                     look(opened)

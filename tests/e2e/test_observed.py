@@ -22,7 +22,8 @@ from nightscribe.services.request import Request
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.settings import load_settings
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.location import FolderLocation
+from nightscribe.shared.storage.folder.store import FolderStore
 
 START_TIMEOUT_S = 120.0
 QUEUE = "observed.fifo"
@@ -231,12 +232,13 @@ def test_the_workers_of_a_run_do_not_fight_for_one_port(
     monkeypatch.setattr(run, "WorkerPool", pool)
     settings = load_settings(metrics_port=free_port(), model="tiny.en", models_dir=weights, settle_s=0)
     with pytest.raises(SetupError, match="all this test wants"):
-        run.run(Request(three, tmp_path / "dest", settings))
+        run.run(Request(FolderLocation(three), FolderLocation(tmp_path / "dest"), settings))
     assert [environment["NIGHTSCRIBE_METRICS_PORT"] for environment in given] == ["0"]
 
 
 STUCK = """
 from nightscribe.shared.telemetry import tracing
+from nightscribe.shared.storage.folder.location import FolderLocation
 with tracing.exported("nightscribe-worker", "me"):
     for n in range(5000):
         with tracing.step("transcribe", {"nightscribe.slice": n}):

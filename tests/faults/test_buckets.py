@@ -19,7 +19,6 @@ from support.workplace import OPTIONS, Dictated, Workplace, Wrapped
 
 from nightscribe.director.backlog import Settled
 from nightscribe.director.scan.scanner import Scanner
-from nightscribe.services import preflight
 from nightscribe.shared import aws
 from nightscribe.shared.audio.decode import Decoder
 from nightscribe.shared.audio.probe import probe
@@ -29,12 +28,13 @@ from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.transcript import Failure, Part, Transcript, merge, utc_now
 from nightscribe.shared.queue.client import connect
 from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES
+from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, Blocks
-from nightscribe.shared.storage.s3.client import Bucket, Objects
+from nightscribe.shared.storage.s3.client import Objects
+from nightscribe.shared.storage.s3.location import BucketLocation
 from nightscribe.shared.storage.s3.source import BucketSource
 from nightscribe.shared.storage.s3.store import BucketStore
-from nightscribe.shared.storage.source import FINGERPRINT_BYTES
-from nightscribe.shared.storage.store import FolderStore
 
 BUSY = refused("SlowDown", 503)
 BROKEN = refused("InternalError", 500)
@@ -170,9 +170,9 @@ def test_a_source_in_whose_place_another_one_answers_is_told_before_any_work(
     bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All its recordings would seem to be gone."""
-    monkeypatch.setattr("nightscribe.services.bucket_check.RETRY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("nightscribe.shared.storage.s3.location.CHECK_TIMEOUT_S", 0.2)
     with pytest.raises(RetryableError, match="perhaps a proxy, or the login page"):
-        preflight.check_source(bucket.at(), Settings())
+        bucket.at().check_source(Settings().storage)
 
 
 @pytest.mark.usefixtures("hotel")
@@ -531,7 +531,7 @@ def answering(bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     def let(operation: str, error: Exception) -> None:
         faulty = Faulty(bucket.client, operation, dict.fromkeys(FOR_EVER, error))
         monkeypatch.setattr(aws, "client", lambda *_, **__: faulty)
-        monkeypatch.setattr("nightscribe.services.bucket_check.RETRY_TIMEOUT_S", 0.3)
+        monkeypatch.setattr("nightscribe.shared.storage.s3.location.CHECK_TIMEOUT_S", 0.3)
 
     return let
 
@@ -555,7 +555,7 @@ def test_a_source_that_cannot_be_read_is_told_before_any_work(
     bucket.put("in/a.mp3", b"sound")
     answering(operation, error)
     with pytest.raises((SetupError, RetryableError), match=said):
-        preflight.check_source(bucket.at("in/"), Settings())
+        bucket.at("in/").check_source(Settings().storage)
 
 
 @pytest.mark.parametrize(
@@ -572,7 +572,7 @@ def test_what_a_destination_denies_is_told_before_any_work(
 ) -> None:
     answering(operation, DENIED)
     with pytest.raises(BucketError, match=f"need {action} on arn:aws:s3:::{bucket.name}"):
-        preflight.check_dest(bucket.at("out/"), Settings(), create=True)
+        bucket.at("out/").check_dest(Settings().storage, create=True)
 
 
 def test_one_recording_that_is_denied_is_no_reason_not_to_begin(
@@ -582,16 +582,16 @@ def test_one_recording_that_is_denied_is_no_reason_not_to_begin(
     for name in ("1.mp3", "2.mp3"):
         bucket.put(name, b"sound")
     monkeypatch.setattr(aws, "client", lambda *_, **__: Faulty(bucket.client, "get_object", {1: DENIED}))
-    preflight.check_source(bucket.at(), Settings())
+    bucket.at().check_source(Settings().storage)
 
 
 def test_a_bucket_that_does_not_exist_is_told_to_be_so(bucket: TestBucket) -> None:
-    nowhere = Bucket("nobodys-bucket")
+    nowhere = BucketLocation("nobodys-bucket")
     for check in (
-        lambda: preflight.check_source(nowhere, Settings()),
-        lambda: preflight.check_dest(nowhere, Settings(), create=True),
-        lambda: preflight.check_dest(nowhere, Settings(), create=False),
-        lambda: preflight.check_records(nowhere),
+        lambda: nowhere.check_source(Settings().storage),
+        lambda: nowhere.check_dest(Settings().storage, create=True),
+        lambda: nowhere.check_dest(Settings().storage, create=False),
+        lambda: nowhere.check_records(Settings().storage),
     ):
         with pytest.raises(BucketError, match="There is no bucket 'nobodys-bucket' on http://127"):
             check()
@@ -599,18 +599,18 @@ def test_a_bucket_that_does_not_exist_is_told_to_be_so(bucket: TestBucket) -> No
 
 def test_a_bucket_that_can_be_used_is_left_as_it_was(bucket: TestBucket) -> None:
     bucket.put("a.mp3", b"sound")
-    preflight.check_source(bucket.at(), Settings())
-    preflight.check_dest(bucket.at(), Settings(), create=True)
+    bucket.at().check_source(Settings().storage)
+    bucket.at().check_dest(Settings().storage, create=True)
     assert bucket.keys == ["a.mp3"]
     with pytest.raises(SetupError, match="holds no records of nightscribe"):
-        preflight.check_records(bucket.at())
+        bucket.at().check_records(Settings().storage)
 
 
 def test_no_credentials_are_told_to_be_missing(bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     with pytest.raises(BucketError, match="Set AWS_ACCESS_KEY_ID"):
-        preflight.check_source(bucket.at(), Settings())
+        bucket.at().check_source(Settings().storage)
 
 
 # What is denied or archived while the work goes on

@@ -15,7 +15,7 @@ from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX
 from nightscribe.shared.errors import Interrupted, LeaseLost
 from nightscribe.shared.queue.client import Delivery, JobQueue, connect
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.worker.lease import Lease, lease_clock
 
 EXTEND = "change_message_visibility"

@@ -18,7 +18,7 @@ from support.workplace import Dictated, Workplace, WrappedStore
 from nightscribe.cli.watchdog import EXIT_CODE
 from nightscribe.shared.process.liveness import VARIABLE, why_dead
 from nightscribe.shared.settings import to_environment
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.store import FolderStore
 
 SOON_S = 3.0  # after which one is thought dead here; a process that goes on says so every second or two
 START_TIMEOUT_S = 120.0
@@ -114,7 +114,8 @@ WATCHED = """
 import time
 from nightscribe.cli import main as cli, watchdog
 from nightscribe.shared.process import liveness as pulse
-from nightscribe.shared.storage.source import FolderSource
+from nightscribe.shared.storage.folder.location import FolderLocation
+from nightscribe.shared.storage.folder.source import FolderSource
 
 watchdog.LOOK_S = 0.2
 
@@ -127,7 +128,7 @@ def stuck(*_):
 if "STUCK" in os.environ:
     before = FolderSource.folders = stuck
 if "ASKED" in os.environ:
-    cli.preflight.check_source = stuck
+    FolderLocation.check_source = stuck
 """
 
 

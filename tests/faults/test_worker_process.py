@@ -20,7 +20,7 @@ from support.workplace import FORMATS, Dictated, Workplace, received, weights, w
 
 from nightscribe.shared.destination.keys import TRANSCRIPTS
 from nightscribe.shared.settings import Settings, to_environment
-from nightscribe.shared.storage import store
+from nightscribe.shared.storage.folder import store
 
 START_TIMEOUT_S = 120.0  # imports, and a model into memory, on a busy machine
 # Ten seconds are promised, and a busy machine may need some more. What would not end in time by itself takes longer.

@@ -23,14 +23,15 @@ from nightscribe.director.plan.estimate import Rates
 from nightscribe.director.scan.scanner import Scanner
 from nightscribe.director.watch.file_system_watcher import FileSystemWatcher
 from nightscribe.director.watch.watch_loop import WatchLoop
-from nightscribe.location import open_source
 from nightscribe.services.watch import check_of
 from nightscribe.shared.audio.probe import MediaInfo, probe
 from nightscribe.shared.errors import PermanentError
 from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.model.recording import Folder, Recording
 from nightscribe.shared.model.transcript import Failure, utc_now
-from nightscribe.shared.storage.source import FolderSource, RecordingSource
+from nightscribe.shared.storage.base import RecordingSource
+from nightscribe.shared.storage.folder.location import FolderLocation
+from nightscribe.shared.storage.folder.source import FolderSource
 
 SETTLE_S = 3.0
 POLL_S = 5.0
@@ -98,7 +99,7 @@ class Vigil:
             self.director,
             scanner,
             rates=lambda _: self.rates,
-            check_store=check_of(self.workplace.records),
+            check_store=check_of(FolderLocation(self.workplace.dest), self.workplace.records),
             alarm=self.alarm or Silent(self.time),
             poll_s=self.poll_s,
             settle_s=self.settle_s,
@@ -626,7 +627,7 @@ def test_what_arrives_in_a_bucket_is_queued_like_what_arrives_in_a_folder(
     workplace: Workplace, bucket: TestBucket, silence: Path
 ) -> None:
     """The time of an object is told in two ways, and it must not seem to have changed."""
-    vigil = Vigil(workplace, source=open_source(bucket.at(), workplace.settings))
+    vigil = Vigil(workplace, source=bucket.at().open_source(workplace.settings.storage))
     bucket.put("a.wav", silence.read_bytes())
     vigil.go_on(20)
     bucket.put("2012/b.wav", silence.read_bytes())

@@ -13,7 +13,7 @@ from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, receiv
 from nightscribe import metrics_server as exposition
 from nightscribe.shared.errors import RetryableError
 from nightscribe.shared.queue.client import JobQueue, connect
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.shared.telemetry import metrics
 from nightscribe.worker.lease import Lease, lease_clock
 

@@ -24,7 +24,7 @@ from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import Failure, Part, Provenance, merge, utc_now
 from nightscribe.shared.queue.client import Delivery, JobQueue, connect
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.store import FolderStore
 
 WAV = Rates({".wav": 1 / 32_000})
 

@@ -25,7 +25,7 @@ from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS
 from nightscribe.shared.errors import RetryableError, SetupError
 from nightscribe.shared.model.jobs import Job, Options
 from nightscribe.shared.model.transcript import Flag, Part, Segment
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.worker.engines.base import Recognition, RecognitionRequest, SpeechWindow
 from nightscribe.worker.loop import Worker
 from nightscribe.worker.pipeline.transcriber import Transcriber

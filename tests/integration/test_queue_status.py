@@ -26,13 +26,14 @@ from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.queue.client import RETRY_TIMEOUT_S
 from nightscribe.shared.settings import Settings, load_settings
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.location import FolderLocation
+from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.views.status import lines
 
 
 def looked(workplace: Workplace) -> tuple[Status, QueueState]:
     """How things stand, with a queue that is reached."""
-    status = gather(workplace.dest, load_settings(queue_name=workplace.queue.name))
+    status = gather(FolderLocation(workplace.dest), load_settings(queue_name=workplace.queue.name))
     assert status.queue, status.no_queue
     return status, status.queue
 
@@ -59,7 +60,7 @@ def retry(workplace: Workplace, *options: str) -> str:
 def asked(workplace: Workplace) -> Request:
     """What a user asks of a director."""
     settings = load_settings(queue_name=workplace.queue.name, model="tiny.en", engine="faster-whisper", settle_s=0)
-    return Request(workplace.source, workplace.dest, settings)
+    return Request(FolderLocation(workplace.source), FolderLocation(workplace.dest), settings)
 
 
 def test_what_waits_is_in_progress_or_done_is_seen_as_it_goes(workplace: Workplace, clips: list[Path]) -> None:
@@ -122,7 +123,7 @@ def test_a_queue_too_long_to_be_read_is_counted(
 def test_a_queue_that_is_not_there_is_said_to_be_missing_and_not_made(workplace: Workplace) -> None:
     settings = load_settings(queue_name="never-made.fifo")
     for _ in range(2):
-        status = gather(workplace.dest, settings)
+        status = gather(FolderLocation(workplace.dest), settings)
         assert status.queue is None
         assert (status.no_queue or "").startswith("There is no queue 'never-made.fifo' on http://")
 
@@ -130,7 +131,7 @@ def test_a_queue_that_is_not_there_is_said_to_be_missing_and_not_made(workplace:
 def test_a_server_that_is_away_costs_a_sentence_and_little_time(workplace: Workplace, sqs_server: SqsServer) -> None:
     sqs_server.stop()
     began = time.monotonic()
-    status = gather(workplace.dest, load_settings(queue_name=workplace.queue.name))
+    status = gather(FolderLocation(workplace.dest), load_settings(queue_name=workplace.queue.name))
     assert status.queue is None
     assert "does not answer" in (status.no_queue or "")
     assert time.monotonic() - began < RETRY_TIMEOUT_S / 2  # what the work itself would wait
@@ -161,7 +162,7 @@ def test_the_queue_of_a_run_on_this_machine_is_found_whatever_the_environment_na
         )
         monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another's")
-        status = gather(workplace.dest, Settings())
+        status = gather(FolderLocation(workplace.dest), Settings())
     assert status.queue, status.no_queue
     assert status.queue.server == f"http://127.0.0.1:{server.port}"
     assert [job.recordings for job in status.queue.jobs or ()] == [("3.wav",)]
@@ -189,13 +190,13 @@ def test_a_run_is_seen_while_it_looks_and_is_gone_at_once_when_it_is_killed(
     with_clips(workplace, clips)
     with run(workplace, settle_s=3600) as process:
         try:
-            wait_until(lambda: gather(workplace.dest, Settings()).live, what="the run to say something")
-            seen = list(lines(gather(workplace.dest, Settings())))
+            wait_until(lambda: gather(FolderLocation(workplace.dest), Settings()).live, what="the run to say something")
+            seen = list(lines(gather(FolderLocation(workplace.dest), Settings())))
         finally:
             process.kill()
     assert seen[1].startswith("A run is at work, begun at ")
     assert seen[2] == "It is looking for what is missing."
-    status = gather(workplace.dest, Settings())
+    status = gather(FolderLocation(workplace.dest), Settings())
     assert not status.live
     assert status.no_queue == "none now: the last run brought its own, which ended with it."
     assert "The last run broke off" in list(lines(status))[1]
@@ -239,7 +240,7 @@ def test_the_queue_of_the_last_director_is_looked_at_without_being_named(
 ) -> None:
     with_clips(workplace, clips)
     queue_missing(asked(workplace))
-    status = gather(workplace.dest, Settings())
+    status = gather(FolderLocation(workplace.dest), Settings())
     assert status.queue
     assert status.queue.name == workplace.queue.name
 

@@ -13,11 +13,11 @@ from support.workplace import FORMATS, Dictated, Workplace, WrappedStore, receiv
 
 from nightscribe.director.backlog import Settled
 from nightscribe.director.scan.scanner import Scanner
-from nightscribe.location import open_store
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.store import TranscriptStore
+from nightscribe.shared.storage.base import TranscriptStore
+from nightscribe.shared.storage.folder.store import FolderStore
 
 Bed = Callable[[str], TranscriptStore]
 
@@ -28,12 +28,12 @@ def opened(request: pytest.FixtureRequest, workplace: Workplace) -> Bed:
 
     def in_folder(name: str) -> TranscriptStore:
         (workplace.dest / name).mkdir(parents=True, exist_ok=True)
-        return open_store(workplace.dest / name, Settings())
+        return FolderStore(workplace.dest / name)
 
     if request.param == "folder":
         return in_folder
     bucket: TestBucket = request.getfixturevalue("bucket")
-    return lambda name: open_store(bucket.at(f"{name}/"), Settings())
+    return lambda name: bucket.at(f"{name}/").open_store(Settings().storage)
 
 
 def test_a_slice_that_two_workers_begin_in_the_same_moment_is_done_by_one(

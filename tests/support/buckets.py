@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
-from nightscribe.shared.storage.s3.client import Bucket, Objects, objects_of
+from nightscribe.shared.storage.s3.client import Objects, objects_of
+from nightscribe.shared.storage.s3.location import BucketLocation
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class TestBucket:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
         return [each["Key"] for page in pages for each in page.get("Contents", ())]
 
-    def at(self, prefix: str = "") -> Bucket:
+    def at(self, prefix: str = "") -> BucketLocation:
         """As ours."""
-        return Bucket(self.name, prefix)
+        return BucketLocation(self.name, prefix)
 
     def objects(self, prefix: str = "", **more: Any) -> Objects:
         """What is below a prefix, as our code sees it."""

@@ -18,8 +18,9 @@ from nightscribe.shared.model.jobs import Job, Options, Slice
 from nightscribe.shared.model.transcript import Word
 from nightscribe.shared.queue.client import Delivery, JobQueue
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.source import FolderSource
-from nightscribe.shared.storage.store import FolderStore, TranscriptStore
+from nightscribe.shared.storage.base import TranscriptStore
+from nightscribe.shared.storage.folder.source import FolderSource
+from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.worker.engines import registry as engines
 from nightscribe.worker.engines.base import Recognition, RecognitionRequest, Recognizer, SpeechWindow, WindowLimits
 from nightscribe.worker.lease import lease_clock

@@ -19,7 +19,7 @@ from nightscribe.shared.audio.decode import RATE, Decoder, Waveform
 from nightscribe.shared.errors import AudioError, PermanentError, RetryableError
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.recording import Recording
-from nightscribe.shared.storage.source import FolderSource
+from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.worker.engines.whisper.recognizer import WINDOW_LIMITS
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window, WindowReader, ahead
 

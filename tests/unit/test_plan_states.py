@@ -21,8 +21,8 @@ from nightscribe.director.scan.scanner import Scanner
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.jobs import MAX_MESSAGE_BYTES, Job, Slice
 from nightscribe.shared.model.paths import without_suffix
-from nightscribe.shared.storage.source import FolderSource
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.source import FolderSource
+from nightscribe.shared.storage.folder.store import FolderStore
 
 SECOND = Rates({".mp3": 1.0})  # a byte for a second
 JOB_S = 60.0

@@ -18,8 +18,8 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import AudioError, RetryableError
 from nightscribe.shared.model.paths import without_suffix
 from nightscribe.shared.model.recording import Recording, Unreadable
-from nightscribe.shared.storage.source import FolderSource
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.source import FolderSource
+from nightscribe.shared.storage.folder.store import FolderStore
 
 SECOND = Rates({".mp3": 1.0, ".wav": 1.0 / 32_000})
 

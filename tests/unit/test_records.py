@@ -20,7 +20,7 @@ from nightscribe.shared.formats.registry import FORMATS, render
 from nightscribe.shared.model.jobs import FormatName, Layout
 from nightscribe.shared.model.transcript import Flag, Provenance, Transcript, utc_now
 from nightscribe.shared.process.identity import process_name
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.store import FolderStore
 
 ALL = tuple(FORMATS)
 DONE = transcript(

@@ -19,7 +19,6 @@ from nightscribe.cli.main import cli
 from nightscribe.director.backlog import Backlog, Missing, Settled
 from nightscribe.director.plan.estimate import LengthEstimate
 from nightscribe.director.scan.scanner import Scan
-from nightscribe.location import Location
 from nightscribe.report.page import MEANINGS, SHOWN, page
 from nightscribe.report.plot import MAX_TICKS, ticks
 from nightscribe.report.report import Failed, Report, Suspicious, report
@@ -30,11 +29,13 @@ from nightscribe.shared.destination.keys import REPORT, REPORT_PAGE
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import Flag
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.s3.client import Bucket
+from nightscribe.shared.storage.base import Location
+from nightscribe.shared.storage.folder.location import FolderLocation
+from nightscribe.shared.storage.s3.location import BucketLocation
 from nightscribe.views.cli_hints import asked, run_again
 
-SOURCE, DEST = Path("/my recordings"), Path("/texts/of #1")
-PAGE = DEST.as_uri() + "/" + REPORT_PAGE
+SOURCE, DEST = FolderLocation(Path("/my recordings")), FolderLocation(Path("/texts/of #1"))
+PAGE = DEST.path.as_uri() + "/" + REPORT_PAGE
 ZONE = timezone(timedelta(hours=7))
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1).filter(
     lambda n: n not in (".", "..")
@@ -139,7 +140,7 @@ def test_the_totals_add_up_and_failures_of_earlier_runs_are_told_apart() -> None
     ],
 )
 def test_the_command_does_the_same_when_it_is_typed_again(given: dict[str, Any], tmp_path: Path) -> None:
-    source, dest = tmp_path / "it's $(here)", tmp_path / "a b"
+    source, dest = FolderLocation(tmp_path / "it's $(here)"), FolderLocation(tmp_path / "a b")
     program, command, *arguments = shlex.split(run_again("run", source, dest, asked("run", Settings(**given))))
     assert (Path(program).name, command) == ("nightscribe", "run")
     above = click.Context(cli, **cli.context_settings)  # click remembers the help options of a command's first context
@@ -178,7 +179,7 @@ def test_the_program_is_named_by_its_place_where_its_name_would_not_be_found(mon
 
 
 def test_a_folder_whose_name_is_no_text_has_a_report_too() -> None:
-    made = report_of(tally_of(), source=Path("/caf\udce9"))
+    made = report_of(tally_of(), source=FolderLocation(Path("/caf\udce9")))
     assert made.source == "/caf\ufffd"
     assert "caf\ufffd" in made.run_command
     assert "caf\ufffd" in read(Report.model_validate_json(made.model_dump_json())).text
@@ -244,11 +245,11 @@ def test_links_lead_to_recordings_and_texts_of_any_name(names: set[str], reason:
 @pytest.mark.parametrize(
     ("source", "dest", "link"),
     [
-        (Bucket("ours", "in/"), Bucket("ours", "out/"), "../../in/2.mp3"),
-        (Bucket("ours"), Bucket("ours", "out/"), "../../2.mp3"),
-        (Bucket("theirs", "in/"), Bucket("ours", "out/"), None),
-        (Path("/recordings"), Bucket("ours"), None),
-        (Bucket("ours"), Path("/texts"), None),
+        (BucketLocation("ours", "in/"), BucketLocation("ours", "out/"), "../../in/2.mp3"),
+        (BucketLocation("ours"), BucketLocation("ours", "out/"), "../../2.mp3"),
+        (BucketLocation("theirs", "in/"), BucketLocation("ours", "out/"), None),
+        (FolderLocation(Path("/recordings")), BucketLocation("ours"), None),
+        (BucketLocation("ours"), FolderLocation(Path("/texts")), None),
     ],
 )
 def test_from_a_bucket_links_lead_only_to_what_can_come_with_the_page(
@@ -274,7 +275,7 @@ def tags(name: str) -> list[tuple[str, list[str]]]:
     sightings = Sightings(0.0)
     sightings.observe(9.0, ["a-1"], [activity(name, worker="a-1")], 30)
     run_progress = tally_of(1, 1, failed_before=[failure(name, reason=f"{name!r} is bad.")])
-    made = report_of(run_progress, sightings, source=Path("/", "x" + name), stopped=name)
+    made = report_of(run_progress, sightings, source=FolderLocation(Path("/", "x" + name)), stopped=name)
     more = {"suspicious": (Suspicious(recording=name, flags=(Flag.NO_SPEECH,), text=name),)}
     seen = read(made.model_copy(update=more))
     return [(tag, sorted(attributes)) for tag, attributes in seen.tags]
@@ -332,7 +333,9 @@ def test_there_are_never_too_many_marks(length: timedelta) -> None:
 
 
 def run_report(dest: Path, *, worked: bool = True) -> RunReport:
-    return RunReport(SOURCE, dest, Settings(model="small"), "faster-whisper", run_id="abc" if worked else None)
+    return RunReport(
+        SOURCE, FolderLocation(dest), Settings(model="small"), "faster-whisper", run_id="abc" if worked else None
+    )
 
 
 def test_a_run_without_work_leaves_the_report_of_the_night_before_it(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from nightscribe.services.retry import is_meant
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.transcript import Failure, utc_now
 from nightscribe.shared.settings import load_settings
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.location import FolderLocation
+from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.views.cli_hints import Command, asked, run_again
 
 MEMORY = "It was begun 3 times and never finished: perhaps for lack of memory."
@@ -151,7 +152,7 @@ def test_the_command_to_type_is_understood(tmp_path: Path) -> None:
     settings = load_settings(model="small", language="de", queue_name="mine.fifo", word_timestamps=True, workers=97)
     commands: tuple[Command, ...] = ("run", "director")
     for command in commands:
-        words = shlex.split(run_again(command, "/my recordings", tmp_path, asked(command, settings)))
+        words = shlex.split(run_again(command, "/my recordings", FolderLocation(tmp_path), asked(command, settings)))
         above = click.Context(cli, **cli.context_settings)
         context = cli.commands[command].make_context(command, words[2:], parent=above)
         assert context.params["model"] == "small"

@@ -18,8 +18,8 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.formats.registry import render
 from nightscribe.shared.model.jobs import Layout
 from nightscribe.shared.model.transcript import Provenance, Transcript
-from nightscribe.shared.storage.source import FolderSource
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.source import FolderSource
+from nightscribe.shared.storage.folder.store import FolderStore
 
 FORMATS = ("txt", "vtt", "srt")
 

@@ -16,7 +16,7 @@ from support import recordings
 from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.errors import PermanentError, RetryableError
 from nightscribe.shared.model.recording import Recording, Unreadable
-from nightscribe.shared.storage.source import LEADS_NOWHERE, FolderSource
+from nightscribe.shared.storage.folder.source import LEADS_NOWHERE, FolderSource
 
 NOBODY = 65_534
 

@@ -38,7 +38,8 @@ from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.queue.client import JobQueue
 from nightscribe.shared.queue.inspect import Peeked, from_localstack, from_ministack
 from nightscribe.shared.settings import Settings, load_settings
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.location import FolderLocation
+from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.views.status import LISTED, LISTED_LIVE, lines, render
 from nightscribe.views.status_watch import EVERY_S, follow
 
@@ -86,6 +87,11 @@ def status_of(**changes: Any) -> Status:
 
 def said(**changes: Any) -> str:
     return "\n".join(lines(status_of(**changes)))
+
+
+def request_for(dest: Path, source: str = "/recordings") -> Request:
+    """What somebody asks for who wants the recordings of one folder in another."""
+    return Request(FolderLocation(Path(source)), FolderLocation(dest), SETTINGS)
 
 
 @pytest.fixture
@@ -159,7 +165,7 @@ def test_how_far_a_run_is_becomes_known(records: Records, monkeypatch: pytest.Mo
 
 
 def test_a_source_whose_name_is_no_text_can_be_told(tmp_path: Path) -> None:
-    begun = beginning("run", Request(Path("/caf\udce9"), tmp_path, SETTINGS), "faster-whisper")
+    begun = beginning("run", request_for(tmp_path, "/caf\udce9"), "faster-whisper")
     assert Run.model_validate_json(begun.model_dump_json()).source == "/caf\ufffd"
 
 
@@ -171,11 +177,11 @@ def test_a_destination_that_takes_nothing_does_not_end_a_run(tmp_path: Path) -> 
 
 def test_a_run_is_told_of_while_it_looks_for_recordings(records: Records, tmp_path: Path) -> None:
     """On a slow share that takes minutes, and nothing is queued meanwhile."""
-    begun = beginning("run", Request(Path("/recordings"), tmp_path, SETTINGS), "faster-whisper")
+    begun = beginning("run", request_for(tmp_path), "faster-whisper")
     with RunRecord(records, begun) as said_of:
-        looking = gather(tmp_path, SETTINGS)
+        looking = gather(FolderLocation(tmp_path), SETTINGS)
         said_of.found(run_progress())
-        has_looked = gather(tmp_path, SETTINGS)
+        has_looked = gather(FolderLocation(tmp_path), SETTINGS)
     assert (looking.live, looking.run and looking.run.n_total) == (True, None)
     assert list(lines(looking))[2:5] == [
         "It is looking for what is missing.",
@@ -183,27 +189,30 @@ def test_a_run_is_told_of_while_it_looks_for_recordings(records: Records, tmp_pa
         "Queue        none yet: the run brings its own once it knows what is missing.",
     ]
     assert (has_looked.live, has_looked.run and has_looked.run.n_total) == (True, 0)
-    assert "there was nothing to do." in "\n".join(lines(gather(tmp_path, SETTINGS)))
+    assert "there was nothing to do." in "\n".join(lines(gather(FolderLocation(tmp_path), SETTINGS)))
 
 
 def test_a_run_that_is_ended_while_it_looks_has_seen_nothing(records: Records, tmp_path: Path) -> None:
-    begun = beginning("run", Request(Path("/recordings"), tmp_path, SETTINGS), "faster-whisper")
+    begun = beginning("run", request_for(tmp_path), "faster-whisper")
     with pytest.raises(KeyboardInterrupt), RunRecord(records, begun):
         raise KeyboardInterrupt
-    assert "; it had not seen yet what was missing." in "\n".join(lines(gather(tmp_path, SETTINGS)))
+    assert "; it had not seen yet what was missing." in "\n".join(lines(gather(FolderLocation(tmp_path), SETTINGS)))
 
 
 def test_a_run_with_nothing_to_do_does_not_hide_a_fleet_at_work(records: Records, tmp_path: Path) -> None:
     """Its director has told where the queue is, which `status` and `retry` go by."""
     directed = run_of(command="director", ended_at=WHEN)
     records.put_run(directed)
-    with RunRecord(records, beginning("run", Request(Path("/recordings"), tmp_path, SETTINGS), "auto")) as said_of:
+    with RunRecord(
+        records,
+        beginning("run", request_for(tmp_path), "auto"),
+    ) as said_of:
         said_of.found(run_progress())
     assert records.last_run() == directed
 
 
 def test_a_run_says_where_it_queues_once_it_does(records: Records, tmp_path: Path) -> None:
-    request = Request(Path("/recordings"), tmp_path, SETTINGS)
+    request = request_for(tmp_path)
     director = request.director(NO_QUEUE, "faster-whisper")
     with RunRecord(records, beginning("run", request, "faster-whisper")) as said_of:
         said_of.queues(director, 3)
@@ -241,7 +250,7 @@ def test_a_run_that_ends_while_it_is_looked_at_did_not_break_off(
         return found
 
     monkeypatch.setattr(Records, "last_run", then_it_ends)
-    status = gather(tmp_path, SETTINGS)
+    status = gather(FolderLocation(tmp_path), SETTINGS)
     assert (status.live, status.run is not None and status.run.ended_at is not None) == (False, True)
 
 
@@ -260,7 +269,7 @@ def test_what_is_done_and_what_failed_is_counted_in_folders_below_too(records: R
         records.finish(transcript(recording=name, stem=name), ())
     records.fail(failure("2012/old.mp3"))
     records.fail(failure("new.mp3", failed_at=LATER))
-    status = gather(tmp_path, SETTINGS)
+    status = gather(FolderLocation(tmp_path), SETTINGS)
     assert (status.n_done, status.n_failed) == (3, 2)
     assert [each.recording for each in status.failures] == ["new.mp3", "2012/old.mp3"]
 
@@ -272,7 +281,7 @@ def test_only_so_many_failures_are_kept_the_newest_and_all_are_counted(
     monkeypatch.setattr("nightscribe.views.status.FAILURES_KEPT", 3)
     for number in range(5):
         records.fail(failure(f"{number}.mp3", failed_at=WHEN + timedelta(seconds=number)))
-    status = gather(tmp_path, SETTINGS)
+    status = gather(FolderLocation(tmp_path), SETTINGS)
     assert [each.recording for each in status.failures] == ["4.mp3", "3.mp3", "2.mp3"]
     assert "Failed       5 recordings, of the newest 3:" in lines(status)
 
@@ -300,14 +309,14 @@ def test_what_a_run_could_not_read_has_failed_until_the_next_one_looks(records: 
     records.forgive("broken.mp3")
     with RunRecord(records, run_of(), run_progress()):
         pass
-    assert gather(tmp_path, SETTINGS).n_failed == 0
+    assert gather(FolderLocation(tmp_path), SETTINGS).n_failed == 0
 
 
 def test_what_failed_and_can_no_longer_be_read_is_one_failure(records: Records, tmp_path: Path) -> None:
     records.fail(failure("talk.mp3"))
     with RunRecord(records, run_of(), unreadable("talk.mp3", "other.mp3")):
         pass
-    status = gather(tmp_path, SETTINGS)
+    status = gather(FolderLocation(tmp_path), SETTINGS)
     assert status.n_failed == 2
     assert {each.reason for each in status.failures} == {"It holds text, not sound.", "'other.mp3' may not be read."}
 
@@ -319,14 +328,14 @@ def test_of_what_cannot_be_read_all_is_counted_and_some_is_kept(
     monkeypatch.setattr("nightscribe.services.run_progress.UNREADABLE_KEPT", 3)
     with RunRecord(records, run_of(), unreadable(*map(str, range(10)))):
         pass
-    status = gather(tmp_path, SETTINGS)
+    status = gather(FolderLocation(tmp_path), SETTINGS)
     assert (status.n_failed, len(status.failures)) == (10, 3)
 
 
 def test_records_with_times_of_no_zone_count_as_damaged(records: Records, tmp_path: Path) -> None:
     for key, record in ((".nightscribe/run.json", run_of()), (".nightscribe/jobs/here-1.json", activity())):
         records.store.put(key, record.model_dump_json().replace(":59Z", ":59").encode())
-    status = gather(tmp_path, SETTINGS)
+    status = gather(FolderLocation(tmp_path), SETTINGS)
     assert (status.run, status.workers) == (None, ())
 
 
@@ -334,7 +343,7 @@ def test_a_destination_whose_name_is_no_text_has_a_status() -> None:
     with tempfile.TemporaryDirectory() as folder:
         dest = Path(folder, "caf\udce9")
         (dest / ".nightscribe").mkdir(parents=True)
-        status = gather(dest, SETTINGS)
+        status = gather(FolderLocation(dest), SETTINGS)
     assert json.loads(status.model_dump_json())["dest"].endswith("/caf\ufffd")
 
 
@@ -342,7 +351,7 @@ def test_a_record_that_is_damaged_is_counted_and_costs_nothing_else(records: Rec
     records.fail(failure("good.mp3"))
     records.store.put(".nightscribe/failures/bad.mp3.json", b"{")
     records.store.put(".nightscribe/run.json", b"nonsense")
-    status = gather(tmp_path, SETTINGS)
+    status = gather(FolderLocation(tmp_path), SETTINGS)
     assert status.run is None
     assert [each.recording for each in status.failures] == ["good.mp3"]
 
@@ -360,9 +369,9 @@ def test_counting_reads_no_record(records: Records, monkeypatch: pytest.MonkeyPa
 def test_workers_that_a_run_left_behind_are_not_at_work(records: Records, tmp_path: Path) -> None:
     records.report(activity(worker="dead"))
     records.put_run(run_of(ended_at=LATER))
-    assert gather(tmp_path, SETTINGS).workers == ()
+    assert gather(FolderLocation(tmp_path), SETTINGS).workers == ()
     records.report(activity(worker="new", updated_at=LATER + timedelta(seconds=5)))
-    [working] = gather(tmp_path, SETTINGS, now=LATER + timedelta(seconds=65)).workers
+    [working] = gather(FolderLocation(tmp_path), SETTINGS, now=LATER + timedelta(seconds=65)).workers
     assert (working.worker, working.silent_s) == ("new", 60)
 
 
@@ -371,7 +380,7 @@ def test_a_worker_whose_process_has_ended_is_not_at_work(records: Records, tmp_p
     ended.wait()
     for name in (process_name(ended.pid), process_name(os.getpid())):
         records.report(activity(worker=name))
-    assert [each.worker for each in gather(tmp_path, SETTINGS).workers] == [process_name(os.getpid())]
+    assert [each.worker for each in gather(FolderLocation(tmp_path), SETTINGS).workers] == [process_name(os.getpid())]
 
 
 def test_silent_workers_of_a_run_that_broke_off_are_not_at_work(records: Records, tmp_path: Path) -> None:
@@ -379,12 +388,12 @@ def test_silent_workers_of_a_run_that_broke_off_are_not_at_work(records: Records
     for command, n_working in (("run", 0), ("director", 1)):
         records.put_run(run_of(command))
         records.report(activity(worker="there-1"))
-        assert len(gather(tmp_path, SETTINGS, now=LATER).workers) == n_working
+        assert len(gather(FolderLocation(tmp_path), SETTINGS, now=LATER).workers) == n_working
 
 
 def test_the_queue_of_a_run_that_is_over_is_not_looked_for(records: Records, tmp_path: Path) -> None:
     records.put_run(run_of(ended_at=LATER))
-    status = gather(tmp_path, SETTINGS)
+    status = gather(FolderLocation(tmp_path), SETTINGS)
     assert status.queue is None
     assert status.no_queue == "none now: the last run brought its own, which ended with it."
 
@@ -403,21 +412,21 @@ def test_a_server_that_is_there_for_a_bucket_has_no_queue_of_a_run_that_is_over(
     records.put_run(run_of(ended_at=LATER))
     for variable in NAMING:
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    assert (gather(tmp_path, SETTINGS).no_queue or "").startswith("none now")
+    assert (gather(FolderLocation(tmp_path), SETTINGS).no_queue or "").startswith("none now")
     assert looked_for == []
-    assert gather(tmp_path, load_settings(queue_name="mine.fifo")).no_queue == "There is none."
+    assert gather(FolderLocation(tmp_path), load_settings(queue_name="mine.fifo")).no_queue == "There is none."
     monkeypatch.setenv("NIGHTSCRIBE_QUEUE_NAME", "ours.fifo")
-    gather(tmp_path, load_settings())
+    gather(FolderLocation(tmp_path), load_settings())
     records.store.delete(RUN)
     monkeypatch.delenv("NIGHTSCRIBE_QUEUE_NAME")
-    gather(tmp_path, SETTINGS)
+    gather(FolderLocation(tmp_path), SETTINGS)
     assert looked_for == ["mine.fifo", "ours.fifo", SETTINGS.queue_name]
 
 
 def test_the_queue_of_a_run_that_does_not_answer_costs_a_sentence(records: Records, tmp_path: Path) -> None:
     records.put_run(run_of(endpoint="http://127.0.0.1:9", updated_at=utc_now()))
     records.fail(failure())
-    status = gather(tmp_path, SETTINGS)
+    status = gather(FolderLocation(tmp_path), SETTINGS)
     assert (status.live, status.queue, status.n_failed) == (True, None, 1)
     assert status.no_queue
     assert status.no_queue.startswith("The server of the queue 'nightscribe.fifo' does not answer")
@@ -426,7 +435,7 @@ def test_the_queue_of_a_run_that_does_not_answer_costs_a_sentence(records: Recor
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:99999", "http://[", "nonsense"])
 def test_an_address_that_is_none_costs_a_sentence(records: Records, tmp_path: Path, endpoint: str) -> None:
     records.put_run(run_of(endpoint=endpoint, updated_at=utc_now()))
-    status = gather(tmp_path, SETTINGS)
+    status = gather(FolderLocation(tmp_path), SETTINGS)
     assert status.queue is None
     assert status.no_queue
 
@@ -434,7 +443,7 @@ def test_an_address_that_is_none_costs_a_sentence(records: Records, tmp_path: Pa
 def test_the_queue_of_a_run_is_looked_for_on_its_own_machine_only(records: Records, tmp_path: Path) -> None:
     """Its address is one that every machine has for itself."""
     records.put_run(run_of(host="another", updated_at=utc_now()))
-    assert gather(tmp_path, SETTINGS).no_queue == "it can only be seen on another, where the run is."
+    assert gather(FolderLocation(tmp_path), SETTINGS).no_queue == "it can only be seen on another, where the run is."
 
 
 def test_where_no_queue_is_named_none_is_looked_for(
@@ -443,7 +452,7 @@ def test_where_no_queue_is_named_none_is_looked_for(
     monkeypatch.setattr(
         "nightscribe.services.queue_discovery.connect", lambda *_, **__: pytest.fail("a queue was looked for")
     )
-    status = gather(tmp_path, SETTINGS)
+    status = gather(FolderLocation(tmp_path), SETTINGS)
     assert (status.no_queue or "").startswith("none is named")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from nightscribe.shared.errors import RetryableError
-from nightscribe.shared.storage.store import STALE_AFTER_S, TEMPORARY, FolderStore
+from nightscribe.shared.storage.folder.store import STALE_AFTER_S, TEMPORARY, FolderStore
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ FAILING_WRITER = """
 import resource, signal, sys
 from pathlib import Path
 from nightscribe.shared.errors import RetryableError
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.store import FolderStore
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
@@ -128,7 +128,7 @@ def test_a_write_that_fails_half_way_changes_nothing(store: FolderStore, key: st
 KILLED_WRITER = """
 import os, signal, sys
 from pathlib import Path
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.store import FolderStore
 
 Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 FolderStore(Path(sys.argv[1])).put("a.txt", b"new")

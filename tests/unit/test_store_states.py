@@ -35,9 +35,9 @@ from nightscribe.shared.model.transcript import Part, Segment, Transcript
 from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.queue.client import Delivery
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage import store
-from nightscribe.shared.storage.source import FolderSource
-from nightscribe.shared.storage.store import TEMPORARY, FolderStore
+from nightscribe.shared.storage.folder import store
+from nightscribe.shared.storage.folder.source import FolderSource
+from nightscribe.shared.storage.folder.store import TEMPORARY, FolderStore
 from nightscribe.worker.attempt import attempt
 from nightscribe.worker.engines.base import WindowLimits
 from nightscribe.worker.loop import Worker

@@ -11,9 +11,10 @@ from nightscribe.director.scan.scanner import Scan
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import Flag
+from nightscribe.shared.storage.folder.location import FolderLocation
 from nightscribe.views.summary import all_done, before, summary
 
-DEST = Path("/texts")
+DEST = FolderLocation(Path("/texts"))
 
 
 def tally_of(n_missing: int = 0, **scan: Any) -> RunProgress:

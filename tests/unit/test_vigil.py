@@ -12,7 +12,8 @@ from nightscribe.services.status import gather
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.activity import Run
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.store import FolderStore
+from nightscribe.shared.storage.folder.location import FolderLocation
+from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.views.status import lines
 
 
@@ -25,7 +26,7 @@ def watching(**changes: object) -> Run:
 def shown(dest: Path, run: Run, seconds: float) -> str:
     """What status says of it so long after it began."""
     Records(FolderStore(dest)).put_run(run)
-    return "\n".join(lines(gather(dest, Settings(), now=WHEN + timedelta(seconds=seconds))))
+    return "\n".join(lines(gather(FolderLocation(dest), Settings(), now=WHEN + timedelta(seconds=seconds))))
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.queue.client import Delivery, JobQueue
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.source import RecordingSource
+from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics, tracing
 from nightscribe.worker.lease import Lease
 from nightscribe.worker.pipeline.transcriber import Request, Transcriber

@@ -13,7 +13,7 @@ from nightscribe.shared.audio.decode import RATE, Decoder, Waveform
 from nightscribe.shared.errors import NightscribeError, PermanentError
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.recording import Recording
-from nightscribe.shared.storage.source import CHANGED, RecordingSource
+from nightscribe.shared.storage.base import CHANGED, RecordingSource
 from nightscribe.worker.engines.base import WindowLimits
 from nightscribe.worker.pipeline import windows
 from nightscribe.worker.pipeline.vad import SpeechDetector

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError
 from nightscribe.shared import aws
 from nightscribe.shared.errors import BucketError, NameTooLong, PermanentError, RetryableError, SetupError
 from nightscribe.shared.process.liveness import report_alive
-from nightscribe.shared.storage.source import CHANGED
+from nightscribe.shared.storage.base import CHANGED, Denied
 
 T = TypeVar("T")
 
@@ -40,14 +40,14 @@ _ALWAYS_SAID = {"list_objects_v2": "Name", "head_object": "ETag", "get_object": 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket, or what lies in it below a prefix; speaks as much of the language of `Path` as a place needs."""
+    """A bucket, or what lies in it below a prefix."""
 
     name: str
     prefix: str = ""
     """Empty or ends in "/"."""
 
     @classmethod
-    def parse(cls, url: str) -> "Bucket":
+    def parse(cls, url: str) -> Self:
         """Raises: SetupError: unless it is `s3://bucket` or `s3://bucket/prefix`."""
         name, _, prefix = url.removeprefix("s3://").partition("/")
         if not url.startswith("s3://") or not _NAME.fullmatch(name):
@@ -67,13 +67,6 @@ class Bucket:
 
     def __str__(self) -> str:
         return f"s3://{self.name}/{self.prefix}".removesuffix("/")
-
-    def __truediv__(self, path: object) -> "Bucket":
-        return Bucket(self.name, f"{self.prefix}{str(path).removesuffix('/')}/")
-
-    def absolute(self) -> "Bucket":
-        """It is."""
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +94,6 @@ class Replaced(PermanentError):
 
     def __init__(self) -> None:
         super().__init__(CHANGED)
-
-
-class Denied(RetryableError):
-    """This one object may not be read, which its owner can change."""
 
 
 class Objects:

@@ -1,7 +1,6 @@
 """A bucket as the place of recordings."""
 
 import contextlib
-import hashlib
 import threading
 import time
 from collections.abc import Iterator
@@ -11,10 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from nightscribe.shared.errors import PermanentError
 from nightscribe.shared.model.recording import Folder, Recording, Unreadable
+from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES, fingerprint
 from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, Blocks
 from nightscribe.shared.storage.s3.client import MAX_CONCURRENCY, Bucket, Object, Objects, Piece, Replaced
 from nightscribe.shared.storage.s3.remote_file import Remote, served
-from nightscribe.shared.storage.source import FINGERPRINT_BYTES
 
 LOOK_LASTS_S = 5.0  # who looked at a recording reads it next, and then asks for the object as it was seen
 
@@ -90,18 +89,21 @@ class BucketSource:
         if seen and 0 < seen.size <= BLOCK_BYTES and _recording(seen) == recording:
             # Whoever looked at it is about to read all of it.
             with contextlib.suppress(Replaced), self._whole(seen) as (content, _):
-                return _fingerprint(content)
+                return fingerprint(len(content), lambda first, n: content[first : first + n])
         while True:
-            first = self._read(path, 0, 2 * FINGERPRINT_BYTES)
-            if first.size == len(first.content):
-                return _fingerprint(first.content)
-            digest = hashlib.sha256(first.content[:FINGERPRINT_BYTES])
-            last = first.size - FINGERPRINT_BYTES
-            try:
-                digest.update(self._read(path, last, FINGERPRINT_BYTES, etag=first.etag).content)
-            except Replaced:  # between the two
-                continue
-            return f"{first.size}-{digest.hexdigest()[:32]}"
+            with contextlib.suppress(Replaced):  # between its two ends
+                return self._fingerprint(path)
+
+    def _fingerprint(self, path: str) -> str:
+        """Read both ends. Raises: Replaced: if they are those of two objects."""
+        start = self._read(path, 0, 2 * FINGERPRINT_BYTES)
+
+        def read(first: int, n: int) -> bytes:
+            if min(first + n, start.size) <= len(start.content):
+                return start.content[first : first + n]
+            return self._read(path, first, n, etag=start.etag).content
+
+        return fingerprint(start.size, read)
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path | Remote]:
@@ -149,14 +151,6 @@ class BucketSource:
 def _recording(found: Object) -> Recording:
     # A list may tell a fraction of a second that a look at the object does not.
     return Recording(found.key, found.size, int(found.modified.timestamp()) * 10**9)
-
-
-def _fingerprint(content: bytes) -> str:
-    """Of a recording that is short enough to be read whole."""
-    digest = hashlib.sha256(content[:FINGERPRINT_BYTES])
-    if len(content) > FINGERPRINT_BYTES:
-        digest.update(content[max(FINGERPRINT_BYTES, len(content) - FINGERPRINT_BYTES) :])
-    return f"{len(content)}-{digest.hexdigest()[:32]}"
 
 
 def _gone(path: str) -> PermanentError:

@@ -1,51 +1,21 @@
-"""Where recordings come from."""
+"""A folder as the source of recordings."""
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
-from typing import Protocol
 
 from nightscribe.shared.audio.probe import OTHER_SUFFIXES
-from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.errors import PermanentError, RetryableError
 from nightscribe.shared.model.paths import suffix
 from nightscribe.shared.model.recording import Folder, Recording, Unreadable
 from nightscribe.shared.process.liveness import report_alive
+from nightscribe.shared.storage.fingerprint import fingerprint
 
-FINGERPRINT_BYTES = 64 * 1024
-CHANGED = "It was changed while it was transcribed; the next run takes it as it is then."
 LEADS_OUT = "is a link that leads out of the source; put a copy there, or allow it with --follow-links."
 LEADS_NOWHERE = "It is a link that leads nowhere; bring back what it leads to (is a disk not mounted?), or remove it."
-
-
-class RecordingSource(Protocol):
-    """A pile of files; which of them are recordings is for the director to say."""
-
-    max_concurrency: int
-    """How many calls at a time are worth it: one where reading takes less than another thread would."""
-
-    def folders(self) -> Iterator[Folder]:
-        """Every folder with every file that is not hidden, by name; a folder comes before those below it."""
-        ...
-
-    def stat(self, path: str) -> Recording:
-        """Size and time of one recording as they are now. Raises: PermanentError: if it is gone."""
-        ...
-
-    def fingerprint(self, recording: Recording) -> str:
-        """Size and a hash of the first and last 64 KiB: cheap on a network share, and the same after a rename.
-
-        Raises: PermanentError: if it is gone or may not be read. RetryableError: if reading fails.
-        """
-        ...
-
-    def local(self, path: str) -> AbstractContextManager[Readable]:
-        """The recording as something that ffmpeg can open, for as long as the context lasts."""
-        ...
 
 
 class FolderSource:
@@ -135,14 +105,13 @@ class FolderSource:
 
     def fingerprint(self, recording: Recording) -> str:
         """See `RecordingSource.fingerprint`."""
-        digest = hashlib.sha256()
         with self._errors(recording.path), self._place(recording.path).open("rb") as file:
-            digest.update(file.read(FINGERPRINT_BYTES))
-            size = file.seek(0, os.SEEK_END)
-            if size > FINGERPRINT_BYTES:
-                file.seek(max(FINGERPRINT_BYTES, size - FINGERPRINT_BYTES))
-                digest.update(file.read(FINGERPRINT_BYTES))
-        return f"{size}-{digest.hexdigest()[:32]}"
+
+            def read(first: int, n: int) -> bytes:
+                file.seek(first)
+                return file.read(n)
+
+            return fingerprint(file.seek(0, os.SEEK_END), read)
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:

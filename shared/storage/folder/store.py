@@ -1,4 +1,4 @@
-"""Where transcripts and records are kept: whole files under keys with forward slashes."""
+"""A folder as the store of transcripts and records."""
 
 import contextlib
 import errno
@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from nightscribe.shared.errors import NameTooLong, RetryableError
 from nightscribe.shared.process.identity import is_alive
@@ -17,63 +17,6 @@ from nightscribe.shared.process.identity import is_alive
 TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]+\.tmp$")
 TEMPORARY_BYTES = 100  # with a long name of the host, and the slash before
 STALE_AFTER_S = 3600
-
-
-class TranscriptStore(Protocol):
-    """A destination. Every method raises RetryableError with a sentence when the place does not answer."""
-
-    @property
-    def max_concurrency(self) -> int:
-        """How many calls at a time are worth it: one where reading takes less than another thread would."""
-        ...
-
-    def get(self, key: str) -> bytes | None:
-        """The whole file, or None if there is none."""
-        ...
-
-    def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
-        """The first and the last bytes of a file of any size (a short one's may overlap), or None if there is none."""
-        ...
-
-    def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
-        """Store the whole file or nothing; with `durable`, it survives a power cut once this returns."""
-        ...
-
-    def put_new(self, key: str, content: bytes) -> bool:
-        """The same where no file is; whether it is there now. Of several who do so at once, one succeeds.
-
-        A place that cannot tell (a file system without hard links, a server without conditions) may write over a file
-        that came a moment ago.
-        """
-        ...
-
-    def takes(self, key: str) -> bool:
-        """Whether a file can have so long a name there; `put` raises NameTooLong otherwise."""
-        ...
-
-    def is_one(self, key: str, other: str) -> bool:
-        """Whether two names are those of one file, as `a` and `A` are on most disks of macOS and Windows."""
-        ...
-
-    def delete(self, key: str) -> None:
-        """Remove the file; one that is not there is no error."""
-        ...
-
-    def names(self, folder: str) -> list[str]:
-        """Names of the files directly in a folder ("" or ending in "/")."""
-        ...
-
-    def names_in(self, folders: Collection[str]) -> dict[str, list[str]]:
-        """The same of several folders that lie near each other in the order of their names, by folder."""
-        ...
-
-    def listing(self, folder: str) -> tuple[list[str], list[str]]:
-        """Names of the files directly in a folder, and names of the folders in it."""
-        ...
-
-    def walk(self, folder: str) -> Iterator[str]:
-        """Keys of every file in a folder ("" or ending in "/") and below."""
-        ...
 
 
 class FolderStore:

@@ -1,0 +1,1 @@
+"""Folders of this machine's file system, network shares among them."""

@@ -1,0 +1,111 @@
+"""Which storage there is, by the scheme of a URL; what has no scheme is a folder.
+
+Storage comes from the table below, from `register_storage`, or from an installed package with an entry point in the
+group `nightscribe.storages`: its name is the scheme, and it leads to a function that makes a `Location` from what a
+user typed. Nothing is imported before a user names that scheme.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+
+from nightscribe.shared.errors import NightscribeError, SetupError, ValueRefused
+from nightscribe.shared.storage.base import Location
+
+ENTRY_POINTS = "nightscribe.storages"
+Parse = Callable[[str], Location]
+"""Make a place from what a user typed. Raises: SetupError: with a sentence, if it makes no sense."""
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+_FOLDER = EntryPoint("folder", "nightscribe.shared.storage.folder.location:FolderLocation.parse", ENTRY_POINTS)
+_BUILT_IN = {
+    "s3": EntryPoint("s3", "nightscribe.shared.storage.s3.location:BucketLocation.parse", ENTRY_POINTS),
+}
+_registered: dict[str, Parse] = {}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A kind of storage that can be named."""
+
+    scheme: str
+    provider: str
+    """Distribution that it comes from."""
+    problem: str | None = None
+    """Why it cannot be used, in a plain sentence."""
+
+
+def register_storage(scheme: str, parse: Parse) -> None:
+    """Add storage to that of this process; processes that it starts know it by an entry point only.
+
+    Raises: ValueRefused: if `scheme` is none, or there is another storage of that name.
+    """
+    if not _SCHEME.fullmatch(scheme):
+        raise ValueRefused(f"{scheme!r} is no scheme of a URL; give lower-case letters, digits, '+', '.' or '-'.")
+    if scheme in _BUILT_IN or _registered.get(scheme, parse) is not parse:
+        raise ValueRefused(f"There is another storage for {scheme}://. Choose another scheme.")
+    _registered[scheme] = parse
+
+
+def parse_location(text: str) -> Location:
+    """Return the place that a user names. Raises: SetupError: with a sentence, if there is no storage for it."""
+    if not text:
+        raise SetupError("An empty argument names no folder. Is a variable not set? A dot names this folder.")
+    scheme, colon, rest = text.partition(":/")
+    if colon and (parse := _parser(scheme.casefold())):
+        return parse(text)
+    if colon and rest.startswith("/"):
+        raise SetupError(_unknown(text))
+    return _parse_of(_FOLDER)(text)
+
+
+def storages() -> list[Storage]:
+    """Return every storage with a scheme, sorted by it, those that cannot be used among them."""
+    found = {scheme: Storage(scheme, "nightscribe") for scheme in _BUILT_IN}
+    found |= {scheme: Storage(scheme, parse.__module__.partition(".")[0]) for scheme, parse in _registered.items()}
+    for scheme, entry in _installed().items():
+        found.setdefault(scheme, Storage(scheme, _provider(entry), _problem(entry)))
+    return [found[scheme] for scheme in sorted(found)]
+
+
+def _parser(scheme: str) -> Parse | None:
+    if entry := _BUILT_IN.get(scheme):  # found without a look at every installed package
+        return _parse_of(entry)
+    if parse := _registered.get(scheme):
+        return parse
+    return _parse_of(entry) if (entry := _installed().get(scheme)) else None
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def _parse_of(entry: EntryPoint) -> Parse:
+    try:
+        parse: Parse = entry.load()
+    except Exception as error:  # code of others: it may raise anything
+        raise SetupError(
+            f"The storage for {entry.name}://, from the package {_provider(entry)}, cannot be loaded "
+            f"({type(error).__name__}: {error}). Update or uninstall that package."
+        ) from error
+    return parse
+
+
+def _problem(entry: EntryPoint) -> str | None:
+    try:
+        _parse_of(entry)
+    except NightscribeError as error:
+        return str(error)
+    return None
+
+
+def _provider(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else "nightscribe"
+
+
+def _unknown(text: str) -> str:
+    others = [each for each in storages() if each.scheme not in _BUILT_IN]
+    usable = "".join(f", {each.scheme}://…" for each in others if not each.problem)
+    problems = "".join(f" {each.problem}" for each in others if each.problem)
+    return f"{text!r} is no place that nightscribe knows; give a folder, s3://bucket/prefix{usable}.{problems}"
