@@ -1,4 +1,9 @@
-"""The worker's loop: one job after the other."""
+"""Run the worker's loop: receive one job, make an attempt at it, receive the next.
+
+How a worker stops: `Worker.stop` is set, usually by a signal. The loop then receives nothing more, and the attempt in
+hand ends between two steps of the engine with `Interrupted` (see `Lease.check`), which releases its job. A process that
+must end before the engine comes back calls `Worker.abandon` from another thread.
+"""
 
 import contextlib
 import threading
@@ -15,21 +20,22 @@ from nightscribe.shared.queue.client import Delivery, JobQueue, QueueMissing
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics, tracing
-from nightscribe.worker.attempt.attempt import Attempt, retry_delay_s
+from nightscribe.worker.attempt.attempt import Attempt
 from nightscribe.worker.fenced_store import FencedStore
 from nightscribe.worker.lease import Lease, lease_clock
 from nightscribe.worker.pipeline.transcriber import Transcriber
+from nightscribe.worker.retry_delay import retry_delay_s
 from nightscribe.worker.status_reporter import StatusReporter
 
 log = structlog.get_logger()
 
-POLL_S = 2  # a worker that is told to stop while it waits for work must not wait for long
-MAX_REST_S = 300
+POLL_S = 2  # a worker that is asked to stop while it waits for a job must end soon
+MAX_PAUSE_S = 300
 
 
 @dataclass
 class Worker:
-    """One process that does one job at a time."""
+    """Does one job at a time until it is stopped."""
 
     name: str
     queue: JobQueue
@@ -38,14 +44,16 @@ class Worker:
     transcriber_for: Callable[[Options], Transcriber]
     settings: Settings
     stop: threading.Event = field(default_factory=threading.Event)
+    """Set from outside to make the worker release its job and end."""
     clock: Callable[[], float] = lease_clock
 
     def __post_init__(self) -> None:
         self._attempt: Attempt | None = None
-        self._in_trouble: set[str] = set()
+        self._failing_jobs: set[str] = set()
+        """Groups of the jobs in a row of which nothing could be done for now."""
 
     def run(self, *, until_empty: bool) -> None:
-        """Work until told to stop, or with `until_empty` until there is nothing left."""
+        """Work until `stop` is set, or with `until_empty` until the queue is empty."""
         metrics.LAST_PROGRESS.set_to_current_time()
         times_empty = 0
         while not self.stop.is_set():
@@ -56,36 +64,36 @@ class Worker:
                 if delivery is not None:
                     times_empty = 0
                     self._handle(delivery, received_at)
-                    self._rest()
+                    self._pause_after_failures()
                 elif until_empty:
                     counts = self.queue.counts()
-                    # Counts lag behind; twice nothing, a poll apart, is nothing.
+                    # Counts lag behind: the queue is empty when they say so twice, a poll apart.
                     times_empty = times_empty + 1 if counts.queued + counts.in_flight == 0 else 0
                     if times_empty == 2:
                         log.info("queue.emptied")
                         return
             except RetryableError as error:
-                # The calls have been tried again for a minute; a night is longer than an outage.
+                # Each call has been retried for a minute already, but an outage may last longer: go on.
                 log.warning("worker.paused", why=str(error))
-                self._mend(error)
+                self._recover(error)
 
-    def _mend(self, error: RetryableError) -> None:
+    def _recover(self, error: RetryableError) -> None:
         if isinstance(error, QueueMissing):
-            with contextlib.suppress(RetryableError):  # it may be away again by now: then the next call says so
+            with contextlib.suppress(RetryableError):  # if it is unreachable again, the next call raises
                 self.queue.ensure()
                 return
         self.stop.wait(POLL_S)
 
     def abandon(self) -> None:
-        """Give back the job in hand from another thread, because the process must end now."""
+        """Release the job in hand from another thread, because the process must end now."""
         if attempt := self._attempt:
             attempt.abandon()
 
-    def _rest(self) -> None:
-        """Where one job after the other meets trouble it is the disk or the share, and each job has few tries."""
-        if len(self._in_trouble) > 1:
-            pause_s = min(MAX_REST_S, retry_delay_s(self.settings.retry_delay_s, len(self._in_trouble) - 1))
-            log.warning("worker.rested", for_s=pause_s, jobs_in_trouble=len(self._in_trouble))
+    def _pause_after_failures(self) -> None:
+        """Wait longer with each job in a row that fails: it is the disk or the share, and a job has few attempts."""
+        if len(self._failing_jobs) > 1:
+            pause_s = min(MAX_PAUSE_S, retry_delay_s(self.settings.retry_delay_s, len(self._failing_jobs) - 1))
+            log.warning("worker.rested", for_s=pause_s, jobs_failing_jobs=len(self._failing_jobs))
             self.stop.wait(pause_s)
 
     def _handle(self, delivery: Delivery, received_at: float) -> None:
@@ -126,8 +134,8 @@ class Worker:
             )
             try:
                 if self._attempt.make():
-                    self._in_trouble.add(delivery.group)
+                    self._failing_jobs.add(delivery.group)
                 else:
-                    self._in_trouble.clear()
+                    self._failing_jobs.clear()
             finally:
                 self._attempt = None

@@ -182,7 +182,8 @@ def test_a_job_of_many_recordings_is_not_begun_in_silence(
     """On a slow share that alone may take minutes."""
     beats: list[None] = []
     begun: list[int] = []
-    monkeypatch.setattr("nightscribe.worker.attempt.attempt.report_alive", lambda: beats.append(None))
+    for module in ("lease_guard", "claim"):
+        monkeypatch.setattr(f"nightscribe.worker.attempt.{module}.report_alive", lambda: beats.append(None))
 
     def before_put(key: str) -> None:
         if key.endswith(".begun"):

@@ -137,7 +137,7 @@ def test_a_try_that_came_to_nothing_is_counted(
         if key == "a.txt" and troubles:
             raise troubles.pop()
 
-    monkeypatch.setattr("nightscribe.worker.attempt.attempt.retry_delay_s", lambda *_: 0.0)
+    monkeypatch.setattr("nightscribe.worker.attempt.settle.retry_delay_s", lambda *_: 0.0)
     workplace.queue.send([workplace.job("a.wav")], "run")
     with working(workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), once))):
         wait_until(workplace.is_empty, what="the job to be done")

@@ -312,25 +312,25 @@ def test_a_destination_that_takes_nothing_is_known_before_anything_is_transcribe
     assert workplace.temporary == []
 
 
-def test_a_worker_in_trouble_with_one_job_after_the_other_rests_longer_each_time(
+def test_a_worker_waits_longer_after_each_job_in_a_row_that_fails(
     workplace: Workplace, clips: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A share that is away for ten minutes must not use up the tries of every job on the queue."""
     shutil.copy(clips[0], workplace.source / "a.wav")
-    rested: list[float] = []
+    pauses: list[float] = []
     works = [False, True, False, False, False, True]
 
     def sometimes(key: str) -> None:
-        if key.endswith(".begun") and not works[len(rested)]:
+        if key.endswith(".begun") and not works[len(pauses)]:
             raise RetryableError("The share is away.")
 
     worker = workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), sometimes))
 
     class Stop(threading.Event):
-        """Notes how long was waited for it, and waits no longer."""
+        """Note how long somebody would have waited, and return at once."""
 
         def wait(self, timeout: float | None = None) -> bool:
-            rested[-1] = timeout or 0.0
+            pauses[-1] = timeout or 0.0
             return self.is_set()
 
     worker.stop = Stop()
@@ -339,9 +339,9 @@ def test_a_worker_in_trouble_with_one_job_after_the_other_rests_longer_each_time
         workplace.queue.send([workplace.job("a.wav").model_copy(update={"redo": str(n)})], "run")
         delivery = received(workplace.queue)
         worker._handle(delivery, worker.clock())
-        rested.append(0.0)
-        worker._rest()
-    assert rested == [0, 0, 0, 10, 40, 0]
+        pauses.append(0.0)
+        worker._pause_after_failures()
+    assert pauses == [0, 0, 0, 10, 40, 0]
 
 
 def one_at_a_time(worker: Worker) -> None:

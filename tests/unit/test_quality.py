@@ -5,7 +5,6 @@ from making import segment
 from whisper.utils import compression_ratio as openai_compression_ratio
 
 from nightscribe.shared.model.transcript import Flag, Segment
-from nightscribe.worker.attempt.attempt import retry_delay_s
 from nightscribe.worker.engines.whisper.quality import (
     best,
     is_bad,
@@ -17,6 +16,7 @@ from nightscribe.worker.engines.whisper.quality import (
 from nightscribe.worker.engines.whisper.runtime import Decoded
 from nightscribe.worker.pipeline.assemble import flags
 from nightscribe.worker.repetition import compression_ratio
+from nightscribe.worker.retry_delay import retry_delay_s
 
 
 def sure(length_s: float = 1.0) -> Segment:

@@ -38,7 +38,7 @@ from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.folder import store
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.shared.storage.folder.store import TEMPORARY, FolderStore
-from nightscribe.worker.attempt import attempt
+from nightscribe.worker.attempt import transcribe
 from nightscribe.worker.engines.base import WindowLimits
 from nightscribe.worker.loop import Worker
 from nightscribe.worker.pipeline.window_reader import SliceEnd
@@ -261,7 +261,7 @@ class Location:
                 transcriber_for=lambda _: Reading(self.source, self.spoilt),  # type: ignore[arg-type,return-value]
                 settings=Settings(),
             )
-            with patch.object(attempt, "WindowReader", Deaf), patch.object(attempt, "ahead", iter):
+            with patch.object(transcribe, "WindowReader", Deaf), patch.object(transcribe, "ahead", iter):
                 worker._handle(first, worker.clock())
 
         if done(do, self.dest, killed_at):

@@ -1,0 +1,70 @@
+"""Store the results of slices, and assemble the transcript of a recording once all its slices are there."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.model.jobs import Slice
+from nightscribe.shared.model.transcript import Part, merge, utc_now
+from nightscribe.shared.telemetry import metrics, tracing
+from nightscribe.worker.attempt.job_progress import JobProgress
+from nightscribe.worker.attempt.lease_guard import LeaseGuard
+from nightscribe.worker.pipeline.window_reader import SliceEnd
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Assembler:
+    """Writes parts and transcripts, while the lease is held."""
+
+    records: Records
+    guard: LeaseGuard
+
+    def store(self, progress: JobProgress, end: SliceEnd, part: Part | None) -> None:
+        """Store the part of a slice, and its recording's transcript if this was the last part.
+
+        Raises: NightscribeError: the error in `end`, if the slice failed, or why it could not be stored.
+        """
+        if end.error:
+            raise end.error
+        assert part  # noqa: S101  there is one where there is no error
+        with tracing.step("store", {"nightscribe.recording": end.slice_.recording}):
+            keep = partial(self.records.partial_results.put, progress.job, end.slice_, part)
+            if end.slice_.count > 1:
+                self.guard.while_held(keep)
+            try:
+                self.assemble(progress, end.slice_, part, end.mtime_ns)
+            except RetryableError:
+                if end.slice_.count == 1:
+                    self.guard.while_held(keep)  # then the next attempt need not transcribe it again
+                raise
+        metrics.count_slice("completed", part.decoded_s, part.processing_s)
+
+    def assemble(self, progress: JobProgress, slice_: Slice, part: Part, mtime_ns: int | None) -> None:
+        """Finish the recording if all its parts are stored; `part` is all of a recording that is not cut."""
+        job, is_whole = progress.job, slice_.count == 1
+        parts = [part] if is_whole else self.records.partial_results.all(job, slice_)
+        if parts is None:
+            return
+        transcript = merge(job, slice_, parts, mtime_ns=mtime_ns, finished_at=utc_now())
+        # In this order: a worker that dies in between must not leave a finished recording with a failure record.
+        self.guard.while_held(lambda: self.records.forgive(slice_.recording))
+        self.guard.while_held(lambda: self.records.finish(transcript, job.formats))
+        # While other workers do other slices of a recording, its folder must be listed to know what is in it.
+        claim = self.records.partial_results.name(job, slice_, CLAIM_SUFFIX)
+        self.records.partial_results.drop(
+            slice_.recording, progress.kept[slice_.recording] | {claim} if is_whole else None
+        )
+        metrics.RECORDINGS.labels("completed").inc()
+        log.info(
+            "recording.completed",
+            recording=slice_.recording,
+            audio_s=transcript.decoded_s,
+            speed=round(transcript.decoded_s / max(0.001, transcript.processing_s), 1),
+            flags=list(transcript.flags),
+        )

@@ -1,0 +1,46 @@
+"""Record how far one attempt has come with the slices of its job."""
+
+from dataclasses import dataclass, field
+
+from nightscribe.shared.model.jobs import Job, Slice
+
+
+@dataclass
+class JobProgress:
+    """The slices of a job, by what has become of them in this attempt."""
+
+    job: Job
+    unfinished: dict[tuple[str, int], Slice]
+    """Slices neither finished, skipped nor failed, by recording and index."""
+    failed: list[Slice] = field(default_factory=list)
+    last_failure_reason: str = ""
+    failures_recorded: bool = True
+    """False once a failure could not be written as a record: then only the dead letter tells its reason."""
+    n_finished: int = 0
+    """Slices transcribed and stored in this attempt."""
+    kept: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By recording: the names of the partial results and claims that were in the store when the attempt began."""
+
+    @classmethod
+    def start(cls, job: Job) -> "JobProgress":
+        """Return the progress of a job of which nothing is done."""
+        return cls(job, {(slice_.recording, slice_.index): slice_ for slice_ in job.slices})
+
+    def finish(self, slice_: Slice) -> None:
+        """Note that a slice is transcribed and stored."""
+        self._remove(slice_)
+        self.n_finished += 1
+
+    def skip(self, slice_: Slice) -> None:
+        """Note that a slice needs nothing more of this attempt."""
+        self._remove(slice_)
+
+    def fail(self, slice_: Slice, reason: str, *, recorded: bool) -> None:
+        """Note that a slice failed for good. `recorded`: whether its failure record could be written."""
+        self._remove(slice_)
+        self.failed.append(slice_)
+        self.last_failure_reason = reason
+        self.failures_recorded &= recorded
+
+    def _remove(self, slice_: Slice) -> None:
+        del self.unfinished[slice_.recording, slice_.index]

@@ -1,0 +1,36 @@
+"""Let an attempt store and delete only while its lease is held."""
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from nightscribe.shared.errors import LeaseLost
+from nightscribe.shared.process.liveness import report_alive
+from nightscribe.worker.lease import Lease
+
+T = TypeVar("T")
+
+
+class LeaseGuard:
+    """Runs an attempt's writes one at a time, each only while the lease is held."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self.writing = threading.Lock()
+        """Held during each write, so that whoever abandons the job waits for the write in progress."""
+
+    def while_held(self, write: Callable[[], T]) -> T:
+        """Store or delete something. Raises: LeaseLost: if the message may be another worker's by now."""
+        with self.writing:
+            if not self._lease.held:
+                raise LeaseLost("The lease ran out before the job was done with.")
+            return write()
+
+    def check(self) -> None:
+        """Report that the worker is alive, and stop the work if it must not go on.
+
+        To be called between two steps of the work, so that a step that never returns is no sign of life.
+        Raises: LeaseLost, Interrupted: see `Lease.check`.
+        """
+        report_alive()
+        self._lease.check()

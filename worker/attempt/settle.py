@@ -1,0 +1,145 @@
+"""Decide what becomes of a job's message: delete it, retry it later, release it, or move it to the dead letters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import NameTooLong, NightscribeError, PermanentError, RetryableError
+from nightscribe.shared.model.jobs import Job, Slice
+from nightscribe.shared.model.transcript import Failure, utc_now
+from nightscribe.shared.queue.client import Delivery, JobQueue
+from nightscribe.shared.storage.base import RecordingSource
+from nightscribe.shared.telemetry import metrics, tracing
+from nightscribe.worker.attempt.job_progress import JobProgress
+from nightscribe.worker.attempt.lease_guard import LeaseGuard
+from nightscribe.worker.lease import Lease
+from nightscribe.worker.retry_delay import retry_delay_s
+
+log = structlog.get_logger()
+
+RELEASE_TIMEOUT_S = 5
+MAX_FAILURES_IN_A_ROW = 3  # slices that cannot be read or stored: it is the disk or the share, not the recording
+
+
+@dataclass(frozen=True)
+class Settler:
+    """Ends one attempt: writes failure records, and lets go of the message."""
+
+    worker: str
+    delivery: Delivery
+    queue: JobQueue
+    source: RecordingSource
+    records: Records
+    lease: Lease
+    guard: LeaseGuard
+    first_retry_delay_s: float
+    max_receives: int
+
+    # The message
+
+    def complete(self) -> None:
+        """Delete the message: nothing is left to do."""
+        self._remove(lambda retry_timeout_s: self.queue.delete(self.delivery, retry_timeout_s=retry_timeout_s))
+        count_outcome("completed")
+
+    def dead_letter_failed(self, progress: JobProgress) -> None:
+        """Move the failed slices of a job, of which nothing else is left, to the dead letters."""
+        body = _message_of(progress.job, progress.failed)
+        self.dead_letter(body, progress.last_failure_reason, recorded=progress.failures_recorded)
+
+    def dead_letter(self, body: str, reason: str, *, recorded: bool = False) -> None:
+        """Move the message to the dead letters, with this body. `recorded`: whether failure records tell of it."""
+        self._remove(
+            lambda retry_timeout_s: self.queue.dead_letter(
+                self.delivery, body, reason, worker=self.worker, recorded=recorded, retry_timeout_s=retry_timeout_s
+            )
+        )
+        count_outcome("set_aside", reason)
+
+    def retry_later(self, progress: JobProgress, error: Exception) -> None:
+        """Release the message after a delay; after the last attempt, record its unfinished slices as failed."""
+        unfinished = list(progress.unfinished.values())
+        reason = str(error) if isinstance(error, NightscribeError) else f"Unexpected {type(error).__name__}: {error}"
+        receive_count = self.delivery.receive_count
+        if receive_count >= self.max_receives:
+            reason += f" Tried {receive_count} times."
+            recorded = False
+            try:
+                n_recorded = sum(self._record_failure(progress.job, slice_, reason) for slice_ in unfinished)
+                recorded = n_recorded == len(unfinished)
+            except RetryableError as failing:  # then the dead letter carries the reason, for the director to record
+                log.warning("failure.not_recorded", why=str(failing))
+            self.dead_letter(_message_of(progress.job, unfinished), reason, recorded=recorded)
+            return
+        delay_s = retry_delay_s(self.first_retry_delay_s, receive_count)
+        self.release(delay_s, reason)
+        log.warning("job.retried_later", recordings=len(unfinished), why=reason, delay_s=delay_s)
+
+    def release(self, delay_s: float | None = None, why: str | None = None) -> None:
+        """Let another worker have the job after `delay_s`; without, at once, and this was not its last attempt."""
+        self.lease.end()
+        if not self.lease.held:
+            return
+        try:
+            if delay_s is None and self.delivery.receive_count >= self.max_receives:
+                # As a new message: the next receive of this one would make it a dead letter.
+                self.queue.requeue(self.delivery, retry_timeout_s=RELEASE_TIMEOUT_S)
+            else:
+                self.queue.change_visibility(self.delivery, delay_s or 0, retry_timeout_s=RELEASE_TIMEOUT_S)
+        except NightscribeError as error:
+            log.warning("job.not_returned", why=str(error))  # it comes back by itself when its lease runs out
+        finally:
+            self.lease.give_up()
+            count_outcome("returned" if delay_s is None else "retried", why)
+
+    def _remove(self, remove: Callable[[float], None]) -> None:
+        """Remove the message within the time left of the lease, which is no longer extended."""
+        self.lease.end()
+        self.guard.while_held(lambda: remove(self.lease.remaining_s))
+
+    # Failures
+
+    def fail(self, progress: JobProgress, slice_: Slice, error: PermanentError) -> None:
+        """Record that a slice cannot be transcribed, however often it is tried."""
+        reason = str(error)
+        progress.fail(slice_, reason, recorded=self._record_failure(progress.job, slice_, reason))
+
+    def _record_failure(self, job: Job, slice_: Slice, reason: str) -> bool:
+        """Record why a recording has no transcript; return False if its name is too long for such a record."""
+        try:
+            # Only the file that failed gives its time: one changed meanwhile must look changed to the next scan.
+            now = self.source.stat(slice_.recording)
+            mtime_ns = now.mtime_ns if self.source.fingerprint(now) == slice_.fingerprint else None
+        except NightscribeError:
+            mtime_ns = None
+        failure = Failure(
+            recording=slice_.recording,
+            fingerprint=slice_.fingerprint,
+            size=slice_.size,
+            mtime_ns=mtime_ns,
+            reason=reason,
+            attempts=self.delivery.receive_count,
+            worker=self.worker,
+            failed_at=utc_now(),
+        )
+        try:
+            self.guard.while_held(lambda: self.records.fail(failure))
+        except NameTooLong as error:  # then its dead letter tells the reason
+            log.warning("failure.not_recorded", recording=slice_.recording, why=str(error))
+            return False
+        self.records.partial_results.release(job, slice_)
+        metrics.RECORDINGS.labels("failed").inc()
+        log.error("recording.failed", recording=slice_.recording, why=reason)
+        return True
+
+
+def count_outcome(outcome: metrics.Outcome, why: str | None = None) -> None:
+    """Count what became of a job, and note it in the job's trace."""
+    metrics.JOBS.labels(outcome).inc()
+    tracing.job_ended(outcome, why)
+
+
+def _message_of(job: Job, slices: list[Slice]) -> str:
+    return job.model_copy(update={"slices": tuple(slices)}).to_message()
