@@ -133,8 +133,7 @@ def engine_spec(name: str) -> EngineSpec:
         raise ValueRefused(f"The engine {found}. Update or remove the package it comes from, or choose {_choices()}.")
     broken = [each for other in sorted(_entry_points()) if isinstance(each := _loaded(other), str)]
     raise ValueRefused(
-        f"There is no engine named {name!r}. Choose {_choices()}."
-        + "".join(f" Another engine is installed, but {each}." for each in broken)
+        f"There is no engine named {name!r}. Choose {_choices()}." + "".join(f" The engine {each}." for each in broken)
     )
 
 
@@ -160,7 +159,7 @@ def _loaded(name: str) -> EngineSpec | str | None:
     try:
         spec = point.load()
     except Exception as error:  # noqa: BLE001  another's code may raise anything, and must not harm the other engines
-        return f"{source} cannot be loaded ({type(error).__name__}: {error})"
+        return f"{source} is installed but cannot be loaded ({type(error).__name__}: {error})"
     if not isinstance(spec, EngineSpec) or spec.name != name:
-        return f"{source} cannot be loaded ({point.value} is not an EngineSpec named {name})"
+        return f"{source} is installed but cannot be loaded ({point.value} is not an EngineSpec named {name})"
     return spec
