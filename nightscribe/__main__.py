@@ -1,4 +1,4 @@
-"""The entry: the console script, and `python -P -m nightscribe`, by which `run` starts its workers."""
+"""The entry point of the console script and of `python -P -m nightscribe`, with which `run` starts its workers."""
 
 import sys
 
@@ -6,15 +6,15 @@ import sys
 def main() -> None:
     """Run the command that was typed."""
     if sys.argv[1:] == ["health"]:
-        # Asked of every container all night: it must not load, for a second, what the other commands need.
-        from nightscribe.cli.health import health
+        # Called in every container all night: it must not load, for a second, what the other commands need.
+        from nightscribe.cli.health_check import check_health
 
-        sys.exit(health())
+        sys.exit(check_health())
     try:
         from nightscribe.cli.main import main as command
 
         command()
-    except KeyboardInterrupt:  # in the second in which what the commands need is loaded
+    except KeyboardInterrupt:  # while the modules that a command needs are loaded
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from chaos.event_log import EventLog
 from chaos.sound import JOB_S, RATES, Reader, first_sound_s
-from nightscribe.cli.main import _stop_on_signals
+from nightscribe.cli.worker import stop_on_signals
 from nightscribe.director.enqueue import Director
 from nightscribe.director.scan.scanner import Scanner
 from nightscribe.log import configure_logging
@@ -186,7 +186,7 @@ def work(location: Location) -> None:
         transcriber_for=lambda _: transcriber,
         settings=location.settings,
     )
-    _stop_on_signals(made)
+    stop_on_signals(made)
     made.run(until_empty=False)
 
 

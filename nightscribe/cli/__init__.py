@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: one file a command. Imports nothing, for `nightscribe health` must load next to nothing."""

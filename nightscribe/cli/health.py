@@ -1,10 +1,22 @@
-"""`nightscribe health`: whether the director or worker of a container is at work. Asked all night; it loads little."""
+"""`nightscribe health`, where it is called with options; without any, `health_check` is called alone."""
 
-from nightscribe.shared.process.liveness import MAX_AGE_S, why_dead
+import click
+
+from nightscribe.cli.health_check import check_health
+from nightscribe.shared.process.liveness import MAX_AGE_S
 
 
-def health(max_age_s: float = MAX_AGE_S) -> int:
-    """Say whether a sign of life came lately. Gives the exit code."""
-    reason = why_dead(max_age_s)
-    print(reason or "At work, or waiting for work.")
-    return 1 if reason else 0
+@click.command()
+@click.option("--within", "max_age_s", type=float, default=MAX_AGE_S, show_default=True, help="Seconds.")
+def health(max_age_s: float) -> None:
+    """Check whether the director or worker of this container has shown a sign of life lately.
+
+    \b
+    Examples:
+      NIGHTSCRIBE_PULSE=/tmp/pulse nightscribe health --within 60
+      docker exec CONTAINER nightscribe health
+
+    They touch the file that NIGHTSCRIBE_PULSE names as their work goes on; the images name one. Exit code: 0, or 1
+    where there was no sign of life.
+    """
+    raise SystemExit(check_health(max_age_s))

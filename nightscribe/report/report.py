@@ -6,13 +6,14 @@ from typing import Literal
 from pydantic import Field
 
 from nightscribe.report.timeline import TimeLine
+from nightscribe.services.asked import asked
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.model.jobs import FormatName, Frozen
+from nightscribe.shared.model.paths import printable
 from nightscribe.shared.model.transcript import Failure, Flag
 from nightscribe.shared.settings import TEXTS, WORDS, Settings
 from nightscribe.shared.storage.base import Location
-from nightscribe.views.cli_hints import asked, retry_command, run_again
-from nightscribe.views.humanize import printable
+from nightscribe.views.cli_hints import retry_command, run_again
 from nightscribe.views.summary import before
 
 

@@ -1,7 +1,6 @@
-"""A run on this machine from its beginning to the report of it."""
+"""Follow a run on this machine by its events, and write the report of it."""
 
 import sys
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,14 +9,13 @@ import structlog
 from nightscribe.report.page import page
 from nightscribe.report.report import report
 from nightscribe.report.timeline import Sightings
+from nightscribe.services.events import Began, Event, Started, Working
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.destination.keys import REPORT, REPORT_PAGE
 from nightscribe.shared.errors import RetryableError
-from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location
-from nightscribe.views.summary import all_done
 from nightscribe.worker.lease import lease_clock
 
 log = structlog.get_logger()
@@ -25,12 +23,12 @@ log = structlog.get_logger()
 
 @dataclass
 class RunReport:
-    """What its report will be made of, apart from the tally."""
+    """All that the report of a run is made of, apart from its progress."""
 
     source: Location
     dest: Location
     settings: Settings
-    engine: str
+    engine: str = ""
     redo: bool = False
     run_id: str | None = None
     """Known once its work begins."""
@@ -40,27 +38,36 @@ class RunReport:
         # The night of a machine that slept for an hour of it is an hour longer.
         self._began_s = lease_clock()
         self._sightings = Sightings(self._began_s)
+        self._progress: RunProgress | None = None
 
-    @property
-    def elapsed_s(self) -> float:
-        """How long it has been at work."""
-        return lease_clock() - self._began_s
+    def observe(self, event: Event) -> None:
+        """Take note of what a run is doing."""
+        match event:
+            case Began(engine=engine):
+                self.engine, self.began_at = engine, utc_now()
+                self.__post_init__()
+            case Started(run_id=run_id):
+                self.run_id = run_id
+            case Working(progress=progress, workers=workers, activities=activities):
+                self._progress = progress
+                self._sightings.observe(lease_clock(), workers, activities, progress.heard_s)
 
-    def observe(self, workers: Sequence[str], activities: Iterable[Activity], heard_s: float) -> None:
-        """See `Sightings.observe`."""
-        self._sightings.observe(lease_clock(), workers, activities, heard_s)
+    def write_stopped(self, error: Exception) -> None:
+        """Write the report of a run that could not go on, if it had begun any work."""
+        if self._progress and self.run_id:
+            self.write_report(self._progress, stopped=str(error))
 
     def write_report(self, run_progress: RunProgress, *, interrupted: bool = False, stopped: str | None = None) -> str:
-        """Write what came of it, and give a sentence on where that is.
+        """Write the report, and return a sentence on where it is.
 
-        A run without any work leaves the report of the night before it as it is, and a report that cannot be written
+        A run without any work leaves the report of the night before as it is, and a report that cannot be written
         does no harm to anything else.
         """
         store, place = self.dest.open_store(self.settings.storage), self.dest.display(REPORT_PAGE)
         try:
             folder, _, name = REPORT_PAGE.rpartition("/")
             there = name in store.names(f"{folder}/")
-            if self.run_id is None and (there or all_done(run_progress)):
+            if self.run_id is None and (there or run_progress.all_done):
                 return f"Last report: {place}" if there else ""
             made = report(
                 run_progress,
@@ -68,7 +75,7 @@ class RunReport:
                 run=self.run_id,
                 began_at=self.began_at,
                 ended_at=utc_now(),
-                elapsed_s=self.elapsed_s,
+                elapsed_s=lease_clock() - self._began_s,
                 interrupted=interrupted,
                 stopped=stopped,
                 source=self.source,

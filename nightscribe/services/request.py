@@ -1,4 +1,4 @@
-"""What the user asked for, and the parts that it is done with: source, records, scan, queue and director."""
+"""What the user asked for, and the parts it is done with: source, records, scanner, queue and director."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
-from rich.console import Console
-
 from nightscribe.director.backlog import Backlog, Missing
 from nightscribe.director.enqueue import Director
-from nightscribe.director.plan.estimate import sample
-from nightscribe.director.scan.scanner import Scan, Scanner
+from nightscribe.director.plan.estimate import LengthEstimate, sample
+from nightscribe.director.scan.scanner import Scanner
+from nightscribe.services import preflight
+from nightscribe.services.events import Planned, Scanning, Surveying, Tell
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.destination.records import Records
@@ -23,7 +23,6 @@ from nightscribe.shared.queue.client import JobQueue, connect
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location, RecordingSource
 from nightscribe.shared.telemetry import metrics, tracing
-from nightscribe.views.humanize import count
 
 SAMPLE = 32  # looking into a file takes time before the first job is sent
 MAX_PROBES = 4
@@ -46,19 +45,39 @@ class Request:
 
     @cached_property
     def records(self) -> Records:
-        """What the destination knows."""
+        """The records of the destination."""
         return Records(self.dest.open_store(self.settings.storage))
 
-    def scan(self, console: Console, *, dry_run: bool = False) -> Scan:
-        """Look for what is missing, and show how many files were seen so far."""
-        scanner = self.scanner(settle_s=self.settings.settle_s, dry_run=dry_run)
-        with tracing.scan(), console.status("Looking for recordings …") as status:
-            found = scanner.scan(lambda n: status.update(f"Looking for recordings … {count(n, 'file')} seen"))
-        metrics.show_source(found.states())
-        return found
+    @property
+    def layout(self) -> Layout:
+        """How texts are laid out."""
+        settings = self.settings
+        return Layout(line_chars=settings.line_chars, lines=settings.lines, words=settings.word_timestamps)
+
+    def options(self, engine: str) -> Options:
+        """Return all that decides about the words of a transcript."""
+        settings = self.settings
+        return Options(
+            engine=engine,
+            model=settings.model,
+            task=settings.task,
+            language=settings.language,
+            language_per_window=settings.language_per_window,
+        )
+
+    def check(self, *, create: bool) -> str:
+        """Return the engine that will be used; `create`: make the destination and try to write to it.
+
+        Raises: SetupError: if the work cannot be done as requested. RetryableError: if a bucket is unreachable.
+        """
+        self.source.check_source(self.settings.storage)
+        preflight.check_options(self.settings)
+        engine = preflight.check_engine(self.settings)
+        self.dest.check_dest(self.settings.storage, create=create)
+        return engine
 
     def scanner(self, *, settle_s: float, dry_run: bool = False) -> Scanner:
-        """What looks for it."""
+        """Return the scanner that compares source and destination."""
         return Scanner(
             source=self.recordings,
             records=self.records,
@@ -71,18 +90,23 @@ class Request:
             is_current=self._is_current,
         )
 
-    def survey(self, run_progress: RunProgress, console: Console, *, at_most: int = SAMPLE) -> None:
-        """Look into some of the missing recordings, from which the length of the others follows."""
-        missing = run_progress.scan.missing
-        n_chosen = count(min(at_most, len(missing)), "recording")
-        with console.status("") as status:
-            for number, (each, seconds) in enumerate(self.lengths(missing, at_most), 1):
-                status.update(f"Looking into {number:,} of {n_chosen} …")
-                if seconds is not None:
-                    run_progress.foresee(each.recording, seconds)
+    def director(self, queue: JobQueue, engine: str) -> Director:
+        """Return the director that queues what is missing."""
+        return Director(
+            queue=queue,
+            source=self.recordings,
+            records=self.records,
+            options=self.options(engine),
+            formats=self.settings.formats,
+            layout=self.layout,
+            window=self.settings.window,
+            max_receives=self.settings.max_receives,
+            redo=self.redo,
+            retry_failed=self.retry_failed,
+        )
 
     def lengths(self, missing: Backlog, at_most: int = SAMPLE) -> Iterator[tuple[Missing, float | None]]:
-        """Some of the recordings, each with its length where that can be told."""
+        """Probe a sample of recordings and yield each with its length in seconds, None where it cannot be probed."""
         chosen = sample(missing, at_most)
         with ThreadPoolExecutor(MAX_PROBES) as pool:
             try:
@@ -97,42 +121,39 @@ class Request:
             return probe(path).duration_s
         return None
 
-    @property
-    def layout(self) -> Layout:
-        """How texts are to look."""
-        settings = self.settings
-        return Layout(line_chars=settings.line_chars, lines=settings.lines, words=settings.word_timestamps)
-
-    def director(self, queue: JobQueue, engine: str) -> Director:
-        """What queues it."""
-        settings = self.settings
-        return Director(
-            queue=queue,
-            source=self.recordings,
-            records=self.records,
-            options=Options(
-                engine=engine,
-                model=settings.model,
-                task=settings.task,
-                language=settings.language,
-                language_per_window=settings.language_per_window,
-            ),
-            formats=settings.formats,
-            layout=self.layout,
-            window=settings.window,
-            max_receives=settings.max_receives,
-            redo=self.redo,
-            retry_failed=self.retry_failed,
+    def _is_current(self, done: Provenance) -> bool:
+        wanted, options = self.settings, done.options
+        return (options.model, options.task, options.language, options.language_per_window) == (
+            wanted.model,
+            wanted.task,
+            wanted.language,
+            wanted.language_per_window,
         )
 
-    def _is_current(self, done: Provenance) -> bool:
-        asked = (self.settings.model, self.settings.task, self.settings.language, self.settings.language_per_window)
-        options = done.options
-        return (options.model, options.task, options.language, options.language_per_window) == asked
+
+def scan(request: Request, tell: Tell, *, dry_run: bool = False) -> RunProgress:
+    """Compare source and destination, and return the progress of a run that has all of the missing still to do."""
+    tell(Scanning())
+    scanner = request.scanner(settle_s=request.settings.settle_s, dry_run=dry_run)
+    with tracing.scan():
+        found = scanner.scan(lambda n: tell(Scanning(n)))
+    metrics.show_source(found.states())
+    return RunProgress(found, LengthEstimate())
+
+
+def survey(request: Request, progress: RunProgress, tell: Tell, *, at_most: int = SAMPLE) -> None:
+    """Probe some of the missing recordings, from which the lengths of the others are estimated."""
+    missing = progress.scan.missing
+    n = min(at_most, len(missing))
+    for number, (each, seconds) in enumerate(request.lengths(missing, at_most), 1):
+        tell(Surveying(number, n))
+        if seconds is not None:
+            progress.foresee(each.recording, seconds)
+    tell(Planned(progress))
 
 
 def open_queue(settings: Settings, *, creates_on_aws: bool = True) -> JobQueue:
-    """The queue that the settings name, there and ready. Raises: QueueError, RetryableError: see `JobQueue.ensure`."""
+    """Return the queue that the settings name, ready for use. Raises: QueueError, RetryableError: as `ensure` does."""
     queue = connect(
         settings.queue_name,
         visibility_timeout_s=settings.visibility_timeout_s,

@@ -7,15 +7,15 @@ from heapq import nsmallest
 from itertools import islice
 from typing import NamedTuple
 
-from nightscribe.director.backlog import PartStored, Settled
+from nightscribe.director.backlog import Growing, PartStored, Settled
 from nightscribe.director.plan.bundles import JOB_S, LONGEST
 from nightscribe.director.plan.estimate import LengthEstimate
 from nightscribe.director.scan.scanner import Scan
 from nightscribe.shared.destination.keys import output_key
 from nightscribe.shared.model.activity import UNREADABLE_KEPT, Activity
+from nightscribe.shared.model.paths import printable
 from nightscribe.shared.model.recording import Recording, Unreadable
 from nightscribe.shared.model.transcript import Failure, Flag
-from nightscribe.views.humanize import printable
 
 STALE_AFTER_S = 300.0
 
@@ -50,6 +50,14 @@ class RunProgress:
         self.n_settled = 0
         for path, size in self._open.items():
             self.lengths.expect(path, size)
+
+    def count(self, event: Settled | PartStored | Growing) -> None:
+        """Count what the director has seen."""
+        match event:
+            case Settled():
+                self.settle(event)
+            case PartStored():
+                self.store_part(event)
 
     def settle(self, settled: Settled) -> None:
         """Count a recording that is done with."""
@@ -103,6 +111,19 @@ class RunProgress:
     def n_left(self) -> int:
         """Those of them that are not done with."""
         return self.n_total - self.n_settled
+
+    @property
+    def reasons(self) -> list[tuple[str, str]]:
+        """Every recording without a transcript, with the reason: of this run, of earlier ones, and unreadable ones."""
+        return [
+            *((failure.recording, failure.reason) for failure in [*self.failed, *self.scan.failed_before]),
+            *((item.path, item.reason) for item in self.scan.unreadable),
+        ]
+
+    @property
+    def all_done(self) -> bool:
+        """Whether no recording is without a transcript, apart from those left."""
+        return not self.reasons
 
     @property
     def heard_s(self) -> float:

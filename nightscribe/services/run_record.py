@@ -10,15 +10,15 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from nightscribe.director.enqueue import Director
+from nightscribe.services.asked import Command, asked
 from nightscribe.services.request import Request
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.activity import Run
+from nightscribe.shared.model.paths import printable
 from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.process.identity import has_ended, process_name
 from nightscribe.shared.process.liveness import report_alive
-from nightscribe.views.cli_hints import Command, asked
-from nightscribe.views.humanize import printable
 from nightscribe.worker.lease import lease_clock
 
 EVERY_S = 2.0

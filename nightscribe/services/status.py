@@ -13,13 +13,13 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import JobError, NightscribeError
 from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.jobs import Frozen, Job
+from nightscribe.shared.model.paths import printable
 from nightscribe.shared.model.transcript import Failure
 from nightscribe.shared.process.identity import has_ended
 from nightscribe.shared.queue.client import JobQueue
 from nightscribe.shared.queue.inspect import Peeked
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location
-from nightscribe.views.humanize import printable
 
 PEEK_AT_MOST = 2_000  # jobs: a server must not be kept from its workers by whoever looks at it
 FAILURES_KEPT = 1_000

@@ -1,8 +1,6 @@
 """Numbers and names as people read them."""
 
-import os
 import re
-from pathlib import Path
 
 
 def duration(seconds: float) -> str:
@@ -21,11 +19,6 @@ def duration(seconds: float) -> str:
 def count(n: int, thing: str) -> str:
     """`1 recording`, `1,200 recordings`."""
     return f"{n:,} {thing}" + ("" if n == 1 else "s")
-
-
-def printable(name: Path | str) -> str:
-    """A folder's name may hold bytes that are no text, and JSON none but text."""
-    return os.fsencode(name).decode(errors="replace")
 
 
 def kind(reason: str, recording: str) -> str:

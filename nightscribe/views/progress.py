@@ -1,15 +1,19 @@
-"""What a run shows while it works: a live view on a terminal, a line every half minute anywhere else."""
+"""What a run shows on its way: a live view on a terminal, a line every half minute anywhere else."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Protocol, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from nightscribe.services.events import Began, Event, FetchingWeights, Scanning, Started, Surveying, Working
+from nightscribe.services.request import Request
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.views.humanize import count, duration
 from nightscribe.worker.lease import lease_clock
@@ -19,17 +23,75 @@ FAILURES_SHOWN = 5
 BAR_WIDTH = 24
 
 
+class Display:
+    """Shows the events of a service on standard error: what it looks at, then how far it is."""
+
+    def __init__(self, request: Request | None = None, console: Console | None = None) -> None:
+        """`request`: for the heading of a run; other services need none."""
+        self._request = request
+        self._console = console or Console(stderr=True)
+        self._status: Status | None = None
+        self._work = ExitStack()
+        self._view: View | None = None
+        self._engine = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def show(self, event: Event) -> None:
+        """Bring the display up to date."""
+        match event:
+            case Scanning(n_files=0):
+                self._say("Looking for recordings …")
+            case Scanning(n_files=n):
+                self._say(f"Looking for recordings … {count(n, 'file')} seen")
+            case Surveying(number=number, n=n):
+                self._say(f"Looking into {number:,} of {count(n, 'recording')} …")
+            case FetchingWeights(model=model):
+                self._say(f"Getting the weights of {model} …")
+            case Began(engine=engine):
+                self._engine = engine
+            case Started(n_workers=n_workers):
+                self._end()
+                self._view = self._work.enter_context(view(self._console, self._heading(n_workers)))
+            case Working(progress=progress, trouble=trouble) if self._view:
+                self._view.show(progress, trouble)
+            case _:  # it goes on to something else, or ends
+                self._end()
+
+    def _heading(self, n_workers: int) -> str:
+        workers = f"{self._engine}, {count(n_workers, 'worker')}"
+        if not (asked := self._request):
+            return f"nightscribe: {workers}"
+        return f"nightscribe: {asked.settings.model} on {workers}, {asked.source} → {asked.dest}"
+
+    def _say(self, text: str) -> None:
+        if self._status:
+            self._status.update(text)
+        else:
+            self._status = self._work.enter_context(self._console.status(text))
+
+    def _end(self) -> None:
+        self._status = self._view = None
+        self._work.close()
+
+
 class View(Protocol):
     """Something that shows how far a run is."""
 
     def show(self, run_progress: RunProgress, trouble: str = "") -> None:
-        """Bring it up to date. `trouble`: what keeps it from going on, in a sentence, while that is so."""
+        """Bring it up to date. `trouble`: what holds the run up, as a sentence, while that is so."""
         ...
 
 
 @contextmanager
 def view(console: Console, heading: str) -> Iterator[View]:
-    """The view that suits where the output goes."""
+    """Show a run in the way that suits where the output goes, until the context ends."""
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             yield _LiveView(live, heading)
@@ -71,7 +133,7 @@ class _LineView:
 
 
 def state(run_progress: RunProgress, now: float) -> str:
-    """How far a run is, in a line."""
+    """Return how far a run is, in one line."""
     return so_far(
         run_progress.n_settled,
         run_progress.n_total,
@@ -93,7 +155,7 @@ def so_far(
     left_s: float | None,
     n_failed: int,
 ) -> str:
-    """The same from its figures."""
+    """Return how far a run is, in one line, from its figures."""
     said = [f"{n_settled:,} of {count(n_total, 'recording')}"]
     said.append(f"{duration(heard_s)} of about {duration(total_s)} of sound" if total_s else "")
     said.append(f"{speed:.1f} × real time" if speed else "models are loading")
@@ -103,7 +165,7 @@ def so_far(
 
 
 def render(run_progress: RunProgress, heading: str, now: float, trouble: str = "") -> RenderableType:
-    """The live view."""
+    """Return the live view."""
     lines = [Text(heading, style="bold", no_wrap=True, overflow="ellipsis"), Text(state(run_progress, now))]
     if trouble:
         lines.append(Text(trouble, style="red"))
@@ -113,7 +175,7 @@ def render(run_progress: RunProgress, heading: str, now: float, trouble: str = "
 
 
 def bar_of_all(heard_s: float, total_s: float | None) -> RenderableType:
-    """How much of all sound is done."""
+    """Return a bar of how much of all sound is done."""
     share = heard_s / total_s if total_s else 0.0
     bar = Table.grid(padding=(0, 1))
     bar.add_row(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), f"{share:4.0%}", "of all")

@@ -1,4 +1,4 @@
-"""What is said at the end: readable in ten seconds, and true."""
+"""The summary at the end of a run: readable in ten seconds, and true."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,7 +20,7 @@ def summary(
     interrupted: bool,
     redo: bool = False,
 ) -> Iterator[str]:
-    """Lines for a person, from the most important on."""
+    """Yield lines for a person, the most important first."""
     if run_progress.done:
         # The loading of models is part of what a night takes, so it is in this speed, unlike in the live one.
         speed = run_progress.done_audio_s / elapsed_s
@@ -32,7 +32,7 @@ def summary(
         yield "No recordings were found: no audio or video file that ffmpeg reads."
         return
     elif not run_progress.n_total:
-        everything = all_done(run_progress) and not run_progress.scan.being_written
+        everything = run_progress.all_done and not run_progress.scan.being_written
         yield "Nothing to do: every recording has its transcript." if everything else "Nothing new to do."
     yield from before(run_progress.scan)
     if interrupted:
@@ -51,7 +51,7 @@ def summary(
 
 
 def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
-    """What was done already, and what was or would be done without transcribing."""
+    """Yield what was done already, and what was or would be done without transcribing."""
     done = [f"{count(scan.n_finished, 'recording')} already done"] if scan.n_finished else []
     if scan.other_options:
         done.append(f"{scan.other_options:,} of them with other options than now (--redo does them again)")
@@ -71,8 +71,8 @@ def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
 
 
 def failures(run_progress: RunProgress, dest: Location) -> Iterator[str]:
-    """Every recording without a transcript, with its reason."""
-    failed = _failures(run_progress)
+    """Yield every recording without a transcript, with its reason."""
+    failed = run_progress.reasons
     if not failed:
         return
     yield f"Failed: {count(len(failed), 'recording')}."
@@ -81,20 +81,8 @@ def failures(run_progress: RunProgress, dest: Location) -> Iterator[str]:
         yield f"  ({n_before:,} of these failed in an earlier run and were left alone; --retry-failed tries again.)"
 
 
-def all_done(run_progress: RunProgress) -> bool:
-    """Whether every recording has its transcript."""
-    return not _failures(run_progress)
-
-
-def _failures(run_progress: RunProgress) -> list[tuple[str, str]]:
-    return [
-        *((failure.recording, failure.reason) for failure in [*run_progress.failed, *run_progress.scan.failed_before]),
-        *((item.path, item.reason) for item in run_progress.scan.unreadable),
-    ]
-
-
 def shortened(lines: Sequence[str], rest: str | None) -> Iterator[str]:
-    """As many lines as a person reads, and where the rest is."""
+    """Yield as many lines as a person reads, and where the rest is."""
     yield from lines[:SHOWN]
     if len(lines) > SHOWN:
         yield f"  … and {len(lines) - SHOWN:,} more" + (f", in {rest}" if rest else "")

@@ -1,5 +1,8 @@
 """Names of recordings, as paths below the source."""
 
+import os
+from pathlib import Path
+
 
 def without_suffix(path: str) -> str:
     """`2012/talk` of `2012/talk.mp3`. As pathlib does it, but a million times in a second."""
@@ -10,3 +13,8 @@ def without_suffix(path: str) -> str:
 def suffix(path: str) -> str:
     """`.mp3` of `2012/talk.MP3`, or nothing."""
     return path[len(without_suffix(path)) :].lower()
+
+
+def printable(name: Path | str) -> str:
+    """Return a name as text that fits into JSON; bytes in it that are no text become replacement characters."""
+    return os.fsencode(name).decode(errors="replace")

@@ -9,8 +9,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.surface import options_of
 
-from nightscribe.cli.main import cli
+from nightscribe.cli.main import COMMANDS
 from nightscribe.shared.model.transcript import Transcript
 from nightscribe.shared.settings import ENV_PREFIX, Settings
 
@@ -38,7 +39,7 @@ def test_the_readme_lists_every_setting_with_its_default() -> None:
 
 def test_every_option_the_readme_uses_exists() -> None:
     readme = (ROOT / "README.md").read_text()
-    known = {option for command in cli.commands.values() for parameter in command.params for option in parameter.opts}
+    known = {option for command in COMMANDS for option in options_of(command)}
     used = {
         option
         for line in readme.splitlines()

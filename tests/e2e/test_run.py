@@ -136,7 +136,7 @@ def test_bad_recordings_are_named_and_cost_the_others_nothing(
     assert "6 failed" in seen.stdout
     assert "zero.mp3: It is empty (0 bytes)." in seen.stdout
     requeue = nightscribe("retry", dest, "--reason", "is empty")
-    assert requeue.stdout.startswith("Put back: 1 recording.\n  zero.mp3: It is empty (0 bytes).\n")
+    assert requeue.stdout.startswith("Will be retried: 1 recording.\n  zero.mp3: It is empty (0 bytes).\n")
     again = nightscribe(*shlex.split(requeue.stdout.splitlines()[-1])[1:])
     assert "  zero.mp3: It is empty (0 bytes)." in again.stdout
     assert "5 of these failed in an earlier run" in again.stdout

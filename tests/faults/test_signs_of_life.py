@@ -27,7 +27,8 @@ START_TIMEOUT_S = 120.0
 WORKER = """
 import os, threading
 from support.workplace import Dictated
-from nightscribe.cli import main as cli
+from nightscribe.cli.main import main
+from nightscribe.services import work
 from nightscribe.worker.pipeline.transcriber import Transcriber
 
 def before():
@@ -39,8 +40,8 @@ class Models:
     def __init__(self, *_, **__): pass
     def transcriber(self, _): return Transcriber(Dictated(before))
 
-cli.Models = Models
-cli.main()
+work.Models = Models
+main()
 """
 
 
@@ -112,7 +113,7 @@ def test_a_worker_whose_engine_never_comes_back_is_taken_for_dead(
 # `nightscribe` as above, with a watchdog that looks often, in which ten minutes have gone by once it is stuck.
 WATCHED = """
 import time
-from nightscribe.cli import main as cli, watchdog
+from nightscribe.cli import watchdog
 from nightscribe.shared.process import liveness as pulse
 from nightscribe.shared.storage.folder.location import FolderLocation
 from nightscribe.shared.storage.folder.source import FolderSource
@@ -135,8 +136,8 @@ if "ASKED" in os.environ:
 @pytest.fixture
 def start_watched(start: Callable[..., psutil.Popen], monkeypatch: pytest.MonkeyPatch) -> Callable[..., psutil.Popen]:
     """Starts one whose watchdog is quick, and whose engine and source may never come back."""
-    head, tail = WORKER.split("from nightscribe.cli import main as cli\n")
-    monkeypatch.setattr(sys.modules[__name__], "WORKER", head + tail.replace("cli.Models =", WATCHED + "cli.Models ="))
+    watched = WORKER.replace("work.Models =", WATCHED + "work.Models =")
+    monkeypatch.setattr(sys.modules[__name__], "WORKER", watched)
     return start
 
 

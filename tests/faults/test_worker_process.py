@@ -31,16 +31,17 @@ LONG_S = 1200.0  # which takes an engine longer than the test lasts
 STUCK = """
 import threading
 from support.workplace import Dictated
-from nightscribe.cli import main as cli
+from nightscribe.cli import worker
+from nightscribe.cli.main import main
 from nightscribe.worker.engines import registry as engines
 
 def stuck():
     print('"engine.stuck"', flush=True)
     threading.Event().wait()
 
-cli.GIVE_BACK_WITHIN_S = 30
+worker.RELEASE_WITHIN_S = 30
 engines.load = lambda *_, **__: Dictated(before=stuck)
-cli.main()
+main()
 """
 
 

@@ -16,7 +16,7 @@ from support.workplace import Dictated, Workplace, Wrapped, WrappedStore, receiv
 
 from nightscribe.cli.main import cli
 from nightscribe.local.queue_server import local_queue
-from nightscribe.services.enqueue import queue_missing
+from nightscribe.services.enqueue import enqueue
 from nightscribe.services.request import Request, open_queue
 from nightscribe.services.status import PEEK_AT_MOST, QueueState, Status, gather
 from nightscribe.shared.destination.keys import FAILURES
@@ -227,7 +227,7 @@ def test_a_run_and_its_status_agree_about_what_cannot_be_read(
 
 def test_a_director_says_what_it_has_queued(workplace: Workplace, clips: list[Path]) -> None:
     with_clips(workplace, clips)
-    assert queue_missing(asked(workplace)) == 0
+    assert enqueue(asked(workplace)).n_queued == 4
     status, queue = looked(workplace)
     assert status.run
     assert (status.run.command, status.run.n_total, status.live) == ("director", 4, False)
@@ -239,7 +239,7 @@ def test_the_queue_of_the_last_director_is_looked_at_without_being_named(
     workplace: Workplace, clips: list[Path]
 ) -> None:
     with_clips(workplace, clips)
-    queue_missing(asked(workplace))
+    enqueue(asked(workplace))
     status = gather(FolderLocation(workplace.dest), Settings())
     assert status.queue
     assert status.queue.name == workplace.queue.name
@@ -249,15 +249,15 @@ def test_a_retry_queues_what_failed_for_the_workers_of_a_fleet(workplace: Workpl
     """Also what killed its workers, of which only the dead-letter queue knows; it is not a failure again later."""
     (workplace.source / "0.wav").write_bytes(clips[0].read_bytes())
     (workplace.source / "bad.mp3").write_text("not sound")
-    queue_missing(asked(workplace))
+    enqueue(asked(workplace))
     died_over(workplace)
     dry = retry(workplace, "--dry-run")
-    assert "On the queue, 1 job that was set aside would be looked at too." in dry
-    assert "Nothing to put back" in dry
+    assert "1 job on the dead-letter queue would be looked at too." in dry
+    assert "Nothing to retry" in dry
 
     said = retry(workplace)
 
-    assert "Put back: 2 recordings." in said
+    assert "Will be retried: 2 recordings." in said
     assert "0.wav: It was begun 3 times and never finished" in said
     assert f"Queued 2 recordings on {workplace.queue.name}." in said
     assert workplace.letters() == []
@@ -272,13 +272,13 @@ def test_a_retry_queues_what_failed_for_the_workers_of_a_fleet(workplace: Workpl
 def test_a_retry_between_a_failure_and_its_letter_is_not_undone(workplace: Workplace) -> None:
     """The letter comes when its failure was forgiven already; who finds it then must not take it for a new one."""
     (workplace.source / "bad.mp3").write_text("not sound")
-    queue_missing(asked(workplace))
+    enqueue(asked(workplace))
     queue = open_queue(load_settings(queue_name=workplace.queue.name))
     worker = workplace.worker(Dictated(), queue=queue)
 
     def between(send: Callable[..., dict[str, Any]], arguments: dict[str, Any]) -> dict[str, Any]:
         assert arguments["QueueUrl"] == queue._dead_url
-        assert "Put back: 1 recording." in retry(workplace)
+        assert "Will be retried: 1 recording." in retry(workplace)
         worker.stop.set()
         return send(**arguments)
 
@@ -320,12 +320,12 @@ def test_a_failure_that_could_not_be_recorded_is_recorded_by_who_finds_its_lette
 
 def test_a_retry_of_some_leaves_the_others_failed(workplace: Workplace, clips: list[Path]) -> None:
     with_clips(workplace, clips[:2])
-    queue_missing(asked(workplace))
+    enqueue(asked(workplace))
     died_over(workplace)
 
     said = retry(workplace, "--name", "1.wav")
 
-    assert "Put back: 1 recording." in said
+    assert "Will be retried: 1 recording." in said
     assert f"Queued 1 recording on {workplace.queue.name}." in said
     assert [each.recording for each in workplace.records.failures()] == ["0.wav"]
     delivery = received(workplace.queue)

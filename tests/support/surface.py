@@ -2,7 +2,7 @@
 
 import click
 
-from nightscribe.cli.main import cli
+from nightscribe.cli.main import COMMANDS, cli
 from nightscribe.shared.process.liveness import VARIABLE
 from nightscribe.shared.settings import ENV_PREFIX, Settings
 
@@ -10,12 +10,18 @@ from nightscribe.shared.settings import ENV_PREFIX, Settings
 def known_variables() -> set[str]:
     """Every NIGHTSCRIBE_ variable that is read: the settings, and those of arguments and flags."""
     of_commands = {
-        str(parameter.envvar) for command in cli.commands.values() for parameter in command.params if parameter.envvar
+        str(parameter.envvar) for name in COMMANDS for parameter in command_named(name).params if parameter.envvar
     }
     return {ENV_PREFIX + name.upper() for name in Settings.model_fields} | of_commands | {VARIABLE}
 
 
 def options_of(command: str) -> set[str]:
     """The options of a command, which must be there."""
-    found: click.Command = cli.commands[command]
-    return {"--help"} | {option for parameter in found.params for option in parameter.opts}
+    return {"--help"} | {option for parameter in command_named(command).params for option in parameter.opts}
+
+
+def command_named(name: str) -> click.Command:
+    """The command of that name, which must be there."""
+    found = cli.get_command(click.Context(cli), name)
+    assert found, name
+    return found

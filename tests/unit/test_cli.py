@@ -28,7 +28,10 @@ def commands(command: click.Command = cli, name: str = "nightscribe") -> dict[st
     """Every command by the words that call it."""
     found = {name: command}
     if isinstance(command, click.Group):
-        for word, below in command.commands.items():
+        context = click.Context(command)
+        for word in command.list_commands(context):
+            below = command.get_command(context, word)
+            assert below
             found |= commands(below, f"{name} {word}")
     return found
 

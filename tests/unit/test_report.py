@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import WHEN, activity, failure, recording, transcript
+from support.surface import command_named
 
 from nightscribe.cli.main import cli
 from nightscribe.director.backlog import Backlog, Missing, Settled
@@ -24,6 +25,7 @@ from nightscribe.report.plot import MAX_TICKS, ticks
 from nightscribe.report.report import Failed, Report, Suspicious, report
 from nightscribe.report.run_report import RunReport
 from nightscribe.report.timeline import Sightings
+from nightscribe.services.asked import asked
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.destination.keys import REPORT, REPORT_PAGE
 from nightscribe.shared.model.recording import Unreadable
@@ -32,7 +34,7 @@ from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location
 from nightscribe.shared.storage.folder.location import FolderLocation
 from nightscribe.shared.storage.s3.location import BucketLocation
-from nightscribe.views.cli_hints import asked, run_again
+from nightscribe.views.cli_hints import run_again
 
 SOURCE, DEST = FolderLocation(Path("/my recordings")), FolderLocation(Path("/texts/of #1"))
 PAGE = DEST.path.as_uri() + "/" + REPORT_PAGE
@@ -144,7 +146,7 @@ def test_the_command_does_the_same_when_it_is_typed_again(given: dict[str, Any],
     program, command, *arguments = shlex.split(run_again("run", source, dest, asked("run", Settings(**given))))
     assert (Path(program).name, command) == ("nightscribe", "run")
     above = click.Context(cli, **cli.context_settings)  # click remembers the help options of a command's first context
-    params = cli.commands["run"].make_context("run", arguments, parent=above).params
+    params = command_named("run").make_context("run", arguments, parent=above).params
     assert (params["source"], params["dest"]) == (source, dest)
     said = {name: value for name, value in params.items() if value not in (None, False, source, dest)}
     assert said == {

@@ -7,15 +7,17 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from making import WHEN, failure, run_of, transcript
+from support.surface import command_named
 
 from nightscribe.cli.main import cli
-from nightscribe.services.retry import is_meant
+from nightscribe.services.asked import Command, asked
+from nightscribe.services.retry import matches
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.transcript import Failure, utc_now
 from nightscribe.shared.settings import load_settings
 from nightscribe.shared.storage.folder.location import FolderLocation
 from nightscribe.shared.storage.folder.store import FolderStore
-from nightscribe.views.cli_hints import Command, asked, run_again
+from nightscribe.views.cli_hints import run_again
 
 MEMORY = "It was begun 3 times and never finished: perhaps for lack of memory."
 
@@ -68,11 +70,11 @@ def test_failures_are_chosen_by_name_and_by_reason(
     names: tuple[str, ...], reasons: tuple[str, ...], meant: bool
 ) -> None:
     failed: Failure = failure("2012/Talk.mp3", reason=MEMORY)
-    assert is_meant(failed, names, reasons) is meant
+    assert matches(failed, names, reasons) is meant
 
 
 def test_a_name_with_brackets_can_be_typed_as_it_is() -> None:
-    assert is_meant(failure("2013/Talk [1].mp3"), ("talk [1].mp3",), ())
+    assert matches(failure("2013/Talk [1].mp3"), ("talk [1].mp3",), ())
 
 
 # What happens
@@ -80,7 +82,7 @@ def test_a_name_with_brackets_can_be_typed_as_it_is() -> None:
 
 def test_what_could_not_be_read_need_not_be_put_back(records: Records, tmp_path: Path) -> None:
     records.put_run(run_of(ended_at=WHEN, n_unreadable=2))
-    told = "What could not be read is looked at by every run anyway: 2 recordings."
+    told = "Every run looks again at what could not be read: 2 recordings."
     assert told in call(tmp_path, "--dry-run").stdout
     assert told not in call(tmp_path, "--name", "talk").stdout
 
@@ -88,13 +90,13 @@ def test_what_could_not_be_read_need_not_be_put_back(records: Records, tmp_path:
 def test_all_are_put_back_and_named_with_their_reasons(records: Records, tmp_path: Path) -> None:
     said = call(tmp_path).stdout.splitlines()
     assert said[:4] == [
-        "Put back: 3 recordings.",
+        "Will be retried: 3 recordings.",
         "  2012/interview.mp3: It holds text, not sound.",
         f"  2012/talk.mp3: {MEMORY}",
         "  2013/Talk [1].mp3: It is empty (0 bytes).",
     ]
     assert left(records) == []
-    assert call(tmp_path).stdout == "Nothing to put back: no recording failed that is meant.\n"
+    assert call(tmp_path).stdout == "Nothing to retry: no failed recording matches.\n"
 
 
 def test_those_that_are_not_meant_stay(records: Records, tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_those_that_are_not_meant_stay(records: Records, tmp_path: Path) -> None
 
 def test_a_dry_run_lists_and_changes_nothing(records: Records, tmp_path: Path) -> None:
     said = call(tmp_path, "--dry-run").stdout
-    assert said.startswith("Would be put back: 3 recordings.\n  2012/interview.mp3: ")
+    assert said.startswith("Would be retried: 3 recordings.\n  2012/interview.mp3: ")
     assert "type" not in said
     assert len(left(records)) == 3
 
@@ -113,7 +115,7 @@ def test_many_are_listed_as_far_as_a_person_reads(records: Records, tmp_path: Pa
     for number in range(40):
         records.fail(failure(f"more/{number}.mp3"))
     said = call(tmp_path).stdout
-    assert "Put back: 43 recordings." in said
+    assert "Will be retried: 43 recordings." in said
     assert "  … and 23 more\n" in said
     assert left(records) == []
 
@@ -154,7 +156,7 @@ def test_the_command_to_type_is_understood(tmp_path: Path) -> None:
     for command in commands:
         words = shlex.split(run_again(command, "/my recordings", FolderLocation(tmp_path), asked(command, settings)))
         above = click.Context(cli, **cli.context_settings)
-        context = cli.commands[command].make_context(command, words[2:], parent=above)
+        context = command_named(command).make_context(command, words[2:], parent=above)
         assert context.params["model"] == "small"
         assert context.params["word_timestamps"] is True
         assert str(context.params["source"]) == "/my recordings"
@@ -182,13 +184,12 @@ def test_what_failed_in_a_redo_keeps_its_transcript_and_is_not_said_to_be_missin
     records.finish(transcript(recording="2012/interview.mp3", stem="2012/interview", fingerprint="another"), ())
     only = call(tmp_path, "--name", "2012/talk").stdout.splitlines()
     assert only[-1] == (
-        "Of these, 1 recording keeps the transcript that it had before: only --redo does that again, with all that is "
-        "finished."
+        "Of these, 1 recording keeps its earlier transcript: only --redo does it again, with all that is finished."
     )
     records.fail(failure("2012/talk.mp3"))
     said = call(tmp_path).stdout
-    assert "Of these, 1 recording keeps the transcript" in said
-    assert "The others are missing again. To do them, type:" in said
+    assert "Of these, 1 recording keeps its earlier transcript" in said
+    assert "The others are missing again. To transcribe them, type:" in said
 
 
 @pytest.mark.parametrize(
@@ -216,6 +217,6 @@ def test_a_fleet_whose_queue_is_not_reached_is_told_what_to_type(records: Record
     """They are put back all the same."""
     records.put_run(run_of("director", source=str(tmp_path)))
     result = call(tmp_path)
-    assert "What was set aside on the queue cannot be looked at: " in result.stderr
+    assert "The dead-letter queue cannot be looked at: " in result.stderr
     assert result.stdout.splitlines()[-1].endswith(f"nightscribe director {tmp_path} {tmp_path}")
     assert left(records) == []

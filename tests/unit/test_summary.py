@@ -12,7 +12,7 @@ from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import Flag
 from nightscribe.shared.storage.folder.location import FolderLocation
-from nightscribe.views.summary import all_done, before, summary
+from nightscribe.views.summary import before, summary
 
 DEST = FolderLocation(Path("/texts"))
 
@@ -49,7 +49,7 @@ def test_a_good_night_is_two_lines() -> None:
         "Done: 3 recordings, 1 h 00 min of sound in 3 min 00 s (20.0 × real time).",
         LAST,
     ]
-    assert all_done(run_progress)
+    assert run_progress.all_done
 
 
 def test_one_recording_is_one_recording() -> None:
@@ -78,7 +78,7 @@ def test_where_only_old_failures_are_left_there_is_nothing_new_to_do() -> None:
         "  (1 of these failed in an earlier run and were left alone; --retry-failed tries again.)",
         LAST,
     ]
-    assert not all_done(run_progress)
+    assert not run_progress.all_done
 
 
 def test_every_failure_has_its_reason() -> None:
@@ -91,7 +91,7 @@ def test_every_failure_has_its_reason() -> None:
         "  locked: It cannot be read.",
         LAST,
     ]
-    assert not all_done(run_progress)
+    assert not run_progress.all_done
 
 
 def test_a_night_in_which_everything_failed_does_not_say_that_nothing_was_to_do() -> None:

@@ -1,0 +1,10 @@
+"""Check whether the director or worker of a container is at work. Called all night; it loads little."""
+
+from nightscribe.shared.process.liveness import MAX_AGE_S, why_dead
+
+
+def check_health(max_age_s: float = MAX_AGE_S) -> int:
+    """Print whether there was a sign of life in the last `max_age_s` seconds. Returns: the exit code."""
+    reason = why_dead(max_age_s)
+    print(reason or "At work, or waiting for work.")
+    return 1 if reason else 0

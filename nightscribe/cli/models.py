@@ -1,0 +1,35 @@
+"""`nightscribe models`."""
+
+from typing import Any
+
+import click
+
+from nightscribe.cli.options import settings
+from nightscribe.shared.settings import load_settings
+
+
+@click.group()
+def models() -> None:
+    """Manage weights of speech models on this machine.
+
+    \b
+    Example:
+      nightscribe models pull base
+    """
+
+
+@models.command()
+@click.argument("name")
+@settings("engine", "models_dir")
+def pull(name: str, **given: Any) -> None:
+    """Fetch the weights of the model NAME ahead of time, for instance while an image is built.
+
+    \b
+    Examples:
+      nightscribe models pull base
+      nightscribe models pull tiny.en --engine openai-whisper
+    """
+    from nightscribe.services.models import pull as service
+
+    pulled = service(load_settings(model=name, **given))
+    click.echo(f"{pulled.model} for {pulled.engine}: {pulled.path} (from: {pulled.route})")

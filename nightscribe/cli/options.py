@@ -1,0 +1,62 @@
+"""Decorators that turn settings, flags and folders into options and arguments."""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+
+from nightscribe.shared.settings import ENV_PREFIX, Settings, shown_default
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def setting(name: str, default: str | None = None) -> Callable[[F], F]:
+    """Add the option of a setting; its help, variable and (unless another is given) default are the setting's own."""
+    field = Settings.model_fields[name]
+    kind: dict[str, Any]
+    if field.annotation is bool:
+        kind = {"is_flag": True, "default": None}  # None: not given, so that the variable counts
+    elif get_origin(field.annotation) is Literal:
+        kind = {"type": click.Choice(get_args(field.annotation))}
+    else:
+        kind = {"type": str, "metavar": name.rpartition("_")[2].upper()}
+    return click.option(
+        "--" + name.replace("_", "-"),
+        name,
+        help=f"{field.description}  [{ENV_PREFIX}{name.upper()}; default: {default or shown_default(name)}]",
+        **kind,
+    )
+
+
+def settings(*names: str) -> Callable[[F], F]:
+    """Add the options of several settings, in this order."""
+
+    def decorate(command: F) -> F:
+        for name in reversed(names):
+            command = setting(name)(command)
+        return command
+
+    return decorate
+
+
+def flag(option: str, meaning: str) -> Callable[[F], F]:
+    """Add a flag that a variable may set as well."""
+    variable = ENV_PREFIX + option.removeprefix("--").replace("-", "_").upper()
+    return click.option(option, is_flag=True, envvar=variable, help=f"{meaning}  [{variable}]")
+
+
+def folders(*names: str) -> Callable[[F], F]:
+    """Add SOURCE and DEST, or those that are named: each a folder or a bucket, given as argument or as variable."""
+
+    def decorate(command: F) -> F:
+        for name in reversed(names or ("source", "dest")):
+            command = click.argument(name, type=_place, envvar=f"{ENV_PREFIX}{name.upper()}", required=True)(command)
+        return command
+
+    return decorate
+
+
+def _place(text: str) -> object:
+    from nightscribe.shared.storage.registry import parse_location
+
+    return parse_location(text)

@@ -1,0 +1,82 @@
+"""`nightscribe worker`."""
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+import structlog
+
+from nightscribe.cli.options import flag, folders, settings
+from nightscribe.shared.settings import load_settings
+
+if TYPE_CHECKING:
+    from nightscribe.shared.storage.base import Location
+    from nightscribe.worker.loop import Worker
+
+log = structlog.get_logger()
+
+RELEASE_WITHIN_S = 1.5
+STOP_WITHIN_S = 7  # then the process ends in the middle of a window; what it was doing is done again elsewhere
+
+
+@click.command()
+@folders()
+@settings("model", "engine", "threads", "batch_size", "queue_name", "models_dir", "follow_links")
+@settings("log_level", "metrics_port")
+@flag("--until-empty", "End when nothing is left on the queue; otherwise wait for more.")
+def worker(source: "Location", dest: "Location", until_empty: bool, **given: Any) -> None:
+    """Do one job from the queue after the other: recordings from SOURCE, transcripts to DEST.
+
+    \b
+    Examples:
+      AWS_ENDPOINT_URL_SQS=http://localhost:4566 nightscribe worker ~/recordings ~/transcripts --until-empty
+      NIGHTSCRIBE_SOURCE=/source NIGHTSCRIBE_DEST=/dest nightscribe worker --model small
+
+    SOURCE and DEST are the director's, under whatever paths this machine sees them. Each job says how to transcribe its
+    recordings; --model only says which weights to load at the start. On SIGTERM and Ctrl-C the worker releases its job
+    to the queue and ends within ten seconds.
+    """
+    from nightscribe.cli.observing import observe
+    from nightscribe.cli.watchdog import end_once_silent
+    from nightscribe.log import configure_logging
+    from nightscribe.services import preflight
+    from nightscribe.services.work import open_worker
+    from nightscribe.shared.telemetry import metrics
+
+    end_once_silent()
+    chosen = load_settings(**given)
+    source.check_source(chosen.storage)
+    dest.check_dest(chosen.storage, create=True)
+    engine = preflight.check_engine(chosen)
+    configure_logging(chosen.log_level)
+    observe("worker", chosen, engine, metrics.WORKER)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # there is no job to release yet
+    opened = open_worker(source, dest, chosen)
+    stop_on_signals(opened)
+    log.info("worker.started", worker=opened.name, queue=chosen.queue_name)
+    opened.run(until_empty=until_empty)
+    log.info("worker.stopped", worker=opened.name)
+
+
+def stop_on_signals(running: "Worker") -> None:
+    """Have a signal stop the worker; if it is still busy after `STOP_WITHIN_S`, release its job and end the process."""
+
+    def end() -> None:
+        releasing = threading.Thread(target=running.abandon, daemon=True)
+        releasing.start()
+        releasing.join(RELEASE_WITHIN_S)
+        log.info("worker.stopped", worker=running.name, why="busy for too long after a signal")
+        os._exit(0)
+
+    def stop(_number: int, _frame: object) -> None:
+        if not running.stop.is_set():
+            running.stop.set()
+            timer = threading.Timer(STOP_WITHIN_S, end)
+            timer.daemon = True
+            timer.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)

@@ -1,0 +1,18 @@
+"""The settings that a person chooses for a command: recorded with each run, and repeated by the commands shown."""
+
+from typing import Literal
+
+from nightscribe.shared.settings import TEXTS, WORDS, Settings
+
+Command = Literal["run", "director"]
+Value = str | int | bool | tuple[str, ...]
+
+OPTIONS: dict[Command, tuple[str, ...]] = {
+    "run": (*WORDS, *TEXTS, "workers", "batch_size", "follow_links"),
+    "director": (*WORDS, *TEXTS, "queue_name", "window", "follow_links"),
+}
+
+
+def asked(command: Command, settings: Settings) -> dict[str, Value]:
+    """Return the values of the settings that a command takes, by name."""
+    return {name: getattr(settings, name) for name in OPTIONS[command]}

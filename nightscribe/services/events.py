@@ -1,0 +1,86 @@
+"""Progress events of the services. A caller passes a function that receives each of them; views render them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightscribe.director.watch.watch_loop import WatchLoop
+from nightscribe.services.run_progress import RunProgress
+from nightscribe.shared.model.activity import Activity
+
+
+@dataclass(frozen=True)
+class Began:
+    """A run holds the lock on its destination, and its checks have passed."""
+
+    engine: str
+    logs: Path
+    """Folder for the logs of this machine."""
+
+
+@dataclass(frozen=True)
+class Scanning:
+    """The source is being compared with the destination."""
+
+    n_files: int = 0
+
+
+@dataclass(frozen=True)
+class Surveying:
+    """Some of the missing recordings are being probed, to estimate how long all of them are."""
+
+    number: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The missing recordings are known and their lengths are estimated."""
+
+    progress: RunProgress
+
+
+@dataclass(frozen=True)
+class FetchingWeights:
+    """The weights of the model are being loaded from the network, unless this machine has them."""
+
+    model: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """Jobs are being queued and the worker processes start."""
+
+    run_id: str
+    n_workers: int
+
+
+@dataclass(frozen=True)
+class Working:
+    """The state of a run after each look at the queue and the store, about once a second."""
+
+    progress: RunProgress
+    workers: tuple[str, ...]
+    activities: tuple[Activity, ...]
+    trouble: str = ""
+    """What holds the run up at the moment, as a sentence."""
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """The workers are about to be stopped: no more work is shown."""
+
+
+@dataclass(frozen=True)
+class Watching:
+    """The state of a watching director after each step."""
+
+    loop: WatchLoop
+
+
+Event = Began | Scanning | Surveying | Planned | FetchingWeights | Started | Working | Stopping | Watching
+Tell = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """Take no notice of an event."""

@@ -1,0 +1,26 @@
+"""Fetch the weights of a model ahead of time."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightscribe.services import preflight
+from nightscribe.shared.settings import Settings
+from nightscribe.worker.engines import registry as engines
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """Weights on this machine."""
+
+    model: str
+    engine: str
+    path: Path
+    route: str
+    """Where they came from."""
+
+
+def pull(settings: Settings) -> Pulled:
+    """Fetch the weights of the model in the settings, unless they are there. Raises: SetupError: if they cannot be."""
+    engine = preflight.check_engine(settings)
+    found = engines.find_weights(engine, settings.model, settings.models_dir)
+    return Pulled(settings.model, engine, found.path, found.route)

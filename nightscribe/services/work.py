@@ -1,0 +1,33 @@
+"""Prepare one worker process: its queue, its model, its source and destination."""
+
+import os
+
+from nightscribe.services.request import open_queue
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.model.jobs import Options
+from nightscribe.shared.process.identity import process_name
+from nightscribe.shared.process.scratch import sweep_scratch
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.base import Location
+from nightscribe.worker.loop import Worker
+from nightscribe.worker.pipeline.models import Models
+
+
+def open_worker(source: Location, dest: Location, settings: Settings) -> Worker:
+    """Return a worker that is connected to its queue and has its model in memory; call its `run`.
+
+    Raises: NightscribeError: if the queue cannot be used, or the model not be loaded.
+    """
+    queue = open_queue(settings, creates_on_aws=False)
+    sweep_scratch()
+    # The model is loaded only now: it takes seconds and memory, in vain if there is no queue.
+    models = Models(settings.models_dir, threads=settings.threads, batch_size=settings.batch_size)
+    models.transcriber(Options(engine=settings.engine, model=settings.model))
+    return Worker(
+        name=process_name(os.getpid()),
+        queue=queue,
+        source=source.open_source(settings.storage, leave_out=dest),
+        records=Records(dest.open_store(settings.storage)),
+        transcriber_for=models.transcriber,
+        settings=settings,
+    )

@@ -1,0 +1,33 @@
+"""What `nightscribe run --dry-run` says."""
+
+from collections.abc import Iterator
+
+from nightscribe.services.dry_run import Forecast
+from nightscribe.services.request import Request
+from nightscribe.views.humanize import count, duration
+from nightscribe.views.summary import before, failures
+
+LISTED = 10
+
+
+def lines(forecast: Forecast, request: Request) -> Iterator[str]:
+    """Yield what a run would do, from the whole to the longest recordings."""
+    progress, settings = forecast.progress, request.settings
+    if progress.n_total:
+        yield (
+            f"Would transcribe {count(progress.n_total, 'recording')}, about {duration(forecast.audio_s)} of sound, in "
+            f"{_roughly(forecast.takes_s)} ({settings.model}, {forecast.engine}, {count(settings.workers, 'worker')})."
+        )
+        for path, length_s in progress.longest(LISTED):
+            yield f"  {path}" + (f" (about {duration(length_s)})" if length_s else "")
+        if progress.n_total > LISTED:
+            yield f"  … and {progress.n_total - LISTED:,} more"
+    else:
+        yield "Nothing to transcribe."
+    yield from before(progress.scan, dry_run=True)
+    yield from failures(progress, request.dest)
+
+
+def _roughly(seconds: float) -> str:
+    """Return a forecast no more exact than it can be: loading a model takes some seconds as well."""
+    return "less than a minute" if seconds < 45 else f"roughly {duration(60 * max(1, round(seconds / 60)))}"

@@ -1,0 +1,15 @@
+"""What `nightscribe director` says when all is queued."""
+
+from collections.abc import Iterator
+
+from nightscribe.services.enqueue import Enqueued
+from nightscribe.shared.storage.base import Location
+from nightscribe.views.humanize import count
+from nightscribe.views.summary import before, failures
+
+
+def lines(enqueued: Enqueued, dest: Location) -> Iterator[str]:
+    """Yield what was queued, what was found, and what has failed."""
+    yield f"Queued {count(enqueued.n_queued, 'recording')} on {enqueued.queue_name}."
+    yield from before(enqueued.progress.scan)
+    yield from failures(enqueued.progress, dest)

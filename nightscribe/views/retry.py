@@ -1,0 +1,66 @@
+"""What `nightscribe retry` says."""
+
+from collections.abc import Iterator
+
+import click
+
+from nightscribe.services.asked import asked
+from nightscribe.services.retry import Retried
+from nightscribe.shared.destination.keys import FAILURES
+from nightscribe.views.cli_hints import run_again
+from nightscribe.views.enqueue import lines as queued_lines
+from nightscribe.views.humanize import count
+from nightscribe.views.summary import shortened
+
+
+def show(retried: Retried, *, all_meant: bool) -> None:
+    """Print what is retried and what comes next. `all_meant`: neither names nor reasons were given."""
+    if retried.unreachable:
+        click.echo(f"The dead-letter queue cannot be looked at: {retried.unreachable}", err=True)
+    for line in _chosen(retried):
+        click.echo(line)
+    last = retried.last
+    if last and last.n_unreadable and all_meant:
+        click.echo(f"Every run looks again at what could not be read: {count(last.n_unreadable, 'recording')}.")
+    if retried.enqueued:
+        for line in queued_lines(retried.enqueued, retried.dest):
+            click.echo(line)
+    if retried.is_over:
+        return
+    if last and retried.is_watched:
+        click.echo(f"The director that watches on {last.host} queues them at its next look.")
+        return
+    if retried.not_enqueued:
+        click.echo(f"They are not queued: {retried.not_enqueued}", err=True)
+    for line in _what_next(retried):
+        click.echo(line)
+
+
+def _chosen(retried: Retried) -> Iterator[str]:
+    if retried.n_dead_letters:
+        yield f"{count(retried.n_dead_letters, 'job')} on the dead-letter queue would be looked at too."
+    chosen, n_kept = retried.chosen, retried.n_kept
+    if not chosen:
+        yield "Nothing to retry: no failed recording matches."
+        return
+    yield f"{'Would' if retried.dry_run else 'Will'} be retried: {count(len(chosen), 'recording')}."
+    each = [f"  {failure.recording}: {failure.reason}" for failure in chosen]
+    yield from shortened(each, retried.dest.display(FAILURES) if retried.dry_run else None)
+    if n_kept:
+        one = n_kept == 1
+        keep = "keeps its earlier transcript" if one else "keep their earlier transcripts"
+        redo = f"only --redo does {'it' if one else 'them'} again, with all that is finished."
+        yield f"Of these, {count(n_kept, 'recording')} {keep}: {redo}"
+
+
+def _what_next(retried: Retried) -> Iterator[str]:
+    who = "The others" if retried.n_kept else "They"
+    last = retried.last
+    if last is None:
+        yield f"{who} are missing again: the next `nightscribe run` or `nightscribe director` does them."
+        return
+    if retried.is_live:
+        yield f"A {last.command} is at work that will not look at them again. When it has ended, type:"
+    else:
+        yield f"{who} are missing again. To transcribe them, type:"
+    yield f"  {run_again(last.command, last.source, retried.dest, asked(last.command, retried.settings))}"
