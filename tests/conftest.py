@@ -1,7 +1,8 @@
 """Fixtures for all tests. Servers and recordings are made when the first test asks for them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from unittest.mock import patch
@@ -10,7 +11,7 @@ import botocore.session
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
-from support import recordings, servers
+from support import quick, recordings, servers
 from support.buckets import TestBucket
 from support.cache import CACHE
 from support.command import clean
@@ -21,6 +22,31 @@ from support.servers import SqsServer
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", settings.get_profile("steady"), derandomize=False, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the quick tests."""
+    for item in items:
+        if quick.is_quick(item):
+            item.add_marker("quick")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a quick test that starts ffmpeg or opens a network socket."""
+    with quick.guarded() if item.get_closest_marker("quick") else nullcontext():
+        return (yield)
+
+
+@pytest.fixture
+def ffmpeg() -> None:
+    """Keep a test out of the quick ones, because it starts ffmpeg."""
+
+
+@pytest.fixture
+def sockets() -> None:
+    """Keep a test out of the quick ones, because it opens network sockets."""
 
 
 @pytest.fixture(autouse=True)

@@ -166,6 +166,7 @@ def test_a_source_that_is_a_file_is_refused(tmp_path: Path, command: str) -> Non
 
 
 @pytest.mark.parametrize("command", WITH_FOLDERS)
+@pytest.mark.usefixtures("ffmpeg")
 def test_a_destination_that_is_a_file_is_refused(source: Path, tmp_path: Path, command: str) -> None:
     (tmp_path / "out").write_bytes(b"")
     assert refused(call(command, source, tmp_path / "out")).endswith("is a file; give a folder.")
@@ -226,6 +227,7 @@ def test_an_unknown_command_is_refused() -> None:
 # Nothing to do, which needs neither queue nor model
 
 
+@pytest.mark.usefixtures("ffmpeg")
 def test_an_empty_source_is_a_run_well_done(source: Path, tmp_path: Path) -> None:
     result = call("run", source, tmp_path / "out")
     assert (result.exit_code, result.stdout) == (
@@ -234,6 +236,7 @@ def test_an_empty_source_is_a_run_well_done(source: Path, tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.usefixtures("ffmpeg")
 def test_a_dry_run_makes_no_destination(source: Path, tmp_path: Path) -> None:
     (source / "talk.mp3").write_bytes(b"sound")
     os.utime(source / "talk.mp3", (1_000_000_000, 1_000_000_000))
@@ -244,12 +247,14 @@ def test_a_dry_run_makes_no_destination(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("ffmpeg")
 def test_folders_may_be_given_by_variables(source: Path, tmp_path: Path) -> None:
     folders = {"NIGHTSCRIBE_SOURCE": str(source), "NIGHTSCRIBE_DEST": str(tmp_path / "out")}
     assert call("run", env=folders).exit_code == 0
 
 
 @pytest.mark.parametrize("folders", [("status", "X"), ("retry", "X"), ("run", "X", "dest"), ("run", ".", "X")])
+@pytest.mark.usefixtures("ffmpeg")
 def test_a_folder_that_cannot_even_be_looked_at_is_a_sentence(folders: tuple[str, ...], tmp_path: Path) -> None:
     """This user may not enter the one above it, or, the same for everybody, its name is too long for one."""
     said = refused(call(*(str(tmp_path / ("n" * 300)) if word == "X" else word for word in folders)))

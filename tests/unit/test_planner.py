@@ -99,6 +99,7 @@ def test_a_recording_that_is_shorter_than_it_says_is_left_whole_to_its_worker(pl
 
 
 @pytest.mark.parametrize("content", [b"", b"Dear diary, today I recorded nothing.\n" * 50])
+@pytest.mark.usefixtures("ffmpeg")
 def test_what_is_no_recording_is_left_whole_to_its_worker(place: Location, content: bytes) -> None:
     (place.folder / "a.mp3").write_bytes(content)
     [planned] = place.planner(rates=Rates({".mp3": 10.0}))

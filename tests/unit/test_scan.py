@@ -116,6 +116,7 @@ def test_progress_counts_what_was_seen(place: Location) -> None:
     assert counted == [1, 3]
 
 
+@pytest.mark.usefixtures("ffmpeg")
 def test_a_look_at_one_large_folder_is_not_taken_for_silence(place: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     """A million recordings in one take an hour, and so do as many of which each transcript has moved."""
     for name in ("a.mp3", "b.mp3", "c.unknown", "d.unknown"):
@@ -618,6 +619,7 @@ def sound(path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("ffmpeg")
 def test_a_file_whose_name_does_not_tell_is_looked_into(place: Location) -> None:
     sound(place.source / "recording")
     sound(place.source / "call.2012-01-05")
@@ -629,6 +631,7 @@ def test_a_file_whose_name_does_not_tell_is_looked_into(place: Location) -> None
     assert (found.n_recordings, found.unreadable) == (2, [])
 
 
+@pytest.mark.usefixtures("ffmpeg")
 def test_of_a_file_that_grows_only_the_last_look_is_remembered(place: Location) -> None:
     """A director that watches may look at it for weeks."""
     scanner = Scanner(FolderSource(place.source), place.records, FORMATS, settle_s=3.0, sleep=no_sleep)

@@ -423,6 +423,7 @@ def test_a_server_that_is_there_for_a_bucket_has_no_queue_of_a_run_that_is_over(
     assert looked_for == ["mine.fifo", "ours.fifo", SETTINGS.queue_name]
 
 
+@pytest.mark.usefixtures("sockets")
 def test_the_queue_of_a_run_that_does_not_answer_costs_a_sentence(records: Records, tmp_path: Path) -> None:
     records.put_run(run_of(endpoint="http://127.0.0.1:9", updated_at=utc_now()))
     records.fail(failure())

@@ -59,7 +59,7 @@ def terraform(*arguments: str, folder: Path = TERRAFORM) -> "subprocess.Complete
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, State]:
+def terraform_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, State]:
     """For each run of tests/fleet.tftest.hcl what Terraform would have made: values by address."""
     folder = tmp_path_factory.mktemp("fleet") / "infra" / "terraform"
     shutil.copytree(TERRAFORM, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars"))
@@ -79,9 +79,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, State]:
 
 
 @pytest.fixture(params=["scheduled", "watch"])
-def made(runs: dict[str, State], request: pytest.FixtureRequest) -> State:
+def made(terraform_runs: dict[str, State], request: pytest.FixtureRequest) -> State:
     """What is made as `scheduled` with nothing but the defaults, and as `watch` with nearly everything else."""
-    return runs[request.param]
+    return terraform_runs[request.param]
 
 
 def container(made: State, role: str) -> dict[str, Any]:
@@ -271,7 +271,7 @@ def test_nobody_may_do_everything(made: State) -> None:
                     assert statement["Action"] in (["ecr:GetAuthorizationToken"], ["ecs:TagResource"])
 
 
-def test_a_key_of_ones_own_may_be_used_by_both(runs: dict[str, State]) -> None:
+def test_a_key_of_ones_own_may_be_used_by_both(terraform_runs: dict[str, State]) -> None:
     for role in ROLES:
         assert "Key" not in statements(runs["scheduled"], f'aws_iam_role_policy.task["{role}"]')
         key = statements(runs["watch"], f'aws_iam_role_policy.task["{role}"]')["Key"]
@@ -336,7 +336,7 @@ def test_threads_and_cache_fit_what_the_task_is_given(made: State) -> None:
 
 
 @pytest.mark.parametrize(("run", "command"), [("scheduled", ["director"]), ("watch", ["director", "--watch"])])
-def test_commands_are_those_that_the_program_has(runs: dict[str, State], run: str, command: list[str]) -> None:
+def test_commands_are_those_that_the_program_has(terraform_runs: dict[str, State], run: str, command: list[str]) -> None:
     assert container(runs[run], "director")["command"] == command
     assert container(runs[run], "worker")["command"] == ["worker"]
     for role in ROLES:
