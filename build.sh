@@ -76,7 +76,7 @@ setup() {
       echo "The index of CPU builds of torch does not answer; taking torch from pip's own index." >&2
     fi
   fi
-  local pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet -c "$ROOT/constraints.txt")
+  local pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet --no-compile -c "$ROOT/constraints.txt")
   "${pip[@]}" ${torch_index[@]+"${torch_index[@]}"} "$TORCH" || die "torch could not be installed; what pip says above is the reason."
   "${pip[@]}" -e "${ROOT}[$extras]" || die "nightscribe could not be installed; what pip says above is the reason."
   echo "$wanted" >"$stamp"

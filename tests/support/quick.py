@@ -37,13 +37,14 @@ def is_quick(item: pytest.Item) -> bool:
     if SLOW_FIXTURES & set(item.fixturenames):
         return False
     fixtures = [each.func for name in item.fixturenames for each in item._fixtureinfo.name2fixturedefs.get(name, ())]
-    return not any(uses_slow_module(function, set()) for function in (item.function, *fixtures))
+    return not any(uses_slow_module(function) for function in (item.function, *fixtures))
 
 
-def uses_slow_module(function: Callable[..., Any], seen: set[object]) -> bool:
+def uses_slow_module(function: Callable[..., Any], seen: set[CodeType] | None = None) -> bool:
     """Return whether a function uses a slow module, itself or through the functions of its own module that it names."""
     function = inspect.unwrap(function)
     function = getattr(getattr(function, "hypothesis", None), "inner_test", function)
+    seen = set() if seen is None else seen
     code = getattr(function, "__code__", None)
     if code is None or code in seen:
         return False

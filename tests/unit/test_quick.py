@@ -19,8 +19,11 @@ def pure() -> int:
     return len("nothing")
 
 
-def test_a_test_that_uses_a_slow_module_is_not_quick(request: pytest.FixtureRequest) -> None:
+def test_a_test_that_uses_nothing_slow_is_quick(request: pytest.FixtureRequest) -> None:
     assert "quick" in request.keywords
+
+
+def test_a_test_that_uses_a_slow_module_is_not_quick() -> None:
     assert not quick.uses_slow_module(pure)
     assert quick.uses_slow_module(makes_sound)
     assert quick.uses_slow_module(through_a_helper)
@@ -36,7 +39,7 @@ def test_a_quick_test_that_starts_ffmpeg_fails() -> None:
         subprocess.run(["ffmpeg", "-version"], check=False)
 
 
+@pytest.mark.usefixtures("sockets")
 def test_a_quick_test_that_opens_a_network_socket_fails() -> None:
-    connect = vars(socket.socket)["connect"] if "connect" in vars(socket.socket) else socket.socket.connect
-    with socket.socket() as client, pytest.raises(pytest.fail.Exception, match="network socket"):
-        connect(client, ("127.0.0.1", 9))
+    with quick.guarded(), socket.socket() as client, pytest.raises(pytest.fail.Exception, match="network socket"):
+        client.connect(("127.0.0.1", 9))

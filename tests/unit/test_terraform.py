@@ -273,8 +273,8 @@ def test_nobody_may_do_everything(made: State) -> None:
 
 def test_a_key_of_ones_own_may_be_used_by_both(terraform_runs: dict[str, State]) -> None:
     for role in ROLES:
-        assert "Key" not in statements(runs["scheduled"], f'aws_iam_role_policy.task["{role}"]')
-        key = statements(runs["watch"], f'aws_iam_role_policy.task["{role}"]')["Key"]
+        assert "Key" not in statements(terraform_runs["scheduled"], f'aws_iam_role_policy.task["{role}"]')
+        key = statements(terraform_runs["watch"], f'aws_iam_role_policy.task["{role}"]')["Key"]
         assert key["Resource"] == ["arn:aws:kms:us-east-1:123456789012:key/0a"]
         assert set(key["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey"}
 
@@ -336,13 +336,15 @@ def test_threads_and_cache_fit_what_the_task_is_given(made: State) -> None:
 
 
 @pytest.mark.parametrize(("run", "command"), [("scheduled", ["director"]), ("watch", ["director", "--watch"])])
-def test_commands_are_those_that_the_program_has(terraform_runs: dict[str, State], run: str, command: list[str]) -> None:
-    assert container(runs[run], "director")["command"] == command
-    assert container(runs[run], "worker")["command"] == ["worker"]
+def test_commands_are_those_that_the_program_has(
+    terraform_runs: dict[str, State], run: str, command: list[str]
+) -> None:
+    assert container(terraform_runs[run], "director")["command"] == command
+    assert container(terraform_runs[run], "worker")["command"] == ["worker"]
     for role in ROLES:
-        name, *options = container(runs[run], role)["command"]
+        name, *options = container(terraform_runs[run], role)["command"]
         assert set(options) <= options_of(name)
-        _, program, asked = container(runs[run], role)["healthCheck"]["command"]
+        _, program, asked = container(terraform_runs[run], role)["healthCheck"]["command"]
         assert program == "nightscribe"
         assert options_of(asked)
 

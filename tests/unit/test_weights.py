@@ -683,6 +683,7 @@ def test_our_own_cache_is_asked_first_and_needs_no_speech_library(tmp_path: Path
     assert answer["imported"] == []
 
 
+@pytest.mark.usefixtures("sockets")
 def test_when_every_route_fails_the_user_learns_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was tried, each with its reason, and three ways out."""
     monkeypatch.setitem(whisper._MODELS, "small", "http://127.0.0.1:1/0000/small.pt")
