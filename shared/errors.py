@@ -45,6 +45,10 @@ class JobError(PermanentError):
     """A message on the queue is not a job that this version understands."""
 
 
+class FormatError(PermanentError):
+    """A text file cannot be made: its format is not installed here, or fails."""
+
+
 class LeaseLost(NightscribeError):
     """The right to work on a delivery has run out: store nothing more of it, delete nothing."""
 

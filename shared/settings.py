@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nightscribe.shared.errors import SetupError
-from nightscribe.shared.formats.registry import FORMATS, check_formats
+from nightscribe.shared.formats.registry import check_formats, format_names
 from nightscribe.shared.model.engines import BUILT_IN, engine_name
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.languages import language_code
@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     )
     task: Task = Field(default="transcribe", description="Write down what is said, or translate it into English.")
     formats: Annotated[tuple[FormatName, ...], NoDecode] = Field(
-        default=("txt", "vtt", "srt"), description=f"Files to write, of {', '.join(FORMATS)}."
+        default=("txt", "vtt", "srt"), description=f"Files to write, of {', '.join(format_names())}."
     )
     line_chars: int = Field(
         default=42, ge=10, description="Longest line of a subtitle in characters; wide ones count as two."
@@ -141,8 +141,8 @@ class Settings(BaseSettings):
 
     @field_validator("formats", mode="before")
     @classmethod
-    def _split_formats(cls, value: object) -> object:
-        return check_formats(value) if isinstance(value, str) else value
+    def _check_formats(cls, value: object) -> object:
+        return check_formats(value) if isinstance(value, str | tuple | list) else value
 
     @field_validator("heartbeat_s")
     @classmethod

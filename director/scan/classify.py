@@ -9,9 +9,6 @@ from nightscribe.shared.model.paths import without_suffix
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.model.transcript import Failure, Provenance
 
-# A text beside a recording may be anybody's notes; with subtitles of the same name, a tool has transcribed it.
-SUBTITLES = frozenset({"vtt", "srt"})
-
 
 def same_at_a_glance(recording: Recording, record: Provenance | Failure) -> bool | None:
     """Whether a record is of the recording as it is now; None where only its fingerprint can tell."""

@@ -10,12 +10,13 @@ import structlog
 
 from nightscribe.director.backlog import Backlog, Missing
 from nightscribe.director.outage import is_everywhere
-from nightscribe.director.scan.classify import SUBTITLES, missing_formats, same_at_a_glance, stems
+from nightscribe.director.scan.classify import missing_formats, same_at_a_glance, stems
 from nightscribe.director.scan.renames import end_renames, renamed
 from nightscribe.shared.audio.probe import MEDIA_SUFFIXES, OTHER_SUFFIXES, probe
 from nightscribe.shared.destination.keys import FAILURES, PARTS, TRANSCRIPTS, output_key, transcript_key, with_suffix
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import AudioError, NightscribeError
+from nightscribe.shared.formats.registry import is_subtitle, suffix_of
 from nightscribe.shared.model.jobs import FormatName, Layout
 from nightscribe.shared.model.paths import suffix, without_suffix
 from nightscribe.shared.model.recording import Folder, Recording, Unreadable
@@ -150,6 +151,7 @@ class Scanner:
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
+        self._text_suffixes = {suffix(f"x{suffix_of(fmt)}").removeprefix(".") for fmt in self.formats}
         self._has_sound: dict[int, bool] = {}
         """What was found out with ffmpeg, which is not started again for it at the next look; by hash."""
 
@@ -275,7 +277,7 @@ class Scanner:
         kind = suffix(file.path).removeprefix(".")
         if kind in MEDIA_SUFFIXES:
             return True
-        if kind in OTHER_SUFFIXES or not file.size:
+        if kind in OTHER_SUFFIXES or kind in self._text_suffixes or not file.size:
             return False
         self._asked_of.add(hash(file))
         if (known := self._has_sound.get(hash(file))) is not None:
@@ -315,7 +317,8 @@ class Scanner:
             lacking = missing_formats(candidate, self.formats, known.existing)
             if len(lacking) == len(self.formats) or candidate == begun:
                 return candidate
-            if not lacking and set(self.formats) & SUBTITLES and candidate not in known.taken:
+            # A text may be anybody's notes; with subtitles of the same name, a tool has transcribed the recording.
+            if not lacking and any(map(is_subtitle, self.formats)) and candidate not in known.taken:
                 return None
         raise AssertionError("there is always a free name")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from nightscribe.shared.formats.registry import suffix_of
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 
 TRANSCRIPTS = f"{RECORDS_FOLDER}/transcripts/"
@@ -44,4 +45,4 @@ def parts_folder(recording: str) -> str:
 
 def output_key(stem: str, fmt: str) -> str:
     """Where the text of one format goes."""
-    return with_suffix(stem, "." + fmt)
+    return with_suffix(stem, suffix_of(fmt))

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from nightscribe.shared.destination.json_store import JsonStore, NewerRecord
 from nightscribe.shared.destination.keys import FAILURES, JOBS, RUN, failure_key, parts_folder, transcript_key
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, Claim, PartialResults
-from nightscribe.shared.destination.texts import Texts, is_of
+from nightscribe.shared.destination.texts import Texts
 from nightscribe.shared.errors import NameTooLong, NightscribeError
-from nightscribe.shared.formats.registry import FORMATS
+from nightscribe.shared.formats.registry import format_names, is_same, render
 from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Failure, Provenance, Transcript, utc_now
@@ -86,8 +86,14 @@ class Records:
         return self._typed.load(Transcript, transcript_key(recording))
 
     def finish(self, transcript: Transcript, formats: Iterable[FormatName]) -> None:
-        """Write the text files, and last the canonical transcript: once it is there, the recording is finished."""
-        self.texts.put(transcript, formats, cache(lambda: self._before(transcript)))  # it may be megabytes long
+        """Write the text files, and last the canonical transcript: once it is there, the recording is finished.
+
+        The record names only the formats that could be written; the next scan writes the others.
+        """
+        failed = self.texts.put(transcript, formats, cache(lambda: self._before(transcript)))  # may be megabytes long
+        if failed:
+            written = tuple(fmt for fmt in transcript.formats if fmt not in failed)
+            transcript = transcript.model_copy(update={"formats": written})
         self._typed.save(transcript_key(transcript.recording), transcript)
 
     def _before(self, transcript: Transcript) -> Transcript | None:
@@ -103,16 +109,17 @@ class Records:
         self, old: Transcript, recording: str, mtime_ns: int | None, stem: str, formats: tuple[FormatName, ...]
     ) -> None:
         """Move a transcript to its recording's new name, and its texts as they are: someone may have corrected them."""
-        there = self.texts.there(old, FORMATS)
+        new = old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem})
+        there = self.texts.there(old, format_names())
         wanted = [fmt for fmt in formats if fmt not in there]
         moved: dict[FormatName, bytes] = {}
         if old.stem != stem:
-            ours = {fmt for fmt, content in there.items() if is_of(content, old, fmt)}
+            ours = {fmt for fmt, content in there.items() if is_same(content, old, fmt)}
             moved = {fmt: content for fmt, content in there.items() if fmt in ours.union(formats, old.formats)}
-            if "json" in ours:  # which tells the name
-                del moved["json"]
-                wanted.append("json")
-        new = old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem})
+            named = [fmt for fmt in there if fmt in ours and render(old, fmt) != render(new, fmt)]
+            for fmt in named:
+                del moved[fmt]
+            wanted += named
         # By this note the next look finds where the texts of a move that is cut short go, and what it has left.
         self._typed.save(_renaming_key(recording), _Renaming(stem=stem, before=old.recording))
         for fmt, content in moved.items():
@@ -141,7 +148,7 @@ class Records:
     def _leave(self, old: Transcript, new: Provenance) -> None:
         """Remove what a transcript was that is another recording's now."""
         if old.stem != new.stem:
-            self.texts.remove(old, new.stem, FORMATS)
+            self.texts.remove(old, new.stem, format_names())
         if not self.store.is_one(transcript_key(old.recording), transcript_key(new.recording)):
             self.store.delete(transcript_key(old.recording))
 

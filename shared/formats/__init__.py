@@ -1,1 +1,1 @@
-"""From a transcript to the files people read."""
+"""Write transcripts as the files that people read, one module a format."""

@@ -1,47 +1,47 @@
-"""Cues: what is said, put on the screen as people can read it.
+"""Divide speech into cues that people can read on a screen.
 
-Each way of dividing the words into cues, and a cue into lines, has a cost, and the one that costs least is taken.
+Every way of dividing the words into cues, and a cue into lines, has a cost; dynamic programming finds the cheapest.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate, pairwise
 from math import inf
 from typing import NamedTuple
 
 from nightscribe.shared.formats.line_breaks import BORDER, break_cost, ends_sentence, one_line, pieces, width
 from nightscribe.shared.model.jobs import Layout
-from nightscribe.shared.model.transcript import Segment, Word
+from nightscribe.shared.model.transcript import Segment, Transcript, Word
 
-MIN_CUE_MS = 100  # players drop a cue of no length
-SHORT_CUE_MS = 1000  # nobody reads one that is gone sooner
+MIN_CUE_MS = 100  # players drop a cue without duration
+SHORT_CUE_MS = 1000  # viewers cannot read a cue that is shown for less
 MAX_CUE_MS = 7000
 LINGER_MS = 500
-FLICKER_MS = 500  # a screen that is empty for less than this only disturbs
+FLICKER_MS = 500  # a screen that is empty for less than this flickers
 GAP_MS = 80  # two frames: the eye sees that the text has changed
-PAUSE_MS = 600  # between segments: what follows is another thought, or another person
-COLUMNS_PER_S = 20  # that people read
-SLOWEST_COLUMNS_PER_S = 6  # that people speak
+PAUSE_MS = 600  # between segments: another thought, or another speaker, follows
+COLUMNS_PER_S = 20  # how fast people read
+SLOWEST_COLUMNS_PER_S = 6  # how slowly people speak at most
 
-# What a cue costs beside the break at its end, on the scale of `shared.breaks`.
-CUE = 2.0
-FULL = 6.0  # times the square of how full it is: parts of a sentence become alike
-INNER_END = 3.0  # for each sentence that ends within it
-INNER_PAUSE_PER_S = 8.0  # beyond `BREATH_MS`
+# What a cue costs in addition to the break at its end, on the scale of `line_breaks.break_cost`.
+CUE = 2.0  # for each cue
+FULL = 6.0  # times the square of how full it is, so that the parts of a sentence become equally long
+INNER_END = 3.0  # for each sentence that ends inside it
+INNER_PAUSE_PER_S = 8.0  # for each second of a pause inside it, beyond `BREATH_MS`
 BREATH_MS = 300
-GONE_PER_S = 10.0  # for what it lacks of `SHORT_CUE_MS`
-ORPHAN = 5.0  # where a cue is only a scrap of a sentence
+GONE_PER_S = 10.0  # for each second that it is shown less than `SHORT_CUE_MS`
+ORPHAN = 5.0  # if it is only a scrap of a sentence, shorter than `ORPHAN_COLUMNS`
 ORPHAN_COLUMNS = 12
 LINES = 0.3  # times what its line breaks cost
-UNEVEN = 12.0  # times the squares of the differences from even lines
-SLOPE = 0.08  # each line should be longer than the one above by so much of a whole line
-WITHIN_WORD = 2.0  # a break within what the model wrote as one word, in scripts without spaces
+UNEVEN = 12.0  # times the sum of the squared differences from even lines
+SLOPE = 0.08  # each line should be longer than the one above it by this share of a full line
+WITHIN_WORD = 2.0  # for a break inside what the model timed as one word, in scripts without spaces
 
 
 @dataclass(frozen=True)
 class Cue:
-    """Lines on the screen from `start_ms` to `end_ms`."""
+    """Hold the lines that are on the screen from `start_ms` to `end_ms`."""
 
     start_ms: int
     end_ms: int
@@ -49,22 +49,32 @@ class Cue:
 
 
 class _Piece(NamedTuple):
-    """What is never broken."""
+    """Hold a stretch of text that no break divides."""
 
     text: str
-    spaced: bool  # a space goes before it, unless it begins a line
+    spaced: bool  # a space precedes it, unless it begins a line
     start_ms: int
     end_ms: int
     segment: int
-    within_word: bool  # it goes on with a word that was timed as one
+    within_word: bool  # it continues a word that was timed as one
 
 
 def cues(segments: Sequence[Segment], layout: Layout) -> list[Cue]:
-    """Segments as cues in order of time: none empty, none shorter than `MIN_CUE_MS`, none overlapping the next."""
+    """Divide segments into cues, in order of time: none empty, shorter than `MIN_CUE_MS` or overlapping the next."""
     made: list[Cue] = []
     for passage in _passages(_pieces(segments, layout.line_chars)):
         made += _Passage(passage, layout).cues()
     return _timed(made)
+
+
+def cues_of(transcript: Transcript) -> list[Cue]:
+    """Return the cues of a transcript in its own layout."""
+    return _cached(transcript.segments, transcript.layout)
+
+
+@lru_cache(maxsize=1)  # the formats of one transcript are rendered one after the other
+def _cached(segments: tuple[Segment, ...], layout: Layout) -> list[Cue]:
+    return cues(segments, layout)
 
 
 def _pieces(segments: Sequence[Segment], line_chars: int) -> list[_Piece]:
@@ -72,7 +82,7 @@ def _pieces(segments: Sequence[Segment], line_chars: int) -> list[_Piece]:
     made: list[_Piece] = []
     starts_s = [segment.start_s for segment in ordered]
     for number, (segment, next_s) in enumerate(zip(ordered, [*starts_s, inf][1:], strict=True)):
-        # The model's ends are less sure than its starts, so an overlap is taken from the earlier segment.
+        # The model is less sure of ends than of starts, so the earlier segment loses an overlap.
         times = list(_characters(segment, min(segment.end_s, next_s)))
         at = 0
         for text, spaced in pieces(one_line(segment.text), line_chars):
@@ -90,10 +100,10 @@ class _Time(NamedTuple):
 
 
 def _characters(segment: Segment, until_s: float) -> Iterator[_Time]:
-    """When each character that is not a space is said; within a word by its place, within the segment in any case."""
+    """Yield when each character except spaces is said, by its place in its word and never outside the segment."""
     text, words = one_line(segment.text), segment.words
     if one_line("".join(word.text for word in words)) != text:
-        # All that is known is when it begins. Nobody speaks slower than this; the rest is silence.
+        # Without words, only the start is known. Nobody speaks slower than this; the rest is silence.
         longest_s = max(MAX_CUE_MS / 1000, width(text) / SLOWEST_COLUMNS_PER_S)
         words = (Word(segment.start_s, min(segment.end_s, segment.start_s + longest_s), text),)
     lowest, highest = segment.start_s, max(segment.start_s, until_s)
@@ -106,7 +116,7 @@ def _characters(segment: Segment, until_s: float) -> Iterator[_Time]:
 
 
 def _passages(flow: list[_Piece]) -> Iterator[list[_Piece]]:
-    """The pieces between pauses across which no cue may go."""
+    """Yield the pieces between pauses that no cue may span."""
     passage: list[_Piece] = []
     for piece in flow:
         if passage and piece.segment != passage[-1].segment and piece.start_ms - passage[-1].end_ms >= PAUSE_MS:
@@ -118,7 +128,7 @@ def _passages(flow: list[_Piece]) -> Iterator[list[_Piece]]:
 
 
 class _Passage:
-    """Pieces that follow each other; a stretch of them is `i` to `j`, without `j`."""
+    """Divide pieces that follow each other into cues; a stretch of them is `i` to `j`, without `j`."""
 
     def __init__(self, flow: list[_Piece], layout: Layout) -> None:
         self.flow, self.layout = flow, layout
@@ -142,7 +152,7 @@ class _Passage:
         return self.edges[j] - self.edges[i] - self.flow[i].spaced
 
     def _reach(self) -> Iterator[int]:
-        """For each piece, how far a line goes that begins with it."""
+        """Yield for each piece where the longest line that begins with it ends."""
         j = 0
         for i in range(len(self.flow)):
             while j < len(self.flow) and self._width(i, j + 1) <= self.layout.line_chars:
@@ -150,7 +160,7 @@ class _Passage:
             yield j
 
     def cues(self) -> Iterator[Cue]:
-        """The cheapest division into cues, timed as the words are."""
+        """Yield the cheapest division into cues, timed as their words are."""
         n = len(self.flow)
         best, begin = [0.0] + [inf] * n, [0] * (n + 1)
         for i in range(n):
@@ -174,7 +184,7 @@ class _Passage:
             yield Cue(self.flow[i].start_ms, self.flow[j - 1].end_ms, self._text(i, j))
 
     def _cost(self, i: int, j: int) -> float:
-        """What a cue costs, but for its lines."""
+        """Return what a cue costs, without its line breaks."""
         columns = self._width(i, j)
         fullness = columns / (self.layout.line_chars * self.layout.lines)
         cost = CUE + FULL * fullness**2 + self.breaks[j] + self.inner[j - 1] - self.inner[i]
@@ -186,7 +196,7 @@ class _Passage:
         return cost
 
     def _lines(self, i: int, j: int, count: int) -> tuple[float, tuple[int, ...]]:
-        """The cheapest division of a cue into so many lines: what it costs, and where each line ends."""
+        """Return the cost of the cheapest division of a cue into `count` lines, and where each line ends."""
         line_chars = self.layout.line_chars
         mean = self._width(i, j) / count
 
@@ -219,7 +229,7 @@ class _Passage:
 
 
 def _timed(spoken: list[Cue]) -> list[Cue]:
-    """Cues that stay a little, so that they can be read, and leave before the next."""
+    """Show each cue long enough to be read, and remove it before the next."""
     made: list[Cue] = []
     starts_ms = [cue.start_ms for cue in spoken]
     for cue, next_ms in zip(spoken, [*starts_ms, inf][1:], strict=True):

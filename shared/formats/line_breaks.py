@@ -1,12 +1,13 @@
-"""Where a line of text may be broken, and how much it hurts.
+"""Find where a line of text may be broken, and what a break costs the reader.
 
-The rules are those of subtitlers: at the end of a sentence, else after a clause, else before a word that begins a
-phrase, never between such a word and what it belongs to.
+The rules are those of subtitlers: break at the end of a sentence, else after a clause, else before a word that begins a
+phrase; never between such a word and what it belongs to.
 """
 
 import unicodedata
 from collections.abc import Iterator
 
+# Costs of a break, from the best to the worst place.
 SENTENCE, BORDER, CLAUSE, PHRASE, WORD, HELD, TORN, CHOPPED = 0.0, 1.0, 2.5, 5.0, 6.0, 9.0, 20.0, 30.0
 
 _SENTENCE_MARKS = frozenset(".?!…。？！｡؟۔।॥።")
@@ -34,8 +35,8 @@ _LEADING_WORDS = """
     và rồi nhưng nên vì mà thì là của trong ngoài trên dưới với cho từ đến để khi nếu ở bên một những các cùng
     в на и с к о у а но что как не из за по от для или под над при без это чтобы если когда
 """
-# Words that should not be parted from what follows, though nothing speaks for a break before them. So should those of
-# three letters or fewer, in languages that are not listed too.
+# Words that should stay with what follows, although they are no reason to break before them. Words of three letters or
+# fewer are treated alike, also in languages that are not listed.
 _HOLDING_WORDS = """
     were have been will would could should might must shall does don't can't won't it's that's i'm you're we're they're
     very more most both such they wird werden wurde haben hatte sind nicht kann muss sehr mehr être sont avait
@@ -49,14 +50,14 @@ _ABBREVIATED = frozenset(_SHORT_FORMS.split())
 
 
 def one_line(text: str) -> str:
-    """Text without line breaks, control characters or what UTF-8 cannot hold: a blank line would end a cue."""
-    # Joiners and direction marks belong to scripts that need them; a byte order mark belongs nowhere in a text.
+    """Return text without line breaks, control characters and lone surrogates: a blank line would end a cue."""
+    # Some scripts need joiners and direction marks, so those stay; a byte order mark has no place inside a text.
     plain = "".join(" " if unicodedata.category(c) in {"Cc", "Cs"} or c == "\ufeff" else c for c in text)
     return " ".join(plain.split())
 
 
 def width(text: str) -> int:
-    """Columns of a text: East Asian wide characters take two, marks upon others none."""
+    """Return the columns that a text takes: East Asian wide characters take two, combining marks none."""
     if text.isascii():
         return len(text)
     return sum(
@@ -66,7 +67,7 @@ def width(text: str) -> int:
 
 
 def pieces(line: str, most: int) -> Iterator[tuple[str, bool]]:
-    """What a line cannot be broken within, and whether a space goes before it; none wider than `most`."""
+    """Yield the unbreakable pieces of a line, none wider than `most`, and whether a space precedes each."""
     for token in _glued(line.split(), most):
         spaced = True
         for piece in _between(token):
@@ -76,7 +77,7 @@ def pieces(line: str, most: int) -> Iterator[tuple[str, bool]]:
 
 
 def _glued(tokens: list[str], most: int) -> Iterator[str]:
-    """Marks that stand alone, as in `« Bonjour ! »` or `here – and there`, together with the word they belong to."""
+    """Join punctuation that stands alone, as in `« Bonjour ! »` or `here – and there`, to the word it belongs to."""
     held = ""
     for token in tokens:
         joined = f"{held} {token}"
@@ -91,18 +92,18 @@ def _glued(tokens: list[str], most: int) -> Iterator[str]:
 
 
 def _closes(token: str, held: str) -> bool:
-    """Whether it is only marks, and of those that belong to the word before."""
+    """Return whether a token is only punctuation that belongs to the word before it."""
     begins_speech = token in _DASHES and held[-1] in _SENTENCE_MARKS
     return all(unicodedata.category(c)[0] == "P" for c in token) and token[0] not in _OPENERS and not begins_speech
 
 
 def _opens(held: str) -> bool:
-    """Whether it is, or ends with, only marks that belong to the word after."""
+    """Return whether a token is, or ends with, punctuation that belongs to the word after it."""
     return held in _DASHES or all(c in _OPENERS for c in held.rpartition(" ")[2])
 
 
 def _between(token: str) -> Iterator[str]:
-    """A token in the pieces into which scripts without spaces, and dashes without spaces, can be broken."""
+    """Divide a token where scripts without spaces, and dashes without spaces, allow a break."""
     begin = 0
     for at in range(1, len(token)):
         if breakable(token[at - 1], token[at]) and any(c.isalnum() for c in token[begin:at]):
@@ -112,7 +113,7 @@ def _between(token: str) -> Iterator[str]:
 
 
 def breakable(before: str, after: str) -> bool:
-    """Whether a line may end between two characters with no space between them."""
+    """Return whether a line may end between two characters that no space separates."""
     if before in "—–" and after.isalpha():
         return True
     if not (_spaceless(before) or _spaceless(after) or (_is_wide(before) and unicodedata.category(before) == "Po")):
@@ -129,7 +130,7 @@ def breakable(before: str, after: str) -> bool:
 
 
 def _spaceless(char: str) -> bool:
-    """Whether it is of a script that puts no spaces between words; Korean, which is wide too, does."""
+    """Return whether a character's script writes words without spaces. Korean is wide too, but uses spaces."""
     if char < "\u0e00" or unicodedata.category(char) != "Lo":
         return False
     south_east_asian = char <= "\u0eff" or "\u1000" <= char <= "\u109f" or "\u1780" <= char <= "\u17ff"
@@ -141,7 +142,7 @@ def _is_wide(char: str) -> bool:
 
 
 def _chopped(piece: str, most: int) -> Iterator[str]:
-    """A piece that is wider than a line, cut into as many as it takes."""
+    """Cut a piece that is wider than a line into as many as needed."""
     begin = taken = 0
     if width(piece) > most:
         for at, char in enumerate(piece):
@@ -153,7 +154,7 @@ def _chopped(piece: str, most: int) -> Iterator[str]:
 
 
 def ends_sentence(before: str, after: str) -> bool:
-    """Whether a sentence ends between two pieces."""
+    """Return whether a sentence ends between two pieces."""
     stem = before.rstrip(_CLOSING)
     if not stem or stem[-1] not in _SENTENCE_MARKS:
         return False
@@ -165,7 +166,7 @@ def ends_sentence(before: str, after: str) -> bool:
 
 
 def break_cost(before: str, after: str, *, spaced: bool) -> float:
-    """How much a break between two pieces hurts the reader, from `SENTENCE` to `CHOPPED`."""
+    """Return what a break between two pieces costs the reader, from `SENTENCE` to `CHOPPED`."""
     if ends_sentence(before, after):
         return SENTENCE
     if (before.rstrip(_CLOSING) or before)[-1] in _CLAUSE_MARKS:

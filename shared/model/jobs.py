@@ -5,7 +5,15 @@ import json
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from nightscribe.shared.errors import JobError
 from nightscribe.shared.model.languages import language_code
@@ -34,7 +42,8 @@ def _ascending(cuts: tuple[float, ...]) -> tuple[float, ...]:
 Cuts = Annotated[tuple[float, ...], AfterValidator(_ascending)]
 
 
-FormatName = Literal["txt", "vtt", "srt", "json", "tsv"]
+# Any name: which formats there are is a matter of what is installed, and may differ between machines.
+FormatName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
 class Frozen(BaseModel):

@@ -185,7 +185,7 @@ def test_without_folders_the_first_one_is_asked_for(command: str) -> None:
         (["--language", "klingon"], "Unknown language 'klingon'"),
         (["--model", "tiny.en", "--language", "fr"], "knows only English, and the language is fr. Take --model tiny."),
         (["--model", "tiny.en", "--task", "translate"], "cannot translate. Take --model tiny."),
-        (["--formats", "docx"], "Unknown format 'docx'. There are: txt, vtt, srt, json, tsv."),
+        (["--formats", "docx"], "Unknown format 'docx'. There are: txt, vtt, srt, json, tsv, ass, lrc."),
         (["--formats", ","], "No format is asked for"),
         (["--workers", "zero"], "--workers is 'zero': "),
         (["--workers", "0"], "--workers is '0': "),

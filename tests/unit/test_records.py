@@ -16,13 +16,13 @@ from nightscribe.shared.destination.keys import JOBS, RUN, failure_key, parts_fo
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, CUTS
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import PermanentError, RetryableError
-from nightscribe.shared.formats.registry import FORMATS, render
+from nightscribe.shared.formats.registry import BUILT_IN, render
 from nightscribe.shared.model.jobs import FormatName, Layout
 from nightscribe.shared.model.transcript import Flag, Provenance, Transcript, utc_now
 from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.storage.folder.store import FolderStore
 
-ALL = tuple(FORMATS)
+ALL = tuple(BUILT_IN)
 DONE = transcript(
     segment(0, 1, "Räksmörgås & <b>."), segment(1, 2, "🎤"), flags=(Flag.TRUNCATED,), redo="run-1", mtime_ns=2**60 + 1
 )
@@ -143,9 +143,9 @@ def test_texts_of_an_earlier_transcript_are_written_over(records: Records, left:
 
 def test_two_who_put_a_recording_together_write_the_same(records: Records) -> None:
     """At another moment, which the canonical transcript and its copy tell."""
-    records.finish(DONE, FORMATS)
-    records.finish(DONE.model_copy(update={"finished_at": utc_now()}), FORMATS)
-    assert set(records.store.names("")) == {f"talk.{fmt}" for fmt in FORMATS}
+    records.finish(DONE, BUILT_IN)
+    records.finish(DONE.model_copy(update={"finished_at": utc_now()}), BUILT_IN)
+    assert set(records.store.names("")) == {f"talk.{fmt}" for fmt in BUILT_IN}
 
 
 def test_missing_texts_are_written_and_no_other(records: Records) -> None:

@@ -3,17 +3,11 @@
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
 
+from nightscribe.shared.formats.registry import content_type_of
 from nightscribe.shared.storage.s3.client import MAX_CONCURRENCY, Objects, Replaced
 
-# A browser that is given the page or a text of a bucket shows it instead of saving it.
-TYPES = {
-    "html": "text/html; charset=utf-8",
-    "json": "application/json",
-    "srt": "text/plain; charset=utf-8",
-    "tsv": "text/tab-separated-values; charset=utf-8",
-    "txt": "text/plain; charset=utf-8",
-    "vtt": "text/vtt; charset=utf-8",
-}
+# A browser that is given the report or a text of a bucket shows it instead of saving it.
+HTML = "text/html; charset=utf-8"
 
 
 class BucketStore:
@@ -61,7 +55,7 @@ class BucketStore:
         return self._objects.takes(key)
 
     def _said_of(self, key: str) -> dict[str, str]:
-        kind = TYPES.get(key.rpartition(".")[2], "application/octet-stream")
+        kind = HTML if key.endswith(".html") else content_type_of(key) or "application/octet-stream"
         return {"ContentType": kind, **self._encryption}
 
     def is_one(self, key: str, other: str) -> bool:

@@ -1,0 +1,51 @@
+"""Define what a format is: how one kind of file is made from a transcript, and recognized again."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nightscribe.shared.model.transcript import Transcript
+
+Render = Callable[[Transcript], bytes]
+IsSame = Callable[[bytes, Transcript], bool]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_SUFFIX = re.compile(r"\.[a-z0-9][a-z0-9._-]{0,31}")
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of file that a transcript can be written as.
+
+    Attributes:
+        name: what `--formats` takes, in lower case.
+        suffix: how its files end, with the dot; no two formats share one.
+        content_type: the media type that a bucket serves its files with.
+        render: returns a file's content; a pure function of the transcript, so that a lost file can be written again.
+        is_same: returns whether a file still says what `render` wrote. What it denies is kept as somebody's own work.
+        is_subtitle: whether players show it in time with the sound. Nobody keeps notes in such a file.
+    """
+
+    name: str
+    suffix: str
+    content_type: str
+    render: Render
+    is_same: IsSame
+    is_subtitle: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` if the name or the suffix cannot be part of an option or a file name."""
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"the name {self.name!r} is not made of lower-case letters, digits, '-' and '_'")
+        if not _SUFFIX.fullmatch(self.suffix):
+            raise ValueError(f"the suffix {self.suffix!r} is not a dot followed by lower-case letters and digits")
+
+
+def same_bytes(render: Render) -> IsSame:
+    """Return a comparison that takes any change for somebody's work."""
+    return lambda content, transcript: content == render(transcript)
+
+
+def same_words(render: Render) -> IsSame:
+    """Return a comparison that ignores where lines are broken: another layout breaks them elsewhere."""
+    return lambda content, transcript: content.split() == render(transcript).split()
