@@ -28,8 +28,9 @@ from nightscribe.local.queue_server import local_queue
 from nightscribe.log import configure_logging
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
+from nightscribe.shared.model.assembly import merge
 from nightscribe.shared.model.jobs import Job, Options, Slice
-from nightscribe.shared.model.transcript import Part, merge, utc_now
+from nightscribe.shared.model.transcript import Part, utc_now
 from nightscribe.shared.queue.client import Delivery, JobQueue, connect
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.shared.storage.folder.store import FolderStore

@@ -8,8 +8,9 @@ from pydantic import Field
 from nightscribe.report.timeline import TimeLine
 from nightscribe.services.asked import asked
 from nightscribe.services.run_progress import RunProgress
-from nightscribe.shared.model.jobs import FormatName, Frozen
+from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.paths import printable
+from nightscribe.shared.model.record import Frozen
 from nightscribe.shared.model.transcript import Failure, Flag
 from nightscribe.shared.settings import TEXTS, WORDS, Settings
 from nightscribe.shared.storage.base import Location

@@ -1,40 +1,35 @@
-"""Records of one type each, as JSON under their keys in a store."""
+"""Records as JSON under their keys in a store."""
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from nightscribe.shared.errors import SetupError
-from nightscribe.shared.model.jobs import Frozen
+from nightscribe.shared.model.record import Stored, Versioned, stated_version
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.storage.base import TranscriptStore
 
 log = structlog.get_logger()
 
-T = TypeVar("T", bound=BaseModel)
+T = TypeVar("T", bound=Stored)
 
 
 class NewerRecord(SetupError):
-    """A record is of a version that this program does not know yet: it is to be left as it is."""
+    """A record has a version that this release does not know yet. It must be left as it is."""
 
-
-class _AnyVersion(BaseModel):
-    """As much of a record as every version has."""
-
-    version: int
+    code = "newer_record"
 
 
 class JsonStore:
-    """A damaged record counts as absent, and is logged."""
+    """Loads and saves records. A damaged record counts as absent and is logged."""
 
     def __init__(self, store: TranscriptStore) -> None:
         self._store = store
 
     def load(self, model: type[T], key: str) -> T | None:
-        """The record under a key, unless it is damaged or of a newer version."""
+        """Return the record under a key, or None if it is damaged or of a newer version."""
         try:
             return self.load_known(model, key)
         except NewerRecord:
@@ -42,30 +37,32 @@ class JsonStore:
             return None
 
     def load_known(self, model: type[T], key: str) -> T | None:
-        """The same of a record that must not be done without. Raises: NewerRecord: if only a newer version knows it."""
+        """Return the record under a key, or None if it is damaged.
+
+        Raises: NewerRecord: if only a newer release can read it.
+        """
         content = self._store.get(key)
         if content is None:
             return None
         try:
             return model.model_validate_json(content)
         except ValidationError as error:
-            with contextlib.suppress(ValidationError):
-                version = _AnyVersion.model_validate_json(content).version
-                if "version" in model.model_fields and version > model.model_fields["version"].default:
-                    raise NewerRecord(
-                        f"{key!r} was written by a newer nightscribe (version {version} of its format) and is left "
-                        "alone. Update nightscribe."
-                    ) from None
+            version = stated_version(content)
+            if version and issubclass(model, Versioned) and version > model.newest_version():
+                raise NewerRecord(
+                    f"{key!r} was written by a newer nightscribe (version {version} of its format) and is left "
+                    "alone. Update nightscribe."
+                ) from None
             problem = error.errors(include_url=False, include_input=False)[0]
             log.warning("record.unreadable", key=key, why=problem["msg"])
             return None
 
     def each(self, model: type[T], keys: Iterable[str]) -> Iterator[T]:
-        """The records under these keys that this version can read."""
+        """Yield the records under these keys that this release can read."""
         for _, load in map_concurrently(lambda key: self.load(model, key), keys, self._store.max_concurrency):
             if record := load():
                 yield record
 
-    def save(self, key: str, record: Frozen, *, durable: bool = True) -> None:
-        """See `TranscriptStore.put`."""
+    def save(self, key: str, record: Stored, *, durable: bool = True) -> None:
+        """Write a record. `durable`: see `TranscriptStore.put`."""
         self._store.put(key, record.model_dump_json().encode(), durable=durable)

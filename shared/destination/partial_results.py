@@ -1,12 +1,13 @@
-"""Work on recordings that is not finished: results of their slices, and who has which of them in hand."""
+"""Unfinished work on recordings: the results of their slices, and which worker has claimed which slice."""
 
 from collections.abc import Collection
 
-from nightscribe.shared.destination.json_store import JsonStore
+from nightscribe.shared.destination.json_store import JsonStore, NewerRecord
 from nightscribe.shared.destination.keys import JOBS, parts_folder
-from nightscribe.shared.errors import PermanentError
+from nightscribe.shared.errors import PermanentError, RetryableError
 from nightscribe.shared.model.activity import Activity
-from nightscribe.shared.model.jobs import Cuts, Frozen, Job, RelativePath, Slice
+from nightscribe.shared.model.jobs import Cuts, Job, RelativePath, Slice
+from nightscribe.shared.model.record import Stored
 from nightscribe.shared.model.transcript import Part, utc_now
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.storage.base import TranscriptStore
@@ -15,43 +16,55 @@ PART = ".json"
 CLAIM_SUFFIX = ".begun"
 CUTS = "cuts.json"
 
-ID_CHARS, MAX_INDEX = 32, 9999  # when it is to be known how long names may be
+ID_CHARS, MAX_INDEX = 32, 9999  # the longest that the name of a part can have
 
 
-class _Cuts(Frozen):
-    """Where the sound of this fingerprint was cut."""
+class _Cuts(Stored):
+    """Where the recording with this fingerprint was cut."""
 
     fingerprint: str
     cuts: Cuts
 
 
-class Claim(Frozen, extra="ignore"):
-    """Work on a slice that was begun, with which message, and where the text files of its recording go."""
+class Claim(Stored):
+    """Says which worker began a slice with which message, and where the text files of its recording go."""
 
     stem: RelativePath
     worker: str
     message: str
 
 
+class NewerPart(RetryableError):
+    """A newer release has transcribed a slice: its part must not be replaced or removed.
+
+    Retryable, because the next worker to receive the job may be of that release.
+    """
+
+    code = "newer_record"
+
+
 class PartialResults:
-    """What is in the folder of each unfinished recording. What a newer version has left there counts as absent."""
+    """Reads and writes the folder of each unfinished recording.
+
+    A note of a newer release (a claim, cut points) counts as absent. A part of one never does: see `NewerPart`.
+    """
 
     def __init__(self, store: TranscriptStore) -> None:
         self._store = store
         self._typed = JsonStore(store)
 
     def kept(self, recordings: Collection[str]) -> dict[str, frozenset[str]]:
-        """The names of what is kept of unfinished work on each of these recordings, of which there is mostly nothing.
+        """Return the names of the files kept of unfinished work on each recording; mostly there are none.
 
-        `get`, `claimed_by` and `drop` need not be asked where these names are none of theirs.
+        By these names, callers save the calls of `get`, `claimed_by` and `drop` that would find nothing.
         """
         folders = {parts_folder(recording): recording for recording in recordings}
         return {folders[folder]: frozenset(names) for folder, names in self._store.names_in(folders).items()}
 
     def claim(self, job: Job, slice_: Slice, *, worker: str, message: str, is_first: bool = False) -> bool:
-        """Say whose message holds a slice, and where the text files will go that may soon be there.
+        """Write down whose message holds a slice, and where the text files of its recording will go.
 
-        `is_first`: not if somebody else has said so meanwhile. Gives whether it is said.
+        `is_first`: write nothing if another worker has claimed it meanwhile. Returns whether the claim is written.
         """
         key, claim = self._key(job, slice_, CLAIM_SUFFIX), Claim(stem=slice_.stem, worker=worker, message=message)
         if is_first:
@@ -60,9 +73,9 @@ class PartialResults:
         return True
 
     def claimed_by(self, job: Job, slice_: Slice, *, besides: str, for_s: float) -> str | None:
-        """The worker that has this slice in hand with another message, and was heard of in the last `for_s`.
+        """Return the worker that claimed this slice with another message and has reported in the last `for_s` seconds.
 
-        Its message comes back by itself should it die, so that ours may be let go.
+        Should it die, its message comes back by itself, so the caller may leave the slice out.
         """
         claim = self._typed.load(Claim, self._key(job, slice_, CLAIM_SUFFIX))
         if claim is None or claim.message == besides:
@@ -73,7 +86,7 @@ class PartialResults:
         return claim.worker if (utc_now() - activity.updated_at).total_seconds() < for_s else None
 
     def release(self, job: Job, slice_: Slice) -> None:
-        """A slice is in nobody's hands any more."""
+        """Remove the claim on a slice."""
         self._store.delete(self._key(job, slice_, CLAIM_SUFFIX))
 
     def put(self, job: Job, slice_: Slice, part: Part) -> None:
@@ -81,15 +94,21 @@ class PartialResults:
         self._typed.save(self._key(job, slice_), part)
 
     def get(self, job: Job, slice_: Slice) -> Part | None:
-        """The kept result of a slice."""
-        return self._typed.load(Part, self._key(job, slice_))
+        """Return the kept result of a slice, or None if there is none or it is damaged.
+
+        Raises: NewerPart: if a newer release transcribed it.
+        """
+        try:
+            return self._typed.load_known(Part, self._key(job, slice_))
+        except NewerRecord as error:
+            raise NewerPart(f"Part of it was transcribed by a newer nightscribe: {error}") from None
 
     def all(self, job: Job, slice_: Slice) -> list[Part] | None:
-        """The results of all slices of the recording in their order, or None while one is missing.
+        """Return the results of all slices of the recording in their order, or None while one is missing.
 
-        Raises: PermanentError: if one is damaged, which is removed.
+        Raises: PermanentError: if one is damaged; it is removed. NewerPart: if a newer release transcribed one.
         """
-        if len(self.stored(job, slice_)) < slice_.count:  # a look at the names, where each part may be long to read
+        if len(self.stored(job, slice_)) < slice_.count:  # names are read quickly, and parts may be long
             return None
         found = []
         for index in range(slice_.count):
@@ -97,34 +116,35 @@ class PartialResults:
             part = self.get(job, each)
             if part is None:
                 key = self._key(job, each)
-                if self._store.get(key) is None:  # whoever has just put them together has removed them
+                if self._store.get(key) is None:  # another worker has just put them together and removed them
                     return None
-                self._store.delete(key)  # or, by its name, it would be there for all who come later
+                self._store.delete(key)  # or its name would promise a result to all who come later
                 raise PermanentError(
                     f"What was transcribed of it before cannot be read any more ({key!r}). Try it again (nightscribe "
-                    "retry): only that stretch is done again. Is the disk failing?"
+                    "retry): only that stretch is done again. Is the disk failing?",
+                    code="part_damaged",
                 )
             found.append(part)
         return found
 
     def stored(self, job: Job, slice_: Slice) -> frozenset[int]:
-        """Which slices of the recording have their results in store."""
+        """Return the indices of the slices whose results are in store."""
         before = f"{job.part_id(slice_)}-"
         names = self._store.names(parts_folder(slice_.recording))
         indices = (name[len(before) : -len(PART)] for name in names if name.startswith(before) and name.endswith(PART))
         return frozenset(int(index) for index in indices if index.isdecimal())  # a sync tool's copies have other names
 
     def keep_cuts(self, recording: str, fingerprint: str, cuts: tuple[float, ...]) -> None:
-        """Remember where a recording is cut: a later run that cuts it there again finds the parts of this one."""
+        """Write down where a recording is cut: a later run that cuts it there again finds the parts of this one."""
         self._typed.save(parts_folder(recording) + CUTS, _Cuts(fingerprint=fingerprint, cuts=cuts))
 
     def kept_cuts(self, recording: str, fingerprint: str) -> tuple[float, ...] | None:
-        """Where a recording was cut that is not finished."""
+        """Return where an unfinished recording was cut, if that was for the same fingerprint."""
         kept = self._typed.load(_Cuts, parts_folder(recording) + CUTS)
         return kept.cuts if kept and kept.fingerprint == fingerprint else None
 
     def claimed_stem(self, recording: str) -> str | None:
-        """Where the text files of a recording go whose work has begun and not ended: those that are there are ours."""
+        """Return where the text files of a recording go that somebody is working on: files found there are ours."""
         folder = parts_folder(recording)
         for name in self._store.names(folder):
             if name.endswith(CLAIM_SUFFIX) and (claim := self._typed.load(Claim, folder + name)):
@@ -132,7 +152,7 @@ class PartialResults:
         return None
 
     def drop(self, recording: str, names: Collection[str] | None = None) -> None:
-        """Remove the parts of a finished recording, and any left from earlier options, or what has these names."""
+        """Remove the parts of a finished recording, with all options, or only the files with these names."""
         folder = parts_folder(recording)
         if names is None:
             names = self._store.names(folder)
@@ -142,12 +162,12 @@ class PartialResults:
             deleted()
 
     def has_room(self, recording: str) -> bool:
-        """Whether the names of what is kept would be no longer than the store takes."""
+        """Return whether the store takes the names that the parts of a recording would have."""
         return self._store.takes(f"{parts_folder(recording)}{'0' * ID_CHARS}-{MAX_INDEX}{CLAIM_SUFFIX}")
 
     @staticmethod
     def name(job: Job, slice_: Slice, kind: str = PART) -> str:
-        """Of the result of a slice, or with CLAIM_SUFFIX of the note of who has it in hand."""
+        """Return the name of the file with the result of a slice or, with CLAIM_SUFFIX, of the claim on it."""
         return f"{job.part_id(slice_)}-{slice_.index}{kind}"
 
     def _key(self, job: Job, slice_: Slice, kind: str = PART) -> str:

@@ -1,29 +1,22 @@
-"""What one message on the queue holds. Nothing here is known to one machine only."""
+"""The job that one message on the queue holds. It names nothing that only one machine knows."""
 
 import hashlib
 import json
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
-from nightscribe.shared.errors import JobError
+from nightscribe.shared.errors import JobError, NewerJob
 from nightscribe.shared.model.languages import language_code
+from nightscribe.shared.model.record import Stored, Versioned, has_unknown_fields, stated_version
 
 MAX_MESSAGE_BYTES = 200 * 1024  # older queues stop at 256 KiB
 RECORDS_FOLDER = ".nightscribe"  # in the destination
 
 
 def _inside(path: str) -> str:
-    """A path below the source or the destination, and not among our own records."""
+    """Return a path, if it is below the source or the destination and not among the records of nightscribe."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts or path.startswith("/") or ".." in parts or "\0" in path or parts[0].casefold() == RECORDS_FOLDER:
         raise ValueError(f"{path!r} is not a path below the source")
@@ -42,18 +35,17 @@ def _ascending(cuts: tuple[float, ...]) -> tuple[float, ...]:
 Cuts = Annotated[tuple[float, ...], AfterValidator(_ascending)]
 
 
+FORMATS_OF_VERSION_1 = frozenset({"txt", "vtt", "srt", "json", "tsv"})
+
 # Any name: which formats there are is a matter of what is installed, and may differ between machines.
 FormatName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
-class Frozen(BaseModel):
-    """A value: cannot be changed, and unknown fields are a mistake."""
+class Options(Stored):
+    """Everything that changes the words of a transcript.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Options(Frozen):
-    """Everything that changes the words of a transcript."""
+    A new option comes with a new version of `Job`, so that no release ignores one that it does not know.
+    """
 
     engine: str
     model: str
@@ -64,16 +56,16 @@ class Options(Frozen):
     )
 
 
-class Layout(Frozen):
-    """How words become text files; changes nothing about the words."""
+class Layout(Stored):
+    """How words become text files. It changes nothing about the words."""
 
     line_chars: int = Field(default=42, ge=10, description="Longest line of a cue; wide characters count as two.")
     lines: int = Field(default=2, ge=1, description="Most lines of a cue.")
     words: bool = Field(default=False, description="Whether the json format has the time of every word.")
 
 
-class Slice(Frozen):
-    """The `index`-th of the stretches into which `cuts` divide one recording; without cuts it is the whole."""
+class Slice(Stored):
+    """The `index`-th of the stretches into which `cuts` divide one recording; without cuts, the whole recording."""
 
     recording: RelativePath
     fingerprint: str
@@ -90,24 +82,24 @@ class Slice(Frozen):
 
     @property
     def count(self) -> int:
-        """Into how many slices the recording is cut."""
+        """Return into how many slices the recording is cut."""
         return len(self.cuts) + 1
 
     @property
     def start_s(self) -> float:
-        """Where it begins, from the beginning of the recording."""
+        """Return where the slice begins, in seconds from the beginning of the recording."""
         return self.cuts[self.index - 1] if self.index else 0.0
 
     @property
     def end_s(self) -> float | None:
-        """Where it ends; None: where the recording ends."""
+        """Return where the slice ends; None means where the recording ends."""
         return self.cuts[self.index] if self.index < len(self.cuts) else None
 
 
-class Job(Frozen):
+class Job(Versioned):
     """One or more slices and how to transcribe them."""
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
     slices: tuple[Slice, ...] = Field(min_length=1)
     options: Options
     formats: tuple[FormatName, ...]
@@ -116,15 +108,20 @@ class Job(Frozen):
         default=None, description="Run that asked for finished recordings to be done again; None does what is missing."
     )
 
+    def lowest_version(self) -> int:
+        """Return 2 if it asks for formats that came later or another release added fields, else 1."""
+        is_new = not FORMATS_OF_VERSION_1.issuperset(self.formats)
+        return 2 if is_new or has_unknown_fields(self, self.options, self.layout, *self.slices) else 1
+
     @property
     def id(self) -> str:
-        """Identity: the same slices with the same options are the same job, whoever queues it. 32 hex digits."""
+        """Return the identity: the same slices with the same options are the same job. 32 hex digits."""
         return _digest(
             {"slices": [s.model_dump() for s in self.slices], "options": self.options.model_dump(), "redo": self.redo}
         )
 
     def part_id(self, part: Slice) -> str:
-        """Identity of the recording's set of parts: results for other sound or other options never mix."""
+        """Return the identity of a recording's set of parts: results for other sound or other options never mix."""
         return _digest(
             {
                 "recording": part.recording,
@@ -136,23 +133,35 @@ class Job(Frozen):
         )
 
     def deduplication_id(self, run: str) -> str:
-        """The same within one `run` of a director, so that a deliberate redo is never swallowed."""
+        """Return an id that stays the same within one `run` of a director only, so no redo is swallowed."""
         return _digest({"job": self.id, "run": run})
 
     def to_message(self) -> str:
-        """ASCII JSON. Raises: JobError: if it is too large for every queue."""
+        """Return ASCII JSON. Raises: JobError: if it is too large for every queue."""
         body = json.dumps(self.model_dump(mode="json"), ensure_ascii=True, separators=(",", ":"))
         if len(body) > MAX_MESSAGE_BYTES:
-            raise JobError(f"The job of {self.slices[0].recording!r} is too large for a message ({len(body)} bytes).")
+            raise JobError(
+                f"The job of {self.slices[0].recording!r} is too large for a message ({len(body)} bytes).",
+                code="job_too_large",
+            )
         return body
 
     @classmethod
     def from_message(cls, body: str) -> Self:
-        """Raises: JobError: if the message is not a job of a version this program understands."""
+        """Read a message.
+
+        Raises: NewerJob: if only a newer release understands it. JobError: if it is no job at all.
+        """
         try:
             return cls.model_validate_json(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
+            version = stated_version(body)
+            if version is not None and version > cls.newest_version():
+                raise NewerJob(
+                    f"The message is a job of a newer nightscribe (version {version} of its format). "
+                    "Update nightscribe."
+                ) from None
             where = ".".join(str(step) for step in first["loc"]) or "message"
             raise JobError(
                 f"The message is not a job of this version of nightscribe ({where}: {first['msg']})."

@@ -1,55 +1,79 @@
-"""The canonical transcript, the stored result of a slice, and how the one is put together from the others.
+"""The canonical transcript, the stored result of a slice, and the reason why a recording has no transcript.
 
-Times are seconds from the beginning of the recording.
+Times are seconds from the beginning of the recording. Version 2 added speakers, scores that may be missing, the hash
+of the whole content, reviews and corrections, and the code of a failure; `Versioned` says when it is written.
 """
 
-from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, field_serializer
 
-from nightscribe.shared.model.jobs import FormatName, Frozen, Job, Layout, Options, RelativePath, Slice
+from nightscribe.shared.errors import UNKNOWN
+from nightscribe.shared.model.jobs import FORMATS_OF_VERSION_1, FormatName, Job, Layout, Options, RelativePath, Slice
+from nightscribe.shared.model.record import Stored, Versioned, has_unknown_fields, is_empty, is_none
 
 
 class Flag(StrEnum):
-    """What a person may want to look at."""
+    """Something in a transcript that a person may want to look at."""
 
-    TRUNCATED = "truncated"  # less sound could be decoded than the file says it holds
-    NO_SPEECH = "no speech"  # nothing is said in it: the transcript is empty on purpose
+    TRUNCATED = "truncated"  # less sound could be decoded than the file states
+    NO_SPEECH = "no speech"  # nobody speaks: the transcript is empty on purpose
     REPETITION = "repetition"  # the same words over and over
     LOW_CONFIDENCE = "low confidence"  # the model was not sure of what it heard
     LANGUAGE_UNSURE = "language unsure"  # the detected language may be wrong
-    LANGUAGE_CHANGES = "language changes"  # more than one language is spoken in it
+    LANGUAGE_CHANGES = "language changes"  # more than one language is spoken
     CHANNELS_CANCEL = "channels cancel"  # one channel is the other inverted; only one of them was listened to
 
 
 class Word(NamedTuple):
-    """A word with the spaces and marks that belong to it; in JSON a list of three."""
+    """A word with the spaces and marks that belong to it. In JSON a list of three, or of four with a speaker."""
 
     start_s: float
     end_s: float
     text: str
+    speaker: str | None = None
 
 
-class Segment(Frozen):
-    """A sentence or so of speech, with what the model thinks of it."""
+Speaker = Annotated[
+    str | None, Field(description="Who speaks, as far as that was asked for and found out.", exclude_if=is_none)
+]
+
+
+class Segment(Stored):
+    """A sentence or so of speech, with the scores that the model gave it."""
 
     start_s: float = Field(ge=0)
     end_s: float = Field(ge=0)
     text: str
-    average_log_probability: float
-    no_speech_probability: float
-    compression_ratio: float
-    words: tuple[Word, ...] = Field(default=(), description="Joined, they are the text; empty where none were timed.")
+    speaker: Speaker = None
+    average_log_probability: float | None = Field(default=None, description="None where the engine gives no scores.")
+    no_speech_probability: float | None = None
+    compression_ratio: float | None = None
+    words: tuple[Word, ...] = Field(
+        default=(), description="Joined, they are the text. Empty where no words were timed."
+    )
+
+    def lowest_version(self) -> int:
+        """Return the lowest version of a record that can hold this segment."""
+        scores = (self.average_log_probability, self.no_speech_probability, self.compression_ratio)
+        is_new = self.speaker is not None or None in scores or any(word.speaker is not None for word in self.words)
+        return 2 if is_new or self.model_extra else 1
+
+    @field_serializer("words", when_used="json")
+    def _without_empty_speakers(self, words: tuple[Word, ...]) -> list[tuple[Any, ...]]:
+        return [word[:3] if word.speaker is None else tuple(word) for word in words]
 
 
-class Part(Frozen):
+def _lowest_version(segments: tuple[Segment, ...]) -> int:
+    return max((segment.lowest_version() for segment in segments), default=1)
+
+
+class Part(Versioned):
     """The stored result of one slice."""
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
     segments: tuple[Segment, ...]
     engine: str = Field(description="Name and version of the engine that did it.")
     language: str | None = Field(description="Code of the language spoken; None where nobody speaks.")
@@ -58,13 +82,38 @@ class Part(Frozen):
     processing_s: float
     flags: tuple[Flag, ...] = ()
 
+    def lowest_version(self) -> int:
+        """Return 2 if a segment needs it or another release added fields, else 1."""
+        return 2 if has_unknown_fields(self) else _lowest_version(self.segments)
 
-class Provenance(Frozen):
-    """Which recording a transcript is of, and how it was made."""
 
-    version: Literal[1] = 1
+class Review(Stored):
+    """A person has read the transcript and stands by it."""
+
+    by: str = Field(description="Name of the person.")
+    at: AwareDatetime
+
+
+class Correction(Stored):
+    """A change that a person made to the text of a stretch."""
+
+    by: str = Field(description="Name of the person.")
+    at: AwareDatetime
+    start_s: float = Field(ge=0, description="Where the stretch begins.")
+    end_s: float = Field(ge=0, description="Where the stretch ends.")
+    before: str = Field(description="Its text before the correction.")
+    after: str = Field(description="Its text since.")
+
+
+class Provenance(Versioned):
+    """Which recording a transcript belongs to, and how it was made."""
+
+    version: Literal[1, 2] = 1
     recording: str = Field(description="Path below the source.")
     fingerprint: str = Field(description="Size and hash of the first and last 64 KiB.")
+    content_sha256: str | None = Field(
+        default=None, description="SHA-256 of the whole file, where it was computed.", exclude_if=is_none
+    )
     size: int = Field(description="Bytes.")
     mtime_ns: int | None = Field(description="When the recording was last changed, where the source knows it.")
     stem: RelativePath = Field(description="Where the text files are: path in the destination, without extension.")
@@ -78,79 +127,60 @@ class Provenance(Frozen):
     decoded_s: float
     processing_s: float
     flags: tuple[Flag, ...] = ()
+    reviewed: Review | None = Field(
+        default=None, description="Who has read the transcript and stands by it, and since when.", exclude_if=is_none
+    )
     finished_at: AwareDatetime
 
+    def lowest_version(self) -> int:
+        """Return 2 if a field of version 2 is used or another release added fields, else 1."""
+        has_new_formats = not FORMATS_OF_VERSION_1.issuperset(self.formats)
+        is_new = self.content_sha256 is not None or self.reviewed is not None or has_new_formats
+        return 2 if is_new or has_unknown_fields(self, self.layout, self.options) else 1
+
     def settles(self, job: Job, slice_: Slice) -> bool:
-        """Whether it is what the job wants of that slice's recording: the same sound, and of the same redo if any."""
+        """Return whether it is what the job wants of that slice's recording: the same sound, and the same redo."""
         return self.fingerprint == slice_.fingerprint and self.redo == job.redo
 
 
 class Transcript(Provenance):
-    """The canonical record of a finished recording; every text file is made from it."""
+    """The canonical record of a finished recording. Every text file is made from it."""
 
+    # Last, since how a transcript was made is read from the first bytes of its file; see `Records`.
     segments: tuple[Segment, ...]
+    corrections: tuple[Correction, ...] = Field(
+        default=(), description="What people changed in the text, oldest first.", exclude_if=is_empty
+    )
+
+    def lowest_version(self) -> int:
+        """Return 2 if it, a segment or a correction uses a field of version 2 or an unknown one, else 1."""
+        return 2 if self.corrections else max(super().lowest_version(), _lowest_version(self.segments))
 
 
-class Failure(Frozen):
+class Failure(Versioned):
     """Why a recording has no transcript."""
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
     recording: str
     fingerprint: str
     size: int
     mtime_ns: int | None
+    code: str = Field(
+        default=UNKNOWN,
+        description="What kind of failure it is, for programs (docs/failure-codes.md).",
+        pattern=r"^[a-z][a-z0-9_]*$",
+        exclude_if=lambda code: code == UNKNOWN,
+    )
     reason: str = Field(description="One plain sentence.")
     attempts: int
     worker: str
     failed_at: AwareDatetime
 
-
-def merge(job: Job, slice_: Slice, parts: Sequence[Part], *, mtime_ns: int | None, finished_at: datetime) -> Transcript:
-    """The transcript of a recording from the parts of all its slices, in their order."""
-    spoken: Counter[str] = Counter()
-    for part in parts:
-        if part.language:
-            spoken[part.language] += max(1, round(part.decoded_s))
-    flags = {flag for part in parts for flag in part.flags}
-    if not all(Flag.NO_SPEECH in part.flags for part in parts):
-        flags.discard(Flag.NO_SPEECH)
-    container_s = max((part.container_s for part in parts if part.container_s is not None), default=None)
-    decoded_s = sum(part.decoded_s for part in parts)
-    if len(spoken) > 1:
-        flags.add(Flag.LANGUAGE_CHANGES)
-    if container_s is not None and is_truncated(container_s, decoded_s):
-        flags.add(Flag.TRUNCATED)
-    return Transcript(
-        recording=slice_.recording,
-        fingerprint=slice_.fingerprint,
-        size=slice_.size,
-        mtime_ns=mtime_ns,
-        stem=slice_.stem,
-        formats=job.formats,
-        layout=job.layout,
-        options=job.options,
-        redo=job.redo,
-        engine=", ".join(sorted({part.engine for part in parts})),
-        language=spoken.most_common(1)[0][0] if spoken else None,
-        container_s=container_s,
-        decoded_s=round(decoded_s, 3),
-        processing_s=round(sum(part.processing_s for part in parts), 3),
-        flags=tuple(sorted(flags)),
-        finished_at=finished_at,
-        segments=tuple(segment for part in parts for segment in part.segments),
-    )
-
-
-def is_truncated(container_s: float, decoded_s: float) -> bool:
-    """Whether a file held less sound than it says, by more than 2 s or 2 %.
-
-    Codecs add a few hundredths of a second, and a film's sound may end half a second before its pictures do:
-    neither is damage.
-    """
-    missing_s = container_s - decoded_s
-    return missing_s > 2 or (missing_s > 0.5 and missing_s > 0.02 * container_s)
+    def lowest_version(self) -> int:
+        """Return 2 if the failure has a code or another release added fields, else 1."""
+        return 2 if self.code != UNKNOWN or has_unknown_fields(self) else 1
 
 
 def utc_now() -> datetime:
-    """The time that goes into records, to the second."""
+    """Return the time that goes into records, to the second."""
     return datetime.now(UTC).replace(microsecond=0)

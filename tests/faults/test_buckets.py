@@ -24,8 +24,9 @@ from nightscribe.shared.audio.decode import Decoder
 from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import BucketError, PermanentError, RetryableError, SetupError
+from nightscribe.shared.model.assembly import merge
 from nightscribe.shared.model.jobs import Job, Slice
-from nightscribe.shared.model.transcript import Failure, Part, Transcript, merge, utc_now
+from nightscribe.shared.model.transcript import Failure, Part, Transcript, utc_now
 from nightscribe.shared.queue.client import connect
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES

@@ -20,9 +20,10 @@ from nightscribe.director.enqueue import LAST_LOOK_S, Director
 from nightscribe.director.plan.estimate import Rates
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import RetryableError, SetupError
+from nightscribe.shared.model.assembly import merge
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.recording import Unreadable
-from nightscribe.shared.model.transcript import Failure, Part, Provenance, merge, utc_now
+from nightscribe.shared.model.transcript import Failure, Part, Provenance, utc_now
 from nightscribe.shared.queue.client import Delivery, JobQueue, connect
 from nightscribe.shared.storage.folder.store import FolderStore
 

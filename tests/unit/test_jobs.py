@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from making import OPTIONS, job, slice_of
 from pydantic import ValidationError
 
-from nightscribe.shared.errors import JobError, PermanentError
+from nightscribe.shared.errors import JobError, NewerJob, PermanentError
 from nightscribe.shared.model.jobs import MAX_MESSAGE_BYTES, Job, Options, Slice
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -158,10 +158,8 @@ def test_a_path_that_only_looks_odd_is_taken(path: str) -> None:
 @pytest.mark.parametrize(
     ("message", "where"),
     [
-        (changed_message(version=2), "version"),
-        (changed_message(priority="high"), "priority"),
-        (slice_message(speaker="me"), "slices.0.speaker"),
-        (changed_message(options={"engine": "auto", "model": "base", "beam": 5}), "options.beam"),
+        (changed_message(version=0), "version"),
+        (changed_message(formats=["../txt"]), "formats.0"),
         (changed_message(options={"engine": "auto", "model": "base", "task": "sing"}), "options.task"),
         (changed_message(slices=[]), "slices"),
         (slice_message(size=-1), "slices.0.size"),
@@ -189,6 +187,45 @@ def test_what_is_no_job_of_this_version_is_refused_with_the_place(message: str, 
 def test_a_strange_message_never_ends_a_worker(message: str) -> None:
     with pytest.raises(JobError):
         Job.from_message(message)
+
+
+def test_a_job_of_a_newer_release_is_told_from_what_is_no_job() -> None:
+    with pytest.raises(
+        NewerJob, match=r"^The message is a job of a newer nightscribe \(version 3 .* Update nightscribe\."
+    ):
+        Job.from_message(changed_message(version=3, slices="many"))
+
+
+UNKNOWN = {"priority": "high"}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        changed_message(**UNKNOWN),
+        slice_message(**UNKNOWN),
+        changed_message(options=OPTIONS.model_dump() | UNKNOWN),
+        changed_message(layout=UNKNOWN),
+    ],
+)
+def test_a_field_of_another_release_is_kept_and_makes_the_version_newer(message: str) -> None:
+    """A worker that gives back half of a job writes it again; and the release before the fields would refuse them."""
+    again = json.loads(Job.from_message(message).model_copy(update={"redo": "1"}).to_message())
+    assert again.pop("version") == 2
+    assert '"priority":"high"' in json.dumps(again, separators=(",", ":"))
+
+
+def test_a_job_that_uses_nothing_new_is_of_the_first_version() -> None:
+    """Else workers of the first release would put it aside."""
+    assert json.loads(job().to_message())["version"] == 1
+    assert json.loads(job(formats=("txt", "docx")).to_message())["version"] == 2
+
+
+def test_an_option_of_another_release_makes_another_job() -> None:
+    """Results that it changed never mix with those that it did not."""
+    made = Job.from_message(changed_message(options=OPTIONS.model_dump() | UNKNOWN))
+    assert made.id != job().id
+    assert made.part_id(slice_of()) != job().part_id(slice_of())
 
 
 def test_a_refused_message_is_not_tried_again() -> None:

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from making import OPTIONS, activity, failure, job, part, segment, slice_of, transcript
+from making import OPTIONS, WHEN, activity, failure, job, part, run_of, segment, slice_of, transcript
 
 from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.keys import JOBS, RUN, failure_key, parts_folder, transcript_key
-from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, CUTS
+from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, CUTS, NewerPart
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import PermanentError, RetryableError
 from nightscribe.shared.formats.registry import BUILT_IN, render
 from nightscribe.shared.model.jobs import FormatName, Layout
-from nightscribe.shared.model.transcript import Flag, Provenance, Transcript, utc_now
+from nightscribe.shared.model.record import Stored
+from nightscribe.shared.model.transcript import Correction, Flag, Provenance, Review, Transcript, Word, utc_now
 from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.storage.folder.store import FolderStore
 
@@ -197,9 +198,8 @@ def test_nothing_is_known_of_a_recording_never_seen(records: Records) -> None:
 WHOLE = DONE.model_dump(mode="json")
 DAMAGED = [
     b"", b"\0" * 500, b"{", b"null", b"[]", b"{}", b"\xff\xfe", DONE.model_dump_json().encode()[:-20],
-    json.dumps(WHOLE | {"version": 0}).encode(), json.dumps({k: v for k, v in WHOLE.items() if k != "stem"}).encode(),
-    json.dumps(WHOLE | {"size": "many"}).encode(), b"[" * 100_000, b'{"version": 1' + b" " * 1000,
-    json.dumps(WHOLE | {"stem": "../../etc/motd"}).encode(), b'{"version": "new"}', b'{"version": 2',
+    json.dumps(WHOLE | {"version": 0}).encode(), b"[" * 100_000, b'{"version": 1' + b" " * 1000,
+    b'{"version": "new"}', b'{"version": 3',
 ]  # fmt: skip
 
 
@@ -241,17 +241,43 @@ def test_a_damaged_record_counts_as_absent(records: Records, content: bytes) -> 
     assert_no_work_is_known(records)
 
 
+WRONG_STEM = {"stem": "../../etc/motd"}
+
+
+@pytest.mark.parametrize("changed", [{"size": "many"}, {"stem": None}, WRONG_STEM, {"engine": 7}, {"options": {}}])
+def test_a_transcript_with_a_wrong_field_counts_as_absent(records: Records, changed: dict[str, Any]) -> None:
+    records.store.put(transcript_key("a.mp3"), json.dumps(WHOLE | changed).encode())
+    assert records.provenance("a.mp3") is None
+    assert records.transcript("a.mp3") is None
+
+
+@pytest.mark.parametrize("changed", [{"engine": 7}, {"segments": None}, {"decoded_s": "long"}])
+def test_a_part_with_a_wrong_field_counts_as_absent(records: Records, changed: dict[str, Any]) -> None:
+    records.partial_results.put(job(), slice_of(), part())
+    [name] = records.store.names(parts_folder("talk.mp3"))
+    damage(records, parts_folder("talk.mp3") + name, json.dumps(part().model_dump(mode="json") | changed).encode())
+    assert records.partial_results.get(job(), slice_of()) is None
+
+
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_result_of_a_newer_version_is_never_taken_for_absent(records: Records, indent: int | None) -> None:
     """Else an old machine would overwrite what a new one has done; whoever asks is told what to do."""
-    newer = json.dumps({"version": 2, "recording": "a.mp3", "mood": "calm", "segments": []}, indent=indent).encode()
+    newer = json.dumps({"version": 3, "recording": "a.mp3", "mood": "calm", "segments": []}, indent=indent).encode()
     everywhere(records, newer)
     for ask, key in ((records.provenance, transcript_key("a.mp3")), (records.failure, failure_key("a.mp3"))):
-        with pytest.raises(NewerRecord, match=r"a newer nightscribe \(version 2 of .* Update nightscribe\.") as raised:
+        with pytest.raises(NewerRecord, match=r"a newer nightscribe \(version 3 of .* Update nightscribe\.") as raised:
             ask("a.mp3")
         assert repr(key) in str(raised.value)
-    # What is left of unfinished work is found out again.
-    assert_no_work_is_known(records)
+    # Notes about unfinished work are made again. What was transcribed is not: a newer worker goes on with it.
+    partial = records.partial_results
+    for read in (partial.get, partial.all):
+        with pytest.raises(NewerPart, match="a newer nightscribe"):
+            read(job(slice_of("a.mp3")), slice_of("a.mp3"))
+    assert partial.stored(job(slice_of("a.mp3")), slice_of("a.mp3")) == {0}
+    assert partial.claimed_stem("a.mp3") is None
+    assert partial.kept_cuts("a.mp3", "10-abc") is None
+    assert records.last_run() is None
+    assert list(records.activities()) == []
 
 
 def test_of_a_transcript_that_lost_its_end_it_is_known_how_it_was_made(records: Records) -> None:
@@ -292,6 +318,81 @@ def test_a_damaged_record_is_replaced_by_the_next_one(records: Records) -> None:
     damage(records, transcript_key("talk.mp3"), b"{")
     records.finish(DONE, ())
     assert records.transcript("talk.mp3") == DONE
+
+
+# Fields of other releases, and of the second version
+
+MARK = {"mood": "calm"}
+
+
+def with_marks(value: Any) -> Any:
+    """A record into which another release wrote a field wherever there is room for one."""
+    if isinstance(value, dict):
+        return {name: with_marks(each) for name, each in value.items()} | MARK
+    return [with_marks(each) for each in value] if isinstance(value, list) else value
+
+
+def test_a_rename_keeps_what_other_releases_wrote(records: Records) -> None:
+    written = with_marks(DONE.model_dump(mode="json"))
+    records.store.put(transcript_key("talk.mp3"), json.dumps(written).encode())
+    old = records.transcript("talk.mp3")
+    assert old
+    records.rename(old, "new.mp3", 7, "new", ("txt",))
+    kept = records.store.get(transcript_key("new.mp3"))
+    assert kept
+    assert json.loads(kept) == written | {"version": 2, "recording": "new.mp3", "stem": "new", "mtime_ns": 7}
+
+
+@pytest.mark.parametrize("made", [activity(), run_of(), failure(), part(segment()), DONE])
+def test_a_field_of_another_release_is_kept_in_every_record(records: Records, made: Stored) -> None:
+    written = with_marks(made.model_dump(mode="json"))
+    again = type(made).model_validate(written).model_copy(update={})
+    assert json.loads(again.model_dump_json()) | {"version": 1} == written | {"version": 1}
+
+
+WORDS = (Word(0.0, 0.5, "Hello", "anna"), Word(0.5, 1.0, " there."))
+REVIEWED = Review(by="Berta", at=WHEN)
+CORRECTION = Correction(by="Berta", at=WHEN, start_s=0.0, end_s=1.0, before="Hallo.", after="Hello.")
+NEW = [
+    transcript(formats=("txt", "ass")),
+    transcript(segment(speaker="anna")),
+    transcript(segment(words=WORDS)),
+    transcript(segment(average_log_probability=None)),
+    transcript(segment(no_speech_probability=None)),
+    transcript(segment(compression_ratio=None)),
+    transcript(content_sha256="0" * 64),
+    transcript(reviewed=REVIEWED),
+    transcript(segment(), corrections=(CORRECTION,)),
+]
+
+
+@pytest.mark.parametrize("made", NEW)
+def test_what_is_new_in_the_second_version_is_read_back_and_needs_it(records: Records, made: Transcript) -> None:
+    records.finish(made, ())
+    assert made.version == 2
+    assert records.transcript("talk.mp3") == made
+    found = records.provenance("talk.mp3")
+    assert found
+    assert (found.content_sha256, found.reviewed) == (made.content_sha256, made.reviewed)
+
+
+def test_a_copy_states_the_version_that_it_needs() -> None:
+    assert DONE.version == 1
+    newer = DONE.model_copy(update={"content_sha256": "0" * 64})
+    assert newer.version == 2
+    assert newer.model_copy(update={"content_sha256": None}).version == 1
+
+
+def test_a_word_without_a_speaker_is_a_list_of_three(records: Records) -> None:
+    """So the first version reads it."""
+    [first, second] = json.loads(transcript(segment(words=WORDS)).model_dump_json())["segments"][0]["words"]
+    assert (first, second) == ([0.0, 0.5, "Hello", "anna"], [0.5, 1.0, " there."])
+
+
+def test_how_a_corrected_transcript_was_made_is_read_from_the_ends_of_its_file(tmp_path: Path) -> None:
+    """However much was corrected."""
+    records_of(tmp_path).finish(transcript(segment(), corrections=(CORRECTION,) * 500), ())
+    assert Records(Ends(tmp_path)).provenance("talk.mp3") is not None
 
 
 # Corrections

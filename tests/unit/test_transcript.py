@@ -5,7 +5,8 @@ import random
 import pytest
 from making import OPTIONS, WHEN, job, part, segment, slice_of
 
-from nightscribe.shared.model.transcript import Flag, Part, Transcript, is_truncated, merge
+from nightscribe.shared.model.assembly import is_truncated, merge
+from nightscribe.shared.model.transcript import Flag, Part, Transcript
 
 
 def merged(*parts: Part, redo: str | None = None) -> Transcript:

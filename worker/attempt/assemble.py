@@ -8,8 +8,9 @@ import structlog
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.model.assembly import merge
 from nightscribe.shared.model.jobs import Slice
-from nightscribe.shared.model.transcript import Part, merge, utc_now
+from nightscribe.shared.model.transcript import Part, utc_now
 from nightscribe.shared.telemetry import metrics, tracing
 from nightscribe.worker.attempt.job_progress import JobProgress
 from nightscribe.worker.attempt.lease_guard import LeaseGuard

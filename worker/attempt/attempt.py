@@ -111,8 +111,7 @@ class Attempt:
         try:
             job = Job.from_message(self.delivery.body)
         except JobError as error:
-            log.error("message.refused", why=str(error))
-            self._settler.dead_letter(self.delivery.body, str(error))
+            self._settler.refuse(error)
             return False
         progress = JobProgress.start(job)
         try:

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import structlog
 
 from nightscribe.shared.destination.records import Records
-from nightscribe.shared.errors import NameTooLong, NightscribeError, PermanentError, RetryableError
+from nightscribe.shared.errors import (
+    JobError,
+    NameTooLong,
+    NewerJob,
+    NightscribeError,
+    PermanentError,
+    RetryableError,
+)
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.transcript import Failure, utc_now
 from nightscribe.shared.queue.client import Delivery, JobQueue
@@ -57,6 +64,15 @@ class Settler:
             )
         )
         count_outcome("set_aside", reason)
+
+    def refuse(self, error: JobError) -> None:
+        """Dead-letter a message that is no job. Until the last attempt, release a job of a newer release instead."""
+        if isinstance(error, NewerJob) and self.delivery.receive_count < self.max_receives:
+            log.warning("message.left", why=str(error))
+            self.release(retry_delay_s(self.first_retry_delay_s, self.delivery.receive_count), str(error))
+            return
+        log.error("message.refused", why=str(error))
+        self.dead_letter(self.delivery.body, str(error))
 
     def retry_later(self, progress: JobProgress, error: Exception) -> None:
         """Release the message after a delay; after the last attempt, record its unfinished slices as failed."""

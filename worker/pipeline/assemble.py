@@ -73,10 +73,10 @@ def flags(
     found = []
     if not segments:
         found.append(Flag.NO_SPEECH)
-    if any(segment.compression_ratio > MAX_COMPRESSION_RATIO for segment in segments):
+    if any((segment.compression_ratio or 0.0) > MAX_COMPRESSION_RATIO for segment in segments):
         found.append(Flag.REPETITION)
     spoken_s = _seconds(segments)
-    doubtful_s = _seconds(s for s in segments if s.average_log_probability < LOW_LOG_PROBABILITY)
+    doubtful_s = _seconds(s for s in segments if (s.average_log_probability or 0.0) < LOW_LOG_PROBABILITY)
     if spoken_s and doubtful_s > DOUBTFUL_SHARE * spoken_s:
         found.append(Flag.LOW_CONFIDENCE)
     if segments and language_probability is not None and language_probability < SURE_LANGUAGE:

@@ -71,8 +71,8 @@ def _segment(words: Sequence[Word], recognition: Recognition) -> Segment:
         start_s=words[0].start_s,
         end_s=max(words[0].start_s, words[-1].end_s),
         text=text,
-        average_log_probability=recognition.average_log_probability or 0.0,
-        no_speech_probability=recognition.no_speech_probability or 0.0,
+        average_log_probability=recognition.average_log_probability,
+        no_speech_probability=recognition.no_speech_probability,
         compression_ratio=compression_ratio(text),
         words=tuple(words),
     )

@@ -1,0 +1,54 @@
+"""Assemble the transcript of a recording from the results of its slices."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from nightscribe.shared.model.jobs import Job, Slice
+from nightscribe.shared.model.transcript import Flag, Part, Transcript
+
+
+def merge(job: Job, slice_: Slice, parts: Sequence[Part], *, mtime_ns: int | None, finished_at: datetime) -> Transcript:
+    """Assemble the transcript of a recording from the parts of all its slices, which come in their order."""
+    spoken: Counter[str] = Counter()
+    for part in parts:
+        if part.language:
+            spoken[part.language] += max(1, round(part.decoded_s))
+    flags = {flag for part in parts for flag in part.flags}
+    if not all(Flag.NO_SPEECH in part.flags for part in parts):
+        flags.discard(Flag.NO_SPEECH)
+    container_s = max((part.container_s for part in parts if part.container_s is not None), default=None)
+    decoded_s = sum(part.decoded_s for part in parts)
+    if len(spoken) > 1:
+        flags.add(Flag.LANGUAGE_CHANGES)
+    if container_s is not None and is_truncated(container_s, decoded_s):
+        flags.add(Flag.TRUNCATED)
+    return Transcript(
+        recording=slice_.recording,
+        fingerprint=slice_.fingerprint,
+        size=slice_.size,
+        mtime_ns=mtime_ns,
+        stem=slice_.stem,
+        formats=job.formats,
+        layout=job.layout,
+        options=job.options,
+        redo=job.redo,
+        engine=", ".join(sorted({part.engine for part in parts})),
+        language=spoken.most_common(1)[0][0] if spoken else None,
+        container_s=container_s,
+        decoded_s=round(decoded_s, 3),
+        processing_s=round(sum(part.processing_s for part in parts), 3),
+        flags=tuple(sorted(flags)),
+        finished_at=finished_at,
+        segments=tuple(segment for part in parts for segment in part.segments),
+    )
+
+
+def is_truncated(container_s: float, decoded_s: float) -> bool:
+    """Return whether a file held less sound than it states, by more than 2 s or 2 %.
+
+    Codecs add a few hundredths of a second, and a film's sound may end half a second before its pictures do:
+    neither is damage.
+    """
+    missing_s = container_s - decoded_s
+    return missing_s > 2 or (missing_s > 0.5 and missing_s > 0.02 * container_s)

@@ -1,0 +1,94 @@
+"""Records as every release reads them: one frozen schema for each version, in tests/schemas/."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from making import WHEN, activity, failure, job, part, run_of, segment, slice_of, transcript
+
+from nightscribe.shared.model.activity import Activity, Run
+from nightscribe.shared.model.jobs import Job
+from nightscribe.shared.model.record import Stored, Versioned
+from nightscribe.shared.model.transcript import Correction, Failure, Part, Review, Transcript, Word
+
+SCHEMAS = Path(__file__).parents[1] / "schemas"
+MODELS: dict[str, type[Stored]] = {
+    "transcript": Transcript, "part": Part, "failure": Failure, "job": Job, "activity": Activity, "run": Run,
+}  # fmt: skip
+
+OLD_WORDS = (Word(0.0, 0.5, "Hello"), Word(0.5, 1.0, " there."))
+NEW_WORDS = (Word(0.0, 0.5, "Hello", "anna"), Word(0.5, 1.0, " there."))
+EXAMPLES: list[tuple[str, int, Stored]] = [
+    ("transcript", 1, transcript(segment(words=OLD_WORDS), segment(1, 2), redo="1")),
+    (
+        "transcript",
+        2,
+        transcript(
+            segment(words=NEW_WORDS, speaker="anna", average_log_probability=None),
+            content_sha256="0" * 64,
+            reviewed=Review(by="Berta", at=WHEN),
+            corrections=(Correction(by="Berta", at=WHEN, start_s=0, end_s=1, before="Hallo.", after="Hello."),),
+        ),
+    ),
+    ("part", 1, part(segment(words=OLD_WORDS))),
+    ("part", 2, part(segment(words=NEW_WORDS), segment(compression_ratio=None))),
+    ("failure", 1, failure(reason="Something that nobody has a code for.")),
+    ("failure", 2, failure(code="text_not_sound")),
+    ("job", 1, job(slice_of(cuts=(5.0,), index=1), redo="1")),
+    ("job", 2, job(formats=("txt", "docx"))),
+    ("activity", 1, activity()),
+    ("run", 1, run_of()),
+]
+
+
+def frozen(name: str, version: int) -> Any:
+    return json.loads((SCHEMAS / f"{name}-{version}.json").read_text())
+
+
+def structure(schema: Any) -> Any:
+    """A schema without what only people read."""
+    if isinstance(schema, list):
+        return [structure(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: {name: structure(each) for name, each in value.items()}
+        if key in ("properties", "$defs")
+        else structure(value)
+        for key, value in schema.items()
+        if key not in ("title", "description", "additionalProperties")
+    }
+
+
+def newest(model: type[Stored]) -> int:
+    return model.newest_version() if issubclass(model, Versioned) else 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_record_changes_only_with_a_new_version(name: str) -> None:
+    """Another release reads these records.
+
+    A change that is meant takes a new version: add its number to `version`, let `lowest_version` return it where the
+    change is used, put the new schema beside the others, and read docs/architecture.md, "Records". The schemas of
+    earlier versions are never changed.
+    """
+    assert structure(MODELS[name].model_json_schema()) == structure(frozen(name, newest(MODELS[name])))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_version_has_its_schema_and_an_example(name: str) -> None:
+    versions = set(range(1, newest(MODELS[name]) + 1))
+    assert {int(path.stem.partition("-")[2]) for path in SCHEMAS.glob(f"{name}-*.json")} == versions
+    assert {version for other, version, _ in EXAMPLES if other == name} == versions
+
+
+@pytest.mark.parametrize(("name", "version", "record"), EXAMPLES, ids=[f"{n}-{v}" for n, v, _ in EXAMPLES])
+def test_a_record_is_written_as_the_lowest_version_that_holds_it(name: str, version: int, record: Stored) -> None:
+    """Those of version 1 by the schema of the first release, which takes no field it does not know."""
+    written = record.model_dump_json()
+    assert json.loads(written).get("version", 1) == version
+    for known in range(1, newest(MODELS[name]) + 1):
+        assert Draft202012Validator(frozen(name, known)).is_valid(json.loads(written)) == (known >= version)
+    assert type(record).model_validate_json(written) == record
