@@ -1,4 +1,4 @@
-"""Cues that a subtitler would leave as they are."""
+"""Check that cues are divided as a subtitler would divide them."""
 
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ CHARACTERS_PER_S = 15
 
 
 def said(text: str, start_s: float = 0.0, *, per_character: bool = False, per_s: float = CHARACTERS_PER_S) -> Segment:
-    """A segment as the worker makes it, spoken at an even pace."""
+    """Return a segment as the worker makes it, spoken at an even pace."""
     tokens = list(text) if per_character else [f" {token}" for token in text.split()]
     words, at = [], start_s
     for token in tokens:
@@ -46,7 +46,7 @@ LAYOUTS = st.builds(Layout, line_chars=st.integers(10, 60), lines=st.integers(1,
 
 @st.composite
 def spoken(draw: st.DrawFn) -> Segment:
-    """With words that make up its text, words that do not, or none; their times are anything."""
+    """Draw a segment with words that make up its text, words that do not, or none, at arbitrary times."""
     words = draw(WORDS)
     text = draw(st.one_of(st.just("".join(word.text for word in words)), TEXT))
     return segment(draw(TIME_S), draw(TIME_S), text, words=words)
@@ -249,7 +249,7 @@ def test_a_segment_without_length_is_shown_all_the_same(end_s: float) -> None:
 
 @given(st.text(st.characters()))
 def test_one_line_is_one_line_of_utf_8(text: str) -> None:
-    """Lone surrogates, as a file name or a broken tokenizer gives them, included."""
+    """Includes lone surrogates, which file names and broken tokenizers produce."""
     line = one_line(text)
     assert len(line.splitlines()) <= 1
     assert line == line.strip()

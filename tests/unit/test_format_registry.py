@@ -1,4 +1,4 @@
-"""Formats are found by name, and one that does not work spoils nothing else."""
+"""Check that formats are found by name, and that one that does not work harms no other."""
 
 import os
 import subprocess
@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from making import segment, transcript
+from making import file, job, segment, transcript
 
+from nightscribe.director.scan.scanner import Scanner
 from nightscribe.shared.destination.keys import output_key, transcript_key
 from nightscribe.shared.destination.records import Records
-from nightscribe.shared.errors import FormatError, SetupError
+from nightscribe.shared.errors import FormatError, JobError, SetupError
 from nightscribe.shared.formats import registry
 from nightscribe.shared.formats.format import Format, same_bytes
 from nightscribe.shared.formats.registry import (
@@ -26,7 +27,9 @@ from nightscribe.shared.formats.registry import (
     render,
     suffix_of,
 )
+from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.model.transcript import Transcript
+from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.shared.storage.folder.store import FolderStore
 
 DONE = transcript(segment(text="As it was said."))
@@ -180,6 +183,29 @@ def test_a_text_that_states_the_name_of_its_recording_is_written_anew_after_a_re
     assert records.store.get("new.json") == render(renamed, "json")
     assert set(records.store.names("")) == {"new.ass", "new.json", "talk.lrc"}
     assert records.store.get(transcript_key("talk.mp3")) is None
+
+
+def test_a_job_may_ask_for_a_format_that_this_machine_does_not_have() -> None:
+    """The recording is transcribed all the same."""
+    asked = job(formats=("txt", "toy"))
+    assert Job.from_message(asked.to_message()) == asked
+
+
+@pytest.mark.parametrize("name", ["../x", "a.b", "", "TXT", "x" * 33])
+def test_a_job_names_formats_that_can_be_part_of_a_file_name(name: str) -> None:
+    with pytest.raises(JobError, match=r"formats\.0"):
+        Job.from_message(job().to_message().replace('"txt"', f'"{name}"'))
+
+
+def test_texts_beside_the_recordings_are_not_searched_for_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one folder as source and destination, each text would cost a process at every scan."""
+    monkeypatch.setattr("nightscribe.director.scan.scanner.probe", lambda _: pytest.fail("ffmpeg was started"))
+    register_format(toy())
+    file(tmp_path / "talk.toy.bin")
+    scanner = Scanner(FolderSource(tmp_path), Records(FolderStore(tmp_path)), ("toy",), settle_s=0)
+    assert not scanner.scan().missing
 
 
 # Installed packages

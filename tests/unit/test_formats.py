@@ -1,4 +1,4 @@
-"""The text files, read back by libraries that others read them with."""
+"""Read the text files back with libraries that other programs use."""
 
 import json
 from datetime import timedelta
@@ -160,7 +160,7 @@ def test_json_has_no_times_of_words_unless_they_are_asked_for() -> None:
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
 def test_a_score_that_is_no_number_is_refused_or_kept(score: float) -> None:
-    """Or the record is written, cannot be read, and the recording is done again every night."""
+    """Otherwise the record is written, cannot be read, and the recording is transcribed again every night."""
     try:
         whole = transcript(segment(average_log_probability=score))
     except ValidationError:
