@@ -1,4 +1,4 @@
-"""How much sound there is and how long it will take, roughly: probing a million files would take the night. Pure."""
+"""Estimate how much sound there is and how long it will take: probing a million files would take all night. Pure."""
 
 import math
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ from nightscribe.shared.model.paths import suffix
 
 
 class LengthEstimate:
-    """Seconds of sound in files by their size, learned from files of the same kind whose length is known."""
+    """Estimates the length of recordings from their size, by files of the same kind whose length is known."""
 
     def __init__(self) -> None:
         self._known_bytes: Counter[str] = Counter()
@@ -21,38 +21,38 @@ class LengthEstimate:
         self._pending_s: dict[str, float] = {}
 
     def expect(self, path: str, size: int) -> None:
-        """Count a recording as still to be done."""
+        """Count a recording as pending."""
         self._pending_bytes[_kind(path)] += size
 
     def settle(self, path: str, size: int) -> None:
-        """Count it as done."""
+        """Count a recording as no longer pending."""
         if self._pending_s.pop(path, None) is None:
             self._pending_bytes[_kind(path)] -= size
 
     def foresee(self, path: str, size: int, seconds: float) -> None:
-        """Learn the length of a recording that is still to be done."""
+        """Learn the length of a pending recording."""
         self._pending_bytes[_kind(path)] -= size
         self._pending_s[path] = seconds
         self.learn(path, size, seconds)
 
     def learn(self, path: str, size: int, seconds: float) -> None:
-        """Learn from any recording of known length."""
+        """Learn from a recording of known length, pending or not."""
         for kind in (_kind(path), _ANY):
             self._known_bytes[kind] += size
             self._known_s[kind] += seconds
 
     def seconds(self, path: str, size: int) -> float | None:
-        """The likely length of a recording; None while nothing is known."""
+        """Return the likely length of a recording; None while nothing is known."""
         return self._pending_s.get(path) or self._of_kind(_kind(path), size)
 
     @property
     def pending_s(self) -> float | None:
-        """The likely length of all that is still to be done; None while nothing is known."""
+        """The likely length of all pending recordings; None while nothing is known."""
         each = [self._of_kind(kind, size) for kind, size in self._pending_bytes.items() if size]
         return None if None in each else sum(self._pending_s.values()) + sum(s for s in each if s is not None)
 
     def rates(self) -> "Rates":
-        """What is known now, for a plan."""
+        """Return what is known now, for a plan."""
         return Rates({kind: self._known_s[kind] / n_bytes for kind, n_bytes in self._known_bytes.items() if n_bytes})
 
     def _of_kind(self, kind: str, size: int) -> float | None:
@@ -63,20 +63,20 @@ class LengthEstimate:
 
 
 _ANY = ""
-UNKNOWN_RATE = 1 / 16_000  # seconds a byte: of an mp3 of 128 kbit/s
+UNKNOWN_RATE = 1 / 16_000  # seconds per byte of an mp3 of 128 kbit/s
 
 
 class Rates:
-    """Seconds of sound in a byte, by kind of file, for plans: rounded, so that a plan outlives a better estimate."""
+    """Seconds of sound per byte, by kind of file, for plans: rounded, so that a better estimate rarely changes one."""
 
     def __init__(self, seconds_per_byte: Mapping[str, float] | None = None) -> None:
-        # In steps of half a power of two: no more than a fifth from the truth, and rarely another one tomorrow.
+        # Steps of half a power of two: at most a fifth off, and rarely another value tomorrow.
         self._rates = {
             kind: 2 ** (round(2 * math.log2(rate)) / 2) for kind, rate in (seconds_per_byte or {}).items() if rate > 0
         }
 
     def seconds(self, path: str, size: int) -> float:
-        """The likely length of a recording."""
+        """Return the likely length of a recording."""
         return size * (self._rates.get(_kind(path)) or self._rates.get(_ANY) or UNKNOWN_RATE)
 
 
@@ -85,12 +85,12 @@ def _kind(path: str) -> str:
 
 
 def chance(path: str) -> float:
-    """A number from 0 to 1 that is a recording's own, whichever others there are."""
+    """Return a number from 0 to 1 that depends on the path alone, whichever other recordings there are."""
     return int.from_bytes(blake2b(path.encode(), digest_size=8).digest()) / 2**64
 
 
 def sample(missing: Backlog, at_most: int) -> list[Missing]:
-    """Some of the recordings, mostly the same ones when others are added or done."""
+    """Return some of the recordings, mostly the same ones when others are added or done."""
     chosen = nsmallest(at_most, range(len(missing)), key=[chance(path) for path, _ in missing.sized()].__getitem__)
     return [missing[at] for at in chosen]
 

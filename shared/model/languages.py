@@ -1,4 +1,4 @@
-"""The languages Whisper knows, so that a wrong one is refused before a model is loaded."""
+"""The languages that Whisper knows, so that a wrong one is refused before a model is loaded."""
 
 from nightscribe.shared.errors import ValueRefused
 
@@ -108,14 +108,14 @@ LANGUAGES = {
 
 
 def language_code(language: str) -> str:
-    """The code of a language given by code or English name ("en", "English"), or "auto".
+    """Return the code of a language given by code or English name ("en", "English"), or "auto".
 
     Raises: ValueRefused: if Whisper does not know it.
     """
     wanted = language.strip().lower()
     if wanted == "auto":
         return wanted
-    if (code := wanted.replace("_", "-").partition("-")[0]) in LANGUAGES:  # of en-GB, Whisper knows the en
+    if (code := wanted.replace("_", "-").partition("-")[0]) in LANGUAGES:  # en-GB: Whisper knows only en
         return code
     for code, name in LANGUAGES.items():
         if name == wanted:

@@ -1,1 +1,1 @@
-"""Weights of Whisper models: known names, and the way from a name to files on this machine."""
+"""Weights of Whisper models: the known names, and how to get from a name to files on this machine."""

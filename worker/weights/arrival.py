@@ -1,4 +1,4 @@
-"""A download by others' code: what arrives on the disk is seen, and it ends when we do."""
+"""Run a download program: report its progress by what arrives on the disk, and end it with this process."""
 
 import os
 import subprocess
@@ -9,15 +9,15 @@ from pathlib import Path
 from nightscribe.shared.process.children import ends_with_parent
 from nightscribe.shared.process.liveness import report_alive
 
-LOOK_S = 1.0
+POLL_S = 1.0
 
 
 def fetched(
     command: list[str], into: Path, *, stdout: int | None, stderr: int | None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run what brings something into a folder: what arrives there is a sign of life, time that passes is none.
+    """Run a command that downloads into a folder, and report this process alive whenever something arrives there.
 
-    `into` may come to be later. `stdout` and `stderr` are those of `subprocess`.
+    `into` need not exist yet. `stdout` and `stderr` are those of `subprocess`.
     """
     seen = _size(into)
     with subprocess.Popen(
@@ -32,25 +32,25 @@ def fetched(
         try:
             while True:
                 with suppress(subprocess.TimeoutExpired):
-                    said, told = process.communicate(timeout=LOOK_S)
-                    return subprocess.CompletedProcess(command, process.returncode, said, told)
+                    output, errors = process.communicate(timeout=POLL_S)
+                    return subprocess.CompletedProcess(command, process.returncode, output, errors)
                 before, seen = seen, _size(into)
                 if seen != before:
                     report_alive()
         except BaseException:
             process.kill()
-            process.wait()  # which its context does not do after Ctrl-C
+            process.wait()  # its context manager does not wait after Ctrl-C
             raise
 
 
-def _size(slice_: Path) -> int:
-    """Of all that is in a folder and below."""
+def _size(root: Path) -> int:
+    """Return a number that grows with what is written below a folder."""
     n = 0
-    for folder, _, names in os.walk(slice_):
+    for folder, _, names in os.walk(root):
         for name in names:
             try:
                 stat = os.lstat(f"{folder}/{name}")
             except OSError:  # renamed or removed at this moment
                 continue
-            n += stat.st_size + 512 * stat.st_blocks  # of a file that has its full length from the first
+            n += stat.st_size + 512 * stat.st_blocks  # blocks, because some files have their full length from the start
     return n

@@ -1,4 +1,4 @@
-"""Something appears in a cache whole or not at all, and is made by one process at a time."""
+"""Build a file or folder of a cache: it appears whole or not at all, and one process at a time builds it."""
 
 import fcntl
 import os
@@ -16,16 +16,16 @@ POLL_S = 0.2
 
 @contextmanager
 def workshop(target: Path) -> Iterator[Path]:
-    """An empty folder beside `target` to build it in, while every other process waits that wants to.
+    """Provide an empty folder beside `target` to build it in; other processes that want to build it wait.
 
-    Look again for `target` inside the block: the process waited for may have made it. The folder is gone afterwards,
-    and so is what a killed process left in it: whoever holds the lock knows that nobody is at work there.
+    Look for `target` again inside the block: another process may have built it meanwhile. The folder is removed
+    afterwards. What a killed process left in it is removed first, since only the holder of the lock works there.
 
     Raises: OSError: if the folder of `target` cannot be written to.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{target.name}.partial")
-    # The lock file stays: removing it would let a third process lock a new file while a second waits for the old one.
+    # Keep the lock file: were it removed, a third process could lock a new one while a second waits for the old one.
     with target.with_name(f".{target.name}.lock").open("w") as lock:
         _wait_for(lock)
         shutil.rmtree(scratch, ignore_errors=True)
@@ -37,9 +37,9 @@ def workshop(target: Path) -> Iterator[Path]:
 
 
 def publish(built: Path, target: Path) -> None:
-    """Move a file, or a folder of files, to its final name, on the disk before it is seen there.
+    """Move a file, or a folder of files, to its final name after its content has reached the disk.
 
-    Raises: OSError: also if `target` is a folder with something in it.
+    Raises: OSError: if the disk refuses, or `target` is a folder that is not empty.
     """
     for path in [*built.iterdir(), built] if built.is_dir() else [built]:
         report_alive(LONG_S)
@@ -50,7 +50,7 @@ def publish(built: Path, target: Path) -> None:
 
 
 def _wait_for(lock: IO[str]) -> None:
-    """Until no other process holds it. Waiting is no silence: should the other hang, it is the one to be ended."""
+    """Wait until no other process holds the lock, reporting alive: the holder of the lock is the one that may hang."""
     while True:
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The models Whisper users know, and which engine can run which."""
+"""The Whisper models known by name, and which engine can run which."""
 
 import difflib
 import re
@@ -14,7 +14,7 @@ ENGINES: Mapping[WeightsLayout, str] = {spec.weights: spec.name for spec in BUIL
 
 @dataclass(frozen=True)
 class Model:
-    """Where a model's CTranslate2 form is published, and in which layouts it exists at all."""
+    """A model: where its CTranslate2 form is published, and in which layouts it exists."""
 
     repo_id: str
     layouts: tuple[WeightsLayout, ...]
@@ -47,14 +47,14 @@ MODELS: Mapping[str, Model] = {
 
 
 def names(layout: WeightsLayout | None = None) -> list[str]:
-    """The models that exist in this layout, or in any."""
+    """Return the names of the models that exist in this layout, or in any."""
     return [name for name, model in MODELS.items() if layout is None or layout in model.layouts]
 
 
 def check_model(model: str, layout: WeightsLayout | None) -> None:
-    """Accept the name of a known model that exists in the layout, or a path at which there is something.
+    """Accept the name of a known model that exists in the layout, or a path that exists.
 
-    Raises: WeightsError: for anything else, with the names that come near.
+    Raises: WeightsError: for anything else; it suggests similar names.
     """
     if model in MODELS:
         if layout is not None and layout not in MODELS[model].layouts:
@@ -77,7 +77,7 @@ def check_model(model: str, layout: WeightsLayout | None) -> None:
 
 
 def is_english_only(model: str) -> bool:
-    """Whether a model understands no other language, going by its name, or by the last part of its path."""
-    # A folder in the Hugging Face cache is named by a revision; the model's name is two levels above it.
+    """Return whether a model knows only English, judging by its name or the last part of its path."""
+    # In the Hugging Face cache a folder is named after a revision; the model's name is two levels above it.
     parts = [Path(model).name, *(part for part in Path(model).parts if part.startswith("models--"))]
     return any(re.search(r"\.en(?![a-z0-9])", part) for part in parts)

@@ -1,4 +1,4 @@
-"""OpenAI's checkpoint out of a CTranslate2 model: the same numbers under other names, so one download serves both."""
+"""Convert a CTranslate2 model to OpenAI's checkpoint: the same numbers under other names; one download serves both."""
 
 import math
 import mmap
@@ -27,13 +27,13 @@ HEAD_STATES = 64  # in every Whisper model
 
 
 class _FormatError(Exception):
-    """Why the bytes are not the model expected; the caller knows the file's name."""
+    """States why the bytes are not the expected model; the caller adds the name of the file."""
 
 
 def convert(model_bin: Path, checkpoint: Path) -> None:
     """Write the weights of a CTranslate2 Whisper model as a checkpoint that `whisper.load_model` reads.
 
-    Raises: WeightsError: if `model_bin` is no float Whisper model or is cut short. OSError: if the disk refuses.
+    Raises: WeightsError: if `model_bin` is not a float Whisper model or is truncated. OSError: if the disk refuses.
     """
     variables = read_variables(model_bin)
     try:
@@ -45,7 +45,7 @@ def convert(model_bin: Path, checkpoint: Path) -> None:
 
     content = {
         "dims": dims,
-        # Copies: torch wants memory that is aligned and its own, and a part of the file is neither.
+        # Copy: torch needs aligned memory that it owns, and a part of the mapped file is neither.
         "model_state_dict": {name: torch.from_numpy(np.array(array)) for name, array in state.items()},
     }
     with workshop(checkpoint) as scratch:
@@ -56,14 +56,14 @@ def convert(model_bin: Path, checkpoint: Path) -> None:
 
 
 def read_variables(model_bin: Path) -> dict[str, Array]:
-    """The variables of a CTranslate2 model, and its aliases, by name; the arrays are views of the mapped file.
+    """Return the variables of a CTranslate2 model and its aliases by name; the arrays are views of the mapped file.
 
-    Raises: WeightsError: if it is another kind of file, or cut short.
+    Raises: WeightsError: if it is another kind of file, or truncated.
     Source: CTranslate2 python/ctranslate2/specs/model_spec.py, `_serialize`.
     """
     try:
         with model_bin.open("rb") as file:
-            # The map lives as long as an array that is a view of it.
+            # The mapping lives as long as the arrays that are views of it.
             return _parse(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
     except OSError as error:
         raise WeightsError(f"{model_bin} cannot be read: {error.strerror}.") from error
@@ -72,7 +72,7 @@ def read_variables(model_bin: Path) -> dict[str, Array]:
 
 
 class _Reader:
-    """Takes little-endian fields one after the other, and never more than there is."""
+    """Reads little-endian fields one after the other, and never past the end."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
@@ -116,7 +116,7 @@ def _parse(data: memoryview) -> dict[str, Array]:
         size = reader.number("I")
         raw = reader.take(size)
         if kind is None:
-            continue  # bfloat16, which numpy has not; asked for, it is reported as missing
+            continue  # bfloat16, which numpy does not have; where it is needed it is reported as missing
         if size != math.prod(shape) * kind.itemsize:
             raise _FormatError(f"{name} has {size} bytes for a shape of {shape}")
         variables[name] = np.frombuffer(raw, kind).reshape(shape)
@@ -150,7 +150,7 @@ def _layers(variables: dict[str, Array], side: str) -> int:
 
 
 def _dims(variables: dict[str, Array]) -> dict[str, int]:
-    """The fields of whisper.model.ModelDimensions."""
+    """Return the fields of whisper.model.ModelDimensions."""
     n_vocab, n_text_state = _floats(variables, "decoder/embeddings/weight", 2).shape
     n_text_ctx, _ = _floats(variables, "decoder/position_encodings/encodings", 2).shape
     n_audio_ctx, _ = _floats(variables, "encoder/position_encodings/encodings", 2).shape

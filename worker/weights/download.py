@@ -1,7 +1,7 @@
-"""`python -m worker.weights.download REPO_ID PATTERN…`: from the Hugging Face hub into its cache on this machine.
+"""`python -m nightscribe.worker.weights.download REPO_ID PATTERN…`: download from the Hugging Face hub into its cache.
 
-In a process of its own, because the library's threads go on after an interruption, and Python waits for them at its
-end. Prints the folder, or why there is none, and shows its progress on stderr.
+It runs in a process of its own, because the library's threads go on after an interruption, and Python waits for them
+before it exits. It prints the folder, or why there is none, and shows its progress on stderr.
 """
 
 import signal
@@ -9,16 +9,15 @@ import sys
 
 
 def main() -> None:
-    """Fetch it."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C comes to all processes of a terminal; who started this ends it
+    """Download the files and print their folder."""
+    # Ctrl-C reaches all processes of a terminal; the process that started this one ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import huggingface_hub
 
     repo_id, *patterns = sys.argv[1:]
     try:
         print(huggingface_hub.snapshot_download(repo_id, allow_patterns=patterns))
-    except Exception as error:  # noqa: BLE001  whatever it was is told to the user
+    except Exception as error:  # noqa: BLE001  printed for the user, whatever it is
         print(str(error).strip() or type(error).__name__)
         sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""The publishers' own places and the caches that the engines' libraries keep for them."""
+"""Get weights from the publishers' servers, and from the caches that the engines' libraries keep of them."""
 
 import hashlib
 import os
@@ -18,18 +18,21 @@ from nightscribe.shared.process.liveness import report_alive
 from nightscribe.worker.weights.arrival import fetched
 from nightscribe.worker.weights.building import publish, workshop
 
-ANSWER_S = 5.0  # a hub that says nothing for so long counts as out of reach
-STALL_S = 30.0  # and a download in which nothing comes for so long as broken off
+ANSWER_S = 5.0  # a hub that is silent for this long counts as unreachable
+STALL_S = 30.0  # a download in which nothing arrives for this long has failed
 CHUNK_BYTES = 1 << 20
 
-# What faster_whisper.utils.download_model asks for.
+# Source: faster_whisper/utils.py, `download_model`.
 PATTERNS = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
-# Without its tokenizer.json faster-whisper would go to the network for another.
+# Without a tokenizer.json, faster-whisper would download another one.
 NEEDED = ("config.json", "model.bin", "tokenizer.json")
 
 
 def offline_switch() -> str | None:
-    """The variable that forbids all network, if one is set. Source: huggingface_hub/constants.py."""
+    """Return the name of the variable that forbids all network access, if one is set.
+
+    Source: huggingface_hub/constants.py.
+    """
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}:
             return name
@@ -37,7 +40,7 @@ def offline_switch() -> str | None:
 
 
 def cached_ctranslate2(repo_id: str) -> Path | None:
-    """The model's folder in the Hugging Face cache, if it is whole."""
+    """Return the model's folder in the Hugging Face cache, if it is complete."""
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -49,15 +52,15 @@ def cached_ctranslate2(repo_id: str) -> Path | None:
 
 
 def fetch_ctranslate2(repo_id: str) -> Path:
-    """Bring the model into the Hugging Face cache, and return its folder there.
+    """Download the model into the Hugging Face cache, and return its folder there.
 
     Raises: WeightsError: if the hub does not answer within seconds, has no such model, or sends a damaged one.
     """
     import huggingface_hub.constants
 
     host = urlsplit(huggingface_hub.constants.ENDPOINT).netloc
-    # snapshot_download waits for its first answer without limit.
-    _ask(host, lambda: huggingface_hub.HfApi().model_info(repo_id, timeout=ANSWER_S))
+    # snapshot_download would wait for the first response without limit.
+    _probe(host, lambda: huggingface_hub.HfApi().model_info(repo_id, timeout=ANSWER_S))
     command = [sys.executable, "-P", "-m", "nightscribe.worker.weights.download", repo_id, *PATTERNS]
     done = fetched(command, into=_cache(repo_id), stdout=subprocess.PIPE, stderr=None)
     said = done.stdout.splitlines() or [f"it ended with exit code {done.returncode}"]
@@ -72,37 +75,40 @@ def fetch_ctranslate2(repo_id: str) -> Path:
     if re.fullmatch(r"[0-9a-f]{64}", blob.name) and _sha256(blob) != blob.name:
         (folder / "model.bin").unlink()
         blob.unlink()
-        raise WeightsError(f"model.bin of {repo_id} from {host} has not the SHA-256 announced, so it was thrown away")
+        raise WeightsError(f"model.bin of {repo_id} from {host} does not have the announced SHA-256, so it was deleted")
     return folder
 
 
 def _cache(repo_id: str) -> Path:
-    """Source: huggingface_hub/file_download.py, `repo_folder_name`."""
+    """Return the folder of a model in the Hugging Face cache.
+
+    Source: huggingface_hub/file_download.py, `repo_folder_name`.
+    """
     import huggingface_hub.constants
 
     return Path(huggingface_hub.constants.HF_HUB_CACHE) / "--".join(["models", *repo_id.split("/")])
 
 
 def cached_openai(model: str) -> Path | None:
-    """The checkpoint in openai-whisper's own cache, if it is there and has the right SHA-256."""
+    """Return the checkpoint in openai-whisper's own cache, if it is there and has the right SHA-256."""
     folder = _whisper_cache()
     if not any(folder.glob("*.pt")):
-        return None  # and so no need to import whisper, which takes seconds
+        return None  # before whisper is imported, which takes seconds
     url, sha256 = _published(model)
     checkpoint = folder / Path(url).name
     return checkpoint if checkpoint.is_file() and _sha256(checkpoint) == sha256 else None
 
 
 def fetch_openai(model: str) -> Path:
-    """Bring the checkpoint into openai-whisper's own cache, under the name it has there.
+    """Download the checkpoint into openai-whisper's own cache, under the name it has there, and return its path.
 
-    What whisper does itself, but with a limit on the waiting, and without a half-fetched file under the final name.
+    Unlike whisper's own download, this one has a timeout and never leaves a partial file under the final name.
 
     Raises: WeightsError: if the server does not answer within seconds or sends another file. OSError: from the disk.
     """
     url, sha256 = _published(model)
     host = urlsplit(url).netloc
-    _ask(host, lambda: _open(url, ANSWER_S, method="HEAD").close())
+    _probe(host, lambda: _open(url, ANSWER_S, method="HEAD").close())
     target = _whisper_cache() / Path(url).name
     with workshop(target) as scratch:
         if target.is_file() and _sha256(target) == sha256:
@@ -116,55 +122,55 @@ def fetch_openai(model: str) -> Path:
         except OSError as error:
             raise WeightsError(f"the download of {url} failed: {_reason(error)}") from error
         if _sha256(built) != sha256:
-            raise WeightsError(f"{target.name} from {host} is broken or another file, so it was thrown away")
+            raise WeightsError(f"{target.name} from {host} is damaged or another file, so it was deleted")
         publish(built, target)
     return target
 
 
 def _published(model: str) -> tuple[str, str]:
-    """The checkpoint's address and SHA-256, which is a part of it."""
+    """Return the checkpoint's URL and SHA-256, which is a part of the URL."""
     import whisper
 
-    url: str = whisper._MODELS[model]  # noqa: SLF001  the library tells its addresses in no other way
+    url: str = whisper._MODELS[model]  # noqa: SLF001  the library has no other way to its URLs
     return url, url.split("/")[-2]
 
 
 def _whisper_cache() -> Path:
-    """Source: openai/whisper __init__.py, `load_model`."""
+    """Return the folder of openai-whisper's own cache. Source: openai/whisper __init__.py, `load_model`."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
 
 
 def _open(url: str, timeout_s: float, method: str = "GET") -> Any:
-    """The response; urllib, like whisper, goes through the proxies that the environment names."""
+    """Return the response; like whisper, urllib uses the proxies that the environment names."""
     return urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=timeout_s)  # noqa: S310  whisper's
 
 
-def _ask(host: str, question: Callable[[], object]) -> None:
-    """Put the question, and go on without an answer rather than wait.
+def _probe(host: str, request: Callable[[], object]) -> None:
+    """Send a request to find out whether the host can be used, and do not wait longer than a few seconds.
 
-    A thread, since looking up a name has no limit of its own: with a name server that is gone it takes half a minute.
+    It runs in a thread, because a name lookup has no timeout of its own: without a name server it takes half a minute.
 
     Raises: WeightsError: if it fails or takes too long.
     """
     failures: list[Exception] = []
 
-    def put() -> None:
+    def send() -> None:
         try:
-            question()
-        except Exception as error:  # noqa: BLE001  whatever it was is told to the user
+            request()
+        except Exception as error:  # noqa: BLE001  reported to the user, whatever it is
             failures.append(error)
 
-    asking = threading.Thread(target=put, daemon=True)
-    asking.start()
-    asking.join(ANSWER_S + 1)
-    if asking.is_alive():
+    sending = threading.Thread(target=send, daemon=True)
+    sending.start()
+    sending.join(ANSWER_S + 1)
+    if sending.is_alive():
         raise WeightsError(f"{host} did not answer within {ANSWER_S:g} s")
     if failures:
         raise WeightsError(f"{host} cannot be used: {_reason(failures[0])}") from failures[0]
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what an error says."""
+    """Return the first line of an error's message."""
     inner = (
         error.reason
         if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)

