@@ -31,7 +31,8 @@ from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.assembly import merge
 from nightscribe.shared.model.jobs import Job, Options, Slice
 from nightscribe.shared.model.transcript import Part, utc_now
-from nightscribe.shared.queue.client import Delivery, JobQueue, connect
+from nightscribe.shared.queue.client import JobQueue, connect
+from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.shared.storage.folder.store import FolderStore
 

@@ -10,7 +10,8 @@ from nightscribe.shared.errors import JobError, NameTooLong, RetryableError
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.transcript import Failure, utc_now
 from nightscribe.shared.process.liveness import report_alive
-from nightscribe.shared.queue.client import Delivery, JobQueue
+from nightscribe.shared.queue.client import JobQueue
+from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.telemetry import metrics
 
 log = structlog.get_logger()

@@ -26,7 +26,9 @@ from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import Failure, Provenance
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
-from nightscribe.shared.queue.client import BATCH, JobQueue, QueueMissing
+from nightscribe.shared.queue.client import JobQueue
+from nightscribe.shared.queue.connection import QueueMissing
+from nightscribe.shared.queue.messages import BATCH
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics
 

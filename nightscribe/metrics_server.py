@@ -12,7 +12,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from nightscribe.shared.errors import NightscribeError, QueueError, SetupError
-from nightscribe.shared.queue.client import Counts, JobQueue, connect
+from nightscribe.shared.queue.client import JobQueue, connect
+from nightscribe.shared.queue.inspector import Counts
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.telemetry.metrics import BUILD
 

@@ -1,10 +1,10 @@
-"""Amazon's services and those that speak as they do, through boto3: clients, patience, and sentences for trouble."""
+"""Amazon's services and compatible ones, through boto3: clients, retries, and sentences for what goes wrong."""
 
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import boto3
 import structlog
@@ -30,15 +30,19 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_de
 
 from nightscribe.shared.errors import RetryableError, SetupError
 
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_sqs import SQSClient
+
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
 LOCAL_QUEUE = "NIGHTSCRIBE_LOCAL_QUEUE"
-"""The variable by which `run` and its workers find the SQS server that it brought, whatever else is set for AWS."""
+"""Variable by which `run` and its workers find the SQS server that it started, whatever else is set for AWS."""
 LOCAL_REGION = "us-east-1"
-LOOK_S = 0.2  # whether there is to be an end
-LAST_TRY_AT = 0.9  # of the patience, whatever the waits before: a shorter outage is always survived
+SHUTDOWN_CHECK_S = 0.2  # how often a wait looks at `ShutdownFlag`
+LAST_TRY_AT = 0.9  # share of the retry timeout: whatever the waits before, any shorter outage is survived
 
 _REFUSED = {
     "AccessDenied",
@@ -50,60 +54,65 @@ _REFUSED = {
     "OptInRequired",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
-    "403",  # an answer without a body
+    "403",  # a response without a body
 }
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _WRONG_CLOCK = {"RequestTimeTooSkewed"}
 _BUSY = {"SlowDown", "RequestTimeout", "RequestLimitExceeded", "TooManyRequests"}
-# What is kept in a file or asked of another server is there again once somebody has logged in, or that server is back.
+# Credentials from a file or another server are there again once somebody has logged in, or that server is back.
 _NO_NEW_CREDENTIALS = (CredentialRetrievalError, SSOTokenLoadError, TokenRetrievalError, UnauthorizedSSOTokenError)
 
 _backoff = wait_random_exponential(multiplier=0.2, max=10)
 
 
 class CredentialsExpired(RetryableError):
-    """New ones may be there at the next try: a login renews the file that they come from."""
+    """The credentials have expired; the next try may find new ones, since a login renews the file they come from."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is talked to, as error sentences name it: `queue 'a.fifo'`."""
+    """A queue or a bucket as error sentences name it: `queue 'a.fifo'`."""
 
     name: str
     error: type[SetupError]
     """Raised where the user must change something."""
     address: str
-    """The variable that names a server other than AWS."""
+    """Variable that names a server other than AWS."""
 
 
+@overload
 def client(
-    service: str,
+    service: Literal["sqs"], *, timeout_s: float, region: str | None = None, endpoint: str | None = None
+) -> "SQSClient": ...
+@overload
+def client(service: Literal["s3"], *, timeout_s: float, more: Config | None = None) -> "S3Client": ...
+def client(
+    service: Literal["sqs", "s3"],
     *,
     timeout_s: float,
     region: str | None = None,
     endpoint: str | None = None,
     more: Config | None = None,
-) -> Any:
-    """A client of `sqs` or `s3` on the server that the environment names; nothing is sent yet.
+) -> "SQSClient | S3Client":
+    """Return a client of `sqs` or `s3` on the server that the environment names; nothing is sent yet.
 
     The `AWS_*` variables are boto3's own; where LOCALSTACK_ENDPOINT or LOCALSTACK_HOST is set and no address for boto3,
-    LocalStack is found through localstack-client; otherwise it is AWS. `region` and `endpoint` come before all of them;
-    `more` is what a service needs besides.
-    Raises: BotoCoreError, ValueError, RuntimeError: if the address is not complete (see `incomplete`).
+    LocalStack is found through localstack-client; otherwise it is AWS. `region` and `endpoint` override all of them;
+    `more` holds further settings of the client.
+    Raises: BotoCoreError, ValueError, RuntimeError: if the address is incomplete (see `incomplete`).
     """
-    # Retries are ours (`persist`), so that they know a lease's deadline.
+    # `persist` retries, not boto3, so that a retry knows the deadline of a lease.
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=timeout_s, read_timeout=timeout_s)
     config = config.merge(more or Config())
     local = os.environ.get(LOCAL_QUEUE) if service == "sqs" else None
     if local:
         return local_client(local, config)
-    return _session(service, named=endpoint is not None).client(
-        service, region_name=region, endpoint_url=endpoint, config=config
-    )
+    session = _session(service, named=endpoint is not None)
+    return session.client(service, region_name=region, endpoint_url=endpoint, config=config)
 
 
-def local_client(endpoint: str, config: Config) -> Any:
-    """A client of an SQS server of ours on loopback, to which no proxy knows a way."""
+def local_client(endpoint: str, config: Config) -> "SQSClient":
+    """Return a client of the SQS server that `run` started on loopback; it uses no proxy."""
     return boto3.session.Session().client(
         "sqs",
         endpoint_url=endpoint,
@@ -115,19 +124,19 @@ def local_client(endpoint: str, config: Config) -> Any:
 
 
 class ShutdownFlag:
-    """Whether whoever runs this process waits for its end: then no call, in whatever thread, is tried again."""
+    """Set once this process is to end: then no thread retries a call."""
 
-    is_set = False  # no event: a handler of signals sets it, and could wait for itself
+    is_set = False  # not a threading.Event: a signal handler sets it, and could deadlock on the lock of an event
 
 
 def _sleep(seconds: float) -> None:
     until = time.monotonic() + seconds
     while not ShutdownFlag.is_set and (left_s := until - time.monotonic()) > 0:
-        time.sleep(min(LOOK_S, left_s))
+        time.sleep(min(SHUTDOWN_CHECK_S, left_s))
 
 
 def incomplete(error: Exception, subject: Subject) -> SetupError:
-    """The sentence for what `client` raised."""
+    """Return the error to raise for what `client` raised."""
     return subject.error(
         f"The address of the {subject.name} is not complete: {str(error).rstrip('.')}. Set AWS_DEFAULT_REGION and, for "
         f"a server other than AWS, {subject.address} (http://HOST:PORT) or LOCALSTACK_HOST (HOST:PORT)."
@@ -144,12 +153,12 @@ def persist(
     translated: Callable[[str, str], Exception | None] = lambda _code, _message: None,
     is_final: Callable[[Exception], bool] = lambda _: False,
 ) -> T:
-    """What `do` gives, tried again for `patience_s` where that may help.
+    """Return what `do` returns, retried for `retry_timeout_s` where that may help.
 
-    `renew` is called before the next try when credentials have expired. `translated` is given the code and the message
-    of an answer that is an error, and may know better than this module what it means; what `is_final` is not tried
-    again, though it may pass.
-    Raises: RetryableError: if it still does not go. SetupError: of the subject's class, if the user must do something.
+    `renew` is called before the next try when credentials have expired. `translated` receives the code and the message
+    of an error response, and may return a more exact error than this module knows. An error for which `is_final`
+    returns true is not retried.
+    Raises: RetryableError: if no try succeeded. SetupError: of the subject's class, if the user must do something.
     """
     last_s = LAST_TRY_AT * retry_timeout_s
     is_late = stop_after_delay(last_s)
@@ -213,7 +222,7 @@ def _once(
 
 
 def is_page(about: Mapping[str, Any]) -> bool:
-    """Whether an answer, by its metadata, is a page for a browser, and not one that was got from the service."""
+    """Return whether a response, by its metadata, is a web page and does not come from the service."""
     headers = about.get("HTTPHeaders", {})
     return headers.get("content-type", "").startswith("text/html") and not any(
         name.startswith("x-amz") for name in headers
@@ -221,7 +230,7 @@ def is_page(about: Mapping[str, Any]) -> bool:
 
 
 def not_the_service(subject: Subject) -> str:
-    """The sentence for an answer that another one gave in the place of the service."""
+    """Return the sentence for a response that another server gave in place of the service."""
     return (
         f"What answers in place of the server of the {subject.name} is none: perhaps a proxy, or the login page of "
         f"this network. Log in there, and check {subject.address} and the proxy variables (HTTPS_PROXY, NO_PROXY)."
@@ -243,12 +252,14 @@ def _translated(code: str, message: str, status: int, subject: Subject, operatio
     return subject.error(f"The {subject.name} refuses {operation} ({why}).")
 
 
-def _session(service: str, *, named: bool) -> Any:
+def _session(service: str, *, named: bool) -> boto3.session.Session:
     named = named or f"AWS_ENDPOINT_URL_{service.upper()}" in os.environ or "AWS_ENDPOINT_URL" in os.environ
     localstack = os.environ.get("LOCALSTACK_ENDPOINT") or os.environ.get("LOCALSTACK_HOST")
     if localstack and not named:
         import localstack_client.session
 
         # The library itself reads only LOCALSTACK_HOST, and only HOST:PORT from it.
-        return localstack_client.session.Session(localstack_host=localstack.rpartition("://")[2].rstrip("/"))
+        host = localstack.rpartition("://")[2].rstrip("/")
+        session: boto3.session.Session = localstack_client.session.Session(localstack_host=host)
+        return session
     return boto3.session.Session()

@@ -9,7 +9,8 @@ from typing import Self
 import structlog
 
 from nightscribe.shared.errors import Interrupted, LeaseLost, NightscribeError
-from nightscribe.shared.queue.client import Delivery, JobQueue
+from nightscribe.shared.queue.client import JobQueue
+from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.telemetry import metrics
 
 log = structlog.get_logger()

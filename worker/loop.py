@@ -16,7 +16,9 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import RetryableError
 from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.process.liveness import report_alive
-from nightscribe.shared.queue.client import Delivery, JobQueue, QueueMissing
+from nightscribe.shared.queue.client import JobQueue
+from nightscribe.shared.queue.connection import QueueMissing
+from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics, tracing

@@ -9,7 +9,7 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.transcript import utc_now
-from nightscribe.shared.queue.client import Delivery
+from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.telemetry import metrics
 
 REPORT_EVERY_S = 1.0

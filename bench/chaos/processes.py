@@ -27,7 +27,8 @@ from nightscribe.shared.model.jobs import Job, Options
 from nightscribe.shared.process.children import PR_SET_PDEATHSIG
 from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.process.scratch import sweep_scratch
-from nightscribe.shared.queue.client import Delivery, JobQueue
+from nightscribe.shared.queue.client import JobQueue
+from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.shared.storage.folder.store import FolderStore
@@ -124,9 +125,10 @@ class _Queue(JobQueue):
             )
         return delivery
 
-    def delete(self, delivery: Delivery, **given: Any) -> None:
-        self.event_log.append("deleting", delivery=self.delivery)
-        super().delete(delivery, **given)
+    def _delete(self, url: str, receipt_handle: str, **given: Any) -> None:
+        if url == self._url:  # a job, and no dead letter
+            self.event_log.append("deleting", delivery=self.delivery)
+        super()._delete(url, receipt_handle, **given)
 
 
 class _Store(FolderStore):

@@ -18,7 +18,7 @@ from nightscribe.shared.model.record import Frozen
 from nightscribe.shared.model.transcript import Failure
 from nightscribe.shared.process.identity import has_ended
 from nightscribe.shared.queue.client import JobQueue
-from nightscribe.shared.queue.inspect import Peeked
+from nightscribe.shared.queue.inspector import Peeked
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location
 

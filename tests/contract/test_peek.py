@@ -6,8 +6,9 @@ import pytest
 from support.servers import SqsServer
 
 from nightscribe.shared.model.jobs import Job, Options, Slice
-from nightscribe.shared.queue.client import JobQueue, QueueMissing, connect
-from nightscribe.shared.queue.inspect import peek
+from nightscribe.shared.queue.client import JobQueue, connect
+from nightscribe.shared.queue.connection import QueueMissing
+from nightscribe.shared.queue.inspector import peek
 
 LONG_S = 120
 
@@ -109,7 +110,7 @@ def test_a_server_that_shows_no_messages_or_is_not_there_is_no_error(queue: JobQ
 def test_amazons_queue_is_never_asked_for_more_than_sqs_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no such address, and nothing is sent to it here."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    monkeypatch.setattr("nightscribe.shared.queue.client.peek", lambda *_, **__: pytest.fail("it was asked"))
+    monkeypatch.setattr("nightscribe.shared.queue.inspector.peek", lambda *_, **__: pytest.fail("it was asked"))
     queue = named("any.fifo")
     assert queue.endpoint is None
     assert queue.peek() is None

@@ -21,7 +21,9 @@ from support.workplace import Wrapped, received, unhurried
 
 from nightscribe.shared.errors import LeaseLost, QueueError, RetryableError
 from nightscribe.shared.model.jobs import Job, Options, Slice
-from nightscribe.shared.queue.client import Delivery, JobQueue, QueueMissing, connect
+from nightscribe.shared.queue.client import JobQueue, connect
+from nightscribe.shared.queue.connection import QueueMissing
+from nightscribe.shared.queue.messages import Delivery
 
 TEMPLATE = Path(__file__).parents[2] / "infra" / "create_queue.json"
 
@@ -215,7 +217,7 @@ def test_a_worker_on_aws_waits_for_no_queue_of_its_own_making(
     name = new_name()
     queue = connect(name, visibility_timeout_s=30, max_receives=3, creates_on_aws=False)
     with monkeypatch.context() as patched:
-        patched.setattr("nightscribe.shared.queue.client.is_amazons", lambda _url: True)
+        patched.setattr("nightscribe.shared.queue.connection.is_amazons", lambda _url: True)
         with pytest.raises(QueueMissing, match=f"no queue '{name}' in {REGION}. The director creates it"):
             queue.ensure()
     queue.ensure()

@@ -11,7 +11,8 @@ from support.waiting import wait_until
 from nightscribe.local.queue_server import local_queue
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.model.jobs import Job, Options, Slice
-from nightscribe.shared.queue.client import JobQueue, QueueMissing, connect
+from nightscribe.shared.queue.client import JobQueue, connect
+from nightscribe.shared.queue.connection import QueueMissing
 
 JOB = Job(
     slices=(Slice(recording="a.wav", fingerprint="1-a", size=1, stem="a"),),

@@ -11,7 +11,8 @@ from support.workplace import Dictated, Workplace, Wrapped, received, working, w
 
 from nightscribe.director.backlog import Settled
 from nightscribe.shared.errors import RetryableError
-from nightscribe.shared.queue.client import Counts, JobQueue, connect
+from nightscribe.shared.queue.client import JobQueue, connect
+from nightscribe.shared.queue.inspector import Counts
 
 ASK = "get_queue_attributes"
 NOTHING = {"ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesNotVisible": "0"}

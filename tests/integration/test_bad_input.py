@@ -16,7 +16,7 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import RetryableError
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import Failure
-from nightscribe.shared.queue.client import REASON, RUN
+from nightscribe.shared.queue.messages import REASON, RUN
 from nightscribe.shared.storage.folder.store import FolderStore
 
 NEWER = b'{"version": 2, "words": "in another shape"}'

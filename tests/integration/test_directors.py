@@ -24,7 +24,8 @@ from nightscribe.shared.model.assembly import merge
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import Failure, Part, Provenance, utc_now
-from nightscribe.shared.queue.client import Delivery, JobQueue, connect
+from nightscribe.shared.queue.client import JobQueue, connect
+from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.storage.folder.store import FolderStore
 
 WAV = Rates({".wav": 1 / 32_000})

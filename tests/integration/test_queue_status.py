@@ -24,7 +24,7 @@ from nightscribe.shared.errors import RetryableError
 from nightscribe.shared.model.activity import Run
 from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.model.transcript import utc_now
-from nightscribe.shared.queue.client import RETRY_TIMEOUT_S
+from nightscribe.shared.queue.connection import RETRY_TIMEOUT_S
 from nightscribe.shared.settings import Settings, load_settings
 from nightscribe.shared.storage.folder.location import FolderLocation
 from nightscribe.shared.storage.folder.store import FolderStore

@@ -36,7 +36,7 @@ from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.queue.client import JobQueue
-from nightscribe.shared.queue.inspect import Peeked, from_localstack, from_ministack
+from nightscribe.shared.queue.inspector import Peeked, from_localstack, from_ministack
 from nightscribe.shared.settings import Settings, load_settings
 from nightscribe.shared.storage.folder.location import FolderLocation
 from nightscribe.shared.storage.folder.store import FolderStore

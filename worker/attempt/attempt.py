@@ -16,7 +16,8 @@ from nightscribe.shared.errors import (
     SetupError,
 )
 from nightscribe.shared.model.jobs import Job, Options
-from nightscribe.shared.queue.client import Delivery, JobQueue
+from nightscribe.shared.queue.client import JobQueue
+from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
@@ -14,6 +14,9 @@ from nightscribe.shared import aws
 from nightscribe.shared.errors import BucketError, NameTooLong, PermanentError, RetryableError, SetupError
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.storage.base import CHANGED, Denied
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 T = TypeVar("T")
 
@@ -105,7 +108,7 @@ class Objects:
     def __init__(
         self,
         bucket: Bucket,
-        make_client: Callable[[], Any],
+        make_client: "Callable[[], S3Client]",
         *,
         payer: bool = False,
         retry_timeout_s: float = RETRY_TIMEOUT_S,
@@ -122,8 +125,7 @@ class Objects:
     @property
     def address(self) -> str:
         """Of the server."""
-        url: str = self._client.meta.endpoint_url
-        return url
+        return self._client.meta.endpoint_url
 
     def look_at(self, key: str) -> Object | None:
         """What there is to know of one object without reading it."""

@@ -1,0 +1,199 @@
+"""The connection to a queue and its dead-letter queue: calls that are retried, and finding or creating both queues."""
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from math import ceil
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from nightscribe.shared import aws
+from nightscribe.shared.errors import LeaseLost, QueueError, RetryableError
+from nightscribe.shared.queue.address import QueueAddress, is_amazons
+
+if TYPE_CHECKING:
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.literals import QueueAttributeNameType
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+READ_TIMEOUT_S = 5.0  # a lease has no time for a server that accepts a call and never answers
+RETRY_TIMEOUT_S = 60.0  # how long a call is retried before its error is raised
+
+# Each means that the message is no longer ours; servers differ in which they send, and in what they put before it.
+_GONE = {"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidIdFormat"}
+_NO_QUEUE = {"QueueDoesNotExist", "NonExistentQueue"}
+
+
+class QueueMissing(RetryableError):
+    """The queue itself is gone, as after a restart of a server that forgets: create it and compare again."""
+
+
+class QueueConnection:
+    """One FIFO queue and its dead-letter queue on one server. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        client: "SQSClient",
+        address: str,
+        *,
+        visibility_timeout_s: float,
+        max_receives: int,
+        retry_timeout_s: float = RETRY_TIMEOUT_S,
+        creates_on_aws: bool = True,
+        make_client: "Callable[[], SQSClient] | None" = None,
+    ) -> None:
+        """`make_client` makes another client when credentials have expired; see `connect` for the rest."""
+        self._client = client
+        self._make_client = make_client
+        self._retry_timeout_s = retry_timeout_s
+        self._creates_on_aws = creates_on_aws
+        self.address = address
+        parsed = QueueAddress.parse(address)
+        self.name = parsed.name
+        self._owner = parsed.owner
+        self.dead_letter_name = self.name.removesuffix(".fifo") + "-dead.fifo"
+        self._visibility_timeout_s = visibility_timeout_s
+        self._max_receives = max_receives
+        self._url = ""
+        self._dead_url = ""
+
+    @property
+    def endpoint(self) -> str | None:
+        """Return the address of the server, or None if it is Amazon's."""
+        url = self._client.meta.endpoint_url
+        return None if is_amazons(url) else url
+
+    def ensure(self) -> None:
+        """Find both queues, or create them as `infra/create_queue.json` says.
+
+        Raises: QueueError: if a queue of that name cannot serve. RetryableError: if no server answers; QueueMissing
+        among them, if there is none on AWS, which forgets none: a worker that created one there would wait in the
+        wrong region for ever.
+        """
+        if not self._creates_on_aws and self.endpoint is None:
+            self.find()
+            return
+        template: dict[QueueAttributeNameType, str] = json.loads(
+            (files("nightscribe.shared.queue") / "create_queue.json").read_text()
+        )["Attributes"]
+        template["VisibilityTimeout"] = str(ceil(self._visibility_timeout_s))
+        redrive = self._redrive()
+        if redrive:  # a queue that the user made may have a dead-letter queue of another name
+            self.dead_letter_name = redrive["deadLetterTargetArn"].rpartition(":")[2]
+        self._dead_url = self._ensure_one(self.dead_letter_name, template)
+        if not redrive:
+            dead_arn = self._attributes(self._dead_url)["QueueArn"]
+            redrive = {"deadLetterTargetArn": dead_arn, "maxReceiveCount": str(self._max_receives)}
+        self._url = self._ensure_one(self.name, {**template, "RedrivePolicy": json.dumps(redrive)})
+
+    def find(self) -> None:
+        """Find both queues as they are, and create neither. Raises: QueueMissing: if there is none of that name."""
+        redrive = self._redrive()
+        if not redrive:
+            raise self._missing()
+        self.dead_letter_name = redrive["deadLetterTargetArn"].rpartition(":")[2]
+        self._url = self._url_of(self.name)
+        self._dead_url = self._url_of(self.dead_letter_name)
+
+    def _ensure_one(self, name: str, wanted: "dict[QueueAttributeNameType, str]") -> str:
+        try:
+            url = self._url_of(name)
+        except QueueMissing:
+            created = self._call("create_queue", lambda sqs: sqs.create_queue(QueueName=name, Attributes=wanted))
+            log.info("queue.created", queue=name)
+            return created["QueueUrl"]
+        found = self._attributes(url)
+        for key, value in wanted.items():
+            if key != "RedrivePolicy" and found.get(key, "").lower() != value.lower():
+                log.warning("queue.attribute_differed", queue=name, attribute=key, found=found.get(key), expected=value)
+        return url
+
+    def _url_of(self, name: str) -> str:
+        owner = self._owner if self.endpoint is None else None
+
+        def ask(sqs: "SQSClient") -> str:
+            if owner:
+                return sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=owner)["QueueUrl"]
+            return sqs.get_queue_url(QueueName=name)["QueueUrl"]
+
+        return self._call("get_queue_url", ask)
+
+    def _redrive(self) -> dict[str, str]:
+        """Return the redrive policy of the queue, or an empty one if the queue does not exist."""
+        try:
+            found = self._attributes(self._url_of(self.name))
+        except QueueMissing:
+            return {}
+        if "RedrivePolicy" not in found:
+            raise QueueError(
+                f"The queue {self.name!r} exists but has no redrive policy, so a job that kills its workers would come "
+                f"back for ever. Give it one that points to {self.dead_letter_name!r} (README, 'Your own queue'), "
+                "or choose another name with NIGHTSCRIBE_QUEUE_NAME."
+            )
+        redrive: dict[str, str] = json.loads(found["RedrivePolicy"])
+        return redrive
+
+    def _attributes(self, url: str) -> "dict[QueueAttributeNameType, str]":
+        return self._call(
+            "get_queue_attributes", lambda sqs: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+        ).get("Attributes", {})
+
+    def _missing(self) -> QueueMissing:
+        if self.endpoint:
+            return QueueMissing(f"There is no queue {self.name!r} on {self.endpoint}.")
+        return QueueMissing(
+            f"There is no queue {self.name!r} in {self._client.meta.region_name}. The director creates it: start that "
+            "first, or set AWS_DEFAULT_REGION to the region where it is."
+        )
+
+    def _delete(self, url: str, receipt_handle: str, *, retry_timeout_s: float | None = None) -> None:
+        self._call(
+            "delete_message",
+            lambda sqs: sqs.delete_message(QueueUrl=url, ReceiptHandle=receipt_handle),
+            retry_timeout_s=retry_timeout_s,
+            holds_receipt=True,
+        )
+
+    def _call(
+        self,
+        operation: str,
+        call: "Callable[[SQSClient], T]",
+        *,
+        retry_timeout_s: float | None = None,
+        holds_receipt: bool = False,
+    ) -> T:
+        """Return what one call of SQS returns, retried for `retry_timeout_s` where that may help.
+
+        `operation` names it in errors. With `holds_receipt`, the call is about a message that may no longer be ours.
+        Raises: LeaseLost, QueueMissing, QueueError, RetryableError: see `aws.persist`.
+        """
+
+        def translated(code: str, _message: str) -> Exception | None:
+            if code in _NO_QUEUE:
+                return self._missing()
+            if holds_receipt and code in _GONE:
+                return LeaseLost(f"The message is no longer ours ({code}).")
+            return None
+
+        return aws.persist(
+            lambda: call(self._client),
+            queue_subject(self.name),
+            operation=operation,
+            retry_timeout_s=self._retry_timeout_s if retry_timeout_s is None else retry_timeout_s,
+            renew=self._renew,
+            translated=translated,
+            is_final=lambda error: isinstance(error, QueueMissing),
+        )
+
+    def _renew(self) -> None:
+        if self._make_client:
+            self._client = self._make_client()
+
+
+def queue_subject(name: str) -> aws.Subject:
+    """Return how error sentences name a queue."""
+    return aws.Subject(f"queue {name!r}", QueueError, "AWS_ENDPOINT_URL_SQS")

@@ -1,0 +1,97 @@
+"""What goes over the wire in a message of SQS: its attributes, and how many messages one call takes. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types_boto3_sqs.type_defs import MessageAttributeValueTypeDef, MessageTypeDef
+
+# Message attributes. SQS keeps them when it moves a message to the dead-letter queue by itself.
+RUN = "Run"  # id of the director's run that queued it
+REASON = "Reason"  # why a worker made it a dead letter
+WORKER = "Worker"  # which worker did so
+RECORDED = "Recorded"  # present if all failures of its recordings were recorded before
+TRACE = "traceparent"  # W3C trace context, where traces are wanted
+BATCH = 10  # messages that SQS takes in one call
+BATCH_BYTES = 250 * 1024  # size of all messages in one call; older servers stop at 256 KiB
+ATTRIBUTE_NAMES_BYTES = 96  # names and types of the attributes count as well
+TRACE_BYTES = 55
+
+# Characters that SQS refuses in an attribute; a reason may quote anything, for example the name of a file.
+_FORBIDDEN = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A received message, and the right to work on it."""
+
+    message_id: str
+    body: str
+    receipt_handle: str
+    receive_count: int
+    group: str = ""
+    """Message group id: the identity of its job."""
+    run: str | None = None
+    """Id of the director's run that queued it."""
+    reason: str | None = None
+    """Why it is a dead letter, if a worker made it one."""
+    worker: str | None = None
+    """Which worker made it a dead letter."""
+    recorded: bool = False
+    """Whether the failures of all its recordings were recorded before it became a dead letter."""
+    trace: str | None = None
+    """W3C trace context of its job."""
+
+    @classmethod
+    def of(cls, message: "MessageTypeDef") -> "Delivery":
+        """Read a message as ReceiveMessage returns it."""
+        said = {name: value.get("StringValue") for name, value in message.get("MessageAttributes", {}).items()}
+        system = message.get("Attributes", {})
+        return cls(
+            message_id=message["MessageId"],
+            body=message["Body"],
+            receipt_handle=message["ReceiptHandle"],
+            receive_count=int(system.get("ApproximateReceiveCount", 1)),
+            group=system.get("MessageGroupId", message["MessageId"]),
+            run=said.get(RUN),
+            reason=said.get(REASON),
+            worker=said.get(WORKER),
+            recorded=RECORDED in said,
+            trace=said.get(TRACE),
+        )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A message to be sent."""
+
+    body: str
+    group: str
+    deduplication: str
+    trace: str | None
+
+
+def text_attributes(texts: Mapping[str, str | None]) -> dict[str, "MessageAttributeValueTypeDef"]:
+    """Return message attributes for those texts that are not empty; characters that SQS refuses are replaced."""
+    return {
+        name: {"DataType": "String", "StringValue": _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)}
+        for name, text in texts.items()
+        if text
+    }
+
+
+def batches(entries: Iterable[Entry], attribute_bytes: int) -> Iterator[list[Entry]]:
+    """Yield as many messages as one call takes, by number and by size; `attribute_bytes` is that of each message."""
+    batch: list[Entry] = []
+    n_bytes = 0
+    for entry in entries:
+        entry_bytes = len(entry.body.encode()) + attribute_bytes + ATTRIBUTE_NAMES_BYTES
+        if batch and (len(batch) == BATCH or n_bytes + entry_bytes > BATCH_BYTES):
+            yield batch
+            batch, n_bytes = [], 0
+        batch.append(entry)
+        n_bytes += entry_bytes
+    if batch:
+        yield batch

@@ -1,0 +1,116 @@
+"""Sending: jobs from the director, and messages that a worker sends again or makes dead letters."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.model.jobs import Job
+from nightscribe.shared.queue.connection import RETRY_TIMEOUT_S, QueueConnection
+from nightscribe.shared.queue.messages import (
+    REASON,
+    RECORDED,
+    RUN,
+    TRACE,
+    TRACE_BYTES,
+    WORKER,
+    Delivery,
+    Entry,
+    batches,
+    text_attributes,
+)
+from nightscribe.shared.telemetry import tracing
+
+if TYPE_CHECKING:
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef, SendMessageBatchResultTypeDef
+
+
+class Producer(QueueConnection):
+    """Sends messages to the queue and to its dead-letter queue."""
+
+    def send(self, jobs: Iterable[Job], run: str, *, again: int = 0) -> None:
+        """Queue jobs. SQS drops those that the same `run` sent within five minutes, unless `again` is another number.
+
+        Raises: RetryableError: if the server did not take every one of them.
+        """
+        self._send(
+            self._url,
+            (
+                Entry(job.to_message(), job.id, job.deduplication_id(f"{run}-{again}"), self._trace_of(job, run))
+                for job in jobs
+            ),
+            {RUN: run},
+        )
+
+    def requeue(self, delivery: Delivery, *, retry_timeout_s: float | None = None) -> None:
+        """Replace a message by a new one that was never received, so that the next receive makes no dead letter of it.
+
+        Raises: LeaseLost: if it is no longer ours; it is then there twice, and the second finds the work done.
+        """
+        again = Entry(delivery.body, delivery.group, f"{delivery.message_id}-again", delivery.trace)
+        self._send(self._url, [again], {RUN: delivery.run}, retry_timeout_s=retry_timeout_s)
+        self._delete(self._url, delivery.receipt_handle, retry_timeout_s=retry_timeout_s)
+
+    def dead_letter(
+        self,
+        delivery: Delivery,
+        body: str,
+        reason: str,
+        *,
+        worker: str | None = None,
+        recorded: bool = False,
+        retry_timeout_s: float = RETRY_TIMEOUT_S,
+    ) -> None:
+        """Send what cannot be done (`body`) to the dead-letter queue; only then delete the message.
+
+        `recorded`: its failures were recorded before, so nobody is to record them again. Each of the two calls is
+        retried for half of `retry_timeout_s`.
+        """
+        letter = Entry(body, delivery.message_id, delivery.message_id, delivery.trace)
+        attributes = {RUN: delivery.run, REASON: reason, WORKER: worker, RECORDED: "yes" if recorded else None}
+        self._send(self._dead_url, [letter], attributes, retry_timeout_s=retry_timeout_s / 2)
+        self._delete(self._url, delivery.receipt_handle, retry_timeout_s=retry_timeout_s / 2)
+
+    def _send(
+        self,
+        url: str,
+        entries: Iterable[Entry],
+        attributes: dict[str, str | None],
+        *,
+        retry_timeout_s: float | None = None,
+    ) -> None:
+        common = text_attributes(attributes)
+        for batch in batches(entries, TRACE_BYTES + sum(len(each["StringValue"].encode()) for each in common.values())):
+            messages: list[SendMessageBatchRequestEntryTypeDef] = [
+                {
+                    "Id": str(n),
+                    "MessageBody": entry.body,
+                    "MessageGroupId": entry.group,
+                    "MessageDeduplicationId": entry.deduplication,
+                    "MessageAttributes": common | text_attributes({TRACE: entry.trace}),
+                }
+                for n, entry in enumerate(batch)
+            ]
+            refused = self._send_batch(url, messages, retry_timeout_s).get("Failed")
+            if refused:
+                first = refused[0]
+                raise RetryableError(
+                    f"The queue refused {len(refused)} jobs ({first['Code']}: {first.get('Message', '')})."
+                )
+
+    def _send_batch(
+        self, url: str, messages: "list[SendMessageBatchRequestEntryTypeDef]", retry_timeout_s: float | None
+    ) -> "SendMessageBatchResultTypeDef":
+        def send(sqs: "SQSClient") -> "SendMessageBatchResultTypeDef":
+            return sqs.send_message_batch(QueueUrl=url, Entries=messages)
+
+        return self._call("send_message_batch", send, retry_timeout_s=retry_timeout_s)
+
+    def _trace_of(self, job: Job, run: str) -> str | None:
+        about: tracing.Attributes = {
+            "nightscribe.job": job.id,
+            "nightscribe.run": run,
+            "nightscribe.slices": len(job.slices),
+            "nightscribe.recording": job.slices[0].recording,
+        }
+        return tracing.job_created(self.name, about)
