@@ -120,7 +120,7 @@ def directed(
         process.start()
     records, files = Records(FolderStore(dest)), FolderSource(source)
     missing = Scanner(files, records, FORMATS, settle_s=0).scan().missing
-    director = Director(queue, files, records, OPTIONS, FORMATS, window=5_000, max_receives=3)
+    director = Director(queue, files, records, OPTIONS, FORMATS, max_queued_jobs=5_000, max_receives=3)
     try:
         ready.wait()
         began = time.monotonic()

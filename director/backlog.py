@@ -1,4 +1,4 @@
-"""What is missing, and what becomes of it."""
+"""Hold what is missing, and name what becomes of it."""
 
 from array import array
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A recording that is done with: it has a transcript or a failure record, or is gone."""
+    """A recording with an outcome: a transcript, a failure record, or the reason why it cannot be read."""
 
     missing: Missing
     result: Provenance | Failure | Unreadable
@@ -29,21 +29,24 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Growing:
-    """A recording that has changed since it was looked at, and how it is now: it may still be being written."""
+    """A recording that has changed since the scan, as it is now: somebody may still be writing it."""
 
     missing: Missing
 
 
 @dataclass(frozen=True, slots=True)
 class PartStored:
-    """A slice is transcribed of a recording that is not yet done with."""
+    """A slice that is transcribed, of a recording that is not finished yet."""
 
     missing: Missing
     audio_s: float
 
 
 class Backlog:
-    """Missing recordings in the order in which they were found, in columns: a million objects would fill the memory."""
+    """Missing recordings in the order in which they were found.
+
+    Kept in columns, since a million objects would fill the memory.
+    """
 
     def __init__(self, missing: Iterable[Missing] = ()) -> None:
         self._paths: list[str] = []
@@ -54,7 +57,7 @@ class Backlog:
             self.append(each)
 
     def append(self, missing: Missing) -> None:
-        """Add one at the end."""
+        """Add a recording at the end."""
         recording = missing.recording
         if missing.stem != without_suffix(recording.path):
             self._unusual_stems[len(self._paths)] = missing.stem
@@ -74,9 +77,9 @@ class Backlog:
         return map(self.__getitem__, range(len(self)))
 
     def sized(self) -> Iterator[tuple[str, int]]:
-        """Path and size of each, which is most of what anybody asks."""
+        """Yield path and size (bytes) of each recording, without making an object of it."""
         return zip(self._paths, self._sizes, strict=True)
 
     def without(self, taken: set[int]) -> "Backlog":
-        """The same but for some, named by where they stand."""
+        """Return a backlog without the recordings at these positions."""
         return Backlog(self[at] for at in range(len(self)) if at not in taken)

@@ -1,4 +1,4 @@
-"""What was set aside: read from the dead-letter queue, and recorded as the reasons of failures."""
+"""Read the dead-letter queue, and record its reasons as failures."""
 
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 @dataclass
 class DeadLetters:
-    """The letters that one run of a director finds."""
+    """Records the dead letters that one run of a director finds."""
 
     queue: JobQueue
     records: Records
@@ -28,51 +28,57 @@ class DeadLetters:
     forgiven: set[str] = field(default_factory=set)
     """Recordings that this run tries again and that are not settled yet."""
     unsaved: dict[str, Failure] = field(default_factory=dict)
-    """Reasons that could not be written, by recording."""
-    _buried: set[tuple[str, str]] = field(default_factory=set)
+    """Failures that could not be written, by recording."""
+    _discarded: set[tuple[str, str]] = field(default_factory=set)
+    """Recordings, each with the run whose failure of it was forgiven."""
     _not_ours: set[str] = field(default_factory=set)
+    """Ids of messages that are no job of this version."""
 
     def record(self) -> None:
-        """Turn what was set aside into failure records.
+        """Turn dead letters into failure records, and delete them.
 
-        A job that killed its workers left no reason behind, so it is given one; others have theirs already. What was
-        recorded before is not recorded again: where there is no such record any more, somebody has forgiven it. What
-        is no job of this version stays there for a person, who is told of it once.
+        A job that killed its workers left no reason behind, so it is given one; others have theirs already. A failure
+        that was recorded before is not recorded again: if its record is gone, somebody has forgiven it. A message
+        that is no job of this version stays on the queue for a person, and is logged once.
         """
-        for letter in self.queue.dead_letters():
+        for dead_letter in self.queue.dead_letters():
             report_alive()
             try:
-                job = Job.from_message(letter.body)
+                job = Job.from_message(dead_letter.body)
             except JobError as error:
-                if letter.message_id not in self._not_ours:  # it is there again at every look
-                    self._not_ours.add(letter.message_id)
-                    log.error("dead_letter.not_ours", message=letter.message_id, why=letter.reason or str(error))
+                if dead_letter.message_id not in self._not_ours:  # it is there again at every look
+                    self._not_ours.add(dead_letter.message_id)
+                    log.error(
+                        "dead_letter.not_ours", message=dead_letter.message_id, why=dead_letter.reason or str(error)
+                    )
                 continue
             saved = [
-                self._is_of_old(slice_, letter) or self._record_dead(job, slice_, letter)
-                for slice_ in (() if letter.recorded else job.slices)
+                self._is_forgiven(slice_, dead_letter) or self._record_failure(job, slice_, dead_letter)
+                for slice_ in (() if dead_letter.recorded else job.slices)
             ]
             if all(saved):
-                self.queue.delete_dead_letter(letter)
+                self.queue.delete_dead_letter(dead_letter)
 
-    def _is_of_old(self, slice_: Slice, letter: Delivery) -> bool:
-        """Whether a letter tells why a recording failed in another run, which was forgiven in this one.
+    def _is_forgiven(self, slice_: Slice, dead_letter: Delivery) -> bool:
+        """Return whether a dead letter is about another run's failure, which this run has forgiven.
 
-        Once for each run: a director at work beside this one may have given it up anew, and has to learn it.
+        True only once for each run: another director at work may have given the recording up anew since, and needs
+        that to be recorded.
         """
-        if letter.run in (None, self.run_id) or slice_.recording not in self.forgiven:
+        if dead_letter.run in (None, self.run_id) or slice_.recording not in self.forgiven:
             return False
-        told = (slice_.recording, str(letter.run))
-        if told in self._buried:
+        of_run = (slice_.recording, str(dead_letter.run))
+        if of_run in self._discarded:
             return False
-        self._buried.add(told)
+        self._discarded.add(of_run)
         return True
 
-    def _record_dead(self, job: Job, slice_: Slice, letter: Delivery) -> bool:
+    def _record_failure(self, job: Job, slice_: Slice, dead_letter: Delivery) -> bool:
+        """Record why a slice failed, unless that is known; return False if it has to be tried again."""
         path, fingerprint = slice_.recording, slice_.fingerprint
         try:
             done, failed = self.records.provenance(path), self.records.failure(path)
-        except NewerRecord:  # then what came of it is known already
+        except NewerRecord:  # then its outcome is known already
             return True
         if (done and done.settles(job, slice_)) or (failed and failed.fingerprint == fingerprint):
             return True
@@ -81,19 +87,19 @@ class DeadLetters:
             fingerprint=fingerprint,
             size=slice_.size,
             mtime_ns=None,
-            reason=letter.reason
+            reason=dead_letter.reason
             or f"It was begun {self.max_receives} times and never finished: its worker died or was stopped each time, "
             "perhaps for lack of memory (a smaller model needs less).",
             attempts=self.max_receives,
-            worker=letter.worker or "",
+            worker=dead_letter.worker or "",
             failed_at=utc_now(),
         )
         try:
             self.records.fail(failure)
-        except (RetryableError, NameTooLong) as error:  # a full disk: the reason is at least told, and the letter stays
+        except (RetryableError, NameTooLong) as error:  # a full disk: the log has the reason, and the letter stays
             log.error("failure.not_recorded", recording=path, why=str(error))
             self.unsaved[path] = failure
-            return isinstance(error, NameTooLong)  # which no later try can record
+            return isinstance(error, NameTooLong)  # which no later attempt can record
         self.unsaved.pop(path, None)
         metrics.RECORDINGS.labels("failed").inc()
         return True

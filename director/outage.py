@@ -1,4 +1,4 @@
-"""What does not answer: whether it is all of a place, told when it begins and when it is over."""
+"""Track how long a share, a bucket or a queue has been unreachable, and log when that begins and ends."""
 
 from collections.abc import Callable
 
@@ -9,16 +9,18 @@ from nightscribe.shared.storage.base import Denied
 
 log = structlog.get_logger()
 
+OUTAGE_LIMIT_S = 900.0  # a run ends when a queue or a store has been unreachable for so long
+
 
 class OutageTracker:
-    """A share or a server that may be away for a while."""
+    """Knows since when something has failed without one success."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._since: float | None = None
 
     def record_failure(self, error: Exception) -> float:
-        """It did not answer, for this reason. Gives for how many seconds it has not."""
+        """Note a failure; return for how many seconds there has been no success."""
         now = self._clock()
         if self._since is None:
             self._since = now
@@ -27,14 +29,18 @@ class OutageTracker:
             log.debug("director.still_paused", why=str(error))
         return now - self._since
 
-    def end(self) -> None:
-        """It answers."""
+    def record_success(self) -> None:
+        """Note that it is reachable."""
         if self._since is not None:
             log.info("director.resumed", after_s=round(self._clock() - self._since, 1))
             self._since = None
 
 
-def is_everywhere(error: NightscribeError, max_concurrency: int) -> bool:
-    """Whether every other recording would meet the same: a bucket that is away was waited for a minute already."""
-    is_away = isinstance(error, RetryableError) and not isinstance(error, Denied)
-    return isinstance(error, BucketError) or (is_away and max_concurrency > 1)
+def is_outage(error: NightscribeError, max_concurrency: int) -> bool:
+    """Return whether every other recording would meet the same error.
+
+    `max_concurrency`: above 1 for a bucket, whose client has retried for a minute already. A folder may fail for a
+    single file.
+    """
+    is_unreachable = isinstance(error, RetryableError) and not isinstance(error, Denied)
+    return isinstance(error, BucketError) or (is_unreachable and max_concurrency > 1)

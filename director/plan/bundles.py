@@ -1,7 +1,7 @@
-"""In which jobs the missing recordings are queued. Pure.
+"""Divide missing recordings into jobs. Pure.
 
-Jobs are of about equal length, and which recordings share one hangs on those recordings alone: a file that is added
-or done elsewhere changes no other job.
+Jobs hold about the same amount of sound. Which recordings share one depends on those recordings alone, so that a file
+that is added, or finished elsewhere, changes hardly any other job.
 """
 
 from collections.abc import Iterator
@@ -14,23 +14,26 @@ from nightscribe.shared.model.jobs import MAX_MESSAGE_BYTES
 
 JOB_S = 600.0
 MIN_JOB_S = 60.0
-JOBS_PER_WORKER = 3  # at least, so that those who end early find something to do
-LONGEST = 1.5  # jobs' worth of sound in one job, whether of one recording or of many
+JOBS_PER_WORKER = 3  # at least, so that workers that are done early find another job
+LONGEST = 1.5  # times the intended length of a job, whether it holds one recording or many
 SHORTEST = 0.5
 MAX_SLICES = 200
-SLICE_BYTES = 200  # of a slice in a message, besides its names
-ROOM_BYTES = MAX_MESSAGE_BYTES - 4096  # for slices, beside what a job says of them all
+SLICE_BYTES = 200  # that a slice takes in a message, without its names
+ROOM_BYTES = MAX_MESSAGE_BYTES - 4096  # for slices; the rest of a message is the same for all of them
 
 
 def job_s(total_s: float | None, n_workers: int) -> float:
-    """How much sound a job is to have, so that none of the workers is left without one."""
+    """Return how much sound a job should hold, so that no worker is left without one.
+
+    `total_s`: of all that is missing; None if that is unknown.
+    """
     if total_s is None:
         return JOB_S
     return max(MIN_JOB_S, min(JOB_S, total_s / (JOBS_PER_WORKER * n_workers)))
 
 
 def nominal_cuts(duration_s: float, job_s: float) -> tuple[float, ...]:
-    """Where a recording would be cut if nobody spoke: into equal slices, or not at all if it is not long."""
+    """Return the seconds at which to cut a recording into equal slices; none if it fits into one job."""
     if duration_s <= LONGEST * job_s:
         return ()
     n_slices = max(2, round(duration_s / job_s))
@@ -38,7 +41,7 @@ def nominal_cuts(duration_s: float, job_s: float) -> tuple[float, ...]:
 
 
 def long_ones(missing: Backlog, rates: Rates, job_s: float) -> list[Missing]:
-    """Recordings that are likely too long for one job, longest first."""
+    """Return the recordings that are probably too long for one job, longest first."""
     limit_s = LONGEST * job_s
     found = [
         (-seconds, path, at)
@@ -49,17 +52,17 @@ def long_ones(missing: Backlog, rates: Rates, job_s: float) -> list[Missing]:
 
 
 def n_jobs(missing: Backlog, rates: Rates, job_s: float, at_most: int) -> int:
-    """How many jobs there will be, roughly, or `at_most`."""
+    """Return roughly how many jobs there will be, `at_most` at most."""
     slices = (len(nominal_cuts(rates.seconds(path, size), job_s)) for path, size in missing.sized())
     n_slices = sum(1 + n_cuts for n_cuts in slices if n_cuts)
     return min(at_most, n_slices + sum(1 for _ in islice(bundles(missing, rates, job_s), at_most)))
 
 
 def bundles(missing: Backlog, rates: Rates, job_s: float) -> Iterator[list[Missing]]:
-    """All others, in jobs of recordings that follow each other.
+    """Yield all recordings that are not too long for one job, in jobs of neighbours.
 
-    A job ends where the chance of its last recording says so, as soon as it is not too small. So wherever a file is
-    added or removed, the ends a few jobs on are the old ones again.
+    A job that is not too small ends where a hash of its last recording's path says so. So a file that is added or
+    removed moves the ends of the next few jobs at most.
     """
     bundle: list[Missing] = []
     filled = 0.0

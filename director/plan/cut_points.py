@@ -1,4 +1,4 @@
-"""Where a long recording is cut: at the quietest point near each place where slices of equal length would meet."""
+"""Find where to cut a long recording: at the quietest point near each boundary between slices of equal length."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ THREADS = min(8, os.cpu_count() or 1)
 
 
 def quiet_cuts(path: Readable, nominal: Sequence[float]) -> tuple[float, ...]:
-    """Seconds at which to cut, one near each nominal cut; only what lies around these is decoded.
+    """Return the seconds at which to cut, one near each of `nominal`. Only the sound around these is decoded.
 
     Raises: AudioError: if there is no sound at one of them. RetryableError: if the file cannot be read now.
     """

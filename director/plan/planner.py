@@ -1,4 +1,4 @@
-"""From what is missing to jobs that can be sent: what must be read of a recording for that is read only now."""
+"""Plan jobs one by one. What must be read of a recording for its job is read only when its turn comes."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A job to be, small enough to be held by the thousand: some whole recordings, or one slice of one."""
+    """A planned job: some whole recordings, or one slice of one. Small enough to be held by the thousand."""
 
     recordings: tuple[Missing, ...]
     fingerprints: tuple[str, ...]
@@ -33,7 +33,7 @@ class Planned:
     index: int = 0
 
     def slice_of(self, at: int) -> Slice:
-        """Of the recording that stands there."""
+        """Return the slice of the recording at this position."""
         recording = self.recordings[at].recording
         return Slice(
             recording=recording.path,
@@ -45,16 +45,17 @@ class Planned:
         )
 
     def slices(self) -> tuple[Slice, ...]:
-        """What the job holds."""
+        """Return all slices of the job."""
         return tuple(map(self.slice_of, range(len(self.recordings))))
 
 
 class Planner(Iterator[Planned | Settled | Growing]):
-    """Gives one job after the other, longest recordings first, and says which recordings have vanished meanwhile.
+    """Yields one job after the other, longest recordings first.
 
-    With `only_unchanged`, what is no longer as it was looked at is in no job.
+    Yields a `Settled` for a recording that cannot be read any more. With `only_unchanged`, a recording that has changed
+    since the scan is in no job: a `Growing` is yielded for it.
 
-    Raises: RetryableError: if the source does not answer; what was asked for then comes when it is asked for again.
+    Raises: RetryableError: if the source or the store is unreachable. The next call of `next` tries the same again.
     """
 
     def __init__(
@@ -120,20 +121,20 @@ class Planner(Iterator[Planned | Settled | Growing]):
         return made
 
     def _looked_at(self, missing: Missing, *, has_cuts: bool) -> tuple[str, Recording, tuple[float, ...] | None]:
-        """Its fingerprint, itself as it is now, and where it is cut already."""
+        """Return the fingerprint, the recording as it is now, and the cut points of an earlier run, if any."""
         path = missing.recording.path
         self._records.require_room(path)
         try:
             fingerprint = self._source.fingerprint(missing.recording)
-            # In this order: a network file system says how long a file is now only once it was opened.
+            # In this order: a network file system knows the present size of a file only once it was opened.
             now = self._source.stat(path) if self._only_unchanged else missing.recording
-        except Denied as error:  # the others need not wait until its owner allows it
+        except Denied as error:  # others can be planned although this one may not be read
             raise PermanentError(str(error)) from error
-        # A later run of an unfinished recording cuts where the first one did, whose parts it then finds.
+        # A later run cuts an unfinished recording where the first one did, and so finds its partial results.
         return fingerprint, now, self._records.partial_results.kept_cuts(path, fingerprint) if has_cuts else None
 
     def _cuts(self, missing: Missing, fingerprint: str) -> tuple[float, ...]:
-        """Where to cut one recording; nowhere, if it is not long or cannot be read: then its worker will say why."""
+        """Return where to cut a recording; nowhere if it is short, or cannot be read: its worker will record why."""
         path = missing.recording.path
         try:
             with self._source.local(path) as file:

@@ -1,1 +1,1 @@
-"""The source compared with the destination: what is finished, what is missing."""
+"""Compare the source with the destination: what is finished, what failed, what is missing."""

@@ -1,17 +1,79 @@
-"""What is missing: recordings compared with records. Pure."""
+"""Classify a recording: finished, failed before, finished by another tool, or missing."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from nightscribe.shared.destination.keys import output_key
+from nightscribe.director.backlog import Missing
+from nightscribe.director.scan.discover import Candidate
+from nightscribe.director.scan.text_stems import free_stem, missing_formats
 from nightscribe.shared.model.jobs import FormatName
-from nightscribe.shared.model.paths import without_suffix
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.model.transcript import Failure, Provenance
+from nightscribe.shared.storage.base import RecordingSource
+
+
+class Evidence(NamedTuple):
+    """What the destination says about one recording."""
+
+    transcript: Provenance | None
+    """How its transcript was made, if it has one, perhaps from before the file was changed."""
+    settled_by: Provenance | Failure | None
+    """That, or a failure record, if it is about the file as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A recording that another tool has transcribed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """Reads what settles a recording, and says what it is."""
+
+    source: RecordingSource
+    formats: tuple[FormatName, ...]
+    redo: bool
+    retry_failed: bool
+
+    def read(self, candidate: Candidate) -> Evidence:
+        """Read from the destination, and from the file itself only where size and time do not tell."""
+        name = candidate.folder.name(candidate.recording)
+        transcript = candidate.folder.provenance(name)
+        if transcript and self._is_about(candidate.recording, transcript):
+            return Evidence(transcript, transcript)
+        failure = None if self.retry_failed else candidate.folder.failure(name)
+        return Evidence(transcript, failure if failure and self._is_about(candidate.recording, failure) else None)
+
+    def classify(self, candidate: Candidate, evidence: Evidence) -> Provenance | Failure | Foreign | Missing:
+        """Return what settles the recording, or that it is missing and where its text files go."""
+        match evidence.settled_by:
+            case Failure() as failure:
+                return failure
+            case Provenance() as finished if not self.redo:
+                return finished
+        recording, folder = candidate.recording, candidate.folder
+        name = folder.name(recording)
+        before = evidence.transcript or folder.damaged(name)
+        if before and not would_overwrite(before, self.formats, folder.texts):
+            return Missing(recording, before.stem)
+        stem = free_stem(
+            recording.path,
+            candidate.usual_stem,
+            self.formats,
+            folder.texts,
+            claimed=folder.claimed_stem(name),
+            is_ours=lambda stem: stem in folder.our_stems,
+        )
+        return Foreign() if stem is None else Missing(recording, stem)
+
+    def _is_about(self, recording: Recording, record: Provenance | Failure) -> bool:
+        same = same_at_a_glance(recording, record)
+        return self.source.fingerprint(recording) == record.fingerprint if same is None else same
 
 
 def same_at_a_glance(recording: Recording, record: Provenance | Failure) -> bool | None:
-    """Whether a record is of the recording as it is now; None where only its fingerprint can tell."""
+    """Return whether a record is about the file as it is now; None where only its fingerprint can tell."""
     if recording.size != record.size:
         return False
     if recording.mtime_ns is not None and recording.mtime_ns == record.mtime_ns:
@@ -19,27 +81,13 @@ def same_at_a_glance(recording: Recording, record: Provenance | Failure) -> bool
     return None
 
 
-def stems(paths: Iterable[str]) -> dict[str, str]:
-    """Where the text files of each recording of one folder go: its path without extension, if no two agree on that.
-
-    Recordings that differ only in their extension (or, for file systems that do not see it, in their case) get their
-    full names, every one of them, so that none depends on which was there first.
-    """
-    chosen = {path: without_suffix(path) for path in paths}
-    while True:
-        takers = Counter(map(str.casefold, chosen.values()))
-        if len(takers) == len(chosen):
-            return chosen
-        # A full name may in turn be another's stem (`a.mp3` beside `a.mp3.flac`), hence the loop.
-        colliding = [path for path, stem in chosen.items() if stem != path and takers[stem.casefold()] > 1]
-        if not colliding:
-            return chosen
-        chosen.update(zip(colliding, colliding, strict=True))
+def is_recent(recording: Recording, now_s: float, settle_s: float) -> bool:
+    """Return whether a file was changed less than `settle_s` ago, so that somebody may still be writing it."""
+    # A time in the future is a wrong clock, not a file being written.
+    return recording.mtime_ns is not None and 0 <= now_s - recording.mtime_ns / 1e9 < settle_s
 
 
-def missing_formats(stem: str, formats: Iterable[FormatName], existing: Collection[str]) -> tuple[FormatName, ...]:
-    """The formats of which no file is among the names `existing` in the folder."""
-    if not existing:
-        return tuple(formats)
-    name = stem.rpartition("/")[2]
-    return tuple(fmt for fmt in formats if output_key(name, fmt) not in existing)
+def would_overwrite(before: Provenance, formats: Collection[FormatName], existing: Collection[str]) -> bool:
+    """Return whether a file exists for a format that is new to a transcript: then it is somebody else's."""
+    new = [fmt for fmt in formats if fmt not in before.formats]
+    return len(missing_formats(before.stem, new, existing)) < len(new)

@@ -1,14 +1,18 @@
-"""Which transcripts without a recording belong to recordings without a transcript, and what a move of one has left."""
+"""Follow recordings that were renamed or moved: each keeps the transcript that it had under its old name."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import structlog
 
-from nightscribe.director.backlog import Backlog
-from nightscribe.director.outage import is_everywhere
-from nightscribe.shared.destination.keys import transcript_key
+from nightscribe.director.backlog import Backlog, Missing
+from nightscribe.director.outage import is_outage
+from nightscribe.shared.destination.keys import TRANSCRIPTS, transcript_key
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError, PermanentError
+from nightscribe.shared.model.jobs import FormatName
+from nightscribe.shared.model.paths import without_suffix
+from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.storage.base import RecordingSource
@@ -16,56 +20,113 @@ from nightscribe.shared.storage.base import RecordingSource
 log = structlog.get_logger()
 
 
-def end_renames(
-    source: RecordingSource, records: Records, recordings: Iterable[str], may_be_there: Callable[[str], bool]
-) -> None:
-    """Finish what a director did that was killed, where these recordings got their transcripts from other names.
+class HiddenTranscripts:
+    """Knows which transcripts may have their recordings where nothing can be read now.
 
-    `may_be_there`: whether the recording of a transcript's key may be where nobody can look now; the next run may know.
+    What cannot be read is not gone: its transcript is not to be given to another recording, nor its texts removed.
     """
-    for recording, look in map_concurrently(records.renamed_from, recordings, records.store.max_concurrency):
-        report_alive()
-        try:
-            before = look()
-            if before is None or may_be_there(transcript_key(before)):  # work of another kind
-                continue
-            records.end_rename(recording, before, is_gone=_is_gone(source, before))
-            log.info("recording.renamed", recording=recording, before=before)
-        except NightscribeError as error:
-            if is_everywhere(error, max(source.max_concurrency, records.store.max_concurrency)):
-                raise
-            log.warning("rename.unfinished", recording=recording, why=str(error))
+
+    def __init__(self, unreadable: Iterable[Unreadable]) -> None:
+        paths = [each.path for each in unreadable]
+        self._keys = {transcript_key(path) for path in paths}
+        self._folders = tuple(f"{TRANSCRIPTS}{path}/" for path in paths)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys or key.startswith(self._folders)
 
 
-def _is_gone(source: RecordingSource, recording: str) -> bool:
-    try:
-        source.stat(recording)
-    except PermanentError:
-        return True
-    return False
+@dataclass(frozen=True)
+class RenameFollower:
+    """Gives transcripts of recordings that are gone to the recordings that they belong to now."""
 
+    source: RecordingSource
+    records: Records
+    formats: tuple[FormatName, ...]
+    hidden: HiddenTranscripts
+    dry_run: bool
 
-def renamed(
-    source: RecordingSource, records: Records, orphans: Iterable[str], missing: Backlog
-) -> Iterator[tuple[str, int]]:
-    """Keys of `orphans` with where in `missing` their recordings stand. Reads only what has the size of an orphan."""
-    keys: dict[str, str] = {}
-    sizes: set[int] = set()
-    for key, look in map_concurrently(records.provenance_at, orphans, records.store.max_concurrency):
-        report_alive()
-        if orphan := look():  # a share that does not answer now ends the look: what moved must not be done again
-            keys.setdefault(orphan.fingerprint, key)
-            sizes.add(orphan.size)
-    for at, (_, size) in enumerate(missing.sized()):
-        if size in sizes:
+    def complete(self, recordings: Iterable[str]) -> None:
+        """Complete the renames of these recordings that a director began and was killed in."""
+        if self.dry_run:
+            return
+        for recording, look in map_concurrently(
+            self.records.renamed_from, recordings, self.records.store.max_concurrency
+        ):
             report_alive()
             try:
-                fingerprint = source.fingerprint(missing[at].recording)
-            except PermanentError:  # what is gone meanwhile is nobody's
-                continue
+                before = look()
+                # Without a name before, other work on the recording was begun. What is hidden, the next run may know.
+                if before is None or transcript_key(before) in self.hidden:
+                    continue
+                self.records.end_rename(recording, before, is_gone=self._is_gone(before))
+                log.info("recording.renamed", recording=recording, before=before)
             except NightscribeError as error:
-                if is_everywhere(error, source.max_concurrency):
-                    raise
+                self._warn(recording, error)
+
+    def follow(self, orphans: Iterable[str], missing: Backlog) -> dict[int, str]:
+        """Find recordings of `missing` among transcripts without a recording, and give them these transcripts.
+
+        Args: orphans: keys of such transcripts.
+        Returns: where in `missing` the renamed recordings stand, with the names that they had.
+        """
+        renamed: dict[int, str] = {}
+        for key, at in self._matches((key for key in orphans if key not in self.hidden), missing):
+            try:
+                before = self._rename(key, missing[at])
+            except NightscribeError as error:
+                self._warn(missing[at].recording.path, error)
                 continue
-            if fingerprint in keys:
-                yield keys.pop(fingerprint), at
+            if before is not None:
+                renamed[at] = before
+        return renamed
+
+    def _matches(self, orphans: Iterable[str], missing: Backlog) -> Iterator[tuple[str, int]]:
+        """Yield keys of `orphans` with where in `missing` their recordings stand.
+
+        Only files of the size of an orphan are read.
+        """
+        keys: dict[str, str] = {}
+        sizes: set[int] = set()
+        for key, look in map_concurrently(self.records.provenance_at, orphans, self.records.store.max_concurrency):
+            report_alive()
+            # An error ends the scan: what was moved must not be transcribed again because a share is away.
+            if orphan := look():
+                keys.setdefault(orphan.fingerprint, key)
+                sizes.add(orphan.size)
+        for at, (_, size) in enumerate(missing.sized()):
+            if size in sizes:
+                report_alive()
+                try:
+                    fingerprint = self.source.fingerprint(missing[at].recording)
+                except PermanentError:  # deleted since it was discovered: skip it
+                    continue
+                except NightscribeError as error:
+                    if is_outage(error, self.source.max_concurrency):
+                        raise
+                    continue
+                if fingerprint in keys:
+                    yield keys.pop(fingerprint), at
+
+    def _rename(self, key: str, new: Missing) -> str | None:
+        """Move the transcript under `key` to its recording's new name; return the old name, or None if it stays."""
+        path = new.recording.path
+        if (orphan := self.records.orphan(key)) is None or not self.records.has_room(path):
+            return None
+        stem = orphan.stem if orphan.stem == without_suffix(path) else new.stem  # only its extension was changed
+        if not self.dry_run:
+            self.records.rename(orphan, path, new.recording.mtime_ns, stem, self.formats)
+            log.info("recording.renamed", recording=path, before=orphan.recording)
+        return orphan.recording
+
+    def _is_gone(self, recording: str) -> bool:
+        try:
+            self.source.stat(recording)
+        except PermanentError:
+            return True
+        return False
+
+    def _warn(self, recording: str, error: NightscribeError) -> None:
+        """Log an error that concerns one rename only. Raises: NightscribeError: `error`, if all would meet it."""
+        if is_outage(error, max(self.source.max_concurrency, self.records.store.max_concurrency)):
+            raise error
+        log.warning("rename.unfinished", recording=recording, why=str(error))

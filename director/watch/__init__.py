@@ -1,1 +1,1 @@
-"""A director that stays: it queues recordings as they arrive."""
+"""Watch a source, and queue recordings as they arrive."""

@@ -1,7 +1,7 @@
-"""Rings when something may have arrived in a folder, where the system tells (inotify).
+"""Notice when something may have arrived in a folder, where the operating system reports it (inotify).
 
-Nothing depends on it. What other machines write to a network share rings nowhere, nor does a bucket; and where there
-are more folders than the system is ready to watch, nothing does.
+Nothing depends on it: the system reports neither what other machines write to a network share nor what arrives in a
+bucket, and nothing at all where there are more folders than it is ready to watch.
 """
 
 import threading
@@ -26,8 +26,7 @@ from nightscribe.shared.model.paths import suffix
 
 log = structlog.get_logger()
 
-# A file that grows tells of every write: that it was created and closed is enough. So do the files of a folder that is
-# moved there.
+# Not every write to a file that grows, nor every file of a folder that is moved there: these events are enough.
 EVENTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
     FileClosedEvent,
@@ -35,70 +34,61 @@ EVENTS: list[type[FileSystemEvent]] = [
     DirCreatedEvent,
 ]
 
-END_WITHIN_S = 1.0
+STOP_WITHIN_S = 1.0
 
 
 class FileSystemWatcher:
-    """Rings for a folder and those below it, from a thread; `root` may be None, and then it never does."""
+    """Watches a folder and those below it from a thread. With `root` None, it never notices a change."""
 
     def __init__(self, root: Path | None, *, leave_out: Path | None = None) -> None:
+        """`leave_out`: a folder below `root` in which changes do not count."""
         self._root = root.resolve() if root else None
         self._leave_out = leave_out.resolve() if leave_out else None
-        self._rung = threading.Event()
+        self._changed = threading.Event()
         self._observer = Observer()
-        self._over = False
-        # Of a large tree every folder is looked into first, and the poll need not wait for that.
-        self._beginning = threading.Thread(target=self._begin, name="alarm", daemon=True)
+        self._is_stopped = False
+        # To watch a large tree, each of its folders is opened first: the caller need not wait for that.
+        self._starting = threading.Thread(target=self._observe, name="file-system-watcher", daemon=True)
 
     def __enter__(self) -> Self:
-        if self._root:
-            self._beginning.start()
+        self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over = True
-        self._end()
+        self.stop()
 
-    @property
-    def has_rung(self) -> bool:
-        """Whether it rang since it was silenced."""
-        return self._rung.is_set()
+    def start(self) -> None:
+        """Begin to watch, from another thread. To be called once."""
+        if self._root:
+            self._starting.start()
 
-    def silence(self) -> None:
-        """Whatever there is to be heard of is going to be looked at now."""
-        self._rung.clear()
-
-    def sleep(self, seconds: float) -> None:
-        """Until it rings, at most so long; when it has rung already, just so long."""
-        if self._rung.is_set():
-            time.sleep(seconds)
-        else:
-            self._rung.wait(seconds)
-
-    def _begin(self) -> None:
-        handler = _Handler(self)
-        try:
-            self._observer.schedule(handler, str(self._root), recursive=True, event_filter=EVENTS)
-            self._observer.start()
-        except OSError as error:
-            log.info(
-                "alarm.absent", why=f"New files are found by looking: the system does not tell ({error.strerror})."
-            )
-            return
-        log.debug("alarm.set", folder=str(self._root))
-        self._rung.set()  # for what came before it listened
-        if self._over:  # meanwhile
-            self._end()
-
-    def _end(self) -> None:
+    def stop(self) -> None:
+        """Stop watching."""
+        self._is_stopped = True
         if self._observer.is_alive():
             self._observer.stop()
-            self._observer.join(END_WITHIN_S)
+            self._observer.join(STOP_WITHIN_S)
 
-    def hear(self, path: str) -> None:
-        """Something has changed there."""
+    @property
+    def changed(self) -> bool:
+        """Return whether something has changed since the last `clear`."""
+        return self._changed.is_set()
+
+    def clear(self) -> None:
+        """Forget the changes up to now. To be called before a scan, so that none made meanwhile is missed."""
+        self._changed.clear()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a change, for `seconds` at most. After a change that is not cleared, wait exactly so long."""
+        if self._changed.is_set():
+            time.sleep(seconds)
+        else:
+            self._changed.wait(seconds)
+
+    def notice(self, path: str) -> None:
+        """Note a change of a file, unless it is hidden, of ours, or of a kind that is no recording."""
         place = PurePath(path)
         if self._root is None or not place.is_relative_to(self._root):
             return
@@ -106,13 +96,29 @@ class FileSystemWatcher:
         is_hidden = any(name.startswith(".") for name in names)
         is_ours = self._leave_out not in (None, self._root) and place.is_relative_to(str(self._leave_out))
         if not (is_hidden or is_ours or suffix(path).removeprefix(".") in OTHER_SUFFIXES):
-            self._rung.set()
+            self._changed.set()
+
+    def _observe(self) -> None:
+        handler = _Handler(self)
+        try:
+            self._observer.schedule(handler, str(self._root), recursive=True, event_filter=EVENTS)
+            self._observer.start()
+        except OSError as error:
+            log.info(
+                "watcher.unavailable",
+                why=f"New files are found by scanning only: the system does not report them ({error.strerror}).",
+            )
+            return
+        log.debug("watcher.started", folder=str(self._root))
+        self._changed.set()  # for what arrived before
+        if self._is_stopped:  # meanwhile
+            self.stop()
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, alarm: FileSystemWatcher) -> None:
-        self._alarm = alarm
+    def __init__(self, watcher: FileSystemWatcher) -> None:
+        self._watcher = watcher
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         path = event.dest_path or event.src_path
-        self._alarm.hear(path if isinstance(path, str) else path.decode(errors="replace"))
+        self._watcher.notice(path if isinstance(path, str) else path.decode(errors="replace"))

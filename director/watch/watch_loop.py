@@ -1,4 +1,4 @@
-"""What arrives while a director stays: looked for again and again, and queued once it has stopped growing."""
+"""Scan again and again, and queue what has arrived once it has stopped growing."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,107 +19,107 @@ from nightscribe.shared.telemetry import metrics, tracing
 
 log = structlog.get_logger()
 
-LOOK_SHARE = 0.1  # of the time at most is spent on looking, where nothing calls for it
-CALLED_SHARE = 0.5  # and where something does
-BEAT_S = 60.0  # a director that waits for longer is alive all the same, and says so
+POLLED_SCAN_SHARE = 0.1  # of the time at most is spent on scanning while nothing is known to have changed
+CALLED_SCAN_SHARE = 0.5  # and after a change was noticed
+MAX_WAIT_S = 60.0  # a director that waits for longer must still report that it is alive
 
 
 @dataclass
 class WatchLoop:
-    """Compares source and store whenever it is time, and has the director queue what is new.
+    """Scans whenever it is time, and has the director queue what is new.
 
-    What is missing is queued if it is still the same `settle_s` after it was seen: the time of a file alone does not
-    tell whether somebody is writing it. What has grown meanwhile is looked at again after as long.
+    A missing recording is queued if it is still the same `settle_s` after the scan that found it: the time of a file
+    alone does not show whether somebody is writing it. One that has grown meanwhile is looked at again after as long.
     """
 
     director: Director
     scanner: Scanner
-    """That waits for nothing itself (`settle_s=0`). What failed before, it takes up at the first look only."""
+    """Must not wait for recent files itself (`settle_s=0`). Its `retry_failed` counts for the first scan only."""
     rates: Callable[[Backlog], Rates]
-    """How long missing recordings are likely to be."""
+    """Estimates how long missing recordings are."""
     check_store: Callable[[], None]
     """Raises RetryableError where a share is merely not mounted, since everything then seems to be missing."""
-    alarm: FileSystemWatcher
+    watcher: FileSystemWatcher
     poll_s: float
     settle_s: float
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self.n_recordings = 0
-        """In the source, at the last look."""
+        """Recordings in the source, at the last scan."""
         self.n_left = 0
-        """Queued, or to be queued, and not settled."""
+        """Recordings that are queued, or to be queued, and not settled."""
         self.n_done = 0
         self._failed: set[str] = set()
-        """Recordings that failed and were not taken up again since."""
-        self._seen = Backlog()
-        """Missing, and perhaps still growing."""
+        """Recordings that failed and were not queued again since."""
+        self._pending = Backlog()
+        """Recordings that are missing, and perhaps still growing."""
         self._is_new = False
         self._growing: set[str] = set()
-        """Those of them that were."""
+        """Pending recordings that have grown since they were found."""
         self._unreadable: dict[str, Unreadable] = {}
         self._unqueued: dict[str, Unreadable] = {}
-        """Missing at every look, and not to be read when they are to be queued."""
-        self._trouble = OutageTracker(self.clock)
-        self._seen_at = self._looked_at = self._acts_at = self.clock()
-        self._look_took_s: float | None = None
+        """Recordings that each scan finds missing, and that cannot be read when they are to be queued."""
+        self._outage = OutageTracker(self.clock)
+        self._pending_since = self._scanned_at = self._step_at = self.clock()
+        self._scan_took_s: float | None = None
 
     def watch(self) -> Iterator[Settled | PartStored | None]:
         """Go on for ever. Yields what was settled, and None whenever there may be something else to show."""
         while True:
-            if self.clock() >= self._acts_at:
-                yield from self._act()
-            if self._can_take and self.clock() >= self._takes_at:
-                self._take()
-            elif self._can_look and self.clock() >= self.looks_at:
-                self._look()
+            if self.clock() >= self._step_at:
+                yield from self._step()
+            if self._can_enqueue and self.clock() >= self._enqueue_at:
+                self._enqueue()
+            elif self._can_scan and self.clock() >= self.scan_at:
+                self._scan()
             yield None
             self._wait()
 
     @property
     def n_growing(self) -> int:
-        """Recordings that have grown between two looks, and are not queued yet."""
+        """Return the number of recordings that have grown between two looks, and are not queued yet."""
         return len(self._growing)
 
     @property
     def n_failed(self) -> int:
-        """Recordings that failed; one that fails again is still one."""
+        """Return the number of recordings that failed, each counted once."""
         return len(self._failed)
 
     @property
     def unreadable(self) -> list[Unreadable]:
-        """What could not be read when it was last tried."""
+        """Return what could not be read at the last attempt."""
         return [*self._unreadable.values(), *self._unqueued.values()]
 
     def _wait(self) -> None:
-        """Until there is something to do, or to be heard of."""
-        until = [self._acts_at]
-        if self._can_take:
-            until.append(self._takes_at)
-        if self._can_look:
-            until.append(self.looks_at)
-        self.alarm.sleep(min(BEAT_S, max(0.0, min(until) - self.clock())))
+        """Wait until something is due or the watcher notices a change."""
+        until = [self._step_at]
+        if self._can_enqueue:
+            until.append(self._enqueue_at)
+        if self._can_scan:
+            until.append(self.scan_at)
+        self.watcher.wait(min(MAX_WAIT_S, max(0.0, min(until) - self.clock())))
 
-    # Looking
+    # Scanning
 
     @property
-    def _can_look(self) -> bool:
-        # While there is more to be queued than the queue is to hold, nothing is gained by knowing of still more. And
-        # what a look has found is waited for, or one look after the other would begin that anew.
+    def _can_scan(self) -> bool:
+        # While more is to be queued than the queue may hold, nothing is gained by finding still more. And what a scan
+        # has found is queued before the next one, which would start its waiting time anew.
         return self.director.has_queued_all and not self._is_new
 
     @property
-    def looks_at(self) -> float:
-        """When the next look is due, by the clock: the longer a look takes, the longer is the pause."""
-        took_s = self._look_took_s
+    def scan_at(self) -> float:
+        """Return when the next scan is due, by the clock: the longer a scan takes, the longer is the pause."""
+        took_s = self._scan_took_s
         if took_s is None:
-            return self._looked_at
-        if self.alarm.has_rung:
-            return self._looked_at + took_s * (1 / CALLED_SHARE - 1)
-        return self._looked_at + max(self.poll_s, took_s * (1 / LOOK_SHARE - 1))
+            return self._scanned_at
+        if self.watcher.changed:
+            return self._scanned_at + took_s * (1 / CALLED_SCAN_SHARE - 1)
+        return self._scanned_at + max(self.poll_s, took_s * (1 / POLLED_SCAN_SHARE - 1))
 
-    def _look(self) -> None:
-        self.alarm.silence()
+    def _scan(self) -> None:
+        self.watcher.clear()
         began = self.clock()
         try:
             with tracing.scan():
@@ -127,11 +127,11 @@ class WatchLoop:
             self.check_store()
             self._take_in(scan)
         except RetryableError as error:
-            self._trouble.record_failure(error)
+            self._outage.record_failure(error)
         else:
-            self._trouble.end()
-        self._seen_at = self._looked_at = self.clock()
-        self._look_took_s = self._looked_at - began
+            self._outage.record_success()
+        self._pending_since = self._scanned_at = self.clock()
+        self._scan_took_s = self._scanned_at - began
 
     def _take_in(self, scan: Scan) -> None:
         metrics.show_source(scan.states())
@@ -139,13 +139,13 @@ class WatchLoop:
         self.n_recordings = scan.n_recordings
         queued = self.director.outstanding
         missing = scan.missing
-        self._seen = Backlog(each for each in missing if each.recording.path not in queued) if queued else missing
-        self._is_new = len(self._seen) > 0
+        self._pending = Backlog(each for each in missing if each.recording.path not in queued) if queued else missing
+        self._is_new = len(self._pending) > 0
         known = self._growing | self._unqueued.keys()
-        if n_arrived := sum(path not in known for path, _ in self._seen.sized()):
+        if n_arrived := sum(path not in known for path, _ in self._pending.sized()):
             log.info("recordings.arrived", n=n_arrived)
         if known:
-            known.intersection_update(path for path, _ in self._seen.sized())
+            known.intersection_update(path for path, _ in self._pending.sized())
             self._growing &= known
             self._unqueued = {path: each for path, each in self._unqueued.items() if path in known}
         for each in scan.unreadable:
@@ -156,28 +156,28 @@ class WatchLoop:
     # Queueing
 
     @property
-    def _can_take(self) -> bool:
-        return self.director.has_queued_all and len(self._seen) > 0
+    def _can_enqueue(self) -> bool:
+        return self.director.has_queued_all and len(self._pending) > 0
 
     @property
-    def _takes_at(self) -> float:
-        return self._seen_at + self.settle_s
+    def _enqueue_at(self) -> float:
+        return self._pending_since + self.settle_s
 
-    def _take(self) -> None:
-        self.director.take(self._seen, self.rates(self._seen), only_unchanged=True)
-        self.n_left += len(self._seen)
+    def _enqueue(self) -> None:
+        self.director.take(self._pending, self.rates(self._pending), only_unchanged=True)
+        self.n_left += len(self._pending)
         if self._failed:
-            self._failed.difference_update(path for path, _ in self._seen.sized())
-        self._seen, self._is_new = Backlog(), False
-        self._acts_at = self.clock()
+            self._failed.difference_update(path for path, _ in self._pending.sized())
+        self._pending, self._is_new = Backlog(), False
+        self._step_at = self.clock()
 
-    def _act(self) -> Iterator[Settled | PartStored]:
-        """Let the director queue and follow."""
+    def _step(self) -> Iterator[Settled | PartStored]:
+        """Let the director queue jobs and look at their outcomes."""
         n_done, n_failed = self.n_done, self.n_failed
         for event in self.director.step(follow=True):
             match event:
                 case Growing(missing):
-                    self._grow(missing)
+                    self._postpone(missing)
                     continue
                 case Settled():
                     self._settle(event)
@@ -186,11 +186,12 @@ class WatchLoop:
             done, failed = self.n_done - n_done, self.n_failed - n_failed
             log.info("recordings.settled", done=done, failed=failed, left=self.n_left)
         pause_s = self.director.pause_s
-        self._acts_at = self.clock() + (pause_s if self.n_left else max(pause_s, self.poll_s))
+        self._step_at = self.clock() + (pause_s if self.n_left else max(pause_s, self.poll_s))
 
-    def _grow(self, missing: Missing) -> None:
-        self._seen.append(missing)
-        self._seen_at = self.clock()
+    def _postpone(self, missing: Missing) -> None:
+        """Keep a recording pending that has changed since it was found."""
+        self._pending.append(missing)
+        self._pending_since = self.clock()
         self.n_left -= 1
         path = missing.recording.path
         if path not in self._growing:

@@ -13,7 +13,7 @@ from typing import Self
 
 import structlog
 
-from nightscribe.director.enqueue import TROUBLE_S
+from nightscribe.director.outage import OUTAGE_LIMIT_S
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.process.children import start_child
 from nightscribe.shared.process.identity import process_name
@@ -121,7 +121,7 @@ class WorkerPool:
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = self.clock()
-        elif self.clock() - self._idle_since > TROUBLE_S:
+        elif self.clock() - self._idle_since > OUTAGE_LIMIT_S:
             raise SetupError(
                 f"{lack}, so that no worker can start. Make room (64 MB at least) or see to it that it can be written, "
                 "and start again: it goes on where it stopped."

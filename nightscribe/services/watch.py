@@ -68,13 +68,13 @@ def _loop(request: Request) -> WatchLoop:
     settings = request.settings
     director = request.director(open_queue(settings), settings.engine)
     director.outage_limit_s = math.inf
-    alarm = FileSystemWatcher(request.source.local_path, leave_out=request.dest.local_path)
+    watcher = FileSystemWatcher(request.source.local_path, leave_out=request.dest.local_path)
     return WatchLoop(
         director,
         request.scanner(settle_s=0),
         rates=_rates(request),
         check_store=check_of(request.dest, request.records),
-        alarm=alarm,
+        watcher=watcher,
         poll_s=settings.poll_s or max(request.source.poll_s, request.dest.poll_s),
         settle_s=settings.settle_s,
     )
@@ -83,7 +83,7 @@ def _loop(request: Request) -> WatchLoop:
 def _watch(request: Request, loop: WatchLoop, tell: Tell) -> None:
     run = queueing(beginning("director", request, request.settings.engine, watch=True), loop.director)
     with (
-        loop.alarm,
+        loop.watcher,
         # Where each file that is written is paid for, this one is written for weeks.
         RunRecord(request.records, run, _Figures(loop), every_s=max(EVERY_S, loop.poll_s)) as record,
     ):

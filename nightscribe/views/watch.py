@@ -39,7 +39,7 @@ def watch_display(log_level: str, heading: str) -> Iterator[Tell]:
 
 def state(loop: WatchLoop, since: datetime) -> str:
     """Return how things stand, in one line."""
-    wait_s = max(0.0, loop.looks_at - loop.clock())
+    wait_s = max(0.0, loop.scan_at - loop.clock())
     said = [
         count(loop.n_recordings, "recording"),
         f"{loop.n_growing:,} still growing" if loop.n_growing else "",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.waiting import wait_until
 
-from nightscribe.director.enqueue import TROUBLE_S
+from nightscribe.director.outage import OUTAGE_LIMIT_S
 from nightscribe.local.worker_pool import MAX_DEATHS_IN_A_ROW, WorkerPool
 from nightscribe.shared.errors import SetupError
 
@@ -90,13 +90,13 @@ def test_where_nobody_makes_room_the_run_ends_and_says_so(pool: WorkerPool) -> N
     pool.clock = lambda: now
     die(pool)
     pool.look_after(progressed=False, lack=LACK)
-    now += TROUBLE_S - 1
+    now += OUTAGE_LIMIT_S - 1
     pool.look_after(progressed=False, lack=LACK)
     pool.look_after(progressed=False)
     die(pool)
     for _ in range(2):
         pool.look_after(progressed=False, lack=LACK)
-        now += TROUBLE_S - 1
+        now += OUTAGE_LIMIT_S - 1
     now += 2
     with pytest.raises(SetupError, match="DEST 'here' has only 3 MB free, so that no worker can start"):
         pool.look_after(progressed=False, lack=LACK)

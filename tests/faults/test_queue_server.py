@@ -95,7 +95,7 @@ def test_a_server_that_is_away_again_while_its_queues_are_made_anew_ends_nothing
     workplace: Workplace, sqs_server: SqsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It died twice in a row; neither the director nor the worker takes that for the end of the night."""
-    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 1.0)
+    monkeypatch.setattr("nightscribe.director.lost_jobs.STALLED_S", 1.0)
     missing = workplace.scan().missing
     troubles = {"worker": [RetryableError("It is away again.")], "director": [RetryableError("It is away again.")]}
 

@@ -201,6 +201,6 @@ def test_a_director_that_looks_at_many_jobs_is_not_silent(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beats: list[None] = []
-    monkeypatch.setattr("nightscribe.director.enqueue.report_alive", lambda: beats.append(None))
+    monkeypatch.setattr("nightscribe.director.outcomes.report_alive", lambda: beats.append(None))
     list(workplace.director().direct(workplace.scan().missing, follow=False))
     assert beats

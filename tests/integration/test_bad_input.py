@@ -131,7 +131,7 @@ def test_a_letter_whose_reason_cannot_be_recorded_stays_until_it_can(workplace: 
 
     looks = Looks(workplace)
     director = workplace.director()
-    director._letters.records = Records(WrappedStore(FolderStore(workplace.dest), full))
+    director._dead_letters.records = Records(WrappedStore(FolderStore(workplace.dest), full))
     [step] = [step for step in director.direct(workplace.scan().missing, follow=True) if isinstance(step, Settled)]
     assert isinstance(step.result, Failure)
     assert step.result.reason == "The tape was wet."

@@ -95,25 +95,25 @@ def fail(records: Records, slice_: Slice, worker: str) -> None:
     )
 
 
-@pytest.mark.parametrize("window", [7, 12])
-def test_no_more_than_a_window_of_jobs_is_ever_outstanding(
-    workplace: Workplace, silences: list[str], window: int
+@pytest.mark.parametrize("max_queued_jobs", [7, 12])
+def test_no_more_jobs_than_max_queued_jobs_are_ever_outstanding(
+    workplace: Workplace, silences: list[str], max_queued_jobs: int
 ) -> None:
     """Counted whenever the director has looked; and all of it is settled in the end."""
-    director = workplace.director(window=window)
+    director = workplace.director(max_queued_jobs=max_queued_jobs)
     most_outstanding = most_queued = 0
     done: set[str] = set()
     with working(workplace.worker(Dictated())):
         for step in each_alone(director, workplace.scan().missing, follow=True):
             counts = workplace.queue.counts()
-            most_outstanding = max(most_outstanding, len(director._outstanding))
+            most_outstanding = max(most_outstanding, len(director._outcomes.jobs))
             most_queued = max(most_queued, counts.queued + counts.in_flight)
             if isinstance(step, Settled):
                 done.add(step.missing.recording.path)
     assert done == set(silences)
-    assert most_outstanding <= window
+    assert most_outstanding <= max_queued_jobs
     # What is settled makes room, though its worker may yet have to delete the message.
-    assert most_queued <= window + 1
+    assert most_queued <= max_queued_jobs + 1
 
 
 def test_a_director_that_does_not_follow_ends_once_all_is_queued(workplace: Workplace, silences: list[str]) -> None:
@@ -146,8 +146,8 @@ def test_a_server_that_loses_everything_in_the_middle_costs_nothing_but_time(
     workplace: Workplace, sqs_server: SqsServer, silences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed, and back with no queue and no message: both are made again, and every recording is finished."""
-    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 1.0)
-    director = workplace.director(window=8)
+    monkeypatch.setattr("nightscribe.director.lost_jobs.STALLED_S", 1.0)
+    director = workplace.director(max_queued_jobs=8)
     done: set[str] = set()
     restarted = False
     with working(workplace.worker(Dictated())):
@@ -167,7 +167,7 @@ def test_a_queue_that_a_worker_has_created_again_is_known_to_be_another(
     workplace: Workplace, sqs_server: SqsServer, silences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The director never missed it; and it is not empty, since somebody else has sent something by then."""
-    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 3600.0)
+    monkeypatch.setattr("nightscribe.director.lost_jobs.STALLED_S", 3600.0)
     steps = each_alone(workplace.director(), workplace.scan().missing, follow=True)
     assert [next(steps) for _ in range(2)] == [None, None]
     made_at = float(workplace.queue.counts().made_at)
@@ -187,7 +187,7 @@ def test_jobs_that_only_the_director_remembers_are_sent_again(
     workplace: Workplace, silences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The queue is there and empty, and still knows what it was sent: sent as before, nothing would be queued."""
-    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 0.5)
+    monkeypatch.setattr("nightscribe.director.lost_jobs.STALLED_S", 0.5)
     director = workplace.director()
     steps = each_alone(director, workplace.scan().missing, follow=True)
     assert next(steps) is None
@@ -338,12 +338,12 @@ def directed(workplace: Workplace, **options: Any) -> Iterator[Settled | PartSto
     return workplace.director(**options).direct(missing, rates=WAV, job_s=60.0, follow=True)
 
 
-@pytest.mark.parametrize("window", [1, 2, 5000])
+@pytest.mark.parametrize("max_queued_jobs", [1, 2, 5000])
 def test_a_long_recording_is_settled_once_when_all_its_slices_are_put_together(
-    workplace: Workplace, long: Path, window: int
+    workplace: Workplace, long: Path, max_queued_jobs: int
 ) -> None:
-    """Each slice leaves the window when its part is stored, so that even a window of one is enough."""
-    steps = directed(workplace, window=window)
+    """A slice is no longer outstanding once its part is stored, so one job at a time is enough."""
+    steps = directed(workplace, max_queued_jobs=max_queued_jobs)
     seen = []
     for step in steps:
         seen.append(step)
@@ -361,7 +361,7 @@ def test_a_slice_that_fails_settles_its_recording_once_and_no_more_of_it_is_queu
     workplace: Workplace, long: Path
 ) -> None:
     recordings.silence(workplace.source / "short.wav", 60)
-    steps = directed(workplace, window=1)
+    steps = directed(workplace, max_queued_jobs=1)
     assert next(steps) is None
     delivery, job = received(workplace.queue)
     fail(workplace.records, job.slices[0], worker="here")
@@ -376,7 +376,7 @@ def test_a_slice_that_fails_settles_its_recording_once_and_no_more_of_it_is_queu
 def test_a_slice_that_failed_in_this_run_is_not_forgiven_by_its_neighbour(workplace: Workplace, long: Path) -> None:
     """An old failure is forgiven when the first slice is queued, and only then."""
     fail(workplace.records, workplace.slice_of("long.wav"), worker="before")
-    steps = directed(workplace, window=2, retry_failed=True)
+    steps = directed(workplace, max_queued_jobs=2, retry_failed=True)
     assert next(steps) is None
     assert workplace.records.failure("long.wav") is None
     _, job = received(workplace.queue)
@@ -394,7 +394,7 @@ def test_slices_that_are_lost_are_sent_again_even_when_all_parts_are_stored(
     workplace: Workplace, long: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker that stored the last one may have died before it put them together."""
-    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 0.2)
+    monkeypatch.setattr("nightscribe.director.lost_jobs.STALLED_S", 0.2)
     steps = directed(workplace)
     assert next(steps) is None
     jobs = []
@@ -484,7 +484,7 @@ def test_a_store_that_is_away_for_a_moment_does_not_end_the_run(workplace: Workp
             raise RetryableError("Stale file handle.")
         return ends(key, n_first, n_last)
 
-    director.records = Records(WrappedStore(FolderStore(workplace.dest), lambda _: None))
+    director.records = director._outcomes.records = Records(WrappedStore(FolderStore(workplace.dest), lambda _: None))
     director.records.store.ends = away_at_first  # type: ignore[method-assign]
     with working(workplace.worker(Dictated())):
         assert settled(director, workplace.scan().missing).keys() == set(silences)
@@ -522,12 +522,12 @@ def test_a_last_look_at_a_store_that_is_away_tells_nothing_and_is_no_error(
     left_behind: tuple[Director, set[str]], trouble: Exception
 ) -> None:
     director, _ = left_behind
-    director.records = Records(WrappedStore(FolderStore(director.records.store.root), lambda _: None))
+    director._outcomes.records = Records(WrappedStore(FolderStore(director.records.store.root), lambda _: None))
 
     def away(*_: object) -> None:
         raise trouble
 
-    director.records.store.ends = away
+    director._outcomes.records.store.ends = away
     assert list(director.last_look()) == []
 
 

@@ -59,7 +59,7 @@ def test_a_short_recording_costs_few_requests(
         return source, Records(BucketStore(counting.slice_(filled.objects("out/"))))
 
     source, records = place(directing)
-    director = Director(workplace.queue, source, records, OPTIONS, FORMATS, window=5, max_receives=3)
+    director = Director(workplace.queue, source, records, OPTIONS, FORMATS, max_queued_jobs=5, max_receives=3)
     missing = Scanner(source, records, FORMATS, settle_s=0).scan().missing
     for _ in director.direct(missing, follow=False):
         pass

@@ -113,6 +113,6 @@ def test_a_recording_with_too_long_a_name_ends_neither_a_worker_nor_the_others_o
     # The director that finds the letter tells of it, and goes on.
     director = replace(workplace.director(), records=Records(narrow))
     director.record_dead_letters()
-    [failure] = director._letters.unsaved.values()
+    [failure] = director._dead_letters.unsaved.values()
     assert failure.recording == f"{LONG}.wav"
     assert "would have a longer name" in failure.reason

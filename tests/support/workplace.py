@@ -196,7 +196,7 @@ class Workplace:
         source = FolderSource(self.source, leave_out=self.dest)
         return Scanner(source, self.records, FORMATS, settle_s=0, retry_failed=retry_failed, redo=redo).scan()
 
-    def director(self, *, window: int = 5000, retry_failed: bool = False, redo: bool = False) -> Director:
+    def director(self, *, max_queued_jobs: int = 5000, retry_failed: bool = False, redo: bool = False) -> Director:
         """A director that looks often."""
         return Director(
             self.queue,
@@ -204,7 +204,7 @@ class Workplace:
             self.records,
             OPTIONS,
             FORMATS,
-            window=window,
+            max_queued_jobs=max_queued_jobs,
             max_receives=self.settings.max_receives,
             retry_failed=retry_failed,
             redo=redo,

@@ -124,7 +124,8 @@ def test_a_look_at_one_large_folder_is_not_taken_for_silence(place: Location, mo
         place.finish(name)
     place.recording("e.unknown")
     beats: list[str] = []
-    monkeypatch.setattr("nightscribe.director.scan.scanner.report_alive", lambda: beats.append("scan"))
+    for module in ("scanner", "discover"):
+        monkeypatch.setattr(f"nightscribe.director.scan.{module}.report_alive", lambda: beats.append("scan"))
     monkeypatch.setattr("nightscribe.director.scan.renames.report_alive", lambda: beats.append("renames"))
     place.scan()
     assert beats.count("scan") > 5
@@ -638,7 +639,7 @@ def test_of_a_file_that_grows_only_the_last_look_is_remembered(place: Location) 
     for n in range(1, 4):
         place.recording("growing.data", b"no sound" * n)
         scanner.scan()
-    assert len(scanner._has_sound) == 1
+    assert len(scanner._recording_filter._has_audio) == 1
 
 
 def test_a_file_with_the_name_of_something_else_is_not_looked_into(place: Location) -> None:

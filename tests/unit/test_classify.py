@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from making import failure, recording, transcript
 
-from nightscribe.director.scan.classify import missing_formats, same_at_a_glance, stems
+from nightscribe.director.scan.classify import same_at_a_glance
+from nightscribe.director.scan.text_stems import missing_formats, stems
 
 SUFFIX = st.sampled_from(["", ".mp3", ".wav", ".MP3", ".mp3.flac", ".tar.gz", "."])
 NAME = st.builds(str.__add__, st.text("aAbßİé.- ", min_size=1, max_size=3), SUFFIX).filter(

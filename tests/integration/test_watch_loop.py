@@ -56,7 +56,7 @@ class Silent(FileSystemWatcher):
         super().__init__(None)
         self._time = time
 
-    def sleep(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         """No longer than to the next thing that there is to do."""
         self._time.now += seconds
 
@@ -77,11 +77,11 @@ class Slow(FolderSource):
 
 
 @dataclass
-class Vigil:
+class StepByStep:
     """A watching director, led step by step."""
 
     workplace: Workplace
-    alarm: FileSystemWatcher | None = None
+    watcher: FileSystemWatcher | None = None
     """One that rings, with which time goes on by itself."""
     source: RecordingSource | None = None
     poll_s: float = POLL_S
@@ -95,17 +95,17 @@ class Vigil:
         self.director.source = self.source or self.director.source
         retry_failed = self.options.get("retry_failed", False)
         scanner = Scanner(self.director.source, self.workplace.records, FORMATS, settle_s=0, retry_failed=retry_failed)
-        self.arrivals = WatchLoop(
+        self.loop = WatchLoop(
             self.director,
             scanner,
             rates=lambda _: self.rates,
             check_store=check_of(FolderLocation(self.workplace.dest), self.workplace.records),
-            alarm=self.alarm or Silent(self.time),
+            watcher=self.watcher or Silent(self.time),
             poll_s=self.poll_s,
             settle_s=self.settle_s,
-            clock=time.monotonic if self.alarm else self.time,
+            clock=time.monotonic if self.watcher else self.time,
         )
-        self._steps = self.arrivals.watch()
+        self._steps = self.loop.watch()
         self.settled: dict[str, object] = {}
 
     def step(self) -> None:
@@ -126,9 +126,9 @@ class Vigil:
 
 
 @pytest.fixture
-def vigil(workplace: Workplace) -> Vigil:
+def watch(workplace: Workplace) -> StepByStep:
     """One that polls."""
-    return Vigil(workplace)
+    return StepByStep(workplace)
 
 
 @pytest.fixture
@@ -168,26 +168,26 @@ def fail(workplace: Workplace, name: str) -> None:
     )
 
 
-def test_what_is_there_and_what_arrives_is_queued_once_each(vigil: Vigil, silence: Path) -> None:
+def test_what_is_there_and_what_arrives_is_queued_once_each(watch: StepByStep, silence: Path) -> None:
     """Though it is missing at every look until a worker has done it."""
-    source = vigil.workplace.source
+    source = watch.workplace.source
     shutil.copy(silence, source / "a.wav")
-    vigil.go_on(30)
-    assert n_queued(vigil.workplace) == 1
+    watch.go_on(30)
+    assert n_queued(watch.workplace) == 1
     (source / "2012").mkdir()
     for name in ("2012/b.wav", "2012/c.wav"):
         shutil.copy(silence, source / name)
-    vigil.go_on(30)
-    assert vigil.arrivals.n_left == 3
-    assert queued(vigil.workplace) == [["2012/b.wav", "2012/c.wav"], ["a.wav"]]
+    watch.go_on(30)
+    assert watch.loop.n_left == 3
+    assert queued(watch.workplace) == [["2012/b.wav", "2012/c.wav"], ["a.wav"]]
 
 
-def test_an_arrival_is_queued_within_seconds(vigil: Vigil, silence: Path) -> None:
+def test_an_arrival_is_queued_within_seconds(watch: StepByStep, silence: Path) -> None:
     """At the latest after the pause between two looks, and another look at whether it still grows."""
-    vigil.go_on(60)
-    shutil.copy(silence, vigil.workplace.source / "a.wav")
-    vigil.go_on(POLL_S + SETTLE_S + 1)
-    assert queued(vigil.workplace) == [["a.wav"]]
+    watch.go_on(60)
+    shutil.copy(silence, watch.workplace.source / "a.wav")
+    watch.go_on(POLL_S + SETTLE_S + 1)
+    assert queued(watch.workplace) == [["a.wav"]]
 
 
 def grow(path: Path) -> None:
@@ -211,129 +211,129 @@ def fill(path: Path) -> None:
 
 @pytest.mark.parametrize("write", [grow, grow_and_look_old, fill])
 def test_what_is_being_written_is_not_queued_until_it_rests(
-    vigil: Vigil, silence: Path, write: Callable[[Path], None]
+    watch: StepByStep, silence: Path, write: Callable[[Path], None]
 ) -> None:
     """However long that takes; and then it is, within seconds, while others are not kept waiting."""
-    path = vigil.workplace.source / "growing.wav"
+    path = watch.workplace.source / "growing.wav"
     shutil.copy(silence, path)
     with capture_logs() as logged:
         for number in range(20):
             write(path)
-            vigil.go_on(SETTLE_S * 0.9)
+            watch.go_on(SETTLE_S * 0.9)
             if number == 10:
-                shutil.copy(silence, vigil.workplace.source / "other.wav")
-    assert queued(vigil.workplace) == [["other.wav"]]
+                shutil.copy(silence, watch.workplace.source / "other.wav")
+    assert queued(watch.workplace) == [["other.wav"]]
     events = [each["event"] for each in logged]
     assert (events.count("recordings.arrived"), events.count("recording.growing")) == (2, 1)
-    vigil.go_on(2 * SETTLE_S + 1)
-    assert queued(vigil.workplace) == [["growing.wav"]]
-    assert vigil.arrivals.n_left == 2
+    watch.go_on(2 * SETTLE_S + 1)
+    assert queued(watch.workplace) == [["growing.wav"]]
+    assert watch.loop.n_left == 2
 
 
-def test_a_hidden_file_is_queued_when_it_gets_its_name(vigil: Vigil, silence: Path) -> None:
+def test_a_hidden_file_is_queued_when_it_gets_its_name(watch: StepByStep, silence: Path) -> None:
     """As rsync does it, which also gives it its old time."""
-    hidden = vigil.workplace.source / ".talk.wav.Xy12z"
+    hidden = watch.workplace.source / ".talk.wav.Xy12z"
     shutil.copy(silence, hidden)
-    vigil.go_on(20)
-    assert not n_queued(vigil.workplace)
+    watch.go_on(20)
+    assert not n_queued(watch.workplace)
     os.utime(hidden, OLD)
-    hidden.rename(vigil.workplace.source / "talk.wav")
-    vigil.go_on(POLL_S + SETTLE_S + 1)
-    assert queued(vigil.workplace) == [["talk.wav"]]
+    hidden.rename(watch.workplace.source / "talk.wav")
+    watch.go_on(POLL_S + SETTLE_S + 1)
+    assert queued(watch.workplace) == [["talk.wav"]]
 
 
-def test_a_copy_that_stalled_and_went_on_is_done_as_it_is_in_the_end(vigil: Vigil, clips: list[Path]) -> None:
+def test_a_copy_that_stalled_and_went_on_is_done_as_it_is_in_the_end(watch: StepByStep, clips: list[Path]) -> None:
     """It was queued half-copied: its worker notices, and it is queued again by itself, with what it is then."""
-    workplace = vigil.workplace
+    workplace = watch.workplace
     path = workplace.source / "a.wav"
     whole = clips[0].read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    vigil.go_on(20)
+    watch.go_on(20)
     assert n_queued(workplace) == 1
     path.write_bytes(whole)
     with working(workplace.worker(Dictated())):
-        vigil.until(lambda: vigil.arrivals.n_done, "the recording to be done")
+        watch.until(lambda: watch.loop.n_done, "the recording to be done")
     done = workplace.records.provenance("a.wav")
     assert done
     assert done.fingerprint == workplace.slice_of("a.wav").fingerprint
-    assert (vigil.arrivals.n_done, vigil.arrivals.n_failed, vigil.arrivals.n_left) == (1, 0, 0)
+    assert (watch.loop.n_done, watch.loop.n_failed, watch.loop.n_left) == (1, 0, 0)
     assert workplace.records.failure("a.wav") is None
 
 
-def test_what_failed_is_left_alone_until_it_is_put_back(vigil: Vigil, silence: Path) -> None:
+def test_what_failed_is_left_alone_until_it_is_put_back(watch: StepByStep, silence: Path) -> None:
     """And then it is queued at once, though it is the same job as a minute ago."""
-    workplace = vigil.workplace
+    workplace = watch.workplace
     shutil.copy(silence, workplace.source / "a.wav")
-    vigil.go_on(20)
+    watch.go_on(20)
     assert queued(workplace) == [["a.wav"]]
     fail(workplace, "a.wav")
-    vigil.go_on(60)
-    assert (vigil.arrivals.n_failed, vigil.arrivals.n_left) == (1, 0)
+    watch.go_on(60)
+    assert (watch.loop.n_failed, watch.loop.n_left) == (1, 0)
     assert not n_queued(workplace)
     workplace.records.forgive("a.wav")
-    vigil.go_on(POLL_S + SETTLE_S + 1)
+    watch.go_on(POLL_S + SETTLE_S + 1)
     assert queued(workplace) == [["a.wav"]]
-    assert (vigil.arrivals.n_failed, vigil.arrivals.n_left) == (0, 1)
+    assert (watch.loop.n_failed, watch.loop.n_left) == (0, 1)
     fail(workplace, "a.wav")
-    vigil.go_on(20)
-    assert (vigil.arrivals.n_failed, vigil.arrivals.n_left) == (1, 0), "one recording, however often it is tried"
+    watch.go_on(20)
+    assert (watch.loop.n_failed, watch.loop.n_left) == (1, 0), "one recording, however often it is tried"
 
 
-def test_a_long_recording_that_failed_is_queued_again_when_it_is_put_back(vigil: Vigil) -> None:
+def test_a_long_recording_that_failed_is_queued_again_when_it_is_put_back(watch: StepByStep) -> None:
     """All of its slices, of which those behind the one that failed are not queued the first time."""
-    workplace = vigil.workplace
+    workplace = watch.workplace
     recordings.silence(workplace.source / "long.wav", 1000)
-    vigil.go_on(20)
+    watch.go_on(20)
     assert queued(workplace) == [["long.wav"]] * 2
     fail(workplace, "long.wav")
-    vigil.go_on(20)
-    assert vigil.arrivals.n_failed == 1
+    watch.go_on(20)
+    assert watch.loop.n_failed == 1
     workplace.records.forgive("long.wav")
-    vigil.go_on(20)
+    watch.go_on(20)
     assert queued(workplace) == [["long.wav"]] * 2
 
 
 def test_what_failed_in_an_earlier_run_is_tried_again_once_if_asked(workplace: Workplace, silence: Path) -> None:
     shutil.copy(silence, workplace.source / "a.wav")
     fail(workplace, "a.wav")
-    left_alone = Vigil(workplace)
+    left_alone = StepByStep(workplace)
     left_alone.go_on(20)
     assert not n_queued(workplace)
-    asked = Vigil(workplace, options={"retry_failed": True})
+    asked = StepByStep(workplace, options={"retry_failed": True})
     asked.go_on(20)
     assert queued(workplace) == [["a.wav"]]
     fail(workplace, "a.wav")
     asked.go_on(60)
     assert not n_queued(workplace)
-    assert asked.arrivals.n_failed == 1
+    assert asked.loop.n_failed == 1
 
 
-def test_a_recording_that_changes_is_done_again(vigil: Vigil, clips: list[Path]) -> None:
+def test_a_recording_that_changes_is_done_again(watch: StepByStep, clips: list[Path]) -> None:
     """After it is done; and one that vanishes before it is queued is no failure."""
-    workplace = vigil.workplace
+    workplace = watch.workplace
     shutil.copy(clips[0], workplace.source / "a.wav")
     with working(workplace.worker(Dictated())):
-        vigil.until(lambda: vigil.arrivals.n_done == 1, "the first version")
+        watch.until(lambda: watch.loop.n_done == 1, "the first version")
         shutil.copy(clips[1], workplace.source / "a.wav")
-        vigil.until(lambda: vigil.arrivals.n_done == 2, "the second version")
+        watch.until(lambda: watch.loop.n_done == 2, "the second version")
         shutil.copy(clips[2], workplace.source / "gone.wav")
-        vigil.until(lambda: len(vigil.arrivals._seen), "the third recording to be seen")
+        watch.until(lambda: len(watch.loop._pending), "the third recording to be seen")
         (workplace.source / "gone.wav").unlink()
-        vigil.until(lambda: "gone.wav" in vigil.settled, "it to be missed")
-    assert (vigil.arrivals.n_left, vigil.arrivals.n_failed) == (0, 0)
+        watch.until(lambda: "gone.wav" in watch.settled, "it to be missed")
+    assert (watch.loop.n_left, watch.loop.n_failed) == (0, 0)
     assert workplace.records.failure("gone.wav") is None
 
 
-def test_a_job_that_kills_its_workers_is_told_while_watching(vigil: Vigil, silence: Path) -> None:
+def test_a_job_that_kills_its_workers_is_told_while_watching(watch: StepByStep, silence: Path) -> None:
     """What was set aside is looked at all the time, not only by the next director."""
-    workplace = vigil.workplace
+    workplace = watch.workplace
     shutil.copy(silence, workplace.source / "a.wav")
-    vigil.go_on(20)
+    watch.go_on(20)
     for _ in range(workplace.settings.max_receives):
         workplace.queue.change_visibility(received(workplace.queue), 0)
     assert workplace.queue.receive(wait_s=1) is None
     with capture_logs() as logged:
-        vigil.until(lambda: vigil.arrivals.n_failed, "the failure to be recorded")
+        watch.until(lambda: watch.loop.n_failed, "the failure to be recorded")
     assert workplace.letters() == []
     assert [event["recording"] for event in logged if event["event"] == "recording.failed"] == ["a.wav"]
 
@@ -344,13 +344,13 @@ def test_a_director_that_is_ended_anywhere_loses_nothing(workplace: Workplace, s
     for name in names:
         shutil.copy(silence, workplace.source / name)
     for n_steps in range(5):
-        ended = Vigil(workplace, options={"window": 1})
+        ended = StepByStep(workplace, options={"max_queued_jobs": 1})
         for _ in range(n_steps):
             ended.step()
-    last = Vigil(workplace)
+    last = StepByStep(workplace)
     engine = Dictated()
     with working(workplace.worker(engine)):
-        last.until(lambda: last.arrivals.n_done == len(names), "all of them to be done")
+        last.until(lambda: last.loop.n_done == len(names), "all of them to be done")
         wait_until(workplace.is_empty, what="the queue to be empty")
     assert sorted(last.settled) == names
 
@@ -360,82 +360,82 @@ def test_while_the_queue_holds_no_more_nothing_is_looked_for(workplace: Workplac
     for n in range(3):
         shutil.copy(silence, workplace.source / f"{n}.wav")
     rates = Rates({".wav": 700 / silence.stat().st_size})
-    vigil = Vigil(workplace, source=(slow := Slow(workplace.source)), rates=rates, options={"window": 1})
-    slow.time = vigil.time
-    vigil.go_on(90)
-    assert (n_queued(workplace), vigil.arrivals.n_left, slow.n_looks) == (1, 3, 1)
+    watch = StepByStep(workplace, source=(slow := Slow(workplace.source)), rates=rates, options={"max_queued_jobs": 1})
+    slow.time = watch.time
+    watch.go_on(90)
+    assert (n_queued(workplace), watch.loop.n_left, slow.n_looks) == (1, 3, 1)
     with working(workplace.worker(Dictated())):
-        vigil.until(lambda: vigil.arrivals.n_done == 3, "all to be done")
-        vigil.until(lambda: slow.n_looks > 1, "another look")
-    assert vigil.arrivals.n_left == 0
+        watch.until(lambda: watch.loop.n_done == 3, "all to be done")
+        watch.until(lambda: slow.n_looks > 1, "another look")
+    assert watch.loop.n_left == 0
 
 
 def test_a_server_that_forgets_everything_costs_nothing_but_time(
-    vigil: Vigil, sqs_server: SqsServer, silence: Path, monkeypatch: pytest.MonkeyPatch
+    watch: StepByStep, sqs_server: SqsServer, silence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both before a director knows of it and while it looks."""
-    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 0.5)
-    workplace = vigil.workplace
+    monkeypatch.setattr("nightscribe.director.lost_jobs.STALLED_S", 0.5)
+    workplace = watch.workplace
     shutil.copy(silence, workplace.source / "a.wav")
-    vigil.go_on(20)
+    watch.go_on(20)
     sqs_server.kill()
     sqs_server.start()
     shutil.copy(silence, workplace.source / "b.wav")
     with working(workplace.worker(Dictated())):
-        vigil.until(lambda: vigil.arrivals.n_done == 2, "both to be done")
+        watch.until(lambda: watch.loop.n_done == 2, "both to be done")
 
 
 def test_jobs_that_the_queue_has_lost_are_queued_again(
-    vigil: Vigil, silence: Path, monkeypatch: pytest.MonkeyPatch
+    watch: StepByStep, silence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is there, and empty, and the recordings are still missing: whoever stays must not wait for ever."""
-    monkeypatch.setattr("nightscribe.director.enqueue.STALLED_S", 0.2)
-    shutil.copy(silence, vigil.workplace.source / "a.wav")
-    vigil.go_on(20)
-    assert queued(vigil.workplace) == [["a.wav"]]
-    vigil.until(lambda: n_queued(vigil.workplace), "the job to be queued again")
+    monkeypatch.setattr("nightscribe.director.lost_jobs.STALLED_S", 0.2)
+    shutil.copy(silence, watch.workplace.source / "a.wav")
+    watch.go_on(20)
+    assert queued(watch.workplace) == [["a.wav"]]
+    watch.until(lambda: n_queued(watch.workplace), "the job to be queued again")
 
 
 def test_a_queue_that_is_away_is_borne_for_as_long_as_it_takes(
-    vigil: Vigil, sqs_server: SqsServer, silence: Path, monkeypatch: pytest.MonkeyPatch
+    watch: StepByStep, sqs_server: SqsServer, silence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And told once."""
-    vigil.director.outage_limit_s = float("inf")
-    vigil.director.clock = vigil.time
-    vigil.director._trouble._clock = vigil.time
-    monkeypatch.setattr(vigil.director.queue, "_retry_timeout_s", 0.2)
-    vigil.go_on(20)
+    watch.director.outage_limit_s = float("inf")
+    watch.director.clock = watch.time
+    watch.director._outage._clock = watch.time
+    monkeypatch.setattr(watch.director.queue, "_retry_timeout_s", 0.2)
+    watch.go_on(20)
     sqs_server.kill()
-    shutil.copy(silence, vigil.workplace.source / "a.wav")
+    shutil.copy(silence, watch.workplace.source / "a.wav")
     with capture_logs() as logged:
         for _ in range(4):
-            vigil.step()
-            vigil.time.now += 1_000
+            watch.step()
+            watch.time.now += 1_000
         sqs_server.start()
-        vigil.until(lambda: [each for each in logged if each["event"] == "director.resumed"], "it to be back")
+        watch.until(lambda: [each for each in logged if each["event"] == "director.resumed"], "it to be back")
     assert [each["event"] for each in logged].count("director.paused") == 1
-    assert queued(vigil.workplace) == [["a.wav"]]
+    assert queued(watch.workplace) == [["a.wav"]]
 
 
 @pytest.mark.parametrize("what", ["source", "dest"])
-def test_a_share_that_is_away_is_told_once_and_changes_nothing(vigil: Vigil, clips: list[Path], what: str) -> None:
+def test_a_share_that_is_away_is_told_once_and_changes_nothing(watch: StepByStep, clips: list[Path], what: str) -> None:
     """Least of all is everything queued again because its transcripts are not to be seen."""
-    workplace = vigil.workplace
+    workplace = watch.workplace
     shutil.copy(clips[0], workplace.source / "a.wav")
     with working(workplace.worker(Dictated())):
-        vigil.until(lambda: vigil.arrivals.n_done, "the first one to be done")
+        watch.until(lambda: watch.loop.n_done, "the first one to be done")
         wait_until(workplace.is_empty, what="the queue to be empty")
     share = getattr(workplace, what)
     away = share.with_name("away")
     share.rename(away)
     with capture_logs() as logged:
-        vigil.go_on(60)
+        watch.go_on(60)
     assert not n_queued(workplace)
     told = [each for each in logged if each["event"] in ("director.paused", "recording.unreadable")]
     assert len(told) == 1
     away.rename(share)
     shutil.copy(clips[1], workplace.source / "b.wav")
-    vigil.go_on(30)
+    watch.go_on(30)
     assert queued(workplace) == [["b.wav"]]
 
 
@@ -444,58 +444,58 @@ def test_a_source_that_is_slow_to_list_is_listed_more_rarely(
     workplace: Workplace, takes_s: float, at_least: int, at_most: int
 ) -> None:
     """A tenth of the time at most is spent on it, which here are 500 seconds."""
-    vigil = Vigil(workplace, source=(slow := Slow(workplace.source)))
-    slow.time, slow.takes_s = vigil.time, takes_s
-    vigil.step()
+    watch = StepByStep(workplace, source=(slow := Slow(workplace.source)))
+    slow.time, slow.takes_s = watch.time, takes_s
+    watch.step()
     assert slow.n_looks == 1
-    began = vigil.time.now
-    while vigil.time.now < began + 500 - takes_s:
-        vigil.step()
+    began = watch.time.now
+    while watch.time.now < began + 500 - takes_s:
+        watch.step()
     assert at_least <= slow.n_looks <= at_most
 
 
 def test_where_looks_are_rare_what_grows_is_looked_at_in_between(workplace: Workplace, silence: Path) -> None:
     """It is known by then; the next look would come when ten minutes are over."""
-    vigil = Vigil(workplace, source=(slow := Slow(workplace.source)))
-    slow.time, slow.takes_s = vigil.time, 60.0
+    watch = StepByStep(workplace, source=(slow := Slow(workplace.source)))
+    slow.time, slow.takes_s = watch.time, 60.0
     path = workplace.source / "growing.wav"
     shutil.copy(silence, path)
-    vigil.until(lambda: len(vigil.arrivals._seen), "it to be seen")
+    watch.until(lambda: len(watch.loop._pending), "it to be seen")
     for _ in range(10):
         grow(path)
-        vigil.go_on(SETTLE_S * 0.9)
+        watch.go_on(SETTLE_S * 0.9)
     assert not n_queued(workplace)
-    vigil.go_on(2 * SETTLE_S + 1)
+    watch.go_on(2 * SETTLE_S + 1)
     assert queued(workplace) == [["growing.wav"]]
     assert slow.n_looks == 1
 
 
-def test_an_alarm_that_never_stops_keeps_nothing_from_being_queued(workplace: Workplace, silence: Path) -> None:
+def test_changes_that_never_stop_keep_nothing_from_being_queued(workplace: Workplace, silence: Path) -> None:
     """Looks that follow each other closely must not each begin to wait anew for what the one before has found."""
-    vigil = Vigil(workplace)
+    watch = StepByStep(workplace)
     shutil.copy(silence, workplace.source / "a.wav")
     until = SETTLE_S + 2
-    while vigil.time.now < until:
-        vigil.arrivals.alarm._rung.set()
-        vigil.step()
-        vigil.time.now += 0.1
+    while watch.time.now < until:
+        watch.loop.watcher._changed.set()
+        watch.step()
+        watch.time.now += 0.1
     assert queued(workplace) == [["a.wav"]]
 
 
 def test_a_slow_source_is_listed_sooner_when_something_calls_for_it(workplace: Workplace) -> None:
     """But not without any pause."""
-    vigil = Vigil(workplace, source=(slow := Slow(workplace.source)))
-    slow.time, slow.takes_s = vigil.time, 60.0
-    vigil.step()
-    looked_at = vigil.arrivals._looked_at
-    assert vigil.arrivals.looks_at - looked_at == pytest.approx(540)
-    vigil.arrivals.alarm.hear("/nowhere")
-    assert vigil.arrivals.looks_at - looked_at == pytest.approx(540)
-    vigil.arrivals.alarm._rung.set()
-    assert vigil.arrivals.looks_at - looked_at == pytest.approx(60)
+    watch = StepByStep(workplace, source=(slow := Slow(workplace.source)))
+    slow.time, slow.takes_s = watch.time, 60.0
+    watch.step()
+    looked_at = watch.loop._scanned_at
+    assert watch.loop.scan_at - looked_at == pytest.approx(540)
+    watch.loop.watcher.notice("/nowhere")
+    assert watch.loop.scan_at - looked_at == pytest.approx(540)
+    watch.loop.watcher._changed.set()
+    assert watch.loop.scan_at - looked_at == pytest.approx(60)
 
 
-def test_what_is_no_recording_is_looked_into_once(vigil: Vigil, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_recording_is_looked_into_once(watch: StepByStep, monkeypatch: pytest.MonkeyPatch) -> None:
     """ffmpeg is not started for it at every look; it is when the file has changed."""
     probed = []
 
@@ -503,17 +503,17 @@ def test_what_is_no_recording_is_looked_into_once(vigil: Vigil, monkeypatch: pyt
         probed.append(path.name)
         return probe(path)
 
-    monkeypatch.setattr("nightscribe.director.scan.scanner.probe", counted)
-    source = vigil.workplace.source
+    monkeypatch.setattr("nightscribe.director.scan.discover.probe", counted)
+    source = watch.workplace.source
     recordings.text_named_mp3(source / "notes.dat")
     recordings.silence(source / "sound.wav", 0.2).rename(source / "sound.dat")
-    vigil.go_on(60)
+    watch.go_on(60)
     assert sorted(probed) == ["notes.dat", "sound.dat"]
-    assert queued(vigil.workplace) == [["sound.dat"]]
+    assert queued(watch.workplace) == [["sound.dat"]]
     recordings.silence(source / "other.wav", 0.2).rename(source / "notes.dat")
-    vigil.go_on(60)
+    watch.go_on(60)
     assert sorted(probed) == ["notes.dat", "notes.dat", "sound.dat"]
-    assert queued(vigil.workplace) == [["notes.dat"]]
+    assert queued(watch.workplace) == [["notes.dat"]]
 
 
 def test_what_may_not_be_read_is_told_once_and_queued_when_it_may(workplace: Workplace, silence: Path) -> None:
@@ -529,45 +529,45 @@ def test_what_may_not_be_read_is_told_once_and_queued_when_it_may(workplace: Wor
 
     for name in ("a.wav", "b.wav"):
         shutil.copy(silence, workplace.source / name)
-    vigil = Vigil(workplace, source=(source := Locked(workplace.source)))
+    watch = StepByStep(workplace, source=(source := Locked(workplace.source)))
     with capture_logs() as logged:
-        vigil.go_on(100)
+        watch.go_on(100)
     assert queued(workplace) == [["b.wav"]]
     assert [each["recording"] for each in logged if each["event"] == "recording.unreadable"] == ["a.wav"]
     assert [each["n"] for each in logged if each["event"] == "recordings.arrived"] == [2]
-    assert [each.path for each in vigil.arrivals.unreadable] == ["a.wav"]
+    assert [each.path for each in watch.loop.unreadable] == ["a.wav"]
     source.is_locked = False
-    vigil.go_on(20)
+    watch.go_on(20)
     assert queued(workplace) == [["a.wav"]]
-    assert vigil.arrivals.unreadable == []
+    assert watch.loop.unreadable == []
 
 
 # With inotify, in real time
 
 
 @pytest.fixture
-def alarm(workplace: Workplace) -> Iterator[FileSystemWatcher]:
+def watcher(workplace: Workplace) -> Iterator[FileSystemWatcher]:
     """Of the source, in which the destination lies."""
     if not sys.platform.startswith("linux"):
         pytest.skip("only Linux has inotify")
     with FileSystemWatcher(workplace.source, leave_out=workplace.source / "dest") as made:
-        wait_until(lambda: made.has_rung, what="the alarm to be set")
+        wait_until(lambda: made.changed, what="the watcher to start")
         yield made
 
 
 @pytest.fixture
-def rung(workplace: Workplace, alarm: FileSystemWatcher) -> Vigil:
+def watched(workplace: Workplace, watcher: FileSystemWatcher) -> StepByStep:
     """One that has looked, and looks again only when it is told to."""
-    vigil = Vigil(workplace, alarm=alarm, poll_s=0.2, settle_s=0.2)
-    vigil.step()
-    wait_until(lambda: not alarm.has_rung and vigil.arrivals._look_took_s is not None, what="the first look")
-    vigil.arrivals.poll_s = 3600.0
-    return vigil
+    watch = StepByStep(workplace, watcher=watcher, poll_s=0.2, settle_s=0.2)
+    watch.step()
+    wait_until(lambda: not watcher.changed and watch.loop._scan_took_s is not None, what="the first look")
+    watch.loop.poll_s = 3600.0
+    return watch
 
 
-def test_an_arrival_rings(rung: Vigil, silence: Path) -> None:
+def test_an_arrival_is_noticed_at_once(watched: StepByStep, silence: Path) -> None:
     """A file in pieces, and a whole folder that is moved there; no poll would find them within the hour."""
-    source = rung.workplace.source
+    source = watched.workplace.source
     folder = source.with_name("folder")
     (folder / "below").mkdir(parents=True)
     shutil.copy(silence, folder / "below" / "b.wav")
@@ -575,35 +575,35 @@ def test_an_arrival_rings(rung: Vigil, silence: Path) -> None:
         for _ in range(5):
             file.write(silence.read_bytes())
             file.flush()
-            rung.step()
-    rung.until(lambda: n_queued(rung.workplace) == 1, "the file to be queued")
+            watched.step()
+    watched.until(lambda: n_queued(watched.workplace) == 1, "the file to be queued")
     folder.rename(source / "folder")
-    rung.until(lambda: n_queued(rung.workplace) == 2, "the folder to be queued")
+    watched.until(lambda: n_queued(watched.workplace) == 2, "the folder to be queued")
     shutil.copy(silence, source / "folder" / "below" / "c.wav")
-    rung.until(lambda: n_queued(rung.workplace) == 3, "another one in it to be queued")
+    watched.until(lambda: n_queued(watched.workplace) == 3, "another one in it to be queued")
     shutil.copytree(source / "folder" / "below", source / ".parts")
     (source / ".parts").rename(source / "whole")
-    rung.until(lambda: n_queued(rung.workplace) == 4, "a folder to be queued that was hidden")
+    watched.until(lambda: n_queued(watched.workplace) == 4, "a folder to be queued that was hidden")
     jobs = [["a.wav"], ["folder/below/b.wav"], ["folder/below/c.wav"], ["whole/b.wav", "whole/c.wav"]]
-    assert queued(rung.workplace) == jobs
+    assert queued(watched.workplace) == jobs
 
 
 def test_what_is_of_no_interest_does_not_ring(
-    workplace: Workplace, alarm: FileSystemWatcher, silence: Path, monkeypatch: pytest.MonkeyPatch
+    workplace: Workplace, watcher: FileSystemWatcher, silence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Transcripts are written beside recordings all night, and each would be the reason for a look."""
     heard = []
-    hear = alarm.hear
-    monkeypatch.setattr(alarm, "hear", lambda path: (hear(path), heard.append(Path(path).name)))
-    alarm.silence()
+    notice = watcher.notice
+    monkeypatch.setattr(watcher, "notice", lambda path: (notice(path), heard.append(Path(path).name)))
+    watcher.clear()
     (workplace.source / "dest").mkdir()
     for name in ("talk.txt", "talk.SRT", ".talk.wav.Xy12z", "dest/talk.wav"):
         shutil.copy(silence, workplace.source / name)
     (workplace.source / "last.vtt").touch()
     wait_until(lambda: "last.vtt" in heard, what="all of it to be heard of")
-    assert not alarm.has_rung
+    assert not watcher.changed
     shutil.copy(silence, workplace.source / "talk.wav")
-    wait_until(lambda: alarm.has_rung, what="the alarm")
+    wait_until(lambda: watcher.changed, what="the watcher")
 
 
 def test_where_there_are_too_many_folders_to_be_watched_there_is_the_poll(
@@ -615,36 +615,36 @@ def test_where_there_are_too_many_folders_to_be_watched_there_is_the_poll(
         raise OSError(errno.ENOSPC, "inotify watch limit reached")
 
     monkeypatch.setattr("watchdog.observers.api.BaseObserver.start", refuse)
-    with capture_logs() as logged, FileSystemWatcher(workplace.source) as alarm:
+    with capture_logs() as logged, FileSystemWatcher(workplace.source) as watcher:
         wait_until(lambda: logged, what="it to be told")
-        vigil = Vigil(workplace, alarm=alarm, poll_s=0.1, settle_s=0.1)
+        watch = StepByStep(workplace, watcher=watcher, poll_s=0.1, settle_s=0.1)
         shutil.copy(silence, workplace.source / "a.wav")
-        vigil.until(lambda: vigil.arrivals.n_left, "the recording to be found all the same")
-    assert (logged[0]["event"], "inotify watch limit reached" in logged[0]["why"]) == ("alarm.absent", True)
+        watch.until(lambda: watch.loop.n_left, "the recording to be found all the same")
+    assert (logged[0]["event"], "inotify watch limit reached" in logged[0]["why"]) == ("watcher.unavailable", True)
 
 
 def test_what_arrives_in_a_bucket_is_queued_like_what_arrives_in_a_folder(
     workplace: Workplace, bucket: TestBucket, silence: Path
 ) -> None:
     """The time of an object is told in two ways, and it must not seem to have changed."""
-    vigil = Vigil(workplace, source=bucket.at().open_source(workplace.settings.storage))
+    watch = StepByStep(workplace, source=bucket.at().open_source(workplace.settings.storage))
     bucket.put("a.wav", silence.read_bytes())
-    vigil.go_on(20)
+    watch.go_on(20)
     bucket.put("2012/b.wav", silence.read_bytes())
-    vigil.go_on(POLL_S + SETTLE_S + 1)
+    watch.go_on(POLL_S + SETTLE_S + 1)
     assert queued(workplace) == [["2012/b.wav"], ["a.wav"]]
 
 
 def test_two_directors_that_watch_the_same_do_everything_once(workplace: Workplace, clips: list[Path]) -> None:
     """Each queues what arrives; the queue and the store see to it that nothing is done twice."""
     engine = Dictated()
-    first, second = Vigil(workplace), Vigil(workplace)
+    first, second = StepByStep(workplace), StepByStep(workplace)
     with working(workplace.worker(engine, name="1"), workplace.worker(engine, name="2")):
         for n, clip in enumerate(clips):
             shutil.copy(clip, workplace.source / f"{n}.wav")
             first.go_on(2)
             second.go_on(5)
-        first.until(lambda: first.arrivals.n_done == len(clips), "the first to have seen all of them done")
-        second.until(lambda: second.arrivals.n_left == 0, "the second to have nothing left")
+        first.until(lambda: first.loop.n_done == len(clips), "the first to have seen all of them done")
+        second.until(lambda: second.loop.n_left == 0, "the second to have nothing left")
         wait_until(workplace.is_empty, what="the queue to be empty")
     assert engine.n_calls == len(clips)

@@ -1,0 +1,65 @@
+"""Choose where the text files of a recording go. Pure."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from itertools import chain, count
+
+from nightscribe.shared.destination.keys import output_key
+from nightscribe.shared.formats.registry import is_subtitle
+from nightscribe.shared.model.jobs import FormatName
+from nightscribe.shared.model.paths import without_suffix
+
+
+def stems(paths: Iterable[str]) -> dict[str, str]:
+    """Return the stem of the text files of each recording of one folder: its path without extension, if that is unique.
+
+    Recordings that differ only in their extension (or, for file systems that ignore it, in their case) get their
+    full names, every one of them, so that none depends on which was there first.
+    """
+    chosen = {path: without_suffix(path) for path in paths}
+    while True:
+        takers = Counter(map(str.casefold, chosen.values()))
+        if len(takers) == len(chosen):
+            return chosen
+        # A full name may in turn be another's stem (`a.mp3` beside `a.mp3.flac`), hence the loop.
+        colliding = [path for path, stem in chosen.items() if stem != path and takers[stem.casefold()] > 1]
+        if not colliding:
+            return chosen
+        chosen.update(zip(colliding, colliding, strict=True))
+
+
+def missing_formats(stem: str, formats: Iterable[FormatName], existing: Collection[str]) -> tuple[FormatName, ...]:
+    """Return the formats of which no file is among `existing`, the names in the folder."""
+    if not existing:
+        return tuple(formats)
+    name = stem.rpartition("/")[2]
+    return tuple(fmt for fmt in formats if output_key(name, fmt) not in existing)
+
+
+def free_stem(
+    path: str,
+    usual: str,
+    formats: Collection[FormatName],
+    existing: Collection[str],
+    *,
+    claimed: str | None,
+    is_ours: Callable[[str], bool],
+) -> str | None:
+    """Return the first stem at which no file of somebody else is overwritten.
+
+    Args:
+        path: of the recording, which is the second choice.
+        usual: the first choice, see `stems`.
+        existing: names in the folder of the text files.
+        claimed: the stem at which an unfinished attempt may have left text files of ours.
+        is_ours: whether the text files of a stem belong to a transcript of ours; called only where all exist.
+    Returns: None if another tool has made all formats, subtitles among them.
+    """
+    for candidate in chain((usual, path), (f"{path} ({n})" for n in count(2))):
+        lacking = missing_formats(candidate, formats, existing)
+        if len(lacking) == len(formats) or candidate == claimed:
+            return candidate
+        # A text may be anybody's notes; with subtitles of the same name, a tool has transcribed the recording.
+        if not lacking and any(map(is_subtitle, formats)) and not is_ours(candidate):
+            return None
+    raise AssertionError("there is always a free name")
