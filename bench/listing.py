@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from nightscribe.director.plan.bundles import JOB_S, bundles, long_ones
+from nightscribe.director.plan.bundles import JOB_S, bundles, long_recordings
 from nightscribe.director.plan.estimate import LengthEstimate, Rates, sample
 from nightscribe.director.plan.planner import Planner
 from nightscribe.director.scan.scanner import Scan, Scanner
@@ -129,7 +129,9 @@ def measure(source: FolderSource, records: Records) -> None:
     step("begin to count", lambda: tallies.append(RunProgress(found[0], LengthEstimate())) or "")
     step(
         "plan",
-        lambda: f"{count(long_ones(missing, RATES, JOB_S)):,} long, {count(bundles(missing, RATES, JOB_S)):,} jobs",
+        lambda: (
+            f"{count(long_recordings(missing, RATES, JOB_S)):,} long, {count(bundles(missing, RATES, JOB_S)):,} jobs"
+        ),
     )
     planner = Planner(source, records, missing, RATES, JOB_S)
     step("fingerprints of 100 jobs", lambda: f"{sum(1 for _ in zip(range(100), planner, strict=False)):,} jobs")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from nightscribe.shared.queue.client import Counts
+from nightscribe.shared.queue.inspector import Counts
 
 STALLED_S = 15.0  # an empty queue with jobs outstanding has lost them; counts may lag behind for some seconds
 

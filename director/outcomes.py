@@ -57,12 +57,12 @@ class Outcomes:
         """
         self._any_failed = any(self.records.store.listing(FAILURES))
         jobs = list(self.jobs.items())
-        whole = [(job_id, job) for job_id, job in jobs if not job.planned.cuts]
+        whole = [(job_id, job) for job_id, job in jobs if not job.planned.cut_points]
         for (job_id, job), read in self._read_concurrently(
             lambda each: self._outcome(each[1].planned, each[1].n_settled), whole, require_time
         ):
             yield from self._check_whole(job_id, job, read(), require_time)
-        cut = [(job_id, job.planned) for job_id, job in jobs if job.planned.cuts]
+        cut = [(job_id, job.planned) for job_id, job in jobs if job.planned.cut_points]
         stored: dict[str, frozenset[int]] = {}
         each_cut = {planned.recordings[0].recording.path: planned for _, planned in cut}
         for (path, planned), read_cut in self._read_concurrently(

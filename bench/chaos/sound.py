@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from nightscribe.director.backlog import Backlog, Missing
-from nightscribe.director.plan.bundles import n_jobs, nominal_cuts
+from nightscribe.director.plan.bundles import n_jobs, nominal_cut_points
 from nightscribe.director.plan.estimate import Rates
 from nightscribe.shared.audio.decode import RATE, Waveform
 from nightscribe.shared.model.recording import Recording
@@ -69,7 +69,7 @@ def written(n: int, chooser: random.Random) -> list[Script]:
     n_slices = 0
     while n_slices < LONG_SHARE * n:
         scripts.append(Script(f"long/{len(scripts):05}.wav", chooser.randint(*LONG_S)))
-        n_slices += len(nominal_cuts(scripts[-1].seconds, JOB_S)) + 1
+        n_slices += len(nominal_cut_points(scripts[-1].seconds, JOB_S)) + 1
     scripts += [Script(f"single/{at:05}.wav", chooser.randint(*SINGLE_S)) for at in range(round(SINGLE_SHARE * n))]
     clips: list[Script] = []
     while jobs(scripts + clips) < n:

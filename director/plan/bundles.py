@@ -32,7 +32,7 @@ def job_s(total_s: float | None, n_workers: int) -> float:
     return max(MIN_JOB_S, min(JOB_S, total_s / (JOBS_PER_WORKER * n_workers)))
 
 
-def nominal_cuts(duration_s: float, job_s: float) -> tuple[float, ...]:
+def nominal_cut_points(duration_s: float, job_s: float) -> tuple[float, ...]:
     """Return the seconds at which to cut a recording into equal slices; none if it fits into one job."""
     if duration_s <= LONGEST * job_s:
         return ()
@@ -40,7 +40,7 @@ def nominal_cuts(duration_s: float, job_s: float) -> tuple[float, ...]:
     return tuple(round(duration_s * index / n_slices, 2) for index in range(1, n_slices))
 
 
-def long_ones(missing: Backlog, rates: Rates, job_s: float) -> list[Missing]:
+def long_recordings(missing: Backlog, rates: Rates, job_s: float) -> list[Missing]:
     """Return the recordings that are probably too long for one job, longest first."""
     limit_s = LONGEST * job_s
     found = [
@@ -53,7 +53,7 @@ def long_ones(missing: Backlog, rates: Rates, job_s: float) -> list[Missing]:
 
 def n_jobs(missing: Backlog, rates: Rates, job_s: float, at_most: int) -> int:
     """Return roughly how many jobs there will be, `at_most` at most."""
-    slices = (len(nominal_cuts(rates.seconds(path, size), job_s)) for path, size in missing.sized())
+    slices = (len(nominal_cut_points(rates.seconds(path, size), job_s)) for path, size in missing.sized())
     n_slices = sum(1 + n_cuts for n_cuts in slices if n_cuts)
     return min(at_most, n_slices + sum(1 for _ in islice(bundles(missing, rates, job_s), at_most)))
 

@@ -15,7 +15,7 @@ AROUND_S = 15.0
 THREADS = min(8, os.cpu_count() or 1)
 
 
-def quiet_cuts(path: Readable, nominal: Sequence[float]) -> tuple[float, ...]:
+def quiet_cut_points(path: Readable, nominal: Sequence[float]) -> tuple[float, ...]:
     """Return the seconds at which to cut, one near each of `nominal`. Only the sound around these is decoded.
 
     Raises: AudioError: if there is no sound at one of them. RetryableError: if the file cannot be read now.

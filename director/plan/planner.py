@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import structlog
 
 from nightscribe.director.backlog import Backlog, Growing, Missing, Settled
-from nightscribe.director.plan.bundles import bundles, long_ones, nominal_cuts
-from nightscribe.director.plan.cut_points import quiet_cuts
+from nightscribe.director.plan.bundles import bundles, long_recordings, nominal_cut_points
+from nightscribe.director.plan.cut_points import quiet_cut_points
 from nightscribe.director.plan.estimate import Rates
 from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.destination.partial_results import CUTS
@@ -29,7 +29,7 @@ class Planned:
 
     recordings: tuple[Missing, ...]
     fingerprints: tuple[str, ...]
-    cuts: tuple[float, ...] = ()
+    cut_points: tuple[float, ...] = ()
     index: int = 0
 
     def slice_of(self, at: int) -> Slice:
@@ -40,7 +40,7 @@ class Planned:
             fingerprint=self.fingerprints[at],
             size=recording.size,
             stem=self.recordings[at].stem,
-            cuts=self.cuts,
+            cuts=self.cut_points,
             index=self.index,
         )
 
@@ -72,7 +72,7 @@ class Planner(Iterator[Planned | Settled | Growing]):
         self._records = records
         self._job_s = job_s
         self._only_unchanged = only_unchanged
-        self._long = iter(long_ones(missing, rates, job_s))
+        self._long = iter(long_recordings(missing, rates, job_s))
         self._bundles = bundles(missing, rates, job_s)
         self._group: list[Missing] = []
         self._is_long = False
@@ -81,7 +81,7 @@ class Planner(Iterator[Planned | Settled | Growing]):
     def __next__(self) -> Planned | Settled | Growing:
         while not self._ready:
             self._group = self._group or self._next_group()
-            self._ready.extend(self._planned(self._group))
+            self._ready.extend(self._plan(self._group))
             self._group = []
         return self._ready.popleft()
 
@@ -90,37 +90,38 @@ class Planner(Iterator[Planned | Settled | Growing]):
         self._is_long = long is not None
         return next(self._bundles) if long is None else [long]
 
-    def _planned(self, group: list[Missing]) -> list[Planned | Settled | Growing]:
+    def _plan(self, group: list[Missing]) -> list[Planned | Settled | Growing]:
         made: list[Planned | Settled | Growing] = []
         whole: list[tuple[Missing, str]] = []
         kept = self._records.partial_results.kept([missing.recording.path for missing in group])
 
-        def looked_at(missing: Missing) -> tuple[str, Recording, tuple[float, ...] | None]:
-            return self._looked_at(missing, has_cuts=CUTS in kept[missing.recording.path])
+        def inspect(missing: Missing) -> tuple[str, Recording, tuple[float, ...] | None]:
+            return self._inspect(missing, has_cut_points=CUTS in kept[missing.recording.path])
 
         for missing, look in map_concurrently(
-            looked_at, group, max(self._source.max_concurrency, self._records.store.max_concurrency)
+            inspect, group, max(self._source.max_concurrency, self._records.store.max_concurrency)
         ):
             report_alive()
             try:
-                fingerprint, now, cuts = look()
+                fingerprint, now, cut_points = look()
             except PermanentError as error:
                 made.append(Settled(missing, Unreadable(missing.recording.path, str(error))))
                 continue
             if now != missing.recording:
                 made.append(Growing(Missing(now, missing.stem)))
                 continue
-            if cuts is None and self._is_long:
-                cuts = self._cuts(missing, fingerprint)
-            if cuts:
-                made.extend(Planned((missing,), (fingerprint,), cuts, index) for index in range(len(cuts) + 1))
+            if cut_points is None and self._is_long:
+                cut_points = self._find_cut_points(missing, fingerprint)
+            if cut_points:
+                indices = range(len(cut_points) + 1)
+                made.extend(Planned((missing,), (fingerprint,), cut_points, index) for index in indices)
             else:
                 whole.append((missing, fingerprint))
         if whole:
             made.append(Planned(tuple(each for each, _ in whole), tuple(fingerprint for _, fingerprint in whole)))
         return made
 
-    def _looked_at(self, missing: Missing, *, has_cuts: bool) -> tuple[str, Recording, tuple[float, ...] | None]:
+    def _inspect(self, missing: Missing, *, has_cut_points: bool) -> tuple[str, Recording, tuple[float, ...] | None]:
         """Return the fingerprint, the recording as it is now, and the cut points of an earlier run, if any."""
         path = missing.recording.path
         self._records.require_room(path)
@@ -131,19 +132,19 @@ class Planner(Iterator[Planned | Settled | Growing]):
         except Denied as error:  # others can be planned although this one may not be read
             raise PermanentError(str(error)) from error
         # A later run cuts an unfinished recording where the first one did, and so finds its partial results.
-        return fingerprint, now, self._records.partial_results.kept_cuts(path, fingerprint) if has_cuts else None
+        return fingerprint, now, self._records.partial_results.kept_cuts(path, fingerprint) if has_cut_points else None
 
-    def _cuts(self, missing: Missing, fingerprint: str) -> tuple[float, ...]:
+    def _find_cut_points(self, missing: Missing, fingerprint: str) -> tuple[float, ...]:
         """Return where to cut a recording; nowhere if it is short, or cannot be read: its worker will record why."""
         path = missing.recording.path
         try:
             with self._source.local(path) as file:
-                nominal = nominal_cuts(probe(file).duration_s or 0.0, self._job_s)
-                cuts = quiet_cuts(file, nominal) if nominal else ()
+                nominal = nominal_cut_points(probe(file).duration_s or 0.0, self._job_s)
+                cut_points = quiet_cut_points(file, nominal) if nominal else ()
         except (NightscribeError, OSError) as error:
             log.warning("recording.not_cut", recording=path, why=str(error))
             return ()
-        if cuts:
-            self._records.partial_results.keep_cuts(path, fingerprint, cuts)
-            log.info("recording.cut", recording=path, n_slices=len(cuts) + 1)
-        return cuts
+        if cut_points:
+            self._records.partial_results.keep_cuts(path, fingerprint, cut_points)
+            log.info("recording.cut", recording=path, n_slices=len(cut_points) + 1)
+        return cut_points

@@ -1,4 +1,4 @@
-"""A director that stays: what arrives is queued once it has stopped growing, and nothing is queued twice or lost."""
+"""Test a watching director: it queues what arrives once it has stopped growing, nothing twice, and loses nothing."""
 
 import errno
 import os
@@ -41,7 +41,7 @@ WAV = Rates({".wav": 1 / 32_000})
 
 @dataclass
 class Time:
-    """Goes on only when somebody sleeps, so that no test is too slow for it."""
+    """A clock that goes on only while somebody waits, so that no test is too slow for it."""
 
     now: float = 0.0
 
@@ -50,25 +50,25 @@ class Time:
 
 
 class Silent(FileSystemWatcher):
-    """As for a network share or a bucket: never rings. Sleeps without waiting."""
+    """Notices no change, like the watcher of a network share or a bucket, and waits without taking time."""
 
     def __init__(self, time: Time) -> None:
         super().__init__(None)
         self._time = time
 
     def wait(self, seconds: float) -> None:
-        """No longer than to the next thing that there is to do."""
+        """Move the test's clock to the next thing that is due."""
         self._time.now += seconds
 
 
 class Slow(FolderSource):
-    """A source in which a look takes its time."""
+    """A source of which a scan takes `takes_s`."""
 
     takes_s = 0.0
     n_looks = 0
 
     def folders(self) -> Iterator[Folder]:
-        """As the source's, and the test's time goes on."""
+        """Yield the folders, and move the test's clock."""
         self.n_looks += 1
         yield from super().folders()
         self.time.now += self.takes_s
@@ -82,7 +82,7 @@ class StepByStep:
 
     workplace: Workplace
     watcher: FileSystemWatcher | None = None
-    """One that rings, with which time goes on by itself."""
+    """A watcher that notices changes; with it, the clock is the real one."""
     source: RecordingSource | None = None
     poll_s: float = POLL_S
     settle_s: float = SETTLE_S
@@ -109,36 +109,36 @@ class StepByStep:
         self.settled: dict[str, object] = {}
 
     def step(self) -> None:
-        """Whatever there is to do now, and a sleep until there is something else."""
+        """Do whatever is due now, and wait until something else is."""
         while (event := next(self._steps)) is not None:
             assert isinstance(event, Settled)
             self.settled[event.missing.recording.path] = event.result
 
     def go_on(self, seconds: float) -> None:
-        """For so long, as this time counts."""
+        """Go on for so long, by the test's clock."""
         until = self.time.now + seconds
         while self.time.now < until:
             self.step()
 
     def until(self, predicate: Callable[[], Any], what: str) -> None:
-        """Until something has happened that others do in their own time."""
+        """Go on until something has happened that other threads do in their own time."""
         wait_until(lambda: self.step() or predicate(), what=what)
 
 
 @pytest.fixture
 def watch(workplace: Workplace) -> StepByStep:
-    """One that polls."""
+    """Return a watching director that polls."""
     return StepByStep(workplace)
 
 
 @pytest.fixture
 def silence(tmp_path: Path) -> Path:
-    """A recording that is done in no time, outside of the source."""
+    """Return a short recording outside of the source."""
     return recordings.silence(tmp_path / "silence.wav", 0.2)
 
 
 def queued(workplace: Workplace) -> list[list[str]]:
-    """What the jobs hold that wait on the queue; it takes them."""
+    """Receive all jobs from the queue, and return their recordings."""
     jobs = []
     while delivery := workplace.queue.receive(wait_s=0):
         jobs.append([part.recording for part in Job.from_message(delivery.body).slices])
@@ -152,7 +152,7 @@ def n_queued(workplace: Workplace) -> int:
 
 
 def fail(workplace: Workplace, name: str) -> None:
-    """As a worker does that has given up."""
+    """Move the next job to the dead letters, as a worker does after the last attempt."""
     slice_ = workplace.slice_of(name)
     workplace.records.fail(
         Failure(
@@ -169,7 +169,7 @@ def fail(workplace: Workplace, name: str) -> None:
 
 
 def test_what_is_there_and_what_arrives_is_queued_once_each(watch: StepByStep, silence: Path) -> None:
-    """Though it is missing at every look until a worker has done it."""
+    """Every scan finds it missing until a worker has finished it."""
     source = watch.workplace.source
     shutil.copy(silence, source / "a.wav")
     watch.go_on(30)
@@ -183,7 +183,7 @@ def test_what_is_there_and_what_arrives_is_queued_once_each(watch: StepByStep, s
 
 
 def test_an_arrival_is_queued_within_seconds(watch: StepByStep, silence: Path) -> None:
-    """At the latest after the pause between two looks, and another look at whether it still grows."""
+    """It is queued at the latest after the pause between two scans and one check of whether it still grows."""
     watch.go_on(60)
     shutil.copy(silence, watch.workplace.source / "a.wav")
     watch.go_on(POLL_S + SETTLE_S + 1)
@@ -191,19 +191,19 @@ def test_an_arrival_is_queued_within_seconds(watch: StepByStep, silence: Path) -
 
 
 def grow(path: Path) -> None:
-    """As `cp` does."""
+    """`cp` writes like this."""
     with path.open("ab") as file:
         file.write(b"\0" * 1000)
 
 
 def grow_and_look_old(path: Path) -> None:
-    """As a tool does that sets the time of the file before all of it is there."""
+    """Some tools set the time of a file before all of it is there."""
     grow(path)
     os.utime(path, OLD)
 
 
 def fill(path: Path) -> None:
-    """As a tool does that gives the file its size at the beginning."""
+    """Some tools give a file its full size at the beginning."""
     with path.open("r+b") as file:
         file.seek(44)
         file.write(os.urandom(100))
@@ -231,7 +231,7 @@ def test_what_is_being_written_is_not_queued_until_it_rests(
 
 
 def test_a_hidden_file_is_queued_when_it_gets_its_name(watch: StepByStep, silence: Path) -> None:
-    """As rsync does it, which also gives it its old time."""
+    """rsync writes like this, and then sets the old time."""
     hidden = watch.workplace.source / ".talk.wav.Xy12z"
     shutil.copy(silence, hidden)
     watch.go_on(20)
@@ -325,7 +325,7 @@ def test_a_recording_that_changes_is_done_again(watch: StepByStep, clips: list[P
 
 
 def test_a_job_that_kills_its_workers_is_told_while_watching(watch: StepByStep, silence: Path) -> None:
-    """What was set aside is looked at all the time, not only by the next director."""
+    """The dead letters are read at each step, not only by the next director."""
     workplace = watch.workplace
     shutil.copy(silence, workplace.source / "a.wav")
     watch.go_on(20)
@@ -388,7 +388,7 @@ def test_a_server_that_forgets_everything_costs_nothing_but_time(
 def test_jobs_that_the_queue_has_lost_are_queued_again(
     watch: StepByStep, silence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is there, and empty, and the recordings are still missing: whoever stays must not wait for ever."""
+    """The queue is there, but empty, and the recordings are still missing: the director must not wait for ever."""
     monkeypatch.setattr("nightscribe.director.lost_jobs.STALLED_S", 0.2)
     shutil.copy(silence, watch.workplace.source / "a.wav")
     watch.go_on(20)
@@ -396,10 +396,10 @@ def test_jobs_that_the_queue_has_lost_are_queued_again(
     watch.until(lambda: n_queued(watch.workplace), "the job to be queued again")
 
 
-def test_a_queue_that_is_away_is_borne_for_as_long_as_it_takes(
+def test_a_watching_director_tolerates_an_unreachable_queue_for_as_long_as_it_takes(
     watch: StepByStep, sqs_server: SqsServer, silence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And told once."""
+    """It logs the outage once."""
     watch.director.outage_limit_s = float("inf")
     watch.director.clock = watch.time
     watch.director._outage._clock = watch.time
@@ -418,8 +418,10 @@ def test_a_queue_that_is_away_is_borne_for_as_long_as_it_takes(
 
 
 @pytest.mark.parametrize("what", ["source", "dest"])
-def test_a_share_that_is_away_is_told_once_and_changes_nothing(watch: StepByStep, clips: list[Path], what: str) -> None:
-    """Least of all is everything queued again because its transcripts are not to be seen."""
+def test_an_unreachable_share_is_logged_once_and_changes_nothing(
+    watch: StepByStep, clips: list[Path], what: str
+) -> None:
+    """Above all, not everything is queued again because its transcripts cannot be seen."""
     workplace = watch.workplace
     shutil.copy(clips[0], workplace.source / "a.wav")
     with working(workplace.worker(Dictated())):
@@ -443,7 +445,7 @@ def test_a_share_that_is_away_is_told_once_and_changes_nothing(watch: StepByStep
 def test_a_source_that_is_slow_to_list_is_listed_more_rarely(
     workplace: Workplace, takes_s: float, at_least: int, at_most: int
 ) -> None:
-    """A tenth of the time at most is spent on it, which here are 500 seconds."""
+    """A tenth of the time at most is spent on scanning, and a scan takes 500 seconds here."""
     watch = StepByStep(workplace, source=(slow := Slow(workplace.source)))
     slow.time, slow.takes_s = watch.time, takes_s
     watch.step()
@@ -471,7 +473,7 @@ def test_where_looks_are_rare_what_grows_is_looked_at_in_between(workplace: Work
 
 
 def test_changes_that_never_stop_keep_nothing_from_being_queued(workplace: Workplace, silence: Path) -> None:
-    """Looks that follow each other closely must not each begin to wait anew for what the one before has found."""
+    """Scans in quick succession must not each restart the waiting time of what the one before has found."""
     watch = StepByStep(workplace)
     shutil.copy(silence, workplace.source / "a.wav")
     until = SETTLE_S + 2
@@ -483,7 +485,7 @@ def test_changes_that_never_stop_keep_nothing_from_being_queued(workplace: Workp
 
 
 def test_a_slow_source_is_listed_sooner_when_something_calls_for_it(workplace: Workplace) -> None:
-    """But not without any pause."""
+    """A pause is made all the same."""
     watch = StepByStep(workplace, source=(slow := Slow(workplace.source)))
     slow.time, slow.takes_s = watch.time, 60.0
     watch.step()
@@ -517,7 +519,7 @@ def test_what_is_no_recording_is_looked_into_once(watch: StepByStep, monkeypatch
 
 
 def test_what_may_not_be_read_is_told_once_and_queued_when_it_may(workplace: Workplace, silence: Path) -> None:
-    """It is missing at every look."""
+    """Every scan finds it missing."""
 
     class Locked(FolderSource):
         is_locked = True
@@ -547,7 +549,7 @@ def test_what_may_not_be_read_is_told_once_and_queued_when_it_may(workplace: Wor
 
 @pytest.fixture
 def watcher(workplace: Workplace) -> Iterator[FileSystemWatcher]:
-    """Of the source, in which the destination lies."""
+    """Return a started watcher of the source, in which the destination lies."""
     if not sys.platform.startswith("linux"):
         pytest.skip("only Linux has inotify")
     with FileSystemWatcher(workplace.source, leave_out=workplace.source / "dest") as made:
@@ -557,7 +559,7 @@ def watcher(workplace: Workplace) -> Iterator[FileSystemWatcher]:
 
 @pytest.fixture
 def watched(workplace: Workplace, watcher: FileSystemWatcher) -> StepByStep:
-    """One that has looked, and looks again only when it is told to."""
+    """Return a director that has scanned once, and scans again only when a change is noticed."""
     watch = StepByStep(workplace, watcher=watcher, poll_s=0.2, settle_s=0.2)
     watch.step()
     wait_until(lambda: not watcher.changed and watch.loop._scan_took_s is not None, what="the first look")
@@ -588,7 +590,7 @@ def test_an_arrival_is_noticed_at_once(watched: StepByStep, silence: Path) -> No
     assert queued(watched.workplace) == jobs
 
 
-def test_what_is_of_no_interest_does_not_ring(
+def test_changes_that_bring_no_recording_are_not_noticed(
     workplace: Workplace, watcher: FileSystemWatcher, silence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Transcripts are written beside recordings all night, and each would be the reason for a look."""
@@ -609,14 +611,14 @@ def test_what_is_of_no_interest_does_not_ring(
 def test_where_there_are_too_many_folders_to_be_watched_there_is_the_poll(
     workplace: Workplace, silence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system has told of its limit; that is logged, and no reason to end."""
+    """The limit that the system reports is logged, and the director goes on."""
 
     def refuse(_self: object) -> None:
         raise OSError(errno.ENOSPC, "inotify watch limit reached")
 
     monkeypatch.setattr("watchdog.observers.api.BaseObserver.start", refuse)
     with capture_logs() as logged, FileSystemWatcher(workplace.source) as watcher:
-        wait_until(lambda: logged, what="it to be told")
+        wait_until(lambda: logged, what="it to be logged")
         watch = StepByStep(workplace, watcher=watcher, poll_s=0.1, settle_s=0.1)
         shutil.copy(silence, workplace.source / "a.wav")
         watch.until(lambda: watch.loop.n_left, "the recording to be found all the same")

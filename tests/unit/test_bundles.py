@@ -15,9 +15,9 @@ from nightscribe.director.plan.bundles import (
     MIN_JOB_S,
     bundles,
     job_s,
-    long_ones,
+    long_recordings,
     n_jobs,
-    nominal_cuts,
+    nominal_cut_points,
 )
 from nightscribe.director.plan.estimate import Rates
 from nightscribe.director.plan.planner import Planned
@@ -46,12 +46,12 @@ def clips(n: int, seconds: int = 20) -> dict[str, int]:
     ("minutes", "n_slices"), [(0, 1), (10, 1), (15, 1), (15.1, 2), (20, 2), (26, 3), (34, 3), (60, 6), (600, 60)]
 )
 def test_a_long_recording_is_cut_into_slices_of_about_ten_minutes(minutes: float, n_slices: int) -> None:
-    assert len(nominal_cuts(60 * minutes, JOB_S)) + 1 == n_slices
+    assert len(nominal_cut_points(60 * minutes, JOB_S)) + 1 == n_slices
 
 
 @given(st.floats(0, 10**6), st.floats(MIN_JOB_S, JOB_S))
 def test_slices_are_equal_and_neither_tiny_nor_huge(duration_s: float, slice_s: float) -> None:
-    cuts = nominal_cuts(duration_s, slice_s)
+    cuts = nominal_cut_points(duration_s, slice_s)
     if not cuts:
         assert duration_s <= LONGEST * slice_s
         return
@@ -62,7 +62,9 @@ def test_slices_are_equal_and_neither_tiny_nor_huge(duration_s: float, slice_s: 
 
 
 def test_the_longest_recording_goes_first_and_equals_by_name() -> None:
-    found = long_ones(backlog({"c.mp3": 1000, "a.mp3": 899, "d.mp3": 2000, "b.mp3": 1000, "e.wav": 99}), SECOND, JOB_S)
+    found = long_recordings(
+        backlog({"c.mp3": 1000, "a.mp3": 899, "d.mp3": 2000, "b.mp3": 1000, "e.wav": 99}), SECOND, JOB_S
+    )
     assert paths(found) == ("d.mp3", "b.mp3", "c.mp3")
 
 
@@ -84,7 +86,7 @@ def test_short_recordings_share_jobs_of_about_ten_minutes() -> None:
 def test_every_recording_is_in_exactly_one_place(sizes: dict[str, int], job_s: float) -> None:
     missing = backlog(sizes)
     placed = [
-        *paths(long_ones(missing, SECOND, job_s)),
+        *paths(long_recordings(missing, SECOND, job_s)),
         *(p for b in bundles(missing, SECOND, job_s) for p in paths(b)),
     ]
     assert sorted(placed) == sorted(sizes)

@@ -125,7 +125,7 @@ class Plans(RuleBasedStateMachine):
         assert sorted(order) == sorted(self.missing)
         with (
             patch.object(planner, "probe", lambda path: SimpleNamespace(duration_s=float(path.stat().st_size))),
-            patch.object(planner, "quiet_cuts", lambda _, nominal: self.never_the_same(nominal)),
+            patch.object(planner, "quiet_cut_points", lambda _, nominal: self.never_the_same(nominal)),
         ):
             made = list(Planner(self.source, self.records, found, SECOND, job_s))
         assert all(isinstance(each, Planned) for each in made)

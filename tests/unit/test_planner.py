@@ -10,7 +10,7 @@ from making import OPTIONS, file, job
 from support import recordings
 
 from nightscribe.director.backlog import Backlog, Missing, Settled
-from nightscribe.director.plan.cut_points import AROUND_S, quiet_cuts
+from nightscribe.director.plan.cut_points import AROUND_S, quiet_cut_points
 from nightscribe.director.plan.estimate import Rates
 from nightscribe.director.plan.planner import Planned, Planner
 from nightscribe.shared.audio.decode import RATE, Decoder
@@ -77,12 +77,12 @@ def test_only_what_lies_around_a_cut_is_decoded(pauses: Path, monkeypatch: pytes
             super().__init__(path, start_s, end_s)
 
     monkeypatch.setattr("nightscribe.director.plan.cut_points.Decoder", Watched)
-    assert quiet_cuts(pauses, (150.0,)) != ()
+    assert quiet_cut_points(pauses, (150.0,)) != ()
     assert windows == [(150.0 - AROUND_S, 150.0 + AROUND_S)]
 
 
 def test_a_cut_is_at_a_sample_that_both_neighbours_agree_on(pauses: Path) -> None:
-    [cut_s] = quiet_cuts(pauses, (120.0,))
+    [cut_s] = quiet_cut_points(pauses, (120.0,))
     assert cut_s * RATE == round(cut_s * RATE)
     around = np.concatenate(list(Decoder(pauses, cut_s - 0.1, cut_s + 0.1)))
     assert float(np.abs(around).max()) < 0.01
@@ -92,10 +92,10 @@ def test_a_recording_that_is_shorter_than_it_says_is_left_whole_to_its_worker(pl
     whole = pauses.read_bytes()
     (place.folder / "cut off.wav").write_bytes(whole[: len(whole) // 3])
     with pytest.raises(AudioError):
-        quiet_cuts(place.folder / "cut off.wav", (200.0,))
+        quiet_cut_points(place.folder / "cut off.wav", (200.0,))
     [planned] = place.planner(rates=Rates({".wav": 1.0}))
     assert isinstance(planned, Planned)
-    assert planned.cuts == ()
+    assert planned.cut_points == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"Dear diary, today I recorded nothing.\n" * 50])
@@ -104,7 +104,7 @@ def test_what_is_no_recording_is_left_whole_to_its_worker(place: Location, conte
     (place.folder / "a.mp3").write_bytes(content)
     [planned] = place.planner(rates=Rates({".mp3": 10.0}))
     assert isinstance(planned, Planned)
-    assert planned.cuts == ()
+    assert planned.cut_points == ()
 
 
 def test_a_recording_that_was_cut_before_is_cut_there_again(place: Location, pauses: Path) -> None:
@@ -115,10 +115,10 @@ def test_a_recording_that_was_cut_before_is_cut_there_again(place: Location, pau
     assert list(place.planner(job_s=600.0)) == first
     shutil.copy(pauses, place.folder / "short.wav")
     both = list(place.planner(job_s=600.0))
-    assert [planned.index for planned in both if isinstance(planned, Planned) and planned.cuts] == [0, 1, 2, 3, 4]
+    assert [planned.index for planned in both if isinstance(planned, Planned) and planned.cut_points] == [0, 1, 2, 3, 4]
     assert len(both) == 6
     (place.folder / "long.wav").write_bytes(pauses.read_bytes() + bytes(32_000))
-    assert not any(isinstance(planned, Planned) and planned.cuts for planned in place.planner(job_s=600.0))
+    assert not any(isinstance(planned, Planned) and planned.cut_points for planned in place.planner(job_s=600.0))
 
 
 def test_long_recordings_go_first_and_short_ones_together(place: Location, pauses: Path) -> None:
