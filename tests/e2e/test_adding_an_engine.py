@@ -72,6 +72,7 @@ def test_an_engine_of_another_package_transcribes(nightscribe: Command, source: 
     assert record["engine"] == "toy 1.0"
     assert record["options"]["engine"] == "toy"
     assert record["language"] is None
+    assert {segment.get("average_log_probability") for segment in record["segments"]} == {None}
 
 
 def test_the_time_it_will_take_is_estimated_from_its_description(

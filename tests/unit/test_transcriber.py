@@ -11,8 +11,9 @@ from making import OPTIONS, slice_of
 
 from nightscribe.shared.audio.decode import RATE, Waveform
 from nightscribe.shared.errors import Interrupted, PermanentError
-from nightscribe.shared.model.jobs import Slice
+from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.model.transcript import Flag, Part, Word
+from nightscribe.worker.engines.base import Recognition, RecognitionRequest, SpeechWindow, WindowLimits
 from nightscribe.worker.engines.whisper.fallback import TEMPERATURES
 from nightscribe.worker.engines.whisper.recognizer import WhisperRecognizer
 from nightscribe.worker.engines.whisper.runtime import Decoded, Encoded
@@ -440,3 +441,57 @@ def test_a_sentence_around_which_nobody_speaks_is_left_out(run: Callable[..., Ou
     assert part is not None
     assert texts(part) == ["Good."]
     assert 100.9 <= part.segments[0].start_s < part.segments[0].end_s <= 104.1
+
+
+# Other engines than Whisper
+
+
+class Plain:
+    """Hears text without times, scores or language."""
+
+    name = "plain 1"
+    batch_size = 2
+    window_limits = WindowLimits(1.0, 30.0)
+
+    def __init__(self, recognition: Recognition) -> None:
+        self._recognition = recognition
+        self.waiting: list[int] = []
+
+    def recognize(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[Recognition]:
+        self.waiting.append(len(windows[0].slice_.waiting))
+        windows[0].slice_.notes = (windows[0].slice_.notes or 0) + len(windows)
+        return [self._recognition] * len(windows)
+
+
+def transcribed(engine: Plain, *sound: Window | SliceEnd, options: Options = AUTO) -> Part:
+    [(_, part)] = Transcriber(engine).transcribe(iter(sound), Request(options))
+    assert part is not None
+    return part
+
+
+@pytest.mark.parametrize(("options", "language"), [(AUTO, None), (ENGLISH, "en")])
+def test_an_engine_may_give_nothing_but_text(options: Options, language: str | None) -> None:
+    """Each window is one segment over its sound, without scores, in the language that the user gave, if any."""
+    part = transcribed(Plain(Recognition("heard it")), window(1, A), window(2, A, 3.0), end(A), options=options)
+    assert texts(part) == ["heard it", "heard it"]
+    assert [segment.words for segment in part.segments] == [(), ()]
+    for segment, start_s in zip(part.segments, (0.0, 3.0), strict=True):
+        assert start_s <= segment.start_s < segment.end_s <= start_s + 3
+        assert (segment.average_log_probability, segment.no_speech_probability) == (None, None)
+    assert (part.language, part.flags, part.engine) == (language, (), "plain 1")
+
+
+def test_an_engine_sees_the_waiting_windows_of_a_slice_and_reports_its_languages() -> None:
+    recognition = Recognition("heard", language="de", language_probability=0.4, other_languages={"fr": 2.0})
+    engine = Plain(recognition)
+    sound = [window(n, A, 3.0 * n) for n in range(5)]
+    part = transcribed(engine, *sound, end(A))
+    assert engine.waiting == [4, 3, 1], "two batches are read ahead"
+    assert part.language == "de"
+    assert part.flags == (Flag.LANGUAGE_UNSURE, Flag.LANGUAGE_CHANGES)
+
+
+def test_who_speaks_stays_with_the_words() -> None:
+    words = [Word(0.1, 1.0, " Yes.", "A"), Word(1.1, 2.0, " No.", "B")]
+    part = transcribed(Plain(Recognition("Yes. No.", words=words)), window(1, A, 6.0), end(A))
+    assert [word.speaker for segment in part.segments for word in segment.words] == ["A", "B"]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nightscribe.shared.model.jobs import Slice
-from nightscribe.shared.model.transcript import Flag, Part, Segment, Word
+from nightscribe.shared.model.transcript import Flag, Part, Segment
 from nightscribe.worker.engines.base import Recognition, SpeechSlice
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
 from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO
@@ -20,6 +20,8 @@ class SliceState:
     """What is known of a slice while its windows are transcribed."""
 
     slice_: Slice
+    given_language: str | None = None
+    """Code of the language that the user gave."""
     speech: SpeechSlice = field(default_factory=SpeechSlice)
     language_probability: float | None = None
     languages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -38,8 +40,8 @@ class SliceState:
         """Add what was recognized in one window; the times of its segments count from the beginning of the window."""
         for language, seconds in recognition.other_languages.items():
             self.languages[language] += seconds
-        if segments and recognition.language:
-            self.languages[recognition.language] += window.seconds
+        if segments and (spoken := recognition.language or self.given_language):
+            self.languages[spoken] += window.seconds
         if recognition.language_probability is not None:
             self.language_probability = recognition.language_probability
         self.segments.extend(_shifted(segment, window.start_s) for segment in segments)
@@ -95,6 +97,8 @@ def _shifted(segment: Segment, by_s: float) -> Segment:
         update={
             "start_s": round(segment.start_s + by_s, 3),
             "end_s": round(segment.end_s + by_s, 3),
-            "words": tuple(Word(round(w.start_s + by_s, 3), round(w.end_s + by_s, 3), w.text) for w in segment.words),
+            "words": tuple(
+                w._replace(start_s=round(w.start_s + by_s, 3), end_s=round(w.end_s + by_s, 3)) for w in segment.words
+            ),
         }
     )

@@ -37,7 +37,7 @@ def joined(words: Iterable[Word]) -> list[Word]:
         if not word.text:
             continue
         if opening is not None:
-            word = Word(opening.start_s, word.end_s, opening.text + word.text)  # noqa: PLW2901
+            word = word._replace(start_s=opening.start_s, text=opening.text + word.text)  # noqa: PLW2901
             opening = None
         if word.text.startswith(" ") and word.text.strip() and word.text.strip() in OPENING:
             opening = word

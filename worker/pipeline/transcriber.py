@@ -90,7 +90,8 @@ class Transcriber:
                 if item is None:
                     more = False
                     break
-                state = states.setdefault((item.slice_.recording, item.slice_.index), SliceState(item.slice_))
+                key = (item.slice_.recording, item.slice_.index)
+                state = states.setdefault(key, SliceState(item.slice_, for_engine.language))
                 if isinstance(item, SliceEnd):
                     state.end = item
                 elif item.speech_s is None:

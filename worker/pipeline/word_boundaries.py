@@ -55,5 +55,5 @@ def fitted(words: Sequence[Word], stretches: NDArray[np.floating]) -> list[Word]
             start_s = max(free_s, first[0] - LEAD_S if start_s - first[0] < REACH_S else start_s)
             end_s = max(start_s, min(end_s, last[1]))
         free_s = end_s
-        made.append(Word(round(float(start_s), 3), round(float(end_s), 3), word.text))
+        made.append(word._replace(start_s=round(float(start_s), 3), end_s=round(float(end_s), 3)))
     return made
