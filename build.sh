@@ -261,8 +261,9 @@ case $command in
     exec "$VENV/bin/python" -m pytest -m quick --numprocesses auto --maxprocesses 4 --dist worksteal "$@"
     ;;
   docs)
-    setup all,docs
+    setup all,test
     cd "$ROOT"
+    export NO_MKDOCS_2_WARNING=1  # an advertisement
     exec "$VENV/bin/python" -m mkdocs build --strict "$@"
     ;;
   bench) bench "$@" ;;
