@@ -3,7 +3,7 @@
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightscribe.director.enqueue import Director
@@ -13,7 +13,7 @@ from nightscribe.local.worker_pool import WorkerPool
 from nightscribe.services.events import Began, FetchingWeights, Started, Stopping, Tell, Working, ignore
 from nightscribe.services.request import Request, open_queue, scan, survey
 from nightscribe.services.run_folder import run_folder
-from nightscribe.services.run_progress import RunProgress
+from nightscribe.services.run_progress import FailedRecording, RunProgress
 from nightscribe.services.run_record import RunRecord, beginning
 from nightscribe.shared.errors import NightscribeError, SetupError
 from nightscribe.shared.settings import to_environment
@@ -26,12 +26,32 @@ from nightscribe.worker.lease import lease_clock
 class RunResult:
     """What came of a run."""
 
-    progress: RunProgress
+    progress: RunProgress = field(repr=False)
     engine: str
     elapsed_s: float
     interrupted: bool
     """Whether it was stopped while recordings were left."""
     logs: Path
+
+    @property
+    def n_done(self) -> int:
+        """Recordings that this run has transcribed."""
+        return self.progress.done
+
+    @property
+    def n_left(self) -> int:
+        """Recordings that it did not come to."""
+        return self.progress.n_left
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of sound that it has transcribed."""
+        return self.progress.done_audio_s
+
+    @property
+    def failures(self) -> tuple[FailedRecording, ...]:
+        """Recordings without a transcript, those that failed in earlier runs included."""
+        return tuple(self.progress.failures)
 
     @property
     def is_complete(self) -> bool:

@@ -12,12 +12,23 @@ from nightscribe.director.plan.bundles import JOB_S, LONGEST
 from nightscribe.director.plan.estimate import LengthEstimate
 from nightscribe.director.scan.scanner import Scan
 from nightscribe.shared.destination.keys import output_key
+from nightscribe.shared.errors import UNKNOWN
 from nightscribe.shared.model.activity import UNREADABLE_KEPT, Activity
 from nightscribe.shared.model.paths import printable
 from nightscribe.shared.model.recording import Recording, Unreadable
 from nightscribe.shared.model.transcript import Failure, Flag
 
 STALE_AFTER_S = 300.0
+
+
+class FailedRecording(NamedTuple):
+    """A recording without a transcript."""
+
+    recording: str
+    reason: str
+    """One plain sentence."""
+    code: str = UNKNOWN
+    """What kind of failure it is, for programs (docs/failure-codes.md)."""
 
 
 class Flagged(NamedTuple):
@@ -113,17 +124,18 @@ class RunProgress:
         return self.n_total - self.n_settled
 
     @property
-    def reasons(self) -> list[tuple[str, str]]:
-        """Every recording without a transcript, with the reason: of this run, of earlier ones, and unreadable ones."""
+    def failures(self) -> list[FailedRecording]:
+        """Every recording without a transcript: of this run, of earlier ones, and unreadable ones."""
+        recorded = [*self.failed, *self.scan.failed_before]
         return [
-            *((failure.recording, failure.reason) for failure in [*self.failed, *self.scan.failed_before]),
-            *((item.path, item.reason) for item in self.scan.unreadable),
+            *(FailedRecording(each.recording, each.reason, each.code) for each in recorded),
+            *(FailedRecording(each.path, each.reason) for each in self.scan.unreadable),
         ]
 
     @property
     def all_done(self) -> bool:
         """Whether no recording is without a transcript, apart from those left."""
-        return not self.reasons
+        return not self.failures
 
     @property
     def heard_s(self) -> float:

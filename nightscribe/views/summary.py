@@ -72,11 +72,11 @@ def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
 
 def failures(run_progress: RunProgress, dest: Location) -> Iterator[str]:
     """Yield every recording without a transcript, with its reason."""
-    failed = run_progress.reasons
+    failed = run_progress.failures
     if not failed:
         return
     yield f"Failed: {count(len(failed), 'recording')}."
-    yield from shortened([f"  {path}: {reason}" for path, reason in failed], dest.display(FAILURES))
+    yield from shortened([f"  {each.recording}: {each.reason}" for each in failed], dest.display(FAILURES))
     if n_before := len(run_progress.scan.failed_before):
         yield f"  ({n_before:,} of these failed in an earlier run and were left alone; --retry-failed tries again.)"
 

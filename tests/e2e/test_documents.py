@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support import recordings
 from support.surface import options_of
 
 from nightscribe.cli.main import COMMANDS
@@ -59,8 +60,11 @@ def test_the_compose_file_and_the_code_name_the_same_queue_server() -> None:
     assert "localstack/localstack:4.10.0" in compose
 
 
-def test_the_wheel_takes_up_one_import_name(tmp_path: Path) -> None:
-    """Other projects have packages called `shared` and `worker` too, in the environment or in the user's folder."""
+def test_the_wheel_takes_up_one_import_name(tmp_path: Path, speech: Path, environment: dict[str, str]) -> None:
+    """Other projects have packages called `shared` and `worker` too, in the environment or in the user's folder.
+
+    There the command can be imported, and the Python example of the README transcribes.
+    """
     # The wheel is made from the source distribution, which must hold what it needs.
     build = _python("build", "--outdir", str(tmp_path), str(ROOT))
     if build.returncode and "No matching distribution" in build.stdout + build.stderr:
@@ -78,17 +82,22 @@ def test_the_wheel_takes_up_one_import_name(tmp_path: Path) -> None:
     for stranger in ("director", "infra", "shared", "worker"):
         (tmp_path / "theirs" / stranger).mkdir(parents=True)
         (tmp_path / "theirs" / stranger / "__init__.py").write_text("raise AssertionError('it is not ours')")
-    program = "import nightscribe.cli.main, nightscribe.shared.queue; print(nightscribe.__file__)"
+    recordings.cut(speech, tmp_path / "theirs/talk.mp3", 0, 4)
+    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    program = "import nightscribe.cli.main, nightscribe.shared.queue; print(nightscribe.__file__)\n"
+    program += example.replace("base", "tiny.en")
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *sys.path])},
+        env=environment | {"PYTHONPATH": os.pathsep.join([str(site), *sys.path])},
         cwd=tmp_path / "theirs",
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()).is_relative_to(site)
+    where, *text = done.stdout.splitlines()
+    assert Path(where).is_relative_to(site)
+    assert text[0].startswith("It was the best of times")
 
 
 def _python(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -1,0 +1,265 @@
+"""The public Python interface. Import its names from `nightscribe` itself; see docs/python.md."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from nightscribe.log import configure_logging
+from nightscribe.report.run_report import RunReport
+from nightscribe.services.events import Event, Planned, Working
+from nightscribe.services.request import Request
+from nightscribe.services.run import RunResult, run
+from nightscribe.services.run_progress import RunProgress
+from nightscribe.services.transcribe import transcribe as transcribe_file
+from nightscribe.shared.destination.keys import TRANSCRIPTS
+from nightscribe.shared.destination.records import Records
+from nightscribe.shared.errors import NightscribeError
+from nightscribe.shared.formats.registry import check_formats, render
+from nightscribe.shared.model.transcript import Failure, Segment, Word
+from nightscribe.shared.model.transcript import Transcript as Record
+from nightscribe.shared.settings import load_settings
+from nightscribe.shared.storage.base import Location
+from nightscribe.shared.storage.folder.store import FolderStore
+from nightscribe.shared.storage.registry import parse_location
+from nightscribe.worker.lease import lease_clock
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The transcript of one recording."""
+
+    record: Record
+    """All that is known of it, as it is stored."""
+
+    @property
+    def recording(self) -> str:
+        """Path of the recording below its source; of one that was transcribed alone, its name."""
+        return self.record.recording
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Sentences or so, with their times in seconds."""
+        return self.record.segments
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """Words with their times; all of them only if `word_timestamps` were asked for."""
+        return tuple(word for segment in self.record.segments for word in segment.words)
+
+    @property
+    def text(self) -> str:
+        """The text, one segment a line."""
+        return self.to("txt").removesuffix("\n")
+
+    @property
+    def language(self) -> str | None:
+        """Code of the language spoken; None where nobody speaks."""
+        return self.record.language
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of sound."""
+        return self.record.decoded_s
+
+    def to(self, format: str) -> str:  # noqa: A002  what it is called everywhere else
+        """Return the transcript in a text format, such as "srt". Raises: ValueRefused: if there is none of that name.
+
+        UnicodeDecodeError: if the format is no text; see `to_bytes`.
+        """
+        return self.to_bytes(format).decode()
+
+    def to_bytes(self, format: str) -> bytes:  # noqa: A002
+        """Return the transcript in any format. Raises: ValueRefused: if there is none of that name."""
+        [name] = check_formats(format)
+        return render(self.record, name)
+
+    def save(self, path: str | Path) -> None:
+        """Write a file, in the format that its suffix names: whole, or not at all.
+
+        Raises: ValueRefused: if there is no such format. RetryableError: if the file cannot be written.
+        """
+        path = Path(path)
+        FolderStore(path.parent).put(path.name, self.to_bytes(path.suffix))
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far `transcribe_folder` is."""
+
+    n_total: int
+    """Recordings that were missing when it began."""
+    n_done: int
+    n_failed: int
+    done_s: float
+    """Seconds of sound that are done."""
+    total_s: float | None
+    """Estimated seconds of sound in all of them."""
+    left_s: float | None
+    """Estimated seconds until the end."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """The transcripts and failures in a folder or bucket. `len()` gives the number of transcripts."""
+
+    location: Location
+    records: Records
+
+    def __len__(self) -> int:
+        return self.records.count(TRANSCRIPTS)
+
+    def __iter__(self) -> Iterator[Transcript]:
+        return self.transcripts()
+
+    def transcripts(self) -> Iterator[Transcript]:
+        """Yield every transcript, in no particular order; damaged ones are left out."""
+        for key in self.records.store.walk(TRANSCRIPTS):
+            if key.endswith(".json") and (record := self.records.orphan(key)):
+                yield Transcript(record)
+
+    def transcript(self, recording: str) -> Transcript | None:
+        """Return the transcript of a recording, named by its path below the source; None if there is none."""
+        record = self.records.transcript(recording)
+        return Transcript(record) if record else None
+
+    def failures(self) -> Iterator[Failure]:
+        """Yield the recordings that have failed, each with its reason."""
+        return self.records.failures()
+
+
+def transcribe(
+    path: str | Path,
+    model: str = "base",
+    language: str = "auto",
+    *,
+    task: str = "transcribe",
+    engine: str = "auto",
+    word_timestamps: bool = False,
+    threads: int = 0,
+    models_dir: str | Path | None = None,
+    progress: Callable[[float], object] | None = None,
+) -> Transcript:
+    """Transcribe one recording in this process, and return its transcript. The model stays in memory.
+
+    Args:
+        path: an audio or video file.
+        model: name of a model, or the path of its weights.
+        language: code of the spoken language, or "auto".
+        task: "transcribe", or "translate" into English.
+        engine: "auto" takes the first that is installed.
+        word_timestamps: give every word its time.
+        threads: processor threads; 0 for one a core.
+        models_dir: folder of the weights; by default that of the command.
+        progress: called with the seconds of sound that are done.
+
+    Raises: SetupError: if the file, the engine or the weights are missing, or a value makes no sense. PermanentError:
+    if the file holds no sound that can be decoded. RetryableError: if reading it fails.
+    """
+    _log_warnings_only()
+    settings = load_settings(
+        model=model,
+        language=language,
+        task=task,
+        engine=engine,
+        word_timestamps=word_timestamps,
+        threads=threads,
+        models_dir=models_dir,
+    )
+
+    def tell(done_s: float) -> None:
+        if progress:
+            progress(done_s)
+
+    return Transcript(transcribe_file(Path(path), settings, tell))
+
+
+def transcribe_folder(
+    source: str | Path,
+    dest: str | Path,
+    model: str = "base",
+    language: str = "auto",
+    *,
+    task: str = "transcribe",
+    engine: str = "auto",
+    formats: Sequence[str] = ("txt", "vtt", "srt"),
+    word_timestamps: bool = False,
+    workers: int | None = None,
+    models_dir: str | Path | None = None,
+    redo: bool = False,
+    retry_failed: bool = False,
+    progress: Callable[[Progress], object] | None = None,
+) -> RunResult:
+    """Transcribe all that is missing in `dest` with worker processes on this machine, as `nightscribe run` does.
+
+    Args:
+        source: folder or bucket (s3://bucket/prefix) of the recordings.
+        dest: folder or bucket for the transcripts.
+        formats: names of the files to write.
+        workers: worker processes; None for one a core.
+        redo: transcribe finished recordings again.
+        retry_failed: try recordings again that failed before.
+        progress: called about once a second; it stops the run in order by raising KeyboardInterrupt.
+
+    The others are as for `transcribe`.
+
+    Raises: NightscribeError: if the run cannot begin or go on; a recording that fails is none. KeyboardInterrupt: if
+    it was stopped before it was known what is missing.
+    """
+    _log_warnings_only()
+    settings = load_settings(
+        model=model,
+        language=language,
+        task=task,
+        engine=engine,
+        formats=",".join(formats),
+        word_timestamps=word_timestamps,
+        workers=workers,
+        models_dir=models_dir,
+    )
+    request = Request(
+        parse_location(str(source)), parse_location(str(dest)), settings, redo=redo, retry_failed=retry_failed
+    )
+    report = RunReport(request.source, request.dest, settings, redo=redo)
+
+    def tell(event: Event) -> None:
+        report.observe(event)
+        if progress and isinstance(event, Planned | Working):
+            progress(_progress(event.progress))
+
+    try:
+        result = run(request, tell)
+    except NightscribeError as error:
+        report.write_stopped(error)
+        raise
+    report.write_report(result.progress, interrupted=result.interrupted)
+    return result
+
+
+def open_destination(dest: str | Path) -> Destination:
+    """Open the destination of earlier runs. Raises: SetupError: if there is none."""
+    location, settings = parse_location(str(dest)), load_settings()
+    location.check_records(settings.storage)
+    return Destination(location, Records(location.open_store(settings.storage)))
+
+
+def _progress(progress: RunProgress) -> Progress:
+    return Progress(
+        n_total=progress.n_total,
+        n_done=progress.done,
+        n_failed=progress.n_settled - progress.done,
+        done_s=progress.heard_s,
+        total_s=progress.total_s,
+        left_s=progress.left_s(lease_clock()),
+    )
+
+
+def _log_warnings_only() -> None:
+    """Keep the events of a program that has not set up structlog off its standard output."""
+    if not structlog.is_configured():
+        configure_logging("warning", sys.stderr)

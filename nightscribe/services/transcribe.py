@@ -1,0 +1,74 @@
+"""Transcribe one recording in this process, without a queue."""
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
+from nightscribe.services import preflight
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.model.assembly import merge
+from nightscribe.shared.model.jobs import Job, Layout, Options, Slice
+from nightscribe.shared.model.paths import without_suffix
+from nightscribe.shared.model.transcript import Transcript, utc_now
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.folder.source import FolderSource
+from nightscribe.worker.attempt.transcribe import SliceTranscriber
+from nightscribe.worker.pipeline.models import Models
+
+_engine = Lock()  # an engine is not made for two threads at a time
+_models: dict[tuple[Path, int, int], Models] = {}
+
+
+def transcribe(path: Path, settings: Settings, progress: Callable[[float], None] = lambda _s: None) -> Transcript:
+    """Return the transcript of one recording, made in this process; the model stays in memory for the next one.
+
+    `progress` is called with the seconds of sound that are done.
+
+    Raises: SetupError: if the file, the engine or the weights are missing. PermanentError: if it holds no sound that
+    can be decoded. RetryableError: if reading it fails.
+    """
+    if not path.is_file():
+        is_folder = path.is_dir()
+        why = "is a folder; to transcribe all in it, use transcribe_folder" if is_folder else "does not exist"
+        raise SetupError(f"The recording {str(path)!r} {why}.")
+    preflight.check_options(settings)
+    engine = preflight.check_engine(settings)
+    # A file that is named alone may be a link to anywhere.
+    source = FolderSource(path.parent, follow_links=True)
+    recording = source.stat(path.name)
+    slice_ = Slice(
+        recording=path.name,
+        fingerprint=source.fingerprint(recording),
+        size=recording.size,
+        stem=without_suffix(path.name),
+    )
+    job = Job(
+        slices=(slice_,),
+        options=Options(
+            engine=engine,
+            model=settings.model,
+            task=settings.task,
+            language=settings.language,
+            language_per_window=settings.language_per_window,
+        ),
+        formats=settings.formats,
+        layout=Layout(line_chars=settings.line_chars, lines=settings.lines, words=settings.word_timestamps),
+    )
+    with _engine:
+        wanted = (settings.models_dir, settings.threads, settings.batch_size)
+        if wanted not in _models:
+            _models.clear()  # one model at a time is in memory
+            _models[wanted] = Models(settings.models_dir, threads=settings.threads, batch_size=settings.batch_size)
+        transcriber = SliceTranscriber(
+            source=source,
+            transcriber_for=_models[wanted].transcriber,
+            check=lambda: None,
+            report_progress=lambda _slice, done_s: progress(done_s),
+            receive_count=1,
+            max_receives=2,
+        )
+        [(end, part)] = transcriber.transcribe(job, [slice_])
+    if end.error:
+        raise end.error
+    assert part  # noqa: S101  there is one where there is no error
+    return merge(job, slice_, [part], mtime_ns=end.mtime_ns, finished_at=utc_now())

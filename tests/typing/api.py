@@ -1,0 +1,46 @@
+"""The types of the public interface as a caller sees them: mypy --strict reads this file, nobody runs it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import assert_type
+
+import nightscribe
+from nightscribe import Destination, Failure, Progress, RunResult, Segment, Transcript, Word
+
+transcript = nightscribe.transcribe("talk.mp3", "base", "en", word_timestamps=True, progress=print)
+assert_type(transcript, Transcript)
+assert_type(transcript.text, str)
+assert_type(transcript.language, str | None)
+assert_type(transcript.duration_s, float)
+assert_type(transcript.segments, tuple[Segment, ...])
+assert_type(transcript.words, tuple[Word, ...])
+assert_type(transcript.to("srt"), str)
+assert_type(transcript.to_bytes("json"), bytes)
+transcript.save(Path("talk.vtt"))
+
+
+def show(progress: Progress) -> None:
+    """Take the progress of a folder."""
+    assert_type(progress.n_done, int)
+    assert_type(progress.left_s, float | None)
+
+
+result = nightscribe.transcribe_folder(Path("recordings"), "s3://texts/2012", formats=["srt"], progress=show)
+assert_type(result, RunResult)
+assert_type(result.n_done, int)
+assert_type([each.reason for each in result.failures], list[str])
+assert_type(result.is_complete, bool)
+
+destination = nightscribe.open_destination("transcripts")
+assert_type(destination, Destination)
+assert_type(len(destination), int)
+assert_type(destination.transcripts(), Iterator[Transcript])
+assert_type(destination.failures(), Iterator[Failure])
+assert_type(destination.transcript("2012/talk.mp3"), Transcript | None)
+
+try:
+    nightscribe.transcribe("notes.txt")
+except nightscribe.AudioError as error:
+    assert_type(str(error), str)
+except (nightscribe.SetupError, nightscribe.PermanentError, nightscribe.RetryableError) as error:
+    assert_type(error, nightscribe.SetupError | nightscribe.PermanentError | nightscribe.RetryableError)
