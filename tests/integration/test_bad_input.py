@@ -19,12 +19,12 @@ from nightscribe.shared.model.transcript import Failure
 from nightscribe.shared.queue.messages import REASON, RUN
 from nightscribe.shared.storage.folder.store import FolderStore
 
-NEWER = b'{"version": 2, "words": "in another shape"}'
+NEWER = b'{"version": 3, "words": "in another shape"}'
 
 
 def newer_job(workplace: Workplace) -> str:
     """As a later release may queue it."""
-    return workplace.job("a.wav").to_message().replace('"version":1', '"version":2')
+    return workplace.job("a.wav").to_message().replace('"version":1', '"version":3')
 
 
 def dead_letter(workplace: Workplace, body: str, **said: str) -> None:
@@ -52,7 +52,7 @@ class Looks:
         return answer
 
     def taken_back(self) -> list[str]:
-        """Let letters be there for another look, as they would be in half a minute; gives what they hold."""
+        """Make the dead letters visible again, as they would be in half a minute, and return their bodies."""
         seen, self._seen = self._seen, []
         for message in seen:
             self._client.change_message_visibility(
@@ -74,7 +74,8 @@ def test_a_letter_that_is_not_ours_stays_and_is_told_once(workplace: Workplace, 
             director.record_dead_letters()
             assert sorted(looks.taken_back()) == sorted(bodies)
     assert [entry["event"] for entry in logs] == ["dead_letter.not_ours"] * len(bodies)
-    assert all("not a job of this version of nightscribe" in entry["why"] for entry in logs)
+    assert sum("not a job of this version of nightscribe" in entry["why"] for entry in logs) == 2
+    assert sum("a job of a newer nightscribe (version 3 " in entry["why"] for entry in logs) == 1
     assert len({entry["message"] for entry in logs}) == len(bodies)
     assert list(workplace.records.store.walk("")) == []
 

@@ -235,15 +235,15 @@ def test_what_a_newer_version_has_written_is_left_alone_and_said_so(place: Locat
     """An older machine at work in the same place must not undo what a newer one has done."""
     for name in ("a.mp3", "b.mp3", "talk.mp3"):
         place.recording(name)
-    place.records.store.put(kind + "talk.mp3.json", b'{"version": 2, "shape": "unheard of"}')
-    place.records.store.put(kind + "gone.mp3.json", b'{"version": 2, "size": 6}')
+    place.records.store.put(kind + "talk.mp3.json", b'{"version": 3, "shape": "unheard of"}')
+    place.records.store.put(kind + "gone.mp3.json", b'{"version": 3, "size": 6}')
     before = place.everything()
     found = place.scan(redo=redo)
     assert names(found.missing) == {"a.mp3": "a", "b.mp3": "b"}
     [told] = found.unreadable
     assert told.path == "talk.mp3"
     assert told.reason == (
-        f"'{kind}talk.mp3.json' was written by a newer nightscribe (version 2 of its format) and is left alone. "
+        f"'{kind}talk.mp3.json' was written by a newer nightscribe (version 3 of its format) and is left alone. "
         "Update nightscribe."
     )
     assert place.everything() == before
@@ -252,7 +252,7 @@ def test_what_a_newer_version_has_written_is_left_alone_and_said_so(place: Locat
 def test_a_transcript_of_a_newer_version_is_no_trouble_to_its_neighbours(place: Location) -> None:
     """Where their names would collide with its texts, or a rename is looked for."""
     place.recording("talk.mp3")
-    place.records.store.put(transcript_key("talk.wav"), b'{"version": 2}')
+    place.records.store.put(transcript_key("talk.wav"), b'{"version": 3}')
     for fmt in FORMATS:
         place.records.store.put(f"talk.{fmt}", b"theirs")
     found = place.scan(formats=("txt",))
