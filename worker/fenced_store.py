@@ -1,4 +1,4 @@
-"""A store for a worker's results, which ends where its lease ends."""
+"""A store for the results of a worker, which writes only while its lease is held."""
 
 from collections.abc import Collection, Iterator
 
@@ -8,9 +8,9 @@ from nightscribe.worker.lease import Lease
 
 
 class FencedStore:
-    """The store as it is, but nothing is written or deleted once the job may be another's.
+    """Wraps a store: once another worker may hold the job, nothing is written or deleted.
 
-    Asked before each file: a process that is stopped between two of them may go on an hour later.
+    The lease is checked before each file, because a process that is stopped between two files may go on an hour later.
     """
 
     def __init__(self, store: TranscriptStore, lease: Lease) -> None:
@@ -19,7 +19,7 @@ class FencedStore:
 
     @property
     def max_concurrency(self) -> int:
-        """See `TranscriptStore.at_once`."""
+        """See `TranscriptStore.max_concurrency`."""
         return self._store.max_concurrency
 
     def get(self, key: str) -> bytes | None:

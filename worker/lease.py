@@ -9,6 +9,7 @@ from typing import Self
 import structlog
 
 from nightscribe.shared.errors import Interrupted, LeaseLost, NightscribeError
+from nightscribe.shared.process.periodic import PeriodicThread
 from nightscribe.shared.queue.client import JobQueue
 from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.telemetry import metrics
@@ -17,20 +18,20 @@ log = structlog.get_logger()
 
 END_WITHIN_S = 5  # a server that does not answer must not keep a worker from ending
 
-# A clock that goes on while a laptop sleeps, where the system has one: its leases run out meanwhile.
+# A clock that also counts while a laptop sleeps, where the system has one: its leases run out meanwhile.
 _CLOCK_ID = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def lease_clock() -> float:
-    """Seconds since some moment, sleep included."""
+    """Return seconds since some moment, those of a sleeping machine included."""
     return time.clock_gettime(_CLOCK_ID)
 
 
 class Lease:
     """Extends a delivery's visibility timeout from its own thread for as long as the context lasts.
 
-    The worker's own clock decides: a lease that was not renewed in time is lost, whatever the server would say,
-    since some servers accept a stale receipt handle and take the message from its new owner.
+    The worker's own clock decides: a lease that was not extended in time is lost, whatever the server says, because
+    some servers accept a stale receipt handle and so take the message from its new owner.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Lease:
         stop: threading.Event,
         clock: Callable[[], float] = lease_clock,
     ) -> None:
-        """`received_at`: the clock before the receive call, so that the lease is never thought longer than it is."""
+        """`received_at`: the clock before the receive call, so that the lease never seems longer than it is."""
         self._queue = queue
         self._delivery = delivery
         self._timeout_s = visibility_timeout_s
@@ -52,9 +53,8 @@ class Lease:
         self._stop = stop
         self._clock = clock
         self._deadline = received_at + visibility_timeout_s
-        self._over = threading.Event()
         self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = PeriodicThread(self._extend, heartbeat_s, name="heartbeat")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -66,60 +66,56 @@ class Lease:
         self.end()
 
     def end(self) -> None:
-        """Stop extending. An extension under way is waited for a little, or it could hide a message just given back."""
-        self._over.set()
-        self._thread.join(timeout=END_WITHIN_S)
+        """Stop extending. Wait a little for an extension under way, which could hide a message just released."""
+        self._thread.stop(END_WITHIN_S)
 
     def give_up(self) -> None:
-        """Give the job to others: nothing of it may be stored or deleted from here on, whoever is about to."""
+        """Leave the job to others: from here on, no thread may store or delete anything of it."""
         self._lost.set()
 
     @property
     def held(self) -> bool:
-        """Whether the message is certainly still ours."""
+        """Return whether the message is certainly still ours."""
         return not self._lost.is_set() and self._clock() < self._deadline
 
     @property
     def remaining_s(self) -> float:
-        """How long it lasts if it is not extended."""
+        """Return how long the lease lasts if it is not extended."""
         return max(0.0, self._deadline - self._clock()) if self.held else 0.0
 
     def check(self) -> None:
-        """Raises: LeaseLost: if the message may be another's. Interrupted: if the worker is to stop."""
+        """Raise LeaseLost if another worker may hold the message, and Interrupted if this worker is to stop."""
         if not self.held:
             raise LeaseLost("The lease has run out; another worker may have the job.")
         if self._stop.is_set():
             raise Interrupted("The worker was asked to stop.")
 
-    def _beat(self) -> None:
-        while not self._over.wait(self._heartbeat_s):
-            asked_at = self._clock()
-            remaining_s = self._deadline - asked_at
-            if remaining_s <= 0:
-                self._lose("not renewed in time")
+    def _extend(self) -> None:
+        asked_at = self._clock()
+        remaining_s = self._deadline - asked_at
+        if remaining_s <= 0:
+            self._lose("not renewed in time")
+            return
+        try:
+            self._queue.change_visibility(
+                self._delivery, self._timeout_s, retry_timeout_s=min(remaining_s, self._heartbeat_s)
+            )
+        except LeaseLost as error:
+            self._lose(str(error))
+        except NightscribeError as error:
+            metrics.LEASE_EXTENSIONS.labels("failed").inc()
+            log.warning("lease.extension_failed", why=str(error), remaining_s=round(self._deadline - self._clock(), 1))
+        else:
+            # A response that arrives after the lease ran out revives nothing: the message may have a new owner.
+            if self._clock() >= self._deadline:
+                self._lose("the answer came too late")
                 return
-            try:
-                self._queue.change_visibility(
-                    self._delivery, self._timeout_s, retry_timeout_s=min(remaining_s, self._heartbeat_s)
-                )
-            except LeaseLost as error:
-                self._lose(str(error))
-                return
-            except NightscribeError as error:
-                metrics.LEASE_EXTENSIONS.labels("failed").inc()
-                log.warning(
-                    "lease.extension_failed", why=str(error), remaining_s=round(self._deadline - self._clock(), 1)
-                )
-            else:
-                # An answer that comes after the lease ran out revives nothing: the message may have a new owner.
-                if self._clock() >= self._deadline:
-                    self._lose("the answer came too late")
-                    return
-                self._deadline = asked_at + self._timeout_s
-                metrics.LEASE_EXTENSIONS.labels("extended").inc()
-                log.debug("lease.extended", for_s=self._timeout_s)
+            self._deadline = asked_at + self._timeout_s
+            metrics.LEASE_EXTENSIONS.labels("extended").inc()
+            log.debug("lease.extended", for_s=self._timeout_s)
 
     def _lose(self, why: str) -> None:
+        self._thread.cancel()
         self._lost.set()
         metrics.LEASES_LOST.inc()
         log.warning("lease.lost", why=why)

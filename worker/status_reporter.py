@@ -1,6 +1,5 @@
-"""What a worker says about the job it holds: for people, and for workers whose jobs overlap with it."""
+"""What a worker reports about the job it holds: for people, and for workers whose jobs overlap with it."""
 
-import threading
 import time
 from types import TracebackType
 from typing import Self
@@ -9,11 +8,12 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.transcript import utc_now
+from nightscribe.shared.process.periodic import PeriodicThread
 from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.telemetry import metrics
 
 REPORT_EVERY_S = 1.0
-REPORT_AFAR_EVERY_S = 10.0  # where a report is a call that is paid for: one each second would cost more than a vCPU
+REMOTE_REPORT_EVERY_S = 10.0  # where each report is a paid call: one a second would cost more than a vCPU
 END_WITHIN_S = 5.0  # a store that does not answer must not keep a worker from its next job
 
 
@@ -24,15 +24,21 @@ class StatusReporter:
     """
 
     def __init__(self, records: Records, worker: str, delivery: Delivery, *, refresh_s: float) -> None:
-        """`refresh_s`: how often it is said anew that nothing has changed."""
+        """`refresh_s`: how often an activity that has not changed is reported again."""
         self._records = records
         self._worker = worker
         self._delivery = delivery
         self._refresh_s = refresh_s
-        self._every_s = min(REPORT_AFAR_EVERY_S, refresh_s) if records.store.max_concurrency > 1 else REPORT_EVERY_S
         self._activity: Activity | None = None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep_saying, name="reporter", daemon=True)
+        self._reported: Activity | None = None
+        self._reported_at = 0.0
+        is_remote = records.store.max_concurrency > 1
+        self._thread = PeriodicThread(
+            self._report_news,
+            min(REMOTE_REPORT_EVERY_S, refresh_s) if is_remote else REPORT_EVERY_S,
+            name="reporter",
+            at_end=lambda: records.leave(worker),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -43,7 +49,7 @@ class StatusReporter:
         self.end()
 
     def begin(self, slice_: Slice, n_recordings: int) -> None:
-        """Say what the job begins with; this is known to others once it returns."""
+        """Report what the job begins with; others can read it once this returns."""
         now = utc_now()
         self._activity = Activity(
             worker=self._worker,
@@ -54,11 +60,11 @@ class StatusReporter:
             began_at=now,
             updated_at=now,
         )
-        self._records.report(self._activity)
+        self._report(self._activity)
         self._thread.start()
 
     def progress(self, slice_: Slice, done_s: float) -> None:
-        """So much of a slice is done."""
+        """Note that `done_s` seconds of a slice are done; the thread reports it."""
         metrics.LAST_PROGRESS.set_to_current_time()
         if self._activity:
             self._activity = self._activity.model_copy(
@@ -66,16 +72,15 @@ class StatusReporter:
             )
 
     def end(self) -> None:
-        """The job is no longer in hand."""
-        self._over.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=END_WITHIN_S)
+        """Stop reporting, and let the thread remove the report: the job is no longer held."""
+        self._thread.stop(END_WITHIN_S)
 
-    def _keep_saying(self) -> None:
-        said, said_at = self._activity, time.monotonic()
-        while not self._over.wait(self._every_s):
-            current = self._activity
-            if current and (current is not said or time.monotonic() - said_at >= self._refresh_s):
-                self._records.report(current.model_copy(update={"updated_at": utc_now()}))
-                said, said_at = current, time.monotonic()
-        self._records.leave(self._worker)
+    def _report_news(self) -> None:
+        current = self._activity
+        is_stale = time.monotonic() - self._reported_at >= self._refresh_s
+        if current and (current is not self._reported or is_stale):
+            self._report(current)
+
+    def _report(self, activity: Activity) -> None:
+        self._records.report(activity.model_copy(update={"updated_at": utc_now()}))
+        self._reported, self._reported_at = activity, time.monotonic()

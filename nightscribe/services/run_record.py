@@ -19,6 +19,7 @@ from nightscribe.shared.model.paths import printable
 from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.process.identity import has_ended, process_name
 from nightscribe.shared.process.liveness import report_alive
+from nightscribe.shared.process.periodic import PeriodicThread
 from nightscribe.worker.lease import lease_clock
 
 EVERY_S = 2.0
@@ -43,7 +44,6 @@ class RunRecord:
         self, records: Records, run: Run, run_progress: Counting | None = None, *, every_s: float = EVERY_S
     ) -> None:
         """`run`: as it begins. `tally`: None while it looks for what is missing."""
-        self._every_s = min(every_s, LIVE_S / 4)
         self._records = records
         self._run = run
         self._directed: Run | None = None
@@ -54,8 +54,7 @@ class RunRecord:
                 self._directed = before if before and before.command == "director" else None
         self._tally = run_progress
         self._saying = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep_saying, name="run-record", daemon=True)
+        self._thread = PeriodicThread(self._say, min(every_s, LIVE_S / 4), name="run-record")
         self.tell()
 
     def __enter__(self) -> Self:
@@ -66,8 +65,7 @@ class RunRecord:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        self._thread.stop()
         self.tell()
         n_total, n_settled = self._run.n_total, self._run.n_done + self._run.n_failed
         is_over = n_total is not None and n_settled >= n_total  # however it ended
@@ -96,10 +94,6 @@ class RunRecord:
     def _say(self, **changes: object) -> None:
         with self._saying:
             self._records.put_run(self._run.model_copy(update={"updated_at": utc_now()} | changes))
-
-    def _keep_saying(self) -> None:
-        while not self._over.wait(self._every_s):
-            self._say()
 
 
 def beginning(command: Command, request: Request, engine: str, *, watch: bool = False) -> Run:

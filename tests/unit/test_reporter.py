@@ -102,7 +102,7 @@ def test_a_store_that_hangs_does_not_hold_up_the_work(tmp_path: Path, monkeypatc
         told.progress(slice_of("a.mp3"), 2.0)
     assert not go_on.is_set()
     go_on.set()
-    told._thread.join(10)
+    told._thread.stop(10)
 
 
 def test_what_was_hanging_is_gone_too_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_what_was_hanging_is_gone_too_in_the_end(tmp_path: Path, monkeypatch: py
         told.progress(slice_of("a.mp3"), 1.0)
         assert hanging.wait(60)
     go_on.set()
-    told._thread.join(60)
+    told._thread.stop(60)
     assert said(records) is None
 
 
@@ -136,7 +136,7 @@ def test_a_job_of_which_nothing_was_begun_leaves_nothing(tmp_path: Path) -> None
 def test_where_a_report_is_paid_for_it_comes_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One each second would cost more than the worker."""
     store = Counting(tmp_path)
-    monkeypatch.setattr(reporter, "REPORT_AFAR_EVERY_S", 3600.0)
+    monkeypatch.setattr(reporter, "REMOTE_REPORT_EVERY_S", 3600.0)
     with StatusReporter(Records(store), "here-1", DELIVERY, refresh_s=3600) as near:
         near.begin(slice_of("a.mp3"), 1)
         near.progress(slice_of("a.mp3"), 1.0)
