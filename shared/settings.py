@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nightscribe.shared.errors import SetupError
@@ -24,6 +25,8 @@ Task = Literal["transcribe", "translate"]
 # Names of settings: what decides about the words of a transcript, and about the files it is written to.
 WORDS = ("model", "engine", "language", "language_per_window", "task")
 TEXTS = ("formats", "line_chars", "lines", "word_timestamps")
+# Names under which settings were known before: as variables, as options, and in the records of earlier runs.
+FORMER_NAMES = {"window": "max_queued_jobs"}
 
 
 def cache_folder() -> Path:
@@ -110,7 +113,9 @@ class Settings(BaseSettings):
     queue_name: Annotated[str, AfterValidator(check_address)] = Field(
         default="nightscribe.fifo", description="Name of the FIFO queue, or its URL."
     )
-    window: int = Field(default=5_000, ge=1, description="Jobs the director keeps on the queue at a time.")
+    max_queued_jobs: int = Field(
+        default=5_000, ge=1, description="Most jobs the director keeps on the queue at a time."
+    )
     visibility_timeout_s: float = Field(
         default=120, ge=1, le=43_200, description="How long a job stays hidden unless its worker asks for more."
     )
@@ -150,29 +155,62 @@ class Settings(BaseSettings):
         timeout_s = getattr(info, "data", {}).get("visibility_timeout_s")
         if timeout_s is not None and value > timeout_s / 2:
             raise ValueError(
-                f"must be at most half of the visibility timeout ({timeout_s:g} s), or one lost call ends a lease"
+                f"it must be at most half of the visibility timeout ({timeout_s:g} s), or one lost call ends a lease"
             )
         return value
 
 
 def load_settings(**given: object) -> Settings:
-    """Settings from the environment, with the values that are `given` and not None in their place.
+    """Return the settings of the environment, with the values that are `given` and not None in their place.
 
     Raises: SetupError: naming each setting that is wrong, and how it was given.
     """
+    values = {FORMER_NAMES.get(name, name): value for name, value in given.items() if value is not None}
+    origins = {name: "--" + name.replace("_", "-") for name in values}
+    for former, name in FORMER_NAMES.items():
+        variable = ENV_PREFIX + former.upper()
+        if variable in os.environ and name not in values and ENV_PREFIX + name.upper() not in os.environ:
+            values[name], origins[name] = os.environ[variable], variable
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
         wrong = []
         for problem in error.errors():
             name = str(problem["loc"][0]) if problem["loc"] else "settings"
-            origin = "--" + name.replace("_", "-") if given.get(name) is not None else ENV_PREFIX + name.upper()
-            wrong.append(f"{origin} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}")
+            origin = origins.get(name, ENV_PREFIX + name.upper())
+            wrong.append(f"{origin} is {problem['input']!r}: {_sentence(problem)}")
         raise SetupError("; ".join(wrong)) from None
 
 
+_SENTENCES = {
+    "bool": "it must be true or false",
+    "float": "it must be a number",
+    "int": "it must be a whole number",
+    "path": "it must be a path",
+    "string": "it must be text",
+}
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    """Return what is wrong with a value, in our words instead of pydantic's."""
+    bounds = problem.get("ctx", {})
+    match problem["type"]:
+        case "value_error":
+            return problem["msg"].removeprefix("Value error, ")
+        case "literal_error":
+            return f"it must be one of {bounds['expected']}"
+        case "greater_than_equal":
+            return f"it must be at least {bounds['ge']:g}"
+        case "greater_than":
+            return f"it must be more than {bounds['gt']:g}"
+        case "less_than_equal":
+            return f"it must be at most {bounds['le']:g}"
+        case other:
+            return _SENTENCES.get(other.partition("_")[0], "it makes no sense here")
+
+
 def shown_default(name: str) -> str:
-    """The default of a setting as help texts show it, without looking at this machine."""
+    """Return the default of a setting as help texts show it, without looking at this machine."""
     field = Settings.model_fields[name]
     if isinstance(field.json_schema_extra, dict):
         return str(field.json_schema_extra["shown"])
@@ -180,7 +218,7 @@ def shown_default(name: str) -> str:
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
-    """The variables by which another process gets the same settings."""
+    """Return the variables that give another process the same settings."""
     return {
         ENV_PREFIX + name.upper(): ",".join(value) if isinstance(value, tuple) else str(value)
         for name, value in settings.model_dump().items()

@@ -71,7 +71,7 @@ def main() -> None:
         visibility_timeout_s=given.lease,
         heartbeat_s=given.lease / 4,
         retry_delay_s=1,
-        window=max(100, given.jobs // 4),
+        max_queued_jobs=max(100, given.jobs // 4),
     )
     pace = given.minutes * 60 * given.workers * BUSY_SHARE / sum(script.seconds for script in scripts)
     print(

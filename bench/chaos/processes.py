@@ -203,7 +203,7 @@ def direct(location: Location, follow: bool, retry_failed: bool) -> None:
         records=records,
         options=OPTIONS,
         formats=FORMATS,
-        max_queued_jobs=location.settings.window,
+        max_queued_jobs=location.settings.max_queued_jobs,
         max_receives=location.settings.max_receives,
         retry_failed=retry_failed,
     )

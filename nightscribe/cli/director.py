@@ -33,7 +33,7 @@ def director(
       AWS_PROFILE=me nightscribe director /mnt/recordings /mnt/transcripts --model small
       AWS_PROFILE=me nightscribe director /mnt/recordings /mnt/transcripts --watch
 
-    The queue and its dead-letter queue are created if missing. Only `window` jobs are kept on the queue at a time, so
+    The queue and its dead-letter queue are created if missing. No more than --max-queued-jobs are kept on the queue, so
     the director stays until the last one is queued. With --watch it stays until SIGTERM (exit code 0) or Ctrl-C (130):
     a recording that arrives is queued once it has stopped growing, jobs that a lost queue held are queued again, and
     so is what `retry` lets be tried again. Exit code without it: 0, or 1 if recordings failed in an earlier run.

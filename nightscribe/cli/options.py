@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
-from nightscribe.shared.settings import ENV_PREFIX, Settings, shown_default
+from nightscribe.shared.settings import ENV_PREFIX, FORMER_NAMES, Settings, shown_default
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,8 +20,10 @@ def setting(name: str, default: str | None = None) -> Callable[[F], F]:
         kind = {"type": click.Choice(get_args(field.annotation))}
     else:
         kind = {"type": str, "metavar": name.rpartition("_")[2].upper()}
+    former = [f"--{old}" for old, new in FORMER_NAMES.items() if new == name]
     return click.option(
         "--" + name.replace("_", "-"),
+        *former,
         name,
         help=f"{field.description}  [{ENV_PREFIX}{name.upper()}; default: {default or shown_default(name)}]",
         **kind,

@@ -9,7 +9,7 @@ Value = str | int | bool | tuple[str, ...]
 
 OPTIONS: dict[Command, tuple[str, ...]] = {
     "run": (*WORDS, *TEXTS, "workers", "batch_size", "follow_links"),
-    "director": (*WORDS, *TEXTS, "queue_name", "window", "follow_links"),
+    "director": (*WORDS, *TEXTS, "queue_name", "max_queued_jobs", "follow_links"),
 }
 
 

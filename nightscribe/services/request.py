@@ -99,7 +99,7 @@ class Request:
             options=self.options(engine),
             formats=self.settings.formats,
             layout=self.layout,
-            max_queued_jobs=self.settings.window,
+            max_queued_jobs=self.settings.max_queued_jobs,
             max_receives=self.settings.max_receives,
             redo=self.redo,
             retry_failed=self.retry_failed,

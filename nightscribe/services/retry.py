@@ -16,7 +16,7 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.activity import Run
 from nightscribe.shared.model.transcript import Failure
-from nightscribe.shared.settings import Settings, load_settings
+from nightscribe.shared.settings import FORMER_NAMES, Settings, load_settings
 from nightscribe.shared.storage.base import Location
 from nightscribe.shared.storage.registry import parse_location
 
@@ -119,7 +119,7 @@ def _is_seen(source: Location) -> bool:
 
 def _asked(last: Run | None) -> dict[str, object]:
     """Return the settings of the last run, except for the queue: which that is depends on more."""
-    values = last.asked if last else {}
+    values = {FORMER_NAMES.get(name, name): value for name, value in last.asked.items()} if last else {}
     return {name: value for name, value in values.items() if name in Settings.model_fields and name != "queue_name"}
 
 

@@ -12,6 +12,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
+from nightscribe.cli.main import COMMANDS as COMMANDS_OF_HELP
 from nightscribe.cli.main import cli
 from nightscribe.shared.settings import ENV_PREFIX, Settings
 
@@ -109,6 +110,28 @@ def test_every_setting_a_user_may_need_is_an_option_of_some_command() -> None:
     variables_only = {"settle_s", "poll_s", "visibility_timeout_s", "heartbeat_s", "max_receives", "retry_delay_s"}
     of_buckets = {"s3_sse", "s3_kms_key", "s3_requester_pays", "cache_gb"}
     assert set(Settings.model_fields) - options == variables_only | of_buckets
+
+
+def test_a_former_name_of_an_option_is_taken(source: Path, tmp_path: Path) -> None:
+    """The setting has another name now, and scripts are older than that."""
+    said = refused(call("director", source, tmp_path / "out", "--window", "none"))
+    assert said == "Error: --max-queued-jobs is 'none': it must be a whole number"
+
+
+def test_help_comes_at_once() -> None:
+    """Nothing is imported that only a command needs: that would take seconds on a small machine."""
+    program = "import sys; from nightscribe.__main__ import main\ntry:\n    main()\nfinally:\n    print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert "click" in loaded
+    assert not {"boto3", "numpy", "pydantic", "rich", "structlog"} & loaded
+
+
+def test_the_list_of_commands_is_that_of_the_commands() -> None:
+    """Each is listed without being imported."""
+    for name, lazy in COMMANDS_OF_HELP.items():
+        assert name == lazy.name
+        assert (LEAVES | COMMANDS)[f"nightscribe {name}"].help
 
 
 def test_the_version_is_told() -> None:

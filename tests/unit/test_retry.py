@@ -11,7 +11,7 @@ from support.surface import command_named
 
 from nightscribe.cli.main import cli
 from nightscribe.services.asked import Command, asked
-from nightscribe.services.retry import matches
+from nightscribe.services.retry import _asked, matches
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.transcript import Failure, utc_now
 from nightscribe.shared.settings import load_settings
@@ -190,6 +190,10 @@ def test_what_failed_in_a_redo_keeps_its_transcript_and_is_not_said_to_be_missin
     said = call(tmp_path).stdout
     assert "Of these, 1 recording keeps its earlier transcript" in said
     assert "The others are missing again. To transcribe them, type:" in said
+
+
+def test_a_setting_of_an_earlier_run_may_have_its_former_name() -> None:
+    assert _asked(run_of(asked={"window": 7, "model": "small"})) == {"max_queued_jobs": 7, "model": "small"}
 
 
 @pytest.mark.parametrize(

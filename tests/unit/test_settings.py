@@ -27,7 +27,7 @@ NOT_DEFAULT = {
     "settle_s": 0.25,
     "poll_s": 0.75,
     "queue_name": "other.fifo",
-    "window": 12,
+    "max_queued_jobs": 12,
     "visibility_timeout_s": 61.5,
     "heartbeat_s": 2.5,
     "max_receives": 5,
@@ -48,7 +48,7 @@ def test_without_any_variable_the_defaults_are_what_the_documents_say(monkeypatc
     made = load_settings()
     assert (made.model, made.engine, made.language, made.task) == ("base", "auto", "auto", "transcribe")
     assert made.formats == ("txt", "vtt", "srt")
-    assert (made.visibility_timeout_s, made.heartbeat_s, made.max_receives, made.window) == (120, 30, 3, 5000)
+    assert (made.visibility_timeout_s, made.heartbeat_s, made.max_receives, made.max_queued_jobs) == (120, 30, 3, 5000)
     assert made.models_dir == Path("/home/me/.cache/nightscribe/models")
 
 
@@ -108,7 +108,8 @@ def test_a_flag_is_read_as_people_write_it(monkeypatch: pytest.MonkeyPatch, valu
 
 WRONG = [
     ("workers", "zero"), ("workers", "0"), ("workers", ""), ("threads", "-1"), ("engine", "siri"), ("task", "sing"),
-    ("queue_name", "not a queue"), ("queue_name", "standard-queue"), ("window", "0"), ("visibility_timeout_s", "0"),
+    ("queue_name", "not a queue"), ("queue_name", "standard-queue"), ("max_queued_jobs", "0"),
+    ("visibility_timeout_s", "0"),
     ("visibility_timeout_s", "43201"), ("heartbeat_s", "0"), ("heartbeat_s", "61"), ("max_receives", "0"),
     ("retry_delay_s", "-1"), ("settle_s", "-0.1"), ("log_level", "loud"), ("language", "klingon"), ("formats", "docx"),
     ("formats", ","), ("line_chars", "9"), ("lines", "0"), ("batch_size", "-1"), ("word_timestamps", "perhaps"),
@@ -136,6 +137,41 @@ def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("NIGHTSCRIBE_WINDOW", "none")
     with pytest.raises(SetupError, match=r"--workers is 'zero': .+; NIGHTSCRIBE_WINDOW is 'none': .+"):
         load_settings(workers="zero")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("workers", "zero", "it must be a whole number"),
+        ("workers", "1.5", "it must be a whole number"),
+        ("workers", "0", "it must be at least 1"),
+        ("heartbeat_s", "0", "it must be more than 0"),
+        ("metrics_port", "65536", "it must be at most 65535"),
+        ("visibility_timeout_s", "long", "it must be a number"),
+        ("task", "sing", "it must be one of 'transcribe' or 'translate'"),
+        ("word_timestamps", "perhaps", "it must be true or false"),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(SetupError) as refused:
+        load_settings(**{name: value})
+    assert str(refused.value) == f"--{name.replace('_', '-')} is {value!r}: {sentence}"
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_nothing_is_said_in_the_words_of_a_library(name: str, value: str) -> None:
+    with pytest.raises(SetupError) as refused:
+        load_settings(**{name: value})
+    said = str(refused.value)
+    assert not any(word in said for word in ("Input should", "valid", "parse", "string", "integer", "makes no sense"))
+
+
+def test_a_former_name_of_a_setting_is_still_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSCRIBE_WINDOW", "7")
+    assert load_settings().max_queued_jobs == 7
+    assert load_settings(window=8).max_queued_jobs == 8
+    monkeypatch.setenv("NIGHTSCRIBE_MAX_QUEUED_JOBS", "9")
+    assert load_settings().max_queued_jobs == 9
 
 
 def test_a_heartbeat_too_slow_for_a_short_timeout_is_refused_with_the_reason() -> None:
