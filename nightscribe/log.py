@@ -3,9 +3,12 @@
 import contextlib
 import logging
 import sys
-from typing import TextIO, cast
+from collections.abc import MutableMapping
+from typing import Any, TextIO, cast
 
 import structlog
+
+from nightscribe.terminal import visible
 
 
 class _Unfailing:
@@ -24,9 +27,20 @@ class _Unfailing:
             self._stream.flush()
 
 
+def _make_visible(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep names and reasons in an event from steering the terminal; a stack trace keeps its lines."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            lines = value.split("\n") if name in ("exception", "stack") else [value]
+            event[name] = "\n".join(map(visible, lines))
+    return event
+
+
 def configure_logging(level: str, stream: TextIO = sys.stderr) -> None:
     """Send structlog events of at least `level` to `stream`."""
-    renderer = structlog.dev.ConsoleRenderer() if stream.isatty() else structlog.processors.JSONRenderer()
+    shown: list[structlog.typing.Processor] = (
+        [_make_visible, structlog.dev.ConsoleRenderer()] if stream.isatty() else [structlog.processors.JSONRenderer()]
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -34,7 +48,7 @@ def configure_logging(level: str, stream: TextIO = sys.stderr) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
-            renderer,
+            *shown,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unfailing(stream))),

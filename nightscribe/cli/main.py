@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from nightscribe.shared.errors import NightscribeError
+from nightscribe.terminal import visible
 
 
 class Lazy(NamedTuple):
@@ -54,7 +55,11 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except NightscribeError as error:
-            raise _CannotWork(str(error)) from error
+            raise _CannotWork(visible(str(error))) from error
+        except click.MissingParameter:  # its sentence has several lines, and nothing that was typed
+            raise
+        except click.UsageError as error:
+            raise click.UsageError(visible(error.format_message()), error.ctx) from error
         except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted.", err=True)
             raise SystemExit(130) from None

@@ -6,6 +6,7 @@ import click
 
 from nightscribe.cli.options import settings
 from nightscribe.shared.settings import load_settings
+from nightscribe.terminal import visible
 
 
 @click.group()
@@ -32,4 +33,4 @@ def pull(name: str, **given: Any) -> None:
     from nightscribe.services.models import pull as service
 
     pulled = service(load_settings(model=name, **given))
-    click.echo(f"{pulled.model} for {pulled.engine}: {pulled.path} (from: {pulled.route})")
+    click.echo(visible(f"{pulled.model} for {pulled.engine}: {pulled.path} (from: {pulled.route})"))

@@ -52,6 +52,7 @@ def _run(request: "Request") -> int:
     from nightscribe.services.events import Began, Working
     from nightscribe.services.run import run as service
     from nightscribe.shared.errors import NightscribeError
+    from nightscribe.terminal import visible
     from nightscribe.views.progress import Display
     from nightscribe.views.summary import summary
 
@@ -88,9 +89,9 @@ def _run(request: "Request") -> int:
         ):
             print(line)
         if said := report.write_report(result.progress, interrupted=result.interrupted):
-            print(said)
+            print(visible(said))
         if request.dest.local_path is None:
-            print(f"Logs of this machine: {result.logs}")
+            print(visible(f"Logs of this machine: {result.logs}"))
     if result.interrupted:
         return 130
     return 0 if result.is_complete else 1

@@ -18,6 +18,7 @@ from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.model.languages import LANGUAGES
 from nightscribe.shared.model.transcript import Flag
 from nightscribe.shared.settings import Settings
+from nightscribe.terminal import visible
 from nightscribe.views.humanize import count, duration, kind
 
 SHOWN = 300  # rows of a list; a page with all of a bad night's would not open
@@ -35,7 +36,6 @@ MEANINGS = {
     Flag.NO_SPEECH: "nobody is heard to speak; the transcript is empty on purpose",
 }
 KEPT = "Those that had a transcript keep it: only <code>--redo</code> does them again, with all that is finished."
-CONTROLS = {code: 0x2400 + code for code in range(32)} | {127: 0x2421}  # pictures of them
 
 _Item = TypeVar("_Item", Failed, Suspicious)
 _Key = TypeVar("_Key", bound=Hashable)
@@ -236,7 +236,7 @@ def _source(report: Report) -> str | None:
 
 def _text(said: str) -> str:
     """As HTML shows it: nothing in it is a tag, and no invisible character of a name is lost."""
-    return escape(said.translate(CONTROLS))
+    return escape(visible(said))
 
 
 def _link(path: str) -> str:

@@ -6,6 +6,7 @@ from html import escape
 from itertools import groupby
 
 from nightscribe.report.timeline import Lane, TimeLine
+from nightscribe.terminal import visible
 from nightscribe.views.humanize import count
 
 WIDTH = 1000  # of every drawing, whatever its width on the screen
@@ -112,9 +113,10 @@ def _bars(line: TimeLine, lane: Lane, zone: tzinfo | None) -> Iterator[str]:
         begin, end = line.at(numbers[0]), line.at(numbers[-1] + 1)
         if level:
             left, right = (round(_share(line, at) * WIDTH, 1) for at in (begin, end))  # or there would be gaps
+            during = f"{_clock(begin, zone)} to {_clock(end, zone)}"
             yield (
                 f'<rect class="b{level}" x="{left}" width="{right - left:.1f}" height="100">'
-                f"<title>{_clock(begin, zone)} to {_clock(end, zone)}: {escape(recording or '')}</title></rect>"
+                f"<title>{during}: {escape(visible(recording or ''))}</title></rect>"
             )
 
 

@@ -16,6 +16,7 @@ from nightscribe.shared.errors import RetryableError
 from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location
+from nightscribe.terminal import visible
 from nightscribe.worker.lease import lease_clock
 
 log = structlog.get_logger()
@@ -88,11 +89,11 @@ class RunReport:
             store.put(REPORT_PAGE, page(made).encode(errors="replace"))
         except RetryableError as error:
             log.warning("report.unwritten", why=str(error))
-            print(f"The report could not be written. {error}", file=sys.stderr)
+            print(visible(f"The report could not be written. {error}"), file=sys.stderr)
         except Exception as error:
             # Whatever is wrong with a report, the night was as good as it was.
             log.exception("report.failed")
-            print(f"The report could not be made: {error}", file=sys.stderr)
+            print(visible(f"The report could not be made: {error}"), file=sys.stderr)
         else:
             return f"Report: {place}"
         return ""

@@ -1,5 +1,6 @@
 """The commands that a person is told to type next."""
 
+import os
 import shlex
 import sysconfig
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from shutil import which
 from nightscribe.services.asked import OPTIONS, Command, Value
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location
+from nightscribe.terminal import visible
 
 
 def run_again(command: Command, source: Location | str, dest: Location, asked: Mapping[str, Value]) -> str:
@@ -33,4 +35,19 @@ def retry_command(dest: Location) -> str:
 def _typed(words: list[str]) -> str:
     """Return a command line; with the path of the program where its name alone would not be found."""
     program = "nightscribe" if which("nightscribe") else str(Path(sysconfig.get_path("scripts")) / "nightscribe")
-    return shlex.join([program, *words])
+    return " ".join(map(_quoted, (program, *words)))
+
+
+def _quoted(word: str) -> str:
+    """Quote a word for the shell; in one with control characters, each is written as an escape of bash and zsh."""
+    if visible(word) == word:
+        return shlex.quote(word)
+    return "$'" + "".join(map(_escaped, word)) + "'"
+
+
+def _escaped(character: str) -> str:
+    if character in "'\\":
+        return f"\\{character}"
+    if visible(character) == character:
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))

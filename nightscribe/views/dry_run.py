@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 from nightscribe.services.dry_run import Forecast
 from nightscribe.services.request import Request
+from nightscribe.terminal import visible_lines
 from nightscribe.views.humanize import count, duration
 from nightscribe.views.summary import before, failures
 
 LISTED = 10
 
 
+@visible_lines
 def lines(forecast: Forecast, request: Request) -> Iterator[str]:
     """Yield what a run would do, from the whole to the longest recordings."""
     progress, settings = forecast.progress, request.settings

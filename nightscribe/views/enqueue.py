@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 from nightscribe.services.enqueue import Enqueued
 from nightscribe.shared.storage.base import Location
+from nightscribe.terminal import visible_lines
 from nightscribe.views.humanize import count
 from nightscribe.views.summary import before, failures
 
 
+@visible_lines
 def lines(enqueued: Enqueued, dest: Location) -> Iterator[str]:
     """Yield what was queued, what was found, and what has failed."""
     yield f"Queued {count(enqueued.n_queued, 'recording')} on {enqueued.queue_name}."

@@ -15,6 +15,7 @@ from rich.text import Text
 from nightscribe.services.events import Began, Event, FetchingWeights, Scanning, Started, Surveying, Working
 from nightscribe.services.request import Request
 from nightscribe.services.run_progress import RunProgress
+from nightscribe.terminal import visible
 from nightscribe.views.humanize import count, duration
 from nightscribe.worker.lease import lease_clock
 
@@ -71,10 +72,11 @@ class Display:
         return f"nightscribe: {asked.settings.model} on {workers}, {asked.source} → {asked.dest}"
 
     def _say(self, text: str) -> None:
+        said = Text(visible(text))
         if self._status:
-            self._status.update(text)
+            self._status.update(said)
         else:
-            self._status = self._work.enter_context(self._console.status(text))
+            self._status = self._work.enter_context(self._console.status(said))
 
     def _end(self) -> None:
         self._status = self._view = None
@@ -96,7 +98,7 @@ def view(console: Console, heading: str) -> Iterator[View]:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             yield _LiveView(live, heading)
     else:
-        console.print(heading, soft_wrap=True, highlight=False, markup=False)
+        console.print(visible(heading), soft_wrap=True, highlight=False, markup=False)
         yield _LineView(console)
 
 
@@ -129,7 +131,7 @@ class _LineView:
             self._print(state(run_progress, now))
 
     def _print(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+        self._console.print(visible(line), soft_wrap=True, highlight=False, markup=False)
 
 
 def state(run_progress: RunProgress, now: float) -> str:
@@ -166,9 +168,9 @@ def so_far(
 
 def render(run_progress: RunProgress, heading: str, now: float, trouble: str = "") -> RenderableType:
     """Return the live view."""
-    lines = [Text(heading, style="bold", no_wrap=True, overflow="ellipsis"), Text(state(run_progress, now))]
+    lines = [Text(visible(heading), style="bold", no_wrap=True, overflow="ellipsis"), Text(state(run_progress, now))]
     if trouble:
-        lines.append(Text(trouble, style="red"))
+        lines.append(Text(visible(trouble), style="red"))
     return Group(
         *lines, bar_of_all(run_progress.heard_s, run_progress.total_s), _workers(run_progress), _failures(run_progress)
     )
@@ -194,7 +196,7 @@ def _workers(run_progress: RunProgress) -> RenderableType:
         table.add_row(
             ProgressBar(total=1.0, completed=share, width=BAR_WIDTH, style="bar.back", complete_style="cyan"),
             f"{share:.0%}",
-            Text(activity.recording + again),
+            Text(visible(activity.recording) + again),
         )
     return table
 
@@ -203,7 +205,9 @@ def _failures(run_progress: RunProgress) -> RenderableType:
     hidden = len(run_progress.failed) - FAILURES_SHOWN
     lines = [Text(f"… and {hidden:,} failures before", style="dim")] if hidden > 0 else []
     lines.extend(
-        Text.assemble(("failed ", "red"), failure.recording, ": ", failure.reason, overflow="ellipsis", no_wrap=True)
+        Text.assemble(
+            ("failed ", "red"), visible(f"{failure.recording}: {failure.reason}"), overflow="ellipsis", no_wrap=True
+        )
         for failure in run_progress.failed[-FAILURES_SHOWN:]
     )
     return Group(*lines)

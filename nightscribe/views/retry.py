@@ -7,6 +7,7 @@ import click
 from nightscribe.services.asked import asked
 from nightscribe.services.retry import Retried
 from nightscribe.shared.destination.keys import FAILURES
+from nightscribe.terminal import visible, visible_lines
 from nightscribe.views.cli_hints import run_again
 from nightscribe.views.enqueue import lines as queued_lines
 from nightscribe.views.humanize import count
@@ -16,7 +17,7 @@ from nightscribe.views.summary import shortened
 def show(retried: Retried, *, all_meant: bool) -> None:
     """Print what is retried and what comes next. `all_meant`: neither names nor reasons were given."""
     if retried.unreachable:
-        click.echo(f"The dead-letter queue cannot be looked at: {retried.unreachable}", err=True)
+        click.echo(visible(f"The dead-letter queue cannot be looked at: {retried.unreachable}"), err=True)
     for line in _chosen(retried):
         click.echo(line)
     last = retried.last
@@ -28,14 +29,15 @@ def show(retried: Retried, *, all_meant: bool) -> None:
     if retried.is_over:
         return
     if last and retried.is_watched:
-        click.echo(f"The director that watches on {last.host} queues them at its next look.")
+        click.echo(visible(f"The director that watches on {last.host} queues them at its next look."))
         return
     if retried.not_enqueued:
-        click.echo(f"They are not queued: {retried.not_enqueued}", err=True)
+        click.echo(visible(f"They are not queued: {retried.not_enqueued}"), err=True)
     for line in _what_next(retried):
         click.echo(line)
 
 
+@visible_lines
 def _chosen(retried: Retried) -> Iterator[str]:
     if retried.n_dead_letters:
         yield f"{count(retried.n_dead_letters, 'job')} on the dead-letter queue would be looked at too."
@@ -53,6 +55,7 @@ def _chosen(retried: Retried) -> Iterator[str]:
         yield f"Of these, {count(n_kept, 'recording')} {keep}: {redo}"
 
 
+@visible_lines
 def _what_next(retried: Retried) -> Iterator[str]:
     who = "The others" if retried.n_kept else "They"
     last = retried.last

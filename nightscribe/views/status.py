@@ -12,6 +12,7 @@ from nightscribe.services.status import FAILURES_KEPT, QueuedJob, QueueState, St
 from nightscribe.shared.destination.keys import FAILURES
 from nightscribe.shared.model.activity import Run
 from nightscribe.shared.model.transcript import Failure
+from nightscribe.terminal import visible_lines
 from nightscribe.views.humanize import count, duration, kind
 from nightscribe.views.progress import bar_of_all, so_far
 
@@ -49,6 +50,7 @@ def wrapped(status: Status, width: int) -> Iterator[str]:
         yield filled(line[LABEL:], initial_indent=line[:LABEL], subsequent_indent=" " * LABEL)
 
 
+@visible_lines
 def _heading(status: Status) -> Iterator[str]:
     if status.trouble:
         yield f"Last seen {_clock(status.at, status.at)}: {status.trouble}"
@@ -125,6 +127,7 @@ def _clock(then: datetime, now: datetime) -> str:
     return f"{day}at {local:%H:%M}"
 
 
+@visible_lines
 def _blocks(status: Status, listed: int) -> Iterator[str]:
     if status.workers:
         yield from _block("In progress", map(_worker, status.workers))

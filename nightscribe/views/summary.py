@@ -6,11 +6,13 @@ from nightscribe.director.scan.scanner import Scan
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS
 from nightscribe.shared.storage.base import Location
+from nightscribe.terminal import visible_lines
 from nightscribe.views.humanize import count, duration
 
 SHOWN = 20
 
 
+@visible_lines
 def summary(
     run_progress: RunProgress,
     *,
@@ -50,6 +52,7 @@ def summary(
     yield f"Transcripts: {dest} ({', '.join(formats)})"
 
 
+@visible_lines
 def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
     """Yield what was done already, and what was or would be done without transcribing."""
     done = [f"{count(scan.n_finished, 'recording')} already done"] if scan.n_finished else []
@@ -70,6 +73,7 @@ def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
         yield from shortened([f"  {path}" for path in scan.being_written], None)
 
 
+@visible_lines
 def failures(run_progress: RunProgress, dest: Location) -> Iterator[str]:
     """Yield every recording without a transcript, with its reason."""
     failed = run_progress.failures
@@ -81,6 +85,7 @@ def failures(run_progress: RunProgress, dest: Location) -> Iterator[str]:
         yield f"  ({n_before:,} of these failed in an earlier run and were left alone; --retry-failed tries again.)"
 
 
+@visible_lines
 def shortened(lines: Sequence[str], rest: str | None) -> Iterator[str]:
     """Yield as many lines as a person reads, and where the rest is."""
     yield from lines[:SHOWN]

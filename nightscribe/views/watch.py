@@ -13,6 +13,7 @@ from nightscribe.director.watch.watch_loop import WatchLoop
 from nightscribe.log import configure_logging
 from nightscribe.services.events import Event, Tell, Watching
 from nightscribe.services.watch import Watched
+from nightscribe.terminal import visible
 from nightscribe.views.humanize import count
 
 
@@ -28,7 +29,7 @@ def watch_display(log_level: str, heading: str) -> Iterator[Tell]:
 
         def show(event: Event) -> None:
             if isinstance(event, Watching):
-                live.update(Text(f"{heading}\n{state(event.loop, since)}"), refresh=True)
+                live.update(Text(f"{visible(heading)}\n{state(event.loop, since)}"), refresh=True)
 
         configure_logging(log_level, sys.stderr)  # which is now the one that writes above the line
         try:

@@ -1,0 +1,43 @@
+"""Make text safe to show: names come from whoever made the files, and may try to steer the terminal that shows them.
+
+A name may hold escape sequences that move the cursor or change colours, a line break that begins a forged line, or a
+character that turns the writing direction of all that follows. JSON output is exact and does not pass through here.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from itertools import chain
+from typing import ParamSpec
+
+P = ParamSpec("P")
+
+_PICTURES = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
+_C1 = range(0x80, 0xA0)
+_C1_BYTES = range(0xDC80, 0xDCA0)  # the same as bytes of a name that is no text, as Python holds them
+_LINE_ENDS = (0x2028, 0x2029)
+_DIRECTIONS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_VISIBLE: dict[int, int | str] = {
+    **_PICTURES,
+    **{code: f"\\x{code:02x}" for code in _C1},
+    **{code: f"\\x{code - 0xDC00:02x}" for code in _C1_BYTES},
+    **{code: f"\\u{code:04x}" for code in chain(_LINE_ENDS, _DIRECTIONS)},
+}
+
+
+def visible(text: str) -> str:
+    """Return text on one line in which nothing controls a terminal or the writing direction.
+
+    A control character becomes its picture (`␛`, `␊`), and what has no picture an escape (`\\x9b`, `\\u202e`). The
+    other characters, letters of any script among them, stay as they are.
+    """
+    return text if text.isascii() and text.isprintable() else text.translate(_VISIBLE)
+
+
+def visible_lines(make: Callable[P, Iterator[str]]) -> Callable[P, Iterator[str]]:
+    """Make a function that yields lines yield them as `visible` returns them."""
+
+    @wraps(make)
+    def made(*args: P.args, **kwargs: P.kwargs) -> Iterator[str]:
+        return map(visible, make(*args, **kwargs))
+
+    return made
