@@ -61,7 +61,7 @@ class Looks:
         return [message["Body"] for message in seen]
 
 
-def test_a_letter_that_is_not_ours_stays_and_is_told_once(workplace: Workplace, clips: list[Path]) -> None:
+def test_a_dead_letter_that_is_not_ours_stays_and_is_logged_once(workplace: Workplace, clips: list[Path]) -> None:
     """However often a director looks: a line for each look would fill the log of a night."""
     shutil.copy(clips[0], workplace.source / "a.wav")
     bodies = ["not JSON at all", '{"Records": [{"eventSource": "aws:s3"}]}', newer_job(workplace)]
@@ -80,8 +80,8 @@ def test_a_letter_that_is_not_ours_stays_and_is_told_once(workplace: Workplace, 
     assert list(workplace.records.store.walk("")) == []
 
 
-def test_a_letter_that_is_not_ours_is_told_with_the_reason_it_carries(workplace: Workplace) -> None:
-    """Whoever set it aside knew more than whoever finds it."""
+def test_a_dead_letter_that_is_not_ours_is_logged_with_the_reason_it_carries(workplace: Workplace) -> None:
+    """Whoever made it a dead letter knew more than whoever finds it."""
     dead_letter(workplace, "?", **{RUN: "run 7", REASON: "The tape was wet."})
     with capture_logs() as logs:
         workplace.director().record_dead_letters()
@@ -89,7 +89,7 @@ def test_a_letter_that_is_not_ours_is_told_with_the_reason_it_carries(workplace:
 
 
 @pytest.mark.parametrize("what", [transcript_key, failure_key], ids=["transcript", "failure"])
-def test_a_letter_about_what_a_newer_version_has_settled_is_buried(
+def test_a_dead_letter_about_what_a_newer_version_has_settled_is_deleted(
     workplace: Workplace, clips: list[Path], what: Callable[[str], str]
 ) -> None:
     """What came of its recording is on record, if not for us to read."""
@@ -97,7 +97,7 @@ def test_a_letter_about_what_a_newer_version_has_settled_is_buried(
     workplace.records.store.put(what("a.wav"), NEWER)
     dead_letter(workplace, workplace.job("a.wav").to_message())
     workplace.director().record_dead_letters()
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
     assert workplace.records.store.get(what("a.wav")) == NEWER
 
 
@@ -119,11 +119,13 @@ def test_what_a_newer_version_finished_meanwhile_is_left_alone(workplace: Workpl
     assert engine.n_calls == 1
     assert workplace.records.store.get(transcript_key("a.wav")) == NEWER
     assert workplace.texts == ["b.srt", "b.txt", "b.vtt"]
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
 
 
-def test_a_letter_whose_reason_cannot_be_recorded_stays_until_it_can(workplace: Workplace, clips: list[Path]) -> None:
-    """The disk is full: the run tells the reason, and the letter is there for the next one."""
+def test_a_dead_letter_whose_reason_cannot_be_recorded_stays_until_it_can(
+    workplace: Workplace, clips: list[Path]
+) -> None:
+    """The disk is full: the run reports the reason, and the dead letter is there for the next run."""
     shutil.copy(clips[0], workplace.source / "a.wav")
     dead_letter(workplace, workplace.job("a.wav").to_message(), **{REASON: "The tape was wet."})
 
@@ -142,4 +144,4 @@ def test_a_letter_whose_reason_cannot_be_recorded_stays_until_it_can(workplace: 
     failure = workplace.records.failure("a.wav")
     assert failure is not None
     assert failure.reason == "The tape was wet."
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []

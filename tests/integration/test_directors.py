@@ -212,7 +212,7 @@ def test_a_job_that_kills_its_workers_becomes_a_failure_that_can_be_tried_again(
     assert failure is not None
     assert failure.attempts == 3
     assert "begun 3 times and never finished" in failure.reason
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
     left_alone = workplace.scan()
     assert not left_alone.missing
     assert [each.recording for each in left_alone.failed_before] == ["a.wav"]
@@ -251,7 +251,7 @@ def test_the_letter_of_an_earlier_run_is_not_taken_for_the_reason_of_this_one(wo
     assert next(second) is None
     workplace.queue.dead_letter(late, late.body, "It is broken.", worker="first")
     assert next(second) is None
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
     assert workplace.records.failure("diary.mp3") is None
     _, job = received(workplace.queue)
     fail(workplace.records, job.slices[0], worker="second")
@@ -262,7 +262,7 @@ def test_the_letter_of_an_earlier_run_is_not_taken_for_the_reason_of_this_one(wo
 
 
 @pytest.mark.parametrize("run", ["this", "none"])
-def test_a_letter_of_this_run_or_of_no_known_one_is_a_reason(workplace: Workplace, run: str) -> None:
+def test_a_dead_letter_of_this_run_or_of_no_known_one_is_a_reason(workplace: Workplace, run: str) -> None:
     """With the name of who set it aside, if that is known."""
     recordings.text_named_mp3(workplace.source / "diary.mp3")
     fail(workplace.records, workplace.slice_of("diary.mp3"), worker="before")
@@ -412,7 +412,7 @@ def test_slices_that_are_lost_are_sent_again_even_when_all_parts_are_stored(
     assert [type(step) for step in steps if step is not None] == [Settled]
 
 
-def test_a_dead_letter_of_a_finished_recording_is_buried(workplace: Workplace, clips: list[Path]) -> None:
+def test_a_dead_letter_of_a_finished_recording_is_deleted(workplace: Workplace, clips: list[Path]) -> None:
     """Somebody else has done it meanwhile: no failure is recorded."""
     shutil.copy(clips[0], workplace.source / "a.wav")
     job = workplace.job("a.wav")
@@ -423,7 +423,7 @@ def test_a_dead_letter_of_a_finished_recording_is_buried(workplace: Workplace, c
         wait_until(lambda: workplace.records.provenance("a.wav"), what="the recording to be finished")
     workplace.director().record_dead_letters()
     assert workplace.records.failure("a.wav") is None
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
 
 
 def test_what_is_finished_is_done_again_when_asked(workplace: Workplace, clips: list[Path]) -> None:

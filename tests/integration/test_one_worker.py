@@ -78,7 +78,7 @@ def test_a_job_becomes_its_texts_and_its_record(workplace: Workplace, engine: Co
     assert made.flags == ()
     kept = [key for key in workplace.records.store.walk(".nightscribe/") if not key.startswith(TRANSCRIPTS)]
     assert kept == []
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
 
 
 def test_a_recording_in_which_nobody_speaks_is_finished_and_flagged(workplace: Workplace, engine: Counted) -> None:
@@ -134,7 +134,7 @@ def test_one_bad_recording_of_a_job_fails_alone(
     assert failure is not None
     assert (failure.recording, failure.attempts, failure.worker) == (bad, 1, "worker")
     assert failure.reason.endswith("."), "a reason is a sentence"
-    [letter] = workplace.letters()
+    [letter] = workplace.dead_letters()
     assert letter.reason == failure.reason
     assert letter.body == workplace.job(bad).to_message()
     assert workplace.records.failure("good.wav") is None
@@ -162,7 +162,7 @@ def test_messages_that_are_no_jobs_are_set_aside_and_the_worker_goes_on(
     with working(workplace.worker(Dictated())):
         wait_until(workplace.is_empty, what="all to be done with")
     assert workplace.records.provenance("a.wav") is not None
-    letters = workplace.letters()
+    letters = workplace.dead_letters()
     assert sorted(letter.body for letter in letters) == sorted(bodies)
     for letter in letters:
         why = "a job of a newer nightscribe" if letter.body == newer else "not a job of this version"
@@ -232,7 +232,7 @@ def test_trouble_that_passes_costs_a_delay_and_nothing_else(workplace: Workplace
     assert asked == [10]
     assert workplace.texts == ["a.srt", "a.txt", "a.vtt"]
     assert workplace.records.failure("a.wav") is None
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
 
 
 def test_trouble_that_stays_is_waited_out_longer_each_time_and_then_recorded(
@@ -260,7 +260,7 @@ def test_trouble_that_stays_is_waited_out_longer_each_time_and_then_recorded(
     assert failure is not None
     assert failure.reason == "The share is away. Tried 3 times."
     assert failure.attempts == 3
-    [letter] = workplace.letters()
+    [letter] = workplace.dead_letters()
     assert letter.reason == "The share is away. Tried 3 times."
     assert letter.body == workplace.job("b.wav").to_message()
     assert workplace.texts == sorted(f"{name}.{fmt}" for name in "ac" for fmt in FORMATS)
@@ -381,7 +381,7 @@ def test_a_bundle_with_bad_ones_is_done_but_for_those(workplace: Workplace, engi
     assert "Fail better" in (workplace.dest / "beckett.txt").read_text()
     reasons = [workplace.records.failure(name) for name in ("diary.mp3", "gone.wav")]
     assert all(failure and failure.reason for failure in reasons)
-    [letter] = workplace.letters()
+    [letter] = workplace.dead_letters()
     assert {part.recording for part in Job.from_message(letter.body).slices} == {"diary.mp3", "gone.wav"}
     assert engine.n_calls == 5
 
@@ -441,7 +441,7 @@ def test_a_worker_that_dies_of_one_recording_leaves_the_others_done(workplace: W
         wait_until(workplace.is_empty, what="the job to be done with")
     assert [name for name in names if workplace.records.provenance(name) is None] == ["2.wav"]
     assert [name for name in names if workplace.records.failure(name)] == ["2.wav"]
-    [letter] = workplace.letters()
+    [letter] = workplace.dead_letters()
     assert letter.body == workplace.job("2.wav").to_message()
 
 
@@ -465,7 +465,7 @@ def test_what_was_finished_before_a_worker_is_stopped_stays_finished(workplace: 
         wait_until(workplace.is_empty, what="the rest to be done")
     assert second.n_calls == len(names) - len(done)
     assert workplace.texts == sorted(f"{n}.{fmt}" for n in range(6) for fmt in FORMATS)
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
 
 
 def test_an_unexpected_error_is_tried_again_and_then_recorded(workplace: Workplace, clips: list[Path]) -> None:
@@ -495,7 +495,7 @@ def test_a_destination_that_is_away_for_good_still_leaves_its_reason(workplace: 
     workplace.dest.write_text("a file where the folder was")
     workplace.queue.send([workplace.job("a.wav")], "run")
     with working(workplace.worker(Dictated())):
-        [letter] = wait_until(workplace.letters, what="the job to be set aside")
+        [letter] = wait_until(workplace.dead_letters, what="the job to be set aside")
     assert "Cannot write" in (letter.reason or "")
     workplace.dest.unlink()
     away.rename(workplace.dest)
@@ -536,7 +536,7 @@ def test_a_job_that_is_interrupted_at_its_last_try_has_its_tries_again(workplace
     with working(workplace.worker(Dictated())):
         wait_until(workplace.is_empty, what="the job to be done")
     assert workplace.texts == ["a.srt", "a.txt", "a.vtt"]
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
 
 
 def test_a_job_that_was_given_back_from_another_thread_is_not_stored_any_more(

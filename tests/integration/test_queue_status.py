@@ -107,7 +107,7 @@ def test_what_was_set_aside_is_counted_and_stays_there(workplace: Workplace, cli
     died_over(workplace)
     for _ in range(2):
         assert looked(workplace)[1].n_set_aside == 1
-    assert len(workplace.letters()) == 1
+    assert len(workplace.dead_letters()) == 1
 
 
 def test_a_queue_too_long_to_be_read_is_counted(
@@ -260,7 +260,7 @@ def test_a_retry_queues_what_failed_for_the_workers_of_a_fleet(workplace: Workpl
     assert "Will be retried: 2 recordings." in said
     assert "0.wav: It was begun 3 times and never finished" in said
     assert f"Queued 2 recordings on {workplace.queue.name}." in said
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
     assert list(workplace.records.failures()) == []
     with working(workplace.worker(Dictated())):
         wait_until(
@@ -284,12 +284,12 @@ def test_a_retry_between_a_failure_and_its_letter_is_not_undone(workplace: Workp
 
     queue._client = Wrapped(queue._client, "send_message_batch", between)
     worker.run(until_empty=False)
-    assert len(workplace.letters()) == 1
+    assert len(workplace.dead_letters()) == 1
 
     workplace.director().record_dead_letters()
 
     assert list(workplace.records.failures()) == []
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
     assert [part.recording for part in Job.from_message(received(workplace.queue).body).slices] == ["bad.mp3"]
 
 
@@ -306,7 +306,7 @@ def test_a_failure_that_could_not_be_recorded_is_recorded_by_who_finds_its_lette
         workplace.queue.change_visibility(received(workplace.queue), 0)
     worker = workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), refuse))
     worker.run(until_empty=True)
-    [letter] = workplace.letters()
+    [letter] = workplace.dead_letters()
     assert letter.reason
     assert not letter.recorded
     assert list(workplace.records.failures()) == []
@@ -315,7 +315,7 @@ def test_a_failure_that_could_not_be_recorded_is_recorded_by_who_finds_its_lette
 
     [failure] = workplace.records.failures()
     assert (failure.recording, failure.reason) == ("bad.mp3", letter.reason)
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
 
 
 def test_a_retry_of_some_leaves_the_others_failed(workplace: Workplace, clips: list[Path]) -> None:
@@ -331,4 +331,4 @@ def test_a_retry_of_some_leaves_the_others_failed(workplace: Workplace, clips: l
     delivery = received(workplace.queue)
     assert [part.recording for part in Job.from_message(delivery.body).slices] == ["1.wav"]
     assert Job.from_message(delivery.body).options.model == "tiny.en"
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []

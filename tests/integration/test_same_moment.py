@@ -103,14 +103,14 @@ def test_a_recording_with_too_long_a_name_is_refused_by_the_director_and_no_othe
 def test_a_recording_with_too_long_a_name_ends_neither_a_worker_nor_the_others_of_its_job(
     workplace: Workplace, clips: list[Path], narrow: TranscriptStore
 ) -> None:
-    """As a director of before may have queued it. Not even its failure can be written down: its letter tells."""
+    """An older director may have queued it. Not even its failure can be recorded: its dead letter has the reason."""
     for name in ("a.wav", f"{LONG}.wav", "b.wav"):
         shutil.copy(clips[0], workplace.source / name)
     workplace.queue.send([workplace.job("a.wav", f"{LONG}.wav", "b.wav")], "run")
     worker = workplace.worker(Dictated(), store=narrow)
     worker._handle(received(workplace.queue), worker.clock())
     assert sorted(narrow.names("")) == sorted(f"{name}.{fmt}" for name in "ab" for fmt in FORMATS)
-    # The director that finds the letter tells of it, and goes on.
+    # The director that finds the dead letter reports the failure, and goes on.
     director = replace(workplace.director(), records=Records(narrow))
     director.record_dead_letters()
     [failure] = director._dead_letters.unsaved.values()

@@ -334,7 +334,7 @@ def test_a_job_that_kills_its_workers_is_told_while_watching(watch: StepByStep, 
     assert workplace.queue.receive(wait_s=1) is None
     with capture_logs() as logged:
         watch.until(lambda: watch.loop.n_failed, "the failure to be recorded")
-    assert workplace.letters() == []
+    assert workplace.dead_letters() == []
     assert [event["recording"] for event in logged if event["event"] == "recording.failed"] == ["a.wav"]
 
 

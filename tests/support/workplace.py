@@ -211,8 +211,8 @@ class Workplace:
             sleep=lambda _: threading.Event().wait(0.05),
         )
 
-    def letters(self) -> list[Delivery]:
-        """What was set aside; it stays there."""
+    def dead_letters(self) -> list[Delivery]:
+        """Return all dead letters, and leave them on their queue."""
         found = list(self.queue.dead_letters())
         for letter in found:
             self.queue._client.change_message_visibility(
