@@ -1,4 +1,4 @@
-"""An SQS-compatible server of our own on loopback, for as long as one machine is enough."""
+"""The SQS-compatible server that `run` starts on loopback."""
 
 import os
 import secrets
@@ -29,16 +29,16 @@ log = structlog.get_logger()
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 30
 TRIES = 3
-START_AGAIN_S = 0.5  # one that dies at once must not keep a processor busy
+RESTART_DELAY_S = 0.5  # a server that dies at once must not keep a processor busy
 
 
 class LocalQueue:
-    """The server on one port, started again whenever it dies; it then begins with nothing, as after a power cut."""
+    """Runs the server on one port and restarts it whenever it dies; it is empty then, as after a power cut."""
 
     def __init__(self, command: list[str], port: int, state: Path, log_file: IO[bytes]) -> None:
         self.port = port
         self.endpoint = f"http://{HOST}:{port}"
-        self._account = f"{secrets.randbelow(10**12):012}"  # which the address of a queue tells
+        self._account = f"{secrets.randbelow(10**12):012}"  # part of the URL of each queue, by which we know our server
         self._command = command
         self._settings = dict(os.environ) | {
             "BIND_HOST": HOST,  # it would listen to the whole network otherwise
@@ -46,7 +46,7 @@ class LocalQueue:
             "SERVICES": "sqs",
             "STATE_DIR": str(state),
             "MINISTACK_ACCOUNT_ID": self._account,
-            "PERSIST_STATE": "0",  # the store says what is done; a queue that starts empty is the simplest to trust
+            "PERSIST_STATE": "0",  # the store tells what is done; a queue that starts empty is the easiest to trust
         }
         self._log_file = log_file
         self._over = threading.Event()
@@ -66,11 +66,11 @@ class LocalQueue:
 
     @property
     def pid(self) -> int:
-        """Of the process that is the server now."""
+        """Return the id of the present server process."""
         return self._server.pid
 
     def stop(self) -> None:
-        """Ask it to end, and see that it does."""
+        """Terminate the server, and kill it if it does not end."""
         self._server.send_signal(signal.SIGTERM)
         try:
             self._server.wait(timeout=10)
@@ -79,7 +79,7 @@ class LocalQueue:
             self._server.wait()
 
     def answers(self) -> bool:
-        """Whether the server we started answers, and not another that was quicker to take the port."""
+        """Wait for an answer; return whether it comes from our server and not from another that took the port first."""
         client = local_client(
             self.endpoint, Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5)
         )
@@ -98,21 +98,21 @@ class LocalQueue:
         return start_child(self._command, environment=self._settings, output=self._log_file)
 
     def _watch(self) -> None:
-        """Start it again when it dies: director and workers bear that, create the queues anew and compare again."""
+        """Restart the server when it dies; director and workers then create the queues again and compare again."""
         while True:
             status = self._server.wait()
-            if self._over.wait(START_AGAIN_S):
+            if self._over.wait(RESTART_DELAY_S):
                 return
             log.warning("queue_server.died", status=status)
             self._server = self._started()
-            if self._over.is_set():  # asked to end at this moment: `stop` may have seen only the dead one
+            if self._over.is_set():  # `stop` may have seen only the dead one
                 self.stop()
                 return
 
 
 @contextmanager
 def local_queue(log_file: Path) -> Iterator[LocalQueue]:
-    """Start ministack, and stop it at the end; meanwhile this process and its children find it by their environment.
+    """Start ministack for as long as the context lasts; this process and its children find it by their environment.
 
     Raises: SetupError: if it is not installed or does not start.
     """
@@ -137,7 +137,7 @@ def local_queue(log_file: Path) -> Iterator[LocalQueue]:
 
 @contextmanager
 def led_to(endpoint: str) -> Iterator[None]:
-    """Let this process and its children find a server of ours; what else they use of AWS is left alone."""
+    """Lead this process and its children to a local server of queues; other services of AWS are not affected."""
     before = os.environ.get(LOCAL_QUEUE)
     os.environ[LOCAL_QUEUE] = endpoint
     try:

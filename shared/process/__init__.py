@@ -1,1 +1,1 @@
-"""This process and those around it: which are alive, what they may use, and signs of life."""
+"""Processes of this machine: children, liveness, threads, cores and temporary folders."""

@@ -12,7 +12,7 @@ PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 
 
 def start_child(command: Sequence[str], *, environment: dict[str, str], output: IO[bytes]) -> "subprocess.Popen[bytes]":
-    """Start a process that ends with its parent.
+    """Start a process that ends with this one.
 
     In a session of its own, so that Ctrl-C reaches only the parent, which stops its children in the right order.
     """
@@ -28,7 +28,7 @@ def start_child(command: Sequence[str], *, environment: dict[str, str], output: 
 
 
 def ends_with_parent() -> Callable[[], None]:
-    """What a child does before it is itself (`preexec_fn`), to get SIGTERM when its parent dies, however (on Linux).
+    """Return a `preexec_fn` by which a child gets SIGTERM when its parent dies for whatever reason (on Linux).
 
     It needs no lock that another thread may hold.
     """
@@ -38,7 +38,7 @@ def ends_with_parent() -> Callable[[], None]:
     def before_exec() -> None:
         if set_death_signal:
             set_death_signal(PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:  # it died before we asked
+            if os.getppid() != parent:  # the parent died before the call
                 os._exit(1)
 
     return before_exec

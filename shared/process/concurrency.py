@@ -1,4 +1,4 @@
-"""Several calls at a time to what answers slowly, and one after the other to what does not."""
+"""Concurrent calls to slow storage, and sequential calls to fast storage."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,10 +13,10 @@ R = TypeVar("R")
 def map_concurrently(
     do: Callable[[T], R], items: Iterable[T], max_concurrency: int
 ) -> Iterator[tuple[T, Callable[[], R]]]:
-    """Each item in its order with what gives, or raises, what came of it.
+    """Yield each item in order, with a function that returns or raises what `do(item)` did.
 
-    `at_once` are in work in threads of their own while the first of them is waited for; if that is one, it is done
-    when it is asked for. No more items are taken ahead.
+    Up to `max_concurrency` calls run in threads, and no more items are taken ahead than that. If it is 1, there are no
+    threads, and `do` is called when the function is.
     """
     if max_concurrency == 1:
         yield from ((item, partial(do, item)) for item in items)

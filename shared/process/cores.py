@@ -1,4 +1,4 @@
-"""How many cores a process may keep busy: a container sees all of its machine's, and may use the share it is given."""
+"""How many cores a process may keep busy: a container sees all of the machine, but may be limited to a share."""
 
 import contextlib
 import math
@@ -11,35 +11,35 @@ MINE = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, or fewer where the CPU limit of its container is lower; at least one."""
+    """Return the cores that this process may run on, or fewer if its container has a lower CPU limit; at least one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = cpu_limit()
     return cores if limit is None else max(1, min(cores, math.ceil(limit)))
 
 
 def cpu_limit(cgroups: Path = CGROUPS, mine: Path = MINE) -> float | None:
-    """The lowest limit, in cores, of the control groups (v1 or v2) that this process is in; None if there is none."""
+    """Return the lowest CPU limit, in cores, of this process's control groups (v1 or v2), or None if there is none."""
     return min((limit for folder in _groups(cgroups, mine) if (limit := _limit(folder))), default=None)
 
 
 def _groups(cgroups: Path, mine: Path) -> Iterator[Path]:
-    """Folders of this process's group and of those around it."""
+    """Yield the folders of this process's control groups and of their parents."""
     try:
         lines = mine.read_text().splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        # Within a container of v1 the path is the one that its machine sees, and the group is at the top.
+        # In a container with v1, the path is that of the host, and the group lies at the top.
         top = cgroups / "cpu" if controllers else cgroups
         folder = top / path.lstrip("/")
         yield from (each for each in (folder, *folder.parents) if each.is_relative_to(top))
 
 
 def _limit(folder: Path) -> float | None:
-    """Of one group: `cpu.max` holds quota and period in v2, in v1 each has a file; `max` and -1 are no limit."""
+    """Return the limit of one group: `cpu.max` holds quota and period in v2, v1 has two files; `max`, -1: no limit."""
     with contextlib.suppress(OSError, ValueError):
         v2 = folder / "cpu.max"
         files = (v2,) if v2.exists() else (folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")

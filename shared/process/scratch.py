@@ -1,4 +1,4 @@
-"""Folders for what lies on the disk for a moment: gone with the processes that use them, however these ended."""
+"""Temporary folders that are removed with the processes that use them, however these end."""
 
 import contextlib
 import fcntl
@@ -19,26 +19,26 @@ NAME = re.compile(r"^nightscribe-(\d+)-")
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """An empty folder for as long as the context lasts."""
+    """Yield an empty folder, which is removed with the context."""
     with tempfile.TemporaryDirectory(prefix=f"nightscribe-{os.getpid()}-") as folder:
         yield Path(folder)
 
 
 class SharedScratch:
-    """One folder for all processes of this user, for as long as any of them has it; the last one empties it."""
+    """A folder that all processes of this user share; the last one to close it empties it."""
 
     def __init__(self) -> None:
-        """Raises: OSError: if there can be none."""
+        """Raises: OSError: if there is none and it cannot be made."""
         self.folder = _shared_folder()
         self.folder.mkdir(mode=0o700, exist_ok=True)
         if self.folder.lstat().st_uid != os.geteuid():
             raise PermissionError(f"{str(self.folder)!r} is another user's")
         self._lock = (self.folder / LOCK).open("wb")
-        _empty_if_unused(self.folder, self._lock)  # what the last one left that was killed
+        _empty_if_unused(self.folder, self._lock)  # of what killed processes left
         fcntl.flock(self._lock, fcntl.LOCK_SH)
 
     def close(self) -> None:
-        """This process needs it no more."""
+        """Empty the folder if no other process uses it."""
         if not self._lock.closed:
             _empty_if_unused(self.folder, self._lock)
             self._lock.close()
@@ -49,7 +49,7 @@ def _shared_folder() -> Path:
 
 
 def _empty_if_unused(folder: Path, lock: IO[bytes]) -> None:
-    """The lock of a process ends with it."""
+    """Empty the folder unless a living process holds the lock, which ends with its process."""
     with contextlib.suppress(OSError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for entry in os.scandir(folder):
@@ -58,7 +58,7 @@ def _empty_if_unused(folder: Path, lock: IO[bytes]) -> None:
 
 
 def sweep_scratch() -> None:
-    """Remove what processes left that were killed."""
+    """Remove what killed processes left."""
     with contextlib.suppress(OSError), (_shared_folder() / LOCK).open("r+b") as lock:
         _empty_if_unused(_shared_folder(), lock)
     with contextlib.suppress(OSError):

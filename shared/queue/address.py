@@ -1,4 +1,4 @@
-"""How a queue is named: by its name alone, or by its URL. Pure."""
+"""The address of a queue: its name alone, or its URL. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,70}\.fifo")
 
 @dataclass(frozen=True)
 class QueueAddress:
-    """A name, and what its URL tells beside that."""
+    """The name of a queue, and what a URL tells beyond it."""
 
     name: str
     owner: str | None = None
-    """Account id, where it is Amazon's."""
+    """Account id, if the server is Amazon's."""
     region: str | None = None
     endpoint: str | None = None
-    """Address of the server, where it is not Amazon's."""
+    """Address of the server, if it is not Amazon's."""
 
     @classmethod
     def parse(cls, address: str) -> "QueueAddress":
-        """From a name or a URL. Raises: ValueError: with a sentence, if it is no queue that nightscribe can use."""
+        """Read a name or a URL. Raises: ValueError: with a sentence, if nightscribe cannot use such a queue."""
         url = urlsplit(address) if "://" in address else None
         owner, _, name = url.path.strip("/").rpartition("/") if url else ("", "", address)
         if not name.endswith(".fifo"):
@@ -42,11 +42,11 @@ class QueueAddress:
 
 
 def is_amazons(url: str) -> bool:
-    """Whether a server is Amazon's own."""
+    """Return whether a server is Amazon's own."""
     return (urlsplit(url).hostname or "").endswith(AMAZONS)
 
 
 def check_address(address: str) -> str:
-    """The same address. Raises: ValueError: as `QueueAddress.parse`."""
+    """Return the address unchanged. Raises: ValueError: see `QueueAddress.parse`."""
     QueueAddress.parse(address)
     return address

@@ -15,6 +15,7 @@ from nightscribe.shared.queue.address import QueueAddress, is_amazons
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
     from types_boto3_sqs.literals import QueueAttributeNameType
+    from types_boto3_sqs.type_defs import GetQueueUrlResultTypeDef
 
 T = TypeVar("T")
 
@@ -115,12 +116,12 @@ class QueueConnection:
     def _url_of(self, name: str) -> str:
         owner = self._owner if self.endpoint is None else None
 
-        def ask(sqs: "SQSClient") -> str:
+        def ask(sqs: "SQSClient") -> "GetQueueUrlResultTypeDef":
             if owner:
-                return sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=owner)["QueueUrl"]
-            return sqs.get_queue_url(QueueName=name)["QueueUrl"]
+                return sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=owner)
+            return sqs.get_queue_url(QueueName=name)
 
-        return self._call("get_queue_url", ask)
+        return self._call("get_queue_url", ask)["QueueUrl"]
 
     def _redrive(self) -> dict[str, str]:
         """Return the redrive policy of the queue, or an empty one if the queue does not exist."""
@@ -168,6 +169,7 @@ class QueueConnection:
     ) -> T:
         """Return what one call of SQS returns, retried for `retry_timeout_s` where that may help.
 
+        `call` must return the whole response: by its metadata, `aws.persist` tells it from the page of a proxy.
         `operation` names it in errors. With `holds_receipt`, the call is about a message that may no longer be ours.
         Raises: LeaseLost, QueueMissing, QueueError, RetryableError: see `aws.persist`.
         """

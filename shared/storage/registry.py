@@ -2,7 +2,7 @@
 
 Storage comes from the table below, from `register_storage`, or from an installed package with an entry point in the
 group `nightscribe.storages`: its name is the scheme, and it leads to a function that makes a `Location` from what a
-user typed. Nothing is imported before a user names that scheme.
+user typed. Nothing is imported before a user names that scheme. See docs/adding-a-storage.md.
 """
 
 import re

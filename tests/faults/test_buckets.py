@@ -151,7 +151,7 @@ def hotel(request: pytest.FixtureRequest, bucket: TestBucket, monkeypatch: pytes
     "ask",
     [
         lambda objects: next(objects.pages("", deep=False)),
-        lambda objects: objects.look_at("a.txt"),
+        lambda objects: objects.head("a.txt"),
         lambda objects: objects.read("a.txt"),
         lambda objects: objects.put("a.txt", b"words"),
         lambda objects: objects.put_new("a.txt", b"words"),

@@ -1,4 +1,4 @@
-"""Storage of other packages is found by its scheme and serves as SOURCE and DEST; broken storage harms nothing else."""
+"""Storage of another package, made as docs/adding-a-storage.md says, is SOURCE and DEST like any other."""
 
 import os
 import subprocess
@@ -19,112 +19,8 @@ from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES, fingerprin
 from nightscribe.shared.storage.folder.location import FolderLocation
 from nightscribe.shared.storage.registry import parse_location, register_storage, storages
 
-SQLITE = '''
-"""One table of an SQLite database in place of a folder: keys and contents."""
-
-import sqlite3
-import tempfile
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-
-from nightscribe.shared.destination.records import Records
-from nightscribe.shared.errors import PermanentError, SetupError
-from nightscribe.shared.model.recording import Folder, Recording
-from nightscribe.shared.storage.base import Location
-from nightscribe.shared.storage.fingerprint import fingerprint
-
-
-@dataclass(frozen=True)
-class Database(Location):
-    file: str
-
-    @classmethod
-    def parse(cls, text):
-        file = text.partition("://")[2]
-        if not file.endswith(".db"):
-            raise SetupError(f"{text!r} names no database; write sqlite://FILE.db.")
-        return cls(file)
-
-    def __str__(self):
-        return f"sqlite://{self.file}"
-
-    def open_source(self, options, *, leave_out=None):
-        return Table(self.file, "recordings")
-
-    def open_store(self, options):
-        return Table(self.file, "transcripts")
-
-
-class Table:
-    max_concurrency = 1
-
-    def __init__(self, file, table):
-        self.table = table
-        self.database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-        self.ask(f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, content BLOB)")
-
-    def ask(self, sql, *values):
-        return self.database.execute(sql, values).fetchall()
-
-    def folders(self):
-        found = [Recording(key, len(content), 1) for key, content in self.ask(f"SELECT * FROM {self.table}")]
-        yield Folder("", sorted(found, key=lambda each: each.path), [], [])
-
-    def stat(self, path):
-        content = self.get(path)
-        if content is None:
-            raise PermanentError(f"{path!r} is no longer in the source.")
-        return Recording(path, len(content), 1)
-
-    def fingerprint(self, recording):
-        content = self.get(recording.path)
-        return fingerprint(len(content), lambda first, n: content[first : first + n])
-
-    @contextmanager
-    def local(self, path):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, Path(path).name)
-            file.write_bytes(self.get(path))
-            yield file
-
-    def get(self, key):
-        found = self.ask(f"SELECT content FROM {self.table} WHERE key = ?", key)
-        return found[0][0] if found else None
-
-    def ends(self, key, n_first, n_last):
-        content = self.get(key)
-        return None if content is None else (content[:n_first], content[max(0, len(content) - n_last) :])
-
-    def put(self, key, content, *, durable=True):
-        self.ask(f"INSERT OR REPLACE INTO {self.table} VALUES (?, ?)", key, content)
-
-    def put_new(self, key, content):
-        self.ask(f"INSERT OR IGNORE INTO {self.table} VALUES (?, ?)", key, content)
-        return self.get(key) == content
-
-    def takes(self, key):
-        return True
-
-    def is_one(self, key, other):
-        return key == other
-
-    def delete(self, key):
-        self.ask(f"DELETE FROM {self.table} WHERE key = ?", key)
-
-    def walk(self, folder):
-        return iter(sorted(key for key, in self.ask(f"SELECT key FROM {self.table}") if key.startswith(folder)))
-
-    def listing(self, folder):
-        below = [key[len(folder) :].split("/") for key in self.walk(folder)]
-        return [each[0] for each in below if len(each) == 1], sorted({each[0] for each in below if len(each) > 1})
-
-    def names(self, folder):
-        return self.listing(folder)[0]
-
-    def names_in(self, folders):
-        return {folder: self.names(folder) for folder in folders}
-'''
+GUIDE = Path(__file__).parents[2] / "docs" / "adding-a-storage.md"
+SQLITE = GUIDE.read_text().partition("```python\n")[2].partition("```")[0]
 
 Install = Callable[..., Path]
 

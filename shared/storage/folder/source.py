@@ -19,12 +19,12 @@ LEADS_NOWHERE = "It is a link that leads nowhere; bring back what it leads to (i
 
 
 class FolderSource:
-    """A folder and the folders below it. Symbolic links within it are followed; a loop is walked once."""
+    """Reads a folder and the folders below it. Follows symbolic links that stay inside; walks a loop once."""
 
     max_concurrency = 1
 
     def __init__(self, root: Path, *, leave_out: Path | None = None, follow_links: bool = False) -> None:
-        """`follow_links`: those that lead out of it as well. Then a message can name whatever they lead to."""
+        """`follow_links`: also follow links that lead out. Then a message can name whatever they lead to."""
         self.root = root.resolve()
         self._leave_out = leave_out.resolve() if leave_out else None
         self._follow_links = follow_links
@@ -33,7 +33,7 @@ class FolderSource:
         """See `RecordingSource.folders`; `leave_out` (the destination) is not entered."""
         root = str(self.root)
         pending = [("", root)]
-        # Of a million real paths only their hashes are kept; that two are the same is likelier by a broken disk.
+        # Keep hashes, not a million real paths; two equal hashes are less likely than a broken disk.
         seen: set[int] = set()
         while pending:
             path, real = pending.pop()
@@ -53,7 +53,7 @@ class FolderSource:
         return not self._follow_links and not (real + "/").startswith(str(self.root).rstrip("/") + "/")
 
     def _place(self, path: str) -> Path:
-        """Where a recording is. Raises: PermanentError: if a link on the way there leads out of the source."""
+        """Return where a recording is. Raises: PermanentError: if a link on the way there leads out of the source."""
         if self._leads_out(os.path.realpath(self.root / path)):
             raise PermanentError(f"{path!r} {LEADS_OUT}")
         return self.root / path
@@ -61,21 +61,21 @@ class FolderSource:
     def _is_barred(self, real: str) -> bool:
         if real == str(self.root):
             return False
-        above = str(self.root).startswith(real.rstrip("/") + "/")  # a link up leads to everything else there is
+        above = str(self.root).startswith(real.rstrip("/") + "/")  # a link upwards would lead to everything else
         return above or (self._leave_out is not None and real == str(self._leave_out))
 
     def _look_into(self, folder: Folder, real: str) -> dict[str, str]:
-        """Fill the folder; gives the real paths of those below it."""
+        """Fill the folder; return the real paths of the folders below it by name."""
         real_below: dict[str, str] = {}
         with os.scandir(f"{self.root}/{folder.path}") as entries:
             for entry in entries:
-                report_alive()  # there may be a million, and each is asked for
+                report_alive()  # there may be a million entries, and each costs a system call
                 if entry.name.startswith("."):
                     continue
                 path = folder.path + entry.name
                 try:
                     if entry.is_dir():
-                        # Only a link leads elsewhere than its name says; asking for each folder would take minutes.
+                        # Only a link can lead elsewhere; resolving every folder would take minutes.
                         is_link = entry.is_symlink()
                         leads_to = os.path.realpath(entry.path) if is_link else f"{real.rstrip('/')}/{entry.name}"
                         if is_link and self._leads_out(leads_to) and not self._is_barred(leads_to):
@@ -115,7 +115,7 @@ class FolderSource:
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:
-        """See `RecordingSource.local`; what goes wrong while the file is read is translated as well."""
+        """See `RecordingSource.local`; errors while the file is read are translated as well."""
         with self._errors(path):
             yield self._place(path)
 
@@ -124,7 +124,7 @@ class FolderSource:
         try:
             yield
         except FileNotFoundError:
-            if not self.root.is_dir():  # a share that is not mounted says nothing about its recordings
+            if not self.root.is_dir():  # a share that is not mounted tells nothing about its recordings
                 raise RetryableError(f"The source {str(self.root)!r} is not there now.") from None
             if (self.root / path).exists():  # something else is missing
                 raise

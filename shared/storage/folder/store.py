@@ -15,18 +15,18 @@ from nightscribe.shared.errors import NameTooLong, RetryableError
 from nightscribe.shared.process.identity import is_alive
 
 TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]+\.tmp$")
-TEMPORARY_BYTES = 100  # with a long name of the host, and the slash before
+TEMPORARY_BYTES = 100  # length of such a name with a long host name, and of the slash before it
 STALE_AFTER_S = 3600
 
 
 class FolderStore:
-    """A folder; every file is written beside its place under a temporary name, flushed, and renamed."""
+    """Keeps files in a folder: writes each under a temporary name beside its place, flushes it and renames it."""
 
     max_concurrency = 1
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        # A host's name may hold anything; the sweep below must be able to read it back.
+        # A host's name may contain anything; `_sweep` must be able to read it back.
         self._longest: tuple[int, int] | None = None
         self._host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:64]
 
@@ -62,16 +62,16 @@ class FolderStore:
         return self._write(key, content, _linked) or self.get(key) == content
 
     def _write(self, key: str, content: bytes, named: Callable[[Path, Path], bool], *, durable: bool = True) -> bool:
-        """Write a file under a temporary name, which `named` changes, and tells whether it has."""
+        """Write a file under a temporary name, let `named` give it its own, and return what `named` returns."""
         target = self.root / key
         temporary = target.parent / f".nightscribe-{self._host}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
         try:
-            if not self.root.is_dir():  # never make a new tree where a share is merely not mounted
+            if not self.root.is_dir():  # never create a new tree where a share is merely not mounted
                 raise FileNotFoundError(f"the destination {str(self.root)!r} is gone")
             with _made(temporary) as file:
                 try:
                     file.write(content)
-                    file.flush()  # or a reader could find it renamed and still empty
+                    file.flush()  # or a reader could find the file renamed and still empty
                     if durable:
                         os.fsync(file.fileno())
                     return named(temporary, target)
@@ -86,7 +86,7 @@ class FolderStore:
         if self._longest is None:
             try:
                 self._longest = os.pathconf(self.root, "PC_NAME_MAX"), os.pathconf(self.root, "PC_PATH_MAX")
-            except OSError:  # it is not there now, and whoever writes to it will be told so
+            except OSError:  # the folder is gone; the next write says so
                 return True
         longest_name, longest_path = self._longest
         path = os.fsencode(self.root.absolute() / key)
@@ -104,7 +104,7 @@ class FolderStore:
             return False
 
     def delete(self, key: str) -> None:
-        """See `TranscriptStore.delete`; folders it leaves empty go too, so that none of ours pile up."""
+        """See `TranscriptStore.delete`; also removes folders of ours that it leaves empty."""
         path = self.root / key
         try:
             path.unlink(missing_ok=True)
@@ -131,7 +131,7 @@ class FolderStore:
         return {folder: self.names(folder) for folder in folders}
 
     def listing(self, folder: str) -> tuple[list[str], list[str]]:
-        """See `TranscriptStore.listing`; temporary files of dead writers are removed on the way."""
+        """See `TranscriptStore.listing`; removes temporary files of dead writers on the way."""
         found: list[str] = []
         folders: list[str] = []
         try:
@@ -157,12 +157,12 @@ class FolderStore:
                     yield (Path(path) / name).relative_to(self.root).as_posix()
 
     def _sweep(self, entry: "os.DirEntry[str]", match: re.Match[str]) -> None:
-        """Remove a temporary file whose writer cannot come back; on another host only its age tells."""
+        """Remove a temporary file whose writer is dead; of a writer on another host, only the age of the file tells."""
         try:
             mine = match["host"] == self._host
             if (mine and not is_alive(int(match["pid"]))) or time.time() - entry.stat().st_mtime > STALE_AFTER_S:
                 Path(entry.path).unlink(missing_ok=True)
-        except OSError:  # someone else removes it at this moment, or may
+        except OSError:  # another process removes it at this moment, or only its owner may
             return
 
     def _failed(self, what: str, key: str, error: OSError) -> RetryableError | NameTooLong:
@@ -177,10 +177,10 @@ def _moved(temporary: Path, target: Path) -> bool:
 
 
 def _linked(temporary: Path, target: Path) -> bool:
-    """Whether the file has its name now, which no other had."""
+    """Give the file its name unless another file has it; return whether it has it now."""
     try:
         os.link(temporary, target)
-    except OSError as error:  # it is there, or the file system has no hard links, as that of a memory stick
+    except OSError as error:  # there is one, or the file system has no hard links (memory sticks)
         if not isinstance(error, FileExistsError) and not os.path.lexists(target):
             return _moved(temporary, target)
         temporary.unlink()
@@ -190,7 +190,7 @@ def _linked(temporary: Path, target: Path) -> bool:
 
 
 def _made(path: Path) -> BinaryIO:
-    """The new file, in a folder made where needed; another process may remove that folder while it is empty."""
+    """Create and open a file, and its folder, which another process may remove while it is empty."""
     for _ in range(10):
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +199,7 @@ def _made(path: Path) -> BinaryIO:
 
 
 def _is_absent(error: OSError) -> bool:
-    """Whether it says that nothing is there; what has too long a name cannot be."""
+    """Return whether the error means that there is no such file; one with too long a name cannot exist."""
     return isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG
 
 

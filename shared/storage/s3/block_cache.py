@@ -1,4 +1,4 @@
-"""Stretches of recordings from afar, kept on this machine's disk: so many bytes in all, and the last used stay."""
+"""A cache on this machine's disk for blocks of remote recordings: limited in bytes, least recently used go first."""
 
 import contextlib
 import fcntl
@@ -18,18 +18,18 @@ from nightscribe.shared.process.scratch import SharedScratch
 
 log = structlog.get_logger()
 
-BLOCK_BYTES = 2 * 2**20  # a clip is one of them (`shared.sound.clips.CLIP_BYTES`)
-KEPT_FREE_BYTES = 2**30  # not a share of the disk: one that is large and well used would never have room
-# Of clips there may be forty thousand, and a look at all of them takes longer than to decode one. So a look lasts until
-# this share of the room that it found is used, as others use some of it too; and of many, more than one is removed.
+BLOCK_BYTES = 2 * 2**20  # a clip fits into one (`CLIP_BYTES` in audio/clips.py)
+KEPT_FREE_BYTES = 2**30  # not a share of the disk: a large, well used disk would never have room
+# There may be forty thousand clips, and listing them takes longer than decoding one. So a listing counts until this
+# share of the room that it found is used (other processes use some of it too), and several blocks are removed at once.
 LOOK_SHARE = 1 / 64
 REMOVED_SHARE = 1 / 8
 
 
 class Blocks:
-    """Blocks by name, shared with every process of this user on this machine; what is in use is never removed.
+    """Keeps blocks by name, for every process of this user on this machine; never removes a block that is in use.
 
-    A disk that has no room or fails is no trouble: then a block is fetched again.
+    Where the disk is full or fails, blocks are fetched again.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -37,18 +37,18 @@ class Blocks:
         self._scratch: SharedScratch | None = None
         self._lock = threading.Lock()
         self._room_bytes = 0
-        """So much may be kept until the next look at what is there."""
+        """Bytes that may be kept until the next listing."""
 
     def get(self, name: str, fetch: Callable[[], bytes]) -> bytes:
-        """A block, fetched if it is not here."""
+        """Return a block; call `fetch` if it is not in the cache."""
         with self.pinned(name, fetch) as (content, _):
             return content
 
     @contextmanager
     def pinned(self, name: str, fetch: Callable[[], bytes], *, suffix: str = "") -> Iterator[tuple[bytes, Path | None]]:
-        """A block and the file it is in for as long as the context lasts; no file, if there is no room for one.
+        """Yield a block and its file (None if there is no room for one), which stays for as long as the context lasts.
 
-        `suffix`: what its name ends in, where that matters to whoever reads it.
+        `suffix` is the end of the file's name, where that matters to its reader.
         """
         path = self._path(name, suffix)
         file = _opened(path) if path else None
@@ -80,7 +80,7 @@ class Blocks:
         return self._scratch.folder / (hashlib.sha256(name.encode()).hexdigest() + suffix)
 
     def _keep(self, path: Path, content: bytes) -> int | None:
-        """Write a block, if there is room or can be made; gives it opened."""
+        """Write a block if room can be made for it; return its open file."""
         temporary = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
         try:
             if not self._has_room(path.parent, len(content)):
@@ -94,7 +94,7 @@ class Blocks:
             return None
 
     def _has_room(self, folder: Path, n_bytes: int) -> bool:
-        free = shutil.disk_usage(folder).free - KEPT_FREE_BYTES  # others fill the disk as well
+        free = shutil.disk_usage(folder).free - KEPT_FREE_BYTES  # other programs fill the disk as well
         with self._lock:
             if n_bytes > min(self._room_bytes, free):
                 more = self._make_room(folder, n_bytes, free) - n_bytes
@@ -105,7 +105,7 @@ class Blocks:
             return True
 
     def _make_room(self, folder: Path, n_bytes: int, free: int) -> float:
-        """Remove what was not used for longest, if there is no room for so much; gives how much there is."""
+        """Remove the least recently used blocks if there is no room for `n_bytes`; return how much room there is."""
         with os.scandir(folder) as entries:
             found = sorted((stat.st_mtime, stat.st_size, each.path) for each in entries for stat in [each.stat()])
         used = sum(size for _, size, _ in found)
@@ -121,7 +121,7 @@ class Blocks:
 
 
 def _opened(path: Path) -> int | None:
-    """A file that nobody removes until it is closed, if it is there."""
+    """Open a file, which nobody removes until it is closed; return None if there is none."""
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError:
@@ -137,7 +137,7 @@ def _opened(path: Path) -> int | None:
 
 
 def _removed(path: str) -> bool:
-    """Whether it could be removed, because nobody has it open."""
+    """Remove a file unless a process has it open; return whether it was removed."""
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError:

@@ -1,4 +1,4 @@
-"""The objects of a bucket of S3, or of a server that speaks as it does: calls with patience, and lists without end."""
+"""Objects in a bucket of S3 or of a compatible server: calls that are retried, and lists of any length."""
 
 import re
 from collections.abc import Callable, Collection, Iterator
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_CONCURRENCY = 16
-"""Calls at a time: each waits for the network for longest."""
+"""Calls worth making at the same time: each mostly waits for the network."""
 TIMEOUT_S = 20.0
-RETRY_TIMEOUT_S = 60.0  # how long a call is tried again before its error is raised
+RETRY_TIMEOUT_S = 60.0  # how long a call is retried before its error is raised
 LONGEST_KEY = 1024  # bytes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
@@ -37,7 +37,7 @@ _ACTIONS = {
 }
 _ELSEWHERE = {"301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 _DENIED = {"AccessDenied", "403"}
-# What every server that speaks S3 says in a good answer, and the page of a proxy or a network's login does not.
+# What every S3 server returns with success, and what the page of a proxy or of a network's login lacks.
 _ALWAYS_SAID = {"list_objects_v2": "Name", "head_object": "ETag", "get_object": "ETag", "put_object": "ETag"}
 
 
@@ -51,7 +51,7 @@ class Bucket:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Raises: SetupError: unless it is `s3://bucket` or `s3://bucket/prefix`."""
+        """Read `s3://bucket` or `s3://bucket/prefix`. Raises: SetupError: if it is neither."""
         name, _, prefix = url.removeprefix("s3://").partition("/")
         if not url.startswith("s3://") or not _NAME.fullmatch(name):
             raise SetupError(
@@ -74,18 +74,18 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """An object as a list or a look at it alone tells it. `key` is relative to the prefix."""
+    """What ListObjects and HeadObject tell of an object. `key` is relative to the prefix."""
 
     key: str
     size: int
     modified: datetime
     etag: str
-    """Opaque: a hash of the content only where it was put there in one piece, and not encrypted."""
+    """Opaque: a hash of the content only if it was uploaded in one piece and is not encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some of an object, with what it is a piece of."""
+    """A range of bytes of an object, with the size and the ETag of the whole."""
 
     content: bytes
     size: int
@@ -93,14 +93,14 @@ class Piece:
 
 
 class Replaced(PermanentError):
-    """The object is not the one that was begun with."""
+    """The object was replaced while it was read."""
 
     def __init__(self) -> None:
         super().__init__(CHANGED)
 
 
 class Objects:
-    """What lies below a prefix. Safe to use from several threads. Keys are relative to the prefix.
+    """Reads and writes objects below a prefix. Safe to use from several threads. Keys are relative to the prefix.
 
     Every method raises RetryableError if the server does not answer for a minute, and BucketError if it refuses.
     """
@@ -113,7 +113,7 @@ class Objects:
         payer: bool = False,
         retry_timeout_s: float = RETRY_TIMEOUT_S,
     ) -> None:
-        """`payer`: this account pays for the requests, not the owner of the bucket."""
+        """`payer`: this account pays for the requests instead of the owner of the bucket."""
         self.bucket = bucket
         self._make_client = make_client
         self._client = make_client()
@@ -124,24 +124,24 @@ class Objects:
 
     @property
     def address(self) -> str:
-        """Of the server."""
+        """Return the address of the server."""
         return self._client.meta.endpoint_url
 
-    def look_at(self, key: str) -> Object | None:
-        """What there is to know of one object without reading it."""
+    def head(self, key: str) -> Object | None:
+        """Return what HeadObject tells of one object, or None if there is none."""
         if not self.takes(key):
             return None
         try:
             found = self._call("head_object", Key=self._full(key))
         except _NoKey:
-            # Only what has a body tells whether there is the bucket.
-            return None if self.read(key, 0, 1) is None else self.look_at(key)
+            # Only a response with a body tells whether the bucket exists.
+            return None if self.read(key, 0, 1) is None else self.head(key)
         return Object(key, found["ContentLength"], found["LastModified"], found["ETag"])
 
     def read(self, key: str, first: int = 0, n: int | None = None, *, etag: str | None = None) -> Piece | None:
-        """So many bytes from the `first` on (fewer at its end), or all of it; of the object of that ETag alone.
+        """Return `n` bytes from offset `first` on (fewer at its end), or all of it; None if there is no such object.
 
-        Raises: Replaced: if another object has its key now.
+        Raises: Replaced: if the object has another ETag than `etag` by now.
         """
         if not self.takes(key):
             return None
@@ -149,14 +149,14 @@ class Objects:
         if etag:
             wanted["IfMatch"] = etag
         try:
-            # Reading what is answered is a part of the call, and tried again with it.
+            # Reading the body is a part of the call, and retried with it.
             return self._persist(
                 "get_object", lambda ask: _piece(ask(Key=self._full(key), **wanted), first, n), given=wanted
             )
         except _NoKey:
             return None
         except _BeyondEnd:
-            whole = self.look_at(key)
+            whole = self.head(key)
             return Piece(b"", whole.size, whole.etag) if whole else None
 
     def put(self, key: str, content: bytes, **options: str) -> None:
@@ -164,9 +164,10 @@ class Objects:
         self._call("put_object", Key=self._writable(key), Body=content, **options)
 
     def put_new(self, key: str, content: bytes, **options: str) -> bool:
-        """The same if no object has that key; whether it is there now, since an answer that was lost is asked again.
+        """Store an object unless there is one; return whether this content is there now.
 
-        A server that knows no conditions writes over what is there. Raises: NameTooLong.
+        A retry may meet what it stored itself. A server without conditional requests overwrites what is there.
+        Raises: NameTooLong.
         """
         if self._knows_conditions:
             try:
@@ -181,15 +182,15 @@ class Objects:
         return True
 
     def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is no error."""
+        """Remove an object; a missing one is no error."""
         if self.takes(key):
             self._call("delete_object", Key=self._full(key))
 
     def pages(self, folder: str, *, deep: bool, after: str = "") -> Iterator[tuple[list[Object], list[str]]]:
-        """The objects in a folder ("" or ending in "/"), a thousand at a time by their keys, and the folders in it.
+        """Yield the objects in a folder ("" or ending in "/"), a thousand at a time by key, and the folders in it.
 
-        With `deep` those below as well, and no folders; with `after` only what comes behind that key. Whatever
-        interrupts it, nothing is missed or told twice.
+        With `deep`, also yield those below, and no folders; with `after`, only keys behind that one. Whatever
+        interrupts it, no object is missed or yielded twice.
         """
         before = self.bucket.prefix
         if not self.takes(folder):
@@ -217,7 +218,7 @@ class Objects:
             token = page.get("NextContinuationToken", "")
 
     def takes(self, key: str) -> bool:
-        """Whether an object can have that key."""
+        """Return whether an object can have that key."""
         return len(self._full(key).encode()) <= LONGEST_KEY
 
     def _full(self, key: str) -> str:
@@ -236,7 +237,7 @@ class Objects:
     def _persist(
         self, operation: str, do: Callable[[Callable[..., dict[str, Any]]], T], *, given: Collection[str]
     ) -> T:
-        """What `do` makes of the operation, which it is given; `given` names the arguments that errors are about."""
+        """Return what `do` returns, which receives the operation; `given` names the arguments that errors are about."""
         return aws.persist(
             lambda: do(partial(self._ask, operation, Bucket=self.bucket.name, **self._payer)),
             self._subject,
@@ -268,7 +269,7 @@ class Objects:
         if code in _DENIED:
             kind = Denied if operation in ("get_object", "head_object") else BucketError
             return kind(self._denied(operation, why))
-        if operation == "head_object" and code == "400":  # an answer without a body cannot say so
+        if operation == "head_object" and code == "400":  # a response without a body gives no reason
             return aws.CredentialsExpired("perhaps: the server gave no reason")
         return BucketError(said) if (said := self._unreachable(code, why)) else None
 
@@ -331,11 +332,11 @@ _ANSWERS_TO: tuple[tuple[str, set[str], type[Exception]], ...] = (
 
 
 def objects_of(bucket: Bucket, *, payer: bool = False, retry_timeout_s: float = RETRY_TIMEOUT_S) -> Objects:
-    """Those on the server that the environment names (see `aws.client`); nothing is sent yet.
+    """Return the objects of a bucket on the server that the environment names (see `aws.client`); send nothing yet.
 
-    Raises: BucketError: if its address is not complete.
+    Raises: BucketError: if its address is incomplete.
     """
-    # Checksums that only AWS knows would be refused by other servers.
+    # Other servers refuse checksums that only AWS knows.
     more = Config(
         max_pool_connections=2 * MAX_CONCURRENCY,
         request_checksum_calculation="when_required",
@@ -366,5 +367,5 @@ def _piece(found: dict[str, Any], first: int, n: int | None) -> Piece:
     content: bytes = found["Body"].read()
     if said := _RANGE.match(found.get("ContentRange", "")):
         return Piece(content, int(said[1]), found["ETag"])
-    # All of it was asked for, or the server gave all of it nevertheless.
+    # The whole object was wanted, or the server ignored the range.
     return Piece(content[first : None if n is None else first + n], len(content), found["ETag"])

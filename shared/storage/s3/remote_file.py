@@ -1,4 +1,4 @@
-"""A recording that is elsewhere, read by the stretches that are asked for: by Python, and by ffmpeg as it is."""
+"""A remote recording that is read in ranges: by Python as a file, and by ffmpeg over HTTP."""
 
 import contextlib
 import io
@@ -22,43 +22,43 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 HOST = "127.0.0.1"
-IN_MEMORY = 4  # blocks: ffmpeg goes back to the beginning and the end
+IN_MEMORY = 4  # blocks: ffmpeg jumps back to the beginning and the end
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 class Remote:
-    """An open recording; what goes wrong while it is read is kept, because ffmpeg cannot tell it from an end.
+    """An open recording. It keeps the error that interrupts reading, which ffmpeg cannot tell from the end.
 
     ffmpeg reads it from a server of ours on this machine that knows this one recording under a secret name and answers
     in place of every other (it is ffmpeg's proxy): so nothing that stands in a recording can lead elsewhere.
     """
 
     def __init__(self, path: str, size: int, fetch: Callable[[int], bytes]) -> None:
-        """`fetch`: gives the n-th block."""
+        """`fetch` returns the n-th block."""
         self.size = size
         self.url = f"http://recording/{secrets.token_urlsafe(32)}{quote(PurePosixPath(path).suffix)}"
         self.proxy = ""
-        """Where it is served, while it is."""
+        """Address of the server, while there is one."""
         self._block = lru_cache(IN_MEMORY)(fetch)
-        self._trouble: NightscribeError | None = None
+        self._error: NightscribeError | None = None
 
     def open(self, _mode: Literal["rb"] = "rb") -> BinaryIO:
-        """As a file."""
+        """Open it as a file of bytes."""
         return io.BufferedReader(_File(self))
 
     def read(self, first: int, n: int) -> bytes:
-        """So many bytes at most, from the `first` on."""
+        """Return at most `n` bytes from offset `first` on."""
         at = first % BLOCK_BYTES
         return self._block(first // BLOCK_BYTES)[at : at + n] if first < self.size else b""
 
     def check(self) -> None:
-        """Raises: NightscribeError: what kept ffmpeg from reading all that it asked for."""
-        if self._trouble:
-            raise self._trouble
+        """Raise the NightscribeError that kept ffmpeg from reading all that it requested."""
+        if self._error:
+            raise self._error
 
     def pieces(self, first: int, last: int) -> Iterator[bytes]:
-        """What lies between, for ffmpeg; ends early where there is trouble."""
+        """Yield the bytes from `first` to `last` for ffmpeg; end early on an error, and keep it."""
         try:
             while first <= last:
                 piece = self.read(first, last + 1 - first)
@@ -67,12 +67,12 @@ class Remote:
                 yield piece
                 first += len(piece)
         except NightscribeError as error:
-            self._trouble = error
+            self._error = error
 
 
 @contextmanager
 def served(remote: Remote) -> Iterator[Remote]:
-    """Let ffmpeg read it for as long as the context lasts."""
+    """Serve the recording to ffmpeg for as long as the context lasts."""
     with _Server(remote) as server:
         over = threading.Event()
 
@@ -87,49 +87,49 @@ def served(remote: Remote) -> Iterator[Remote]:
             yield remote
         finally:
             over.set()
-            with contextlib.suppress(OSError):  # it waits for somebody to come
+            with contextlib.suppress(OSError):  # the server thread waits for one more connection
                 socket.create_connection((HOST, server.server_address[1]), timeout=1).close()
             thread.join()
 
 
 class _Server(ThreadingTCPServer):
-    daemon_threads = True  # one may wait for the bucket while ffmpeg has ended
+    daemon_threads = True  # a handler may still wait for the bucket after ffmpeg has ended
 
     def __init__(self, remote: Remote) -> None:
         super().__init__((HOST, 0), _Handler)
         self.remote = remote
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """ffmpeg hangs up when it has seen enough."""
+        """Ignore it: ffmpeg hangs up when it has read enough."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """The recording from where it is asked for."""
+        """Send the requested range of the recording."""
         remote = self.server.remote
-        if urlsplit(self.path).path != urlsplit(remote.url).path:  # the port comes as well
+        if urlsplit(self.path).path != urlsplit(remote.url).path:  # ffmpeg sends the port as well
             self.send_error(403)
             return
-        asked = _RANGE.fullmatch(self.headers.get("Range", ""))
-        first = int(asked[1]) if asked else 0
-        last = min(int(asked[2]), remote.size - 1) if asked and asked[2] else remote.size - 1
+        wanted = _RANGE.fullmatch(self.headers.get("Range", ""))
+        first = int(wanted[1]) if wanted else 0
+        last = min(int(wanted[2]), remote.size - 1) if wanted and wanted[2] else remote.size - 1
         if first > last:
             self.send_error(416)
             return
-        self.send_response(206 if asked else 200)
+        self.send_response(206 if wanted else 200)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Content-Length", str(last + 1 - first))
-        if asked:
+        if wanted:
             self.send_header("Content-Range", f"bytes {first}-{last}/{remote.size}")
         self.end_headers()
         for piece in remote.pieces(first, last):
             self.wfile.write(piece)
 
     def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
+        """Log nothing: nobody reads it."""
 
 
 class _File(io.RawIOBase):

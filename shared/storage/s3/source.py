@@ -1,4 +1,4 @@
-"""A bucket as the place of recordings."""
+"""A bucket as the source of recordings."""
 
 import contextlib
 import threading
@@ -15,16 +15,16 @@ from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, Blocks
 from nightscribe.shared.storage.s3.client import MAX_CONCURRENCY, Bucket, Object, Objects, Piece, Replaced
 from nightscribe.shared.storage.s3.remote_file import Remote, served
 
-LOOK_LASTS_S = 5.0  # who looked at a recording reads it next, and then asks for the object as it was seen
+SEEN_FOR_S = 5.0  # a caller of `stat` reads the recording next, and then wants the object that it saw
 
 
 class BucketSource:
-    """Objects below a prefix; a "/" in their keys is that of a path."""
+    """Reads objects below a prefix; a "/" in their keys separates folders."""
 
     max_concurrency = MAX_CONCURRENCY
 
     def __init__(self, objects: Objects, blocks: Blocks, *, leave_out: Bucket | None = None) -> None:
-        """`leave_out`: the destination. `blocks`: where what is read is kept for a while."""
+        """`leave_out`: the destination. `blocks`: the cache for what is read."""
         self._objects = objects
         self._blocks = blocks
         bucket = objects.bucket
@@ -34,7 +34,7 @@ class BucketSource:
         self._lock = threading.Lock()
 
     def folders(self) -> Iterator[Folder]:
-        """See `RecordingSource.folders`; some that come next are listed ahead."""
+        """See `RecordingSource.folders`; lists some of the next folders ahead."""
         pending = [""]
         coming: dict[str, Future[Folder]] = {}
         with ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
@@ -54,7 +54,7 @@ class BucketSource:
         for objects, below in self._objects.pages(path, deep=False):
             for each in objects:
                 name = each.key[len(path) :]
-                if not name or name.startswith("."):  # the folder itself, as consoles mark it, or hidden
+                if not name or name.startswith("."):  # the folder itself, as web consoles mark it, or a hidden file
                     continue
                 if "\0" in name:
                     folder.unreadable.append(Unreadable(repr(each.key), "Its key holds a zero byte; rename it."))
@@ -71,23 +71,23 @@ class BucketSource:
 
     def stat(self, path: str) -> Recording:
         """See `RecordingSource.stat`."""
-        found = self._look_at(path)
+        found = self._head(path)
         now = time.monotonic()
         with self._lock:
-            self._seen = {path: each for path, each in self._seen.items() if now - each[0] < LOOK_LASTS_S}
+            self._seen = {path: each for path, each in self._seen.items() if now - each[0] < SEEN_FOR_S}
             self._seen[path] = now, found
         return _recording(found)
 
     def _seen_lately(self, path: str) -> Object | None:
         at, found = self._seen.get(path, (0.0, None))
-        return found if time.monotonic() - at < LOOK_LASTS_S else None
+        return found if time.monotonic() - at < SEEN_FOR_S else None
 
     def fingerprint(self, recording: Recording) -> str:
-        """See `RecordingSource.fingerprint`; one call for what is short."""
+        """See `RecordingSource.fingerprint`; makes one call for a short recording."""
         path = recording.path
         seen = self._seen_lately(path)
         if seen and 0 < seen.size <= BLOCK_BYTES and _recording(seen) == recording:
-            # Whoever looked at it is about to read all of it.
+            # The caller is about to read all of it.
             with contextlib.suppress(Replaced), self._whole(seen) as (content, _):
                 return fingerprint(len(content), lambda first, n: content[first : first + n])
         while True:
@@ -107,8 +107,8 @@ class BucketSource:
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path | Remote]:
-        """See `RecordingSource.local`; what is short lies on the disk, and of the rest comes what is asked for."""
-        found = self._seen_lately(path) or self._look_at(path)
+        """See `RecordingSource.local`; a short recording becomes a file, of a longer one ffmpeg reads ranges."""
+        found = self._seen_lately(path) or self._head(path)
         if 0 < found.size <= BLOCK_BYTES:
             with self._whole(found) as (_, file):
                 if file:
@@ -121,22 +121,22 @@ class BucketSource:
             yield remote
 
     def _whole(self, found: Object) -> AbstractContextManager[tuple[bytes, Path | None]]:
-        """All of what is no longer than a block."""
-        # Of a few formats ffmpeg knows a short clip by its name alone.
+        """Fetch all of an object that is no longer than a block."""
+        # ffmpeg recognizes short clips of a few formats by their name alone.
         kind = PurePosixPath(found.key).suffix
         suffix = kind if kind.removeprefix(".").isalnum() else ""
         return self._blocks.pinned(self._name(found, 0), lambda: self._block(found, 0), suffix=suffix)
 
     def _name(self, found: Object, n: int) -> str:
-        """Of a block, unlike that of any other object on any server."""
+        """Return the name of a block in the cache, unique among all objects on all servers."""
         objects = self._objects
         return "\0".join((objects.address, str(objects.bucket), found.key, found.etag, str(found.modified), str(n)))
 
     def _block(self, found: Object, n: int) -> bytes:
         return self._read(found.key, n * BLOCK_BYTES, BLOCK_BYTES, etag=found.etag).content
 
-    def _look_at(self, path: str) -> Object:
-        found = self._objects.look_at(path)
+    def _head(self, path: str) -> Object:
+        found = self._objects.head(path)
         if found is None:
             raise _gone(path)
         return found
@@ -149,7 +149,7 @@ class BucketSource:
 
 
 def _recording(found: Object) -> Recording:
-    # A list may tell a fraction of a second that a look at the object does not.
+    # ListObjects may return fractions of a second that HeadObject does not.
     return Recording(found.key, found.size, int(found.modified.timestamp()) * 10**9)
 
 

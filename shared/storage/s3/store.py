@@ -1,4 +1,4 @@
-"""A bucket as the place of transcripts and records."""
+"""A bucket as the store of transcripts and records."""
 
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
@@ -11,12 +11,12 @@ HTML = "text/html; charset=utf-8"
 
 
 class BucketStore:
-    """Keys are those of a folder. A put is whole or nothing by itself; of several the last wins, as with a rename."""
+    """Keeps files as objects below a prefix. S3 stores each whole or not at all; the last of several writers wins."""
 
     max_concurrency = MAX_CONCURRENCY
 
     def __init__(self, objects: Objects, encryption: Mapping[str, str] | None = None) -> None:
-        """`encryption`: what is said of it with each put."""
+        """`encryption`: arguments of PutObject that say how to encrypt."""
         self._objects = objects
         self._encryption = encryption or {}
 
@@ -26,7 +26,7 @@ class BucketStore:
         return found.content if found else None
 
     def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
-        """See `TranscriptStore.ends`; one call for what is short, or of which no end is wanted."""
+        """See `TranscriptStore.ends`; makes one call for a short file, or if no last bytes are wanted."""
         while True:
             first = self._objects.read(key, 0, max(1, n_first))
             if first is None:
@@ -44,17 +44,17 @@ class BucketStore:
 
     def put(self, key: str, content: bytes, *, durable: bool = True) -> None:  # noqa: ARG002  it always is
         """See `TranscriptStore.put`."""
-        self._objects.put(key, content, **self._said_of(key))
+        self._objects.put(key, content, **self._arguments_for(key))
 
     def put_new(self, key: str, content: bytes) -> bool:
         """See `TranscriptStore.put_new`."""
-        return self._objects.put_new(key, content, **self._said_of(key))
+        return self._objects.put_new(key, content, **self._arguments_for(key))
 
     def takes(self, key: str) -> bool:
         """See `TranscriptStore.takes`."""
         return self._objects.takes(key)
 
-    def _said_of(self, key: str) -> dict[str, str]:
+    def _arguments_for(self, key: str) -> dict[str, str]:
         kind = HTML if key.endswith(".html") else content_type_of(key) or "application/octet-stream"
         return {"ContentType": kind, **self._encryption}
 
@@ -71,7 +71,7 @@ class BucketStore:
         return self.listing(folder)[0]
 
     def names_in(self, folders: Collection[str]) -> dict[str, list[str]]:
-        """See `TranscriptStore.names_in`; one call for all of them, as long as not much else lies between them."""
+        """See `TranscriptStore.names_in`; makes one call for all of them if few other keys lie between them."""
         if not folders:
             return {}
         found: dict[str, list[str]] = {folder: [] for folder in folders}
