@@ -19,7 +19,7 @@ import numpy as np
 from nightscribe.director.backlog import Backlog, Missing
 from nightscribe.director.plan.bundles import n_jobs, nominal_cut_points
 from nightscribe.director.plan.estimate import Rates
-from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.model.transcript import Word
 from nightscribe.worker.engines.base import Recognition, RecognitionRequest, SpeechWindow, WindowLimits

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from nightscribe.shared.audio.decode import RATE, Decoder
+from nightscribe.shared.audio.decode import Decoder
 from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.audio.silence import QUIET_S, quietest
+from nightscribe.shared.audio.waveform import RATE
 from nightscribe.shared.errors import AudioError
 
 AROUND_S = 15.0

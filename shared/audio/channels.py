@@ -1,22 +1,30 @@
-"""From what a recording has of channels to the one that Whisper hears. Pure."""
+"""Turn the channels of a recording into the one that a recogniser hears. Pure."""
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-SILENT = 1e-4  # 40 dB below the other channel: nobody speaks into it, and its half of a mix would only cost level
+SILENT = 1e-4  # 40 dB below the loudest channel: nobody speaks into it, and its share of a mix would only cost level
 CANCELLED = 0.03  # 15 dB below the channels they are made of, which two microphones in one room do not do by chance
 HEARD = 1e-6  # mean square, 60 dB below full scale: less is no signal to judge by
 SHARE_CANCELLED = 0.1
+RUMBLE = 0.01  # of its energy at 16 kHz, the difference of neighbouring samples holds less only below some 250 Hz
+
+# Speakers by their bit in the mask of a WAV header.
+FRONT_CENTER, LOW_FREQUENCY = 0x4, 0x8
+FRONT = 0x1 | 0x2 | 0x40 | 0x80
+# As ffmpeg mixes a film: the dialogue comes from the middle, the room from the sides.
+CENTER_WEIGHT, SIDE_WEIGHT = 2**0.5, 2**-0.5
+SURROUND = 5  # channels from which on a stated layout is that of a film
 
 
 class ChannelSelector:
-    """Mixes two channels, since in an interview each speaker may have one.
+    """Mixes all channels, since in an interview each speaker may have one.
 
-    But listens to the louder one alone where the other is silent, or is the same turned upside down (as by a wire
-    soldered the wrong way round). That is decided anew for every second from the first sample on, so that it does not
-    depend on where chunks end. After listening, `channels_cancel` says whether the latter was more than a moment.
+    Leaves out those that are silent, and listens to the loudest alone where two channels cancel each other (as by a
+    wire soldered the wrong way round). Decides anew for every second from the first sample on, so that the result does
+    not depend on where chunks end. After listening, `channels_cancel` says whether that was more than a moment.
     """
 
     def __init__(self, rate: int) -> None:
@@ -26,37 +34,76 @@ class ChannelSelector:
 
     @property
     def channels_cancel(self) -> bool:
+        """Return whether channels cancelled each other for more than a moment."""
         return self._n_cancelled > SHARE_CANCELLED * self._n_heard
 
-    def to_mono(self, chunks: Iterable[NDArray[np.int16]]) -> Iterator[NDArray[np.float32]]:
-        """From chunks of shape (n_samples, 1 or 2) to chunks of shape (n_samples,) in [-1, 1]."""
+    def to_mono(self, chunks: Iterable[NDArray[np.int16]], mask: int = 0) -> Iterator[NDArray[np.float32]]:
+        """Turn chunks of shape (n_samples, n_channels) into chunks of shape (n_samples,) in [-1, 1].
+
+        `mask` names the speakers for which the channels are meant, as a WAV header does; 0 if that is not known.
+        """
         rest: NDArray[np.int16] | None = None
         for chunk in chunks:
             samples = chunk if rest is None else np.concatenate((rest, chunk))
             n_whole = len(samples) if samples.shape[1] == 1 else len(samples) // self._second * self._second
             rest = samples[n_whole:]
             if n_whole:
-                yield self._heard(samples[:n_whole])
+                yield self._heard(samples[:n_whole], mask)
         if rest is not None and len(rest):
-            yield self._heard(rest)
+            yield self._heard(rest, mask)
 
-    def _heard(self, samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    def _heard(self, samples: NDArray[np.int16], mask: int) -> NDArray[np.float32]:
         sound: NDArray[np.float32] = samples.T.astype(np.float32, order="C") / np.float32(32768)
         if len(sound) == 1:
             return sound.reshape(-1)
+        weights = channel_weights(len(sound), mask)
         starts = range(0, sound.shape[1], self._second)
-        return np.concatenate([self._one_of(*sound[:, at : at + self._second]) for at in starts])
+        return np.concatenate([self._mixed(sound[:, at : at + self._second], weights) for at in starts])
 
-    def _one_of(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-        mixed = (left + right) / np.float32(2)
-        quieter, louder = sorted((left, right), key=_energy)
-        loudest = _energy(louder)
-        heard = loudest > HEARD * len(louder)
-        cancel = heard and _energy(mixed) < CANCELLED * loudest
+    def _mixed(self, sound: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mix one second of shape (n_channels, n_samples)."""
+        energies = np.einsum("ij,ij->i", sound, sound)
+        loudest = float(energies.max())
+        live = energies >= SILENT * loudest
+        for n in np.flatnonzero(live & (weights == 0)):  # the low-frequency channel of a film, or somebody's microphone
+            live[n] = np.square(np.diff(sound[n])).sum() > RUMBLE * energies[n]
+        counted = np.where(live, np.where(weights == 0, np.float32(1), weights), np.float32(0))
+        if not counted.any():
+            counted = weights if weights.any() else np.ones_like(weights)
+        mixed: NDArray[np.float32] = (counted / counted.sum()).astype(np.float32) @ sound
+        if int((counted > 0).sum()) < 2:
+            return mixed
+        heard = loudest > HEARD * sound.shape[1]
+        cancel = heard and float(np.dot(mixed, mixed)) < CANCELLED * self._expected(energies, counted)
         self._n_heard += heard
         self._n_cancelled += cancel
-        return louder if cancel or _energy(quieter) < SILENT * loudest else mixed
+        best: NDArray[np.float32] = sound[int((energies * (counted > 0)).argmax())]
+        return best if cancel else mixed
+
+    @staticmethod
+    def _expected(energies: NDArray[np.float32], counted: NDArray[np.float32]) -> float:
+        """Return the energy that a mix has if each channel holds something of its own; of two, that of the louder."""
+        if len(energies) == 2:
+            return float(energies.max())
+        return float((energies * (counted / counted.sum()) ** 2).sum())
 
 
-def _energy(channel: NDArray[np.float32]) -> float:
-    return float(np.dot(channel, channel))
+def channel_weights(n_channels: int, mask: int) -> NDArray[np.float32]:
+    """Return how much each channel counts: alike, or as in the sound of a film where the mask says that it is one.
+
+    0 stands for the channel of low frequencies, which counts only where more than rumble is in it.
+    """
+    speakers = [1 << bit for bit in range(32) if mask >> bit & 1]
+    if len(speakers) != n_channels or n_channels < SURROUND or FRONT_CENTER not in speakers:
+        return np.ones(n_channels, np.float32)
+    weights = [
+        0.0
+        if speaker == LOW_FREQUENCY
+        else CENTER_WEIGHT
+        if speaker == FRONT_CENTER
+        else 1.0
+        if speaker & FRONT
+        else SIDE_WEIGHT
+        for speaker in speakers
+    ]
+    return np.array(weights, np.float32)

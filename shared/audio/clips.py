@@ -1,4 +1,4 @@
-"""Many short recordings by one ffmpeg: starting it can cost as much as transcribing a clip."""
+"""Decode many short recordings by one ffmpeg: starting it can cost as much as transcribing a clip."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -8,14 +8,25 @@ from pathlib import Path
 import numpy as np
 
 from nightscribe.shared.audio.channels import ChannelSelector
-from nightscribe.shared.audio.decode import RATE, STALL_S, Decoder, Waveform, begins_at, ends, samples, sound_arguments
-from nightscribe.shared.audio.probe import check_content, declared_wav_s, ffmpeg_path, input_arguments, parse_banner
+from nightscribe.shared.audio.decode import Decoder, is_truncated, read_head, sound_arguments
+from nightscribe.shared.audio.ffmpeg_process import STALL_S, Log, begins_at, read_format, read_gaps, samples
+from nightscribe.shared.audio.layout import Layout, Piece, read_layout
+from nightscribe.shared.audio.probe import (
+    check_content,
+    check_open,
+    ffmpeg_path,
+    input_arguments,
+    parse_banner,
+    stated_s,
+)
 from nightscribe.shared.audio.readable import Readable
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.errors import NightscribeError, PermanentError, RetryableError
 from nightscribe.shared.process.scratch import scratch_folder
 
 TOGETHER = 16
 CLIP_BYTES = 2_000_000  # what is larger is worth an ffmpeg of its own
+GAP_AT_END_S = 0.1
 LONGEST_S = 300  # so is what turns out to be long: that many of them lie on the disk at a time
 
 
@@ -27,75 +38,82 @@ class Sound:
     container_s: float | None
     decoded_s: float
     channels_cancel: bool = False
+    is_truncated: bool = False
 
 
-def decode_together(paths: Sequence[Readable]) -> Iterator[Sound | NightscribeError]:
-    """For each path in its order the sound of the whole file, or the error that its `Decoder` raises about it.
+def decode_together(paths: Sequence[Readable]) -> Iterator[Sound | Decoder | NightscribeError]:
+    """Yield for each path in its order the sound of the whole file, or the error that its `Decoder` raises about it.
 
-    Only the bundle of files that is being handed out is on the disk, and only one sound in memory.
+    Yields the decoder itself for a file that turns out to be long, so that its sound can be taken as a stream. Only the
+    bundle of files that is being handed out is on the disk, and only one sound in memory.
     """
-    clips: list[Path] = []
+    clips: list[tuple[Path, Piece]] = []
     for path in paths:
-        clip = isinstance(path, Path) and _is_clip(path)
-        if isinstance(path, Path) and clip:
-            try:
-                check_content(path)
-            except (PermanentError, RetryableError):
-                clip = False  # it would make the ffmpeg of all fail; decoded alone, it gets its error
-            else:
-                clips.append(path)
-        if clips and (not clip or len(clips) == TOGETHER):
+        piece = _clip(path)
+        if isinstance(path, Path) and piece:
+            clips.append((path, piece))
+        if clips and (not piece or len(clips) == TOGETHER):
             yield from _decode(clips)
             clips = []
-        if not clip:
+        if not piece:
             yield _decode_alone(path)
     yield from _decode(clips)
 
 
-def _is_clip(path: Path) -> bool:
+def _clip(path: Readable) -> Piece | None:
+    """Return the piece of which a short recording consists; None where it needs an ffmpeg of its own."""
     try:
-        return path.stat().st_size <= CLIP_BYTES
-    except OSError:
-        return False  # its own decoder finds the words for it
+        if not isinstance(path, Path) or path.stat().st_size > CLIP_BYTES:
+            return None
+        check_content(path)  # what is no recording would make the ffmpeg of all fail
+        layout: Layout = read_layout(path)
+        check_open(layout)
+    except (OSError, PermanentError, RetryableError):
+        return None  # its own decoder finds the words for it
+    return layout.pieces[0] if len(layout.pieces) == 1 else None
 
 
-def _decode(paths: Sequence[Path]) -> Iterator[Sound | NightscribeError]:
-    """By one ffmpeg; where that fails by two for the halves, until the one that made it fail is alone."""
-    if len(paths) < 2:
-        yield from map(_decode_alone, paths)
+def _decode(clips: Sequence[tuple[Path, Piece]]) -> Iterator[Sound | Decoder | NightscribeError]:
+    """Decode by one ffmpeg; where that fails by two for the halves, until the one that made it fail is alone."""
+    if len(clips) < 2:
+        yield from (_decode_alone(path) for path, _ in clips)
         return
     with scratch_folder() as folder:
         try:
-            said = _run(paths, folder)
+            said = _run(clips, folder)
         except subprocess.TimeoutExpired:  # halves would wait as long for the same disk, again and again
-            yield from map(_decode_alone, paths)
+            yield from (_decode_alone(path) for path, _ in clips)
             return
         if said is not None:
-            for name, path in enumerate(paths):
-                yield _sound(path, folder / f"{name}.wav", said, name) or _decode_alone(path)
+            for name, (path, piece) in enumerate(clips):
+                yield _sound(piece, folder / f"{name}.wav", said, name) or _decode_alone(path)
             return
-    yield from _decode(paths[: len(paths) // 2])
-    yield from _decode(paths[len(paths) // 2 :])
+    yield from _decode(clips[: len(clips) // 2])
+    yield from _decode(clips[len(clips) // 2 :])
 
 
-def _decode_alone(path: Readable) -> Sound | NightscribeError:
+def _decode_alone(path: Readable) -> Sound | Decoder | NightscribeError:
     decoder = Decoder(path)
+    chunks: list[Waveform] = []
     try:
-        chunks = list(decoder)
+        for chunk in decoder:
+            chunks.append(chunk)
+            if decoder.decoded_s > LONGEST_S:
+                return Decoder(path)
     except (PermanentError, RetryableError) as error:
         return error
     waveform = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
-    return Sound(waveform, decoder.container_s, decoder.decoded_s, decoder.channels_cancel)
+    return Sound(waveform, decoder.container_s, decoder.decoded_s, decoder.channels_cancel, decoder.is_truncated)
 
 
-def _run(paths: Sequence[Path], folder: Path) -> str | None:
-    """What ffmpeg said while it wrote the sound of the n-th file to `n.wav`, or None if it failed in any way."""
+def _run(clips: Sequence[tuple[Path, Piece]], folder: Path) -> str | None:
+    """Write the sound of the n-th file to `n.wav`; return what ffmpeg said, or None if it failed in any way."""
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1"]
-    for path in paths:
-        command += ["-threads", "1", *input_arguments(path)]
+    for path, piece in clips:
+        command += ["-threads", "1", *input_arguments(path, piece)]
     try:
-        for name, path in enumerate(paths):
-            head, _ = ends(path)
+        for name, (path, piece) in enumerate(clips):
+            head = read_head(path, piece.start)
             command += sound_arguments(f"{folder}/{name}.wav", head, name=name, t=LONGEST_S, map=f"{name}:a:0")
     except RetryableError:
         return None
@@ -104,15 +122,23 @@ def _run(paths: Sequence[Path], folder: Path) -> str | None:
     return None if done.returncode or "Input/output error" in said else said
 
 
-def _sound(path: Path, wav: Path, said: str, name: int) -> Sound | None:
-    """The sound of the file that was the input of that number, or None if its own decoder should have a look at it."""
-    info, late = parse_banner(said, name), begins_at(said, name)
-    if info is None or info.audio_tracks != 1 or late is None:
+def _sound(piece: Piece, wav: Path, said: str, name: int) -> Sound | None:
+    """Return the sound of the input of that number; None if its own decoder should have a look at it.
+
+    It should where anything is out of the ordinary: several tracks, a gap in its time, or less sound than it states.
+    """
+    info, log = parse_banner(said, name), Log()
+    log.begins_at = begins_at(said, name)
+    if info is None or info.audio_tracks != 1 or log.begins_at is None:
         return None
-    listener = ChannelSelector(RATE)
+    selector = ChannelSelector(RATE)
     with wav.open("rb") as file:
-        chunks = list(listener.to_mono(samples(file, lambda: late)))
+        if (found := read_format(file.read)) is None:
+            return None
+        chunks = list(selector.to_mono(samples(file.read, found.n_channels, log), found.mask))
     waveform = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
-    if not 0 < len(waveform) < LONGEST_S * RATE:
+    container_s, decoded_s = stated_s(piece) or info.duration_s, len(waveform) / RATE
+    has_gap = any(gap.at_s < decoded_s - GAP_AT_END_S for gap in read_gaps(said, name))
+    if has_gap or not 0 < len(waveform) < LONGEST_S * RATE or is_truncated(container_s or 0.0, decoded_s):
         return None
-    return Sound(waveform, declared_wav_s(path) or info.duration_s, len(waveform) / RATE, listener.channels_cancel)
+    return Sound(waveform, container_s, decoded_s, selector.channels_cancel)

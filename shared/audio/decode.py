@@ -1,126 +1,198 @@
-"""From a file to a waveform, as a stream: a ten-hour recording needs no more memory than a short one."""
+"""Decode a file into a waveform, as a stream: a ten-hour recording needs no more memory than a short one."""
 
 import math
 import os
 import re
-import select
-import subprocess
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from queue import Queue
-from typing import IO
+from collections.abc import Generator, Iterator
 
 import ffmpeg
-import numpy as np
-from numpy.typing import NDArray
 
 from nightscribe.shared.audio.channels import ChannelSelector
-from nightscribe.shared.audio.containers import ENDS_BYTES, counts_from_the_asked, has_times, seeks_exactly
+from nightscribe.shared.audio.containers import HEAD_BYTES, counts_from_the_asked, has_times
+from nightscribe.shared.audio.ffmpeg_process import FfmpegProcess, Gap, keep_time, read_format, samples
+from nightscribe.shared.audio.layout import Layout, Piece, read_layout
 from nightscribe.shared.audio.probe import (
+    MediaInfo,
     check_content,
+    check_open,
     check_read,
-    declared_wav_s,
     ffmpeg_environment,
     ffmpeg_path,
     input_arguments,
     parse_banner,
+    stated_s,
     why_not,
     why_silent,
 )
 from nightscribe.shared.audio.readable import Readable
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.errors import AudioError, RetryableError
 from nightscribe.shared.process.liveness import report_alive
 
-RATE = 16_000  # samples a second, what Whisper hears
-CHUNK_BYTES = 10 * 2 * RATE
 WARM_UP_S = 2  # a decoder that begins in the middle is not right from its first frame on
-STALL_S = 120  # a share that gives nothing for so long is down, not slow
-WAV_HEADER_BYTES = 44
-LOG_LINES = 500
+PICTURE_TAIL_S = 20
+PICTURE_MISSES_S = 2  # a few of the last pictures may be counted by when they are decoded
+ABSURD_AFTER_S = 3600  # a file that gives more sound than this ...
+LEAST_BYTES_PER_S = 4  # ... in fewer bytes a second holds none: silence itself takes more in every codec
 
-# Gaps in the timestamps become silence, or everything behind them would be early. Where they go back, no sound is lost.
 RESAMPLE = f"aresample={RATE}"
-KEEP_TIME = f"asetpts='st(1,max(PTS,ld(0)));st(0,ld(1)+NB_SAMPLES);ld(1)',{RESAMPLE}:async=1:min_hard_comp=0.02"
-CHANNELS = "aformat=sample_fmts=s16:channel_layouts=mono|stereo"
 # The log tells when the sound begins, later than the film's pictures perhaps. (`first_pts=0` would put silence before
 # it, but also wherever the sampling rate changes on the way.)
 SAY_WHEN = "ametadata=add:key=first:value=1:enable='eq(n,0)',ametadata@{name}=print:enable='eq(n,0)'"
-
-Waveform = NDArray[np.float32]
-"""Mono, 16 kHz, in [-1, 1], shape (n_samples,)."""
 
 
 class Decoder:
     """Sound of a file from `start_s` to `end_s` (None: its end); slices that meet join without a seam.
 
-    After iterating, `container_s` is what the whole file promises, `decoded_s` what came, and `channels_cancel` whether
-    one channel is the other turned upside down, so that one was listened to instead of the silence of both.
+    Seeks only where the file proves that its clock never starts anew. Otherwise it decodes from the beginning and
+    counts samples, so that the slices of any file give the same sound as the whole.
+
+    After iterating, `container_s` is what the whole file promises, `decoded_s` what came, `is_truncated` whether sound
+    is missing in the slice, and `channels_cancel` whether one channel is another turned upside down, so that one was
+    listened to instead of the silence of both.
     """
 
     def __init__(self, path: Readable, start_s: float = 0.0, end_s: float | None = None) -> None:
         self._path = path
         self._start_s = start_s
         self._end_s = end_s
+        self._selector = ChannelSelector(RATE)
+        self._holes_s = 0.0
+        self._at = 0
+        self._lost_piece = False
         self.container_s: float | None = None
         self.decoded_s = 0.0
-        self.channels_cancel = False
+        self.is_truncated = False
+
+    @property
+    def channels_cancel(self) -> bool:
+        """Return whether channels cancelled each other for more than a moment."""
+        return self._selector.channels_cancel
 
     def __iter__(self) -> Iterator[Waveform]:
-        """The sound in chunks of some seconds.
+        """Yield the sound in chunks of some seconds.
 
         Raises: AudioError: if the file holds no sound. RetryableError: if the disk stops answering.
         """
         check_content(self._path)
-        head, tail = ends(self._path)
+        layout = read_layout(self._path)
+        check_open(layout)
         # In whole seconds the samples of every usual rate meet those of ours.
-        from_s = max(0, math.floor(self._start_s) - WARM_UP_S) if seeks_exactly(head, tail) else 0
-        with subprocess.Popen(
-            self._command(head, from_s),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=ffmpeg_environment(self._path),
-        ) as process:
-            assert process.stdout and process.stderr  # noqa: S101  given the pipes above, for the type checker
-            log = _Log(process.stderr)
+        from_s = max(0, math.floor(self._start_s) - WARM_UP_S) if layout.is_one_timeline else 0
+        self._at = from_s * RATE
+        promised: list[float | None] = []
+        for piece in layout.pieces:
+            if self._is_past_end():
+                break
             try:
-                yield from self._cut(samples(process.stdout, log.begins_at), from_s * RATE)
-                ended = process.wait()
-            finally:
-                process.kill()  # no effect on one that has ended by itself
-                log.text()
-        self._judge(log.text(), ended)
+                info = yield from self._piece(piece, from_s, layout)
+            except AudioError:
+                if not promised:
+                    raise
+                self._lost_piece = True
+                continue
+            promised.append(stated_s(piece) or info.duration_s)
+        if not self.decoded_s and not self._start_s:
+            raise AudioError("Its header is that of a recording, but no sound follows that can be decoded.")
+        known = [seconds for seconds in promised if seconds is not None]
+        all_known = len(known) == len(promised) == len(layout.pieces)
+        self.container_s = sum(known) if all_known else None
+        self.is_truncated = self._lost_piece or self._misses_sound(has_picture=info.has_picture)
 
-    def _command(self, head: bytes, from_s: int) -> list[str]:
+    def _piece(self, piece: Piece, from_s: int, layout: Layout) -> Generator[Waveform, None, MediaInfo]:
+        head = read_head(self._path, piece.start)
+        command = self._command(piece, head, from_s, layout)
+        with FfmpegProcess(command, ffmpeg_environment(self._path)) as process:
+            if (wav := read_format(process.read)) is not None:
+                first = self._at
+                sound = samples(process.read, wav.n_channels, process.log)
+                yield from self._cut(self._selector.to_mono(sound, wav.mask))
+                self._count_holes(process.log.holes, first)
+            ended = 0 if self._is_past_end() else process.wait()
+            said = process.log.text()
+        return self._judge(said, ended)
+
+    def _command(self, piece: Piece, head: bytes, from_s: int, layout: Layout) -> list[str]:
         window: dict[str, float] = {}
         if from_s:
             window["ss"] = from_s
-        if self._end_s is not None:
+        if self._end_s is not None and layout.is_one_timeline:
             window["t"] = self._end_s - from_s + 1  # the last second keeps the resampler from ending within the slice
         seek = [text for name, value in window.items() for text in (f"-{name}", f"{value:.6f}")]
         command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-threads", "1"]
-        command += [*seek, *input_arguments(self._path), *sound_arguments("pipe:1", head)]
+        command += [*seek, *input_arguments(self._path, piece), *sound_arguments("pipe:1", head)]
         if counts_from_the_asked(head):
             command += ["-map", "0:v?", "-c", "copy", "-f", "null", "-"]
         return command
 
-    def _cut(self, samples: Iterator[NDArray[np.int16]], at: int) -> Iterator[Waveform]:
-        """What lies within the slice, of samples whose first is the `at`-th of the file."""
-        first = round(self._start_s * RATE)
-        last = None if self._end_s is None else round(self._end_s * RATE)
-        listener = ChannelSelector(RATE)
-        n_kept = 0
-        for waveform in listener.to_mono(samples):
+    def _last(self) -> int | None:
+        return None if self._end_s is None else round(self._end_s * RATE)
+
+    def _is_past_end(self) -> bool:
+        last = self._last()
+        return last is not None and self._at >= last
+
+    def _cut(self, sound: Iterator[Waveform]) -> Iterator[Waveform]:
+        """Yield what lies within the slice, of sound that begins at sample `_at` of the file."""
+        first, last = round(self._start_s * RATE), self._last()
+        absurd = self._absurd_length()
+        n_kept = round(self.decoded_s * RATE)
+        for waveform in sound:
             report_alive()  # what lies before a slice may take minutes
-            kept = waveform[max(0, first - at) : None if last is None else max(0, last - at)]
-            at += len(waveform)
+            kept = waveform[max(0, first - self._at) : None if last is None else max(0, last - self._at)]
+            self._at += len(waveform)
+            if self._at > absurd:
+                raise AudioError(
+                    "It claims to be hours of sound, which so few bytes cannot hold: its header or its times are wrong."
+                )
             if len(kept):
                 n_kept += len(kept)
                 self.decoded_s = n_kept / RATE
                 yield kept
-        self.channels_cancel = listener.channels_cancel
+            if self._is_past_end():
+                return
 
-    def _judge(self, said: str, ended: int) -> None:
+    def _absurd_length(self) -> int:
+        try:
+            with self._path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise RetryableError(f"The recording cannot be read ({error.strerror}).") from None
+        return max(ABSURD_AFTER_S, size // LEAST_BYTES_PER_S) * RATE
+
+    def _count_holes(self, holes: list[Gap], first: int) -> None:
+        for hole in holes:
+            start_s = first / RATE + hole.at_s
+            end_s = start_s + hole.seconds
+            self._holes_s += max(0.0, min(end_s, self._end_s or math.inf) - max(start_s, self._start_s))
+
+    def _misses_sound(self, *, has_picture: bool) -> bool:
+        due_s = min(self._end_s or math.inf, self.container_s or math.inf) - self._start_s
+        if due_s == math.inf:
+            return is_truncated(self.decoded_s, self.decoded_s - self._holes_s)
+        if not is_truncated(max(due_s, self.decoded_s), self.decoded_s - self._holes_s):
+            return False
+        ends_early = is_truncated(due_s, self.decoded_s)
+        return not (ends_early and has_picture and not self._holes_s and self._picture_is_whole())
+
+    def _picture_is_whole(self) -> bool:
+        """Return whether the pictures go on to the end of a film whose sound ends before: then nothing was cut off."""
+        if self.container_s is None:
+            return False
+        from_s = max(0.0, self.container_s - PICTURE_TAIL_S)
+        command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-stats", "-ss", f"{from_s:.3f}"]
+        command += [*input_arguments(self._path), "-map", "0:V:0", "-c", "copy", "-f", "null", "-"]
+        with FfmpegProcess(command, ffmpeg_environment(self._path)) as process:
+            ended = process.wait()
+            said = process.log.text()
+        times = re.findall(r"time=(\d+):(\d\d):(\d\d(?:\.\d+)?)", said)
+        if ended or not times:
+            return False
+        hours, minutes, seconds = times[-1]
+        shown_s = from_s + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return self.container_s - shown_s <= PICTURE_MISSES_S
+
+    def _judge(self, said: str, ended: int) -> MediaInfo:
         check_read(self._path)
         if ended < 0:
             raise RetryableError(f"ffmpeg was killed (signal {-ended}) while it read the recording.")
@@ -131,14 +203,23 @@ class Decoder:
             raise AudioError(why_not(self._path, said))
         if not info.has_audio:
             raise AudioError(why_silent(self._path))
-        if not self.decoded_s and not self._start_s:
-            raise AudioError("Its header is that of a recording, but no sound follows that can be decoded.")
-        self.container_s = declared_wav_s(self._path) or info.duration_s
+        return info
+
+
+def is_truncated(promised_s: float, decoded_s: float) -> bool:
+    """Return whether more is missing than 2 s or 2 %.
+
+    Codecs add a few hundredths of a second, and a film's sound may end half a second before its pictures do:
+    neither is damage.
+    """
+    missing_s = promised_s - decoded_s
+    return missing_s > 2 or (missing_s > 0.5 and missing_s > 0.02 * promised_s)
 
 
 def sound_arguments(to: str, head: bytes, *, name: int = 0, **more: str | float) -> list[str]:
-    """ffmpeg's arguments to write sound as 16-bit WAV of one or two channels, and to log by a name when it begins."""
-    filters = f"{KEEP_TIME if has_times(head) else RESAMPLE},{CHANNELS},{SAY_WHEN.format(name=name)}"
+    """Return ffmpeg's arguments to write all channels as 16-bit WAV, and to log by a name when the sound begins."""
+    clock = keep_time(name) if has_times(head) else RESAMPLE
+    filters = f"{clock},aformat=sample_fmts=s16,{SAY_WHEN.format(name=name)}"
     # Tags would stand between the header and the samples.
     wav = {"f": "wav", "af": filters, "vn": None, "sn": None, "dn": None, "bitexact": None, "map_metadata": -1}
     made = ffmpeg.input("-").output(to, **wav, **more)
@@ -146,88 +227,11 @@ def sound_arguments(to: str, head: bytes, *, name: int = 0, **more: str | float)
     return arguments[2:]
 
 
-def ends(path: Readable) -> tuple[bytes, bytes]:
-    """The first and the last bytes."""
+def read_head(path: Readable, at: int = 0) -> bytes:
+    """Return the bytes that begin there. Raises: RetryableError: if the file cannot be read now."""
     try:
         with path.open("rb") as file:
-            head = file.read(ENDS_BYTES)
-            file.seek(max(0, file.seek(0, os.SEEK_END) - ENDS_BYTES))
-            return head, file.read(ENDS_BYTES)
+            file.seek(at)
+            return file.read(HEAD_BYTES)
     except OSError as error:
         raise RetryableError(f"The recording cannot be read ({error.strerror}).") from None
-
-
-def begins_at(said: str, name: int | None = None) -> int | None:
-    """The sample with which the sound (of that name) begins, counted from the beginning of the film or from the seek.
-
-    ffmpeg's threads write into each other's lines: a name may be lost, and only one sound needs none.
-    """
-    whose = "" if name is None else rf"\[ametadata@{name} @ \w+\] "
-    found = re.search(rf"{whose}frame:0 +pts:(-?\d+)", said)
-    return int(found[1]) if found else None
-
-
-def samples(stream: IO[bytes], begins_at: Callable[[], int]) -> Iterator[NDArray[np.int16]]:
-    """From WAV to samples of shape (n_samples, n_channels), the first of them where time is zero.
-
-    `begins_at` is asked after the header has come. Raises: RetryableError: if nothing comes for long.
-    """
-    header = _exactly(stream, WAV_HEADER_BYTES)
-    if len(header) < WAV_HEADER_BYTES:
-        return
-    n_channels = header[22]
-    frame_bytes = 2 * n_channels
-    late = begins_at()
-    for done in range(0, late, RATE):
-        yield np.zeros((min(RATE, late - done), n_channels), np.int16)
-    _exactly(stream, -late * frame_bytes)
-    rest = b""
-    while read := _some(stream, CHUNK_BYTES):
-        whole = rest + read
-        n_bytes = len(whole) // frame_bytes * frame_bytes
-        rest = whole[n_bytes:]
-        yield np.frombuffer(whole[:n_bytes], np.int16).reshape(-1, n_channels)
-
-
-def _exactly(stream: IO[bytes], n_bytes: int) -> bytes:
-    """So many bytes, or fewer at the end."""
-    found = b""
-    while len(found) < n_bytes and (read := _some(stream, n_bytes - len(found))):
-        found += read
-    return found
-
-
-def _some(stream: IO[bytes], n_bytes: int) -> bytes:
-    """What has come, up to so many bytes; nothing at the end."""
-    if not select.select([stream], [], [], STALL_S)[0]:
-        raise RetryableError(f"The recording gave no sound for {STALL_S} s: its disk or share does not answer.")
-    read: bytes = os.read(stream.fileno(), n_bytes)
-    return read
-
-
-class _Log:
-    """What ffmpeg says while it works: the beginning, and the end, since a damaged file can complain for megabytes."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._lines: list[str] = []
-        self._last: deque[str] = deque(maxlen=LOG_LINES)
-        self._began: Queue[int] = Queue()
-        self._reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
-        self._reader.start()
-
-    def begins_at(self) -> int:
-        """Waits until it is said; it is said before the first sample is written."""
-        return self._began.get()
-
-    def text(self) -> str:
-        """Waits until ffmpeg has ended."""
-        self._reader.join()
-        return "".join((*self._lines, *self._last))
-
-    def _read(self, stream: IO[bytes]) -> None:
-        for raw in stream:
-            line = raw.decode(errors="replace")
-            (self._lines if len(self._lines) < LOG_LINES else self._last).append(line)
-            if (at := begins_at(line)) is not None:
-                self._began.put(at)
-        self._began.put(0)

@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import shutil
-import struct
 import subprocess
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,6 +12,7 @@ from functools import cache
 import ffmpeg
 
 from nightscribe.shared.audio.containers import id3_bytes
+from nightscribe.shared.audio.layout import WHOLE, Layout, Piece, read_layout
 from nightscribe.shared.audio.readable import Readable, RemoteRecording
 from nightscribe.shared.errors import AudioError, RetryableError, SetupError
 
@@ -47,6 +47,7 @@ ZEROS_BYTES = 2**20
 ASCII_SHARE = 0.8  # of text in an old encoding of a Western language
 
 PROBE_TIMEOUT_S = 60
+PROBED_PIECES = 50
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class MediaInfo:
 
     duration_s: float | None
     audio_tracks: int
+    has_picture: bool = False
+    """Whether it is a film; a cover does not make it one."""
 
     @property
     def has_audio(self) -> bool:
@@ -79,13 +82,25 @@ def ffmpeg_path() -> str:
 
 
 def probe(path: Readable) -> MediaInfo:
-    """What the container says, without decoding it and without ffprobe.
+    """Return what the container says, without decoding it and without ffprobe.
+
+    Of recordings joined in one file, the lengths are added up; the tracks are those of the first.
 
     Raises: AudioError: with ffmpeg's reason, if it cannot be opened. RetryableError: if the disk does not answer.
     """
     check_content(path)
+    layout = read_layout(path)
+    check_open(layout)
+    infos = [_probe_piece(path, piece) for piece in layout.pieces[:PROBED_PIECES]]
+    lengths = [info.duration_s for info in infos]
+    known = [length for length in lengths if length is not None]
+    whole = len(known) == len(lengths)
+    return replace(infos[0], duration_s=sum(known) * len(layout.pieces) / len(lengths) if whole else None)
+
+
+def _probe_piece(path: Readable, piece: Piece) -> MediaInfo:
     # ffmpeg without an output prints what it found and gives up; that is all that is wanted of it.
-    command = [ffmpeg_path(), "-hide_banner", "-nostdin", *input_arguments(path)]
+    command = [ffmpeg_path(), "-hide_banner", "-nostdin", *input_arguments(path, piece)]
     try:
         done = subprocess.run(
             command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False, env=ffmpeg_environment(path)
@@ -97,22 +112,47 @@ def probe(path: Readable) -> MediaInfo:
     info = parse_banner(said)
     if info is None:
         raise AudioError(why_not(path, said))
-    return replace(info, duration_s=declared_wav_s(path) or info.duration_s)
+    return replace(info, duration_s=stated_s(piece) or info.duration_s)
 
 
-def input_arguments(path: Readable) -> list[str]:
-    """ffmpeg's arguments to open a recording: `file:` keeps any name from meaning a protocol.
+def stated_s(piece: Piece) -> float | None:
+    """Return the length that a WAV's own header states, since ffmpeg only says how much is there; None for others."""
+    return piece.wav.seconds if piece.wav else None
 
-    What leads on to other files is no recording (see `LEADING_ON`), and what is remote reaches no local file; its other
-    addresses end at the proxy (see `RemoteRecording`).
+
+def check_open(layout: Layout) -> None:
+    """Raise: AudioError: if the sound is encrypted."""
+    if layout.is_encrypted:
+        raise AudioError(
+            "It is encrypted: only a player that holds its key can decode it. Export it without protection."
+        )
+
+
+def input_arguments(path: Readable, piece: Piece = WHOLE) -> list[str]:
+    """Return ffmpeg's arguments to open a recording, or a piece of one.
+
+    `file:` keeps any name from meaning a protocol. What leads on to other files is no recording (see `LEADING_ON`), and
+    what is remote reaches no local file; its other addresses end at the proxy (see `RemoteRecording`).
     """
+    wav = piece.wav if piece.wav and not piece.wav.is_true else None
+    raw = wav.raw_format if wav else None
+    start, end = (wav.sound_at, wav.sound_end) if wav and raw else (piece.start, piece.end)
+    if isinstance(path, RemoteRecording):
+        name, protocols = path.url, "async,http,tcp"
+    else:
+        name, protocols = f"file:{path}", "file"
+    if (start, end) != (0, None):
+        name, protocols = f"subfile,,start,{start},end,{end or 0},,:{name}", f"subfile,{protocols}"
     if isinstance(path, RemoteRecording):
         # `async:` keeps the last megabytes. Without it, ffmpeg 5.1 may ask anew for every second byte of an MP3 in
         # which it looks for the first frame (`mp3_read_header`): 32,000 requests.
-        name, protocols = f"async:{path.url}", "async,http,tcp"
-    else:
-        name, protocols = f"file:{path}", "file"
-    made = ffmpeg.input(name, protocol_whitelist=protocols, format_whitelist=_formats()).output("-")
+        name = f"async:{name}"
+    options: dict[str, str | int] = {}
+    if wav and raw:
+        options = {"f": raw, "ar": wav.rate, "ac": wav.n_channels}
+    elif wav:
+        options = {"ignore_length": 1}
+    made = ffmpeg.input(name, **options, protocol_whitelist=protocols, format_whitelist=_formats()).output("-")
     arguments: list[str] = made.get_args()
     return arguments[: arguments.index("-i") + 2]
 
@@ -153,7 +193,14 @@ def parse_banner(said: str, index: int = 0) -> MediaInfo | None:
     if "Estimating duration from bitrate" in before[before.rfind("\nInput #") + 1 :]:
         found = None
     duration_s = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
-    return MediaInfo(duration_s, len(re.findall(rf"^\s*Stream #{index}:\d+.*: Audio: (?!none)", banner, re.MULTILINE)))
+    # Matroska states when the last sound ends, on a clock that may have begun at any time.
+    is_matroska = banner.lstrip().startswith("matroska,")
+    began = re.search(r"^\s*Duration: .*\bstart: (\d+\.\d+)", banner, re.MULTILINE) if is_matroska else None
+    if duration_s is not None and began:
+        duration_s = max(0.0, duration_s - float(began[1]))
+    tracks = re.findall(rf"^\s*Stream #{index}:\d+.*?: (Audio: (?!none)|Video: .*)", banner, re.MULTILINE)
+    films = [track for track in tracks if track.startswith("Video") and "(attached pic)" not in track]
+    return MediaInfo(duration_s, sum(track.startswith("Audio") for track in tracks), bool(films))
 
 
 def why_not(path: Readable, said: str) -> str:
@@ -239,27 +286,3 @@ def _is_text(head: bytes) -> bool:
             return True
     plain = head.translate(None, bytes((*range(32, 127), *b"\t\n\v\f\r\x1a\x1b")))
     return len(plain) <= (1 - ASCII_SHARE) * len(head) and all(byte >= 0x80 for byte in plain)
-
-
-def declared_wav_s(path: Readable) -> float | None:
-    """Seconds of sound the header of a WAV file promises; ffmpeg only says how much is there.
-
-    None for anything else, and where the header leaves it open, as recorders that stream do.
-    """
-    with path.open("rb") as file:
-        riff = file.read(12)
-        if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
-            return None
-        bytes_per_s = 0
-        for _ in range(64):  # chunks in front of the sound; more is no WAV worth reading
-            head = file.read(8)
-            if len(head) < 8:
-                return None
-            name, size = struct.unpack("<4sI", head)
-            if name == b"data":
-                return size / bytes_per_s if bytes_per_s and 0 < size < 0xFFFF_0000 else None
-            body = file.read(min(size + size % 2, 4096))
-            if name == b"fmt " and len(body) >= 12:
-                bytes_per_s = struct.unpack_from("<I", body, 8)[0]
-            file.seek(size + size % 2 - len(body), 1)
-    return None

@@ -1,15 +1,15 @@
-"""Where a waveform may be cut without cutting a word. Pure."""
+"""Find where a waveform may be cut without cutting a word. Pure."""
 
 import numpy as np
 
-from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.audio.waveform import RATE, Waveform
 
 QUIET_S = 0.24  # a pause between words is at least this long
 HOP = RATE // 50
 
 
 def quietest(waveform: Waveform, first: int) -> int:
-    """The sample from `first` on around which the least is heard for `QUIET_S`."""
+    """Return the sample from `first` on around which the least is heard for `QUIET_S`."""
     n_hops = len(waveform) // HOP
     energy = np.square(waveform[: n_hops * HOP]).reshape(n_hops, HOP).mean(axis=1)
     around = np.convolve(energy, np.ones(max(1, round(QUIET_S * RATE / HOP))), mode="same")

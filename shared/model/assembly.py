@@ -21,8 +21,6 @@ def merge(job: Job, slice_: Slice, parts: Sequence[Part], *, mtime_ns: int | Non
     decoded_s = sum(part.decoded_s for part in parts)
     if len(spoken) > 1:
         flags.add(Flag.LANGUAGE_CHANGES)
-    if container_s is not None and is_truncated(container_s, decoded_s):
-        flags.add(Flag.TRUNCATED)
     return Transcript(
         recording=slice_.recording,
         fingerprint=slice_.fingerprint,
@@ -42,13 +40,3 @@ def merge(job: Job, slice_: Slice, parts: Sequence[Part], *, mtime_ns: int | Non
         finished_at=finished_at,
         segments=tuple(segment for part in parts for segment in part.segments),
     )
-
-
-def is_truncated(container_s: float, decoded_s: float) -> bool:
-    """Return whether a file held less sound than it states, by more than 2 s or 2 %.
-
-    Codecs add a few hundredths of a second, and a film's sound may end half a second before its pictures do:
-    neither is damage.
-    """
-    missing_s = container_s - decoded_s
-    return missing_s > 2 or (missing_s > 0.5 and missing_s > 0.02 * container_s)

@@ -13,7 +13,8 @@ from support import recordings
 from support.workplace import weights
 from whisper.normalizers import EnglishTextNormalizer
 
-from nightscribe.shared.audio.decode import RATE, Decoder, Waveform
+from nightscribe.shared.audio.decode import Decoder
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.model.engines import BUILT_IN
 from nightscribe.shared.model.jobs import Options, Slice

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from nightscribe.shared.audio import clips, decode, probe
+from nightscribe.shared.audio import clips, decode, ffmpeg_process, probe
 from nightscribe.worker.weights import packaged
 from support import buckets, recordings, servers, workplace
 
@@ -25,7 +25,7 @@ SLOW_FIXTURES = {
 # What starts ffmpeg, pip or a server, or opens sockets.
 SLOW_MODULES: set[ModuleType] = {
     *(buckets, recordings, servers, workplace),
-    *(clips, decode, probe, packaged),
+    *(clips, decode, ffmpeg_process, probe, packaged),
     *(http.server, socket),
 }
 

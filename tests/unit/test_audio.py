@@ -1,7 +1,9 @@
 """From real files to waveforms."""
 
+import struct
 import subprocess
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,10 @@ import psutil
 import pytest
 from support import recordings
 
-from nightscribe.shared.audio.decode import RATE, Decoder, Waveform
+from nightscribe.shared.audio.clips import CLIP_BYTES, decode_together
+from nightscribe.shared.audio.decode import Decoder, is_truncated
+from nightscribe.shared.audio.layout import Layout
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.errors import AudioError, PermanentError, RetryableError
 
 
@@ -111,7 +116,7 @@ def test_what_lies_before_a_slice_is_not_decoded_in_silence(tmp_path: Path, monk
     """Of a long MP3 that takes minutes, in which nobody may take the process for dead."""
     beats: list[None] = []
     monkeypatch.setattr("nightscribe.shared.audio.decode.report_alive", lambda: beats.append(None))
-    monkeypatch.setattr("nightscribe.shared.audio.decode.seeks_exactly", lambda *_: False)
+    monkeypatch.setattr("nightscribe.shared.audio.decode.read_layout", lambda _: Layout())
     chunks = list(Decoder(write(tmp_path / "a.wav", ramp(60 * RATE)), 58.0))
     assert sum(map(len, chunks)) == 2 * RATE
     assert len(beats) >= 6
@@ -218,15 +223,50 @@ def test_channels_that_do_not_cancel_are_not_said_to(tmp_path: Path, other: floa
     assert np.abs(found * 32768 - expected).max() <= 1
 
 
-@pytest.mark.parametrize(("n_channels", "speakers"), [(4, (0, 1, 2, 3)), (6, (0, 2, 4))])
-def test_nobody_is_lost_of_more_channels(tmp_path: Path, n_channels: int, speakers: tuple[int, ...]) -> None:
-    """Recorders with a microphone for each speaker write four. Of the six of a film the fourth is for rumble alone."""
+@pytest.mark.parametrize(
+    ("n_channels", "speakers"), [(3, (2,)), (4, (0, 1, 2, 3)), (6, range(6)), (8, (3, 7)), (16, (15,))]
+)
+def test_nobody_is_lost_of_more_channels(tmp_path: Path, n_channels: int, speakers: Sequence[int]) -> None:
+    """Recorders with a microphone for each speaker write up to sixteen."""
     for speaker in speakers:
         sound = np.zeros((RATE, n_channels))
         sound[:, speaker] = speech_like(RATE)
         found, _ = decode(write(tmp_path / "a.wav", sound))
         assert len(found) == RATE
         assert np.corrcoef(found, sound[:, speaker])[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("layout", ["2.1", "5.1", "7.1"])
+def test_nobody_is_lost_of_a_stated_layout(tmp_path: Path, layout: str) -> None:
+    """Recorders with a microphone for each speaker state one, too, and the channel of low frequencies is somebody's."""
+    n_channels = {"2.1": 3, "5.1": 6, "7.1": 8}[layout]
+    for speaker in range(n_channels):
+        sound = np.zeros((RATE, n_channels))
+        sound[:, speaker] = speech_like(RATE)
+        write(tmp_path / "a.wav", sound)
+        found, _ = decode(_with_layout(tmp_path, layout))
+        assert np.corrcoef(found, sound[:, speaker])[0, 1] > 0.99
+
+
+def test_rumble_is_left_out_of_a_film(tmp_path: Path) -> None:
+    time_s = np.arange(RATE) / RATE
+    sound = np.zeros((RATE, 6))
+    sound[:, 2], sound[:, 3] = speech_like(RATE), np.sin(2 * np.pi * 50 * time_s) * 30_000
+    write(tmp_path / "a.wav", sound)
+    found, _ = decode(_with_layout(tmp_path, "5.1"))
+    assert np.corrcoef(found, sound[:, 2])[0, 1] > 0.99
+
+
+def _with_layout(folder: Path, layout: str) -> Path:
+    """The channels of `a.wav` as they are, in a file that states for which speakers they are meant."""
+    mask = {"2.1": 0x0B, "5.1": 0x3F, "7.1": 0x63F}[layout]
+    with wave.open(str(folder / "a.wav")) as plain:
+        n_channels, rate, sound = plain.getnchannels(), plain.getframerate(), plain.readframes(plain.getnframes())
+    guid = b"\1\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
+    fmt = struct.pack("<HHIIHHHHI", 0xFFFE, n_channels, rate, rate * n_channels * 2, n_channels * 2, 16, 22, 16, mask)
+    body = b"WAVEfmt " + struct.pack("<I", 40) + fmt + guid + b"data" + struct.pack("<I", len(sound)) + sound
+    (folder / "b.wav").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    return folder / "b.wav"
 
 
 # Damage
@@ -274,3 +314,118 @@ def test_a_header_that_claims_less_than_there_is_loses_nothing(tmp_path: Path) -
     found, decoder = decode(recordings.joined(tmp_path / "both.mp3", first, second))
     assert len(found) / RATE == pytest.approx(5, abs=0.2)
     assert decoder.decoded_s == pytest.approx(5, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("container_s", "decoded_s", "truncated"),
+    [
+        (10.0, 10.0, False),
+        (10.0, 10.5, False),
+        (10.0, 9.6, False),  # a film whose sound ends before its pictures
+        (10.0, 9.4, True),
+        (60.0, 59.0, False),  # less than 2 %
+        (60.0, 58.5, True),
+        (3600.0, 3598.5, False),
+        (3600.0, 3597.9, True),  # more than 2 s
+        (2.0, 1.0, True),
+        (0.4, 0.0, False),
+    ],
+)
+def test_truncated_is_what_lacks_more_than_codecs_explain(
+    container_s: float, decoded_s: float, truncated: bool
+) -> None:
+    assert is_truncated(container_s, decoded_s) is truncated
+
+
+def test_a_hole_in_the_middle_is_sound_that_is_missing(tmp_path: Path) -> None:
+    """Its time is kept, so the length alone does not tell."""
+    path = recordings.varied(tmp_path / "a.flac", 20, rate=16_000)
+    whole = path.read_bytes()
+    at = len(whole) // 2
+    path.write_bytes(whole[:at] + bytes(60_000) + whole[at + 60_000 :])
+    found, decoder = decode(path)
+    assert len(found) / RATE == pytest.approx(20, abs=0.1)
+    assert decoder.is_truncated
+    assert [decode(path, a, b)[1].is_truncated for a, b in ((0, 7), (7, 14), (14, None))] == [False, True, False]
+
+
+@pytest.mark.parametrize(("suffix", "options"), [("mp4", ("-c:a", "aac")), ("mkv", ("-c:a", "aac")), ("avi", ())])
+def test_a_film_that_goes_on_without_sound_lacks_none(tmp_path: Path, suffix: str, options: tuple[str, ...]) -> None:
+    film = recordings.film(
+        tmp_path / f"a.{suffix}", recordings.tone(tmp_path / "a.wav", 4), 0, "-c:v", "mpeg4", *options
+    )
+    assert not decode(film)[1].is_truncated
+    assert not any(decode(film, a, b)[1].is_truncated for a, b in ((0, 3), (3, 6), (6, None)))
+
+
+def test_a_film_that_was_cut_off_lacks_sound(tmp_path: Path) -> None:
+    film = recordings.film(tmp_path / "a.mkv", recordings.noise(tmp_path / "a.wav", 10), 0, "-c:v", "mpeg4")
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    assert decode(film)[1].is_truncated
+
+
+def test_a_clock_that_begins_late_makes_no_recording_longer(tmp_path: Path) -> None:
+    tone = recordings.tone(tmp_path / "a.wav", 4)
+    path = recordings.cut(tone, tmp_path / "a.mka", 0, 4, "-output_ts_offset", "36000", "-c:a", "flac")
+    found, decoder = decode(path)
+    assert len(found) / RATE == pytest.approx(4, abs=0.1)
+    assert (decoder.container_s, decoder.is_truncated) == (pytest.approx(4, abs=0.1), False)
+
+
+@pytest.mark.parametrize("size", [0x7FFF_F000, 0, 8_000])
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_f32le", "pcm_mulaw", "adpcm_ima_wav"])
+def test_a_wav_with_a_wrong_size_is_heard_whole(tmp_path: Path, codec: str, size: int) -> None:
+    whole, _ = decode(recordings.varied(tmp_path / "a.wav", 3, "-c:a", codec, "-bitexact", rate=16_000))
+    header = bytearray((tmp_path / "a.wav").read_bytes())
+    at = header.index(b"data") + 4
+    header[at : at + 4] = size.to_bytes(4, "little")
+    (tmp_path / "b.wav").write_bytes(header)
+    found, decoder = decode(tmp_path / "b.wav")
+    assert len(found) == pytest.approx(len(whole), abs=RATE // 8)  # some codecs fill their last block
+    assert np.array_equal(found[:RATE], whole[:RATE])
+    assert (decoder.container_s, decoder.is_truncated) == (pytest.approx(3, abs=0.1), False)
+
+
+# Files that decode to more than anybody can have recorded in them
+
+
+def test_a_gap_of_hours_in_a_small_file_is_no_sound(tmp_path: Path) -> None:
+    """Neither this process nor ffmpeg may hold the silence of hours in memory."""
+    tone = recordings.tone(tmp_path / "tone.wav", 2)
+    gap = ("-af", "asetpts='PTS+if(gt(T,1),21600/TB,0)'", "-c:a", "libmp3lame")
+    path = recordings.cut(tone, tmp_path / "gap.mka", 0, 2, *gap)
+    peak = 0
+    with pytest.raises(AudioError, match="so few bytes cannot hold"):
+        for _ in Decoder(path):
+            children = [child for child in psutil.Process().children() if "ffmpeg" in child.name()]
+            peak = max(peak, *(child.memory_info().rss for child in children))
+    assert peak < 200e6
+
+
+def test_a_gap_of_minutes_keeps_its_time(tmp_path: Path) -> None:
+    tone = recordings.tone(tmp_path / "tone.wav", 4)
+    gap = ("-af", "asetpts='PTS+if(gt(T,1),300/TB,0)+if(gt(T,2),200/TB,0)'", "-c:a", "pcm_s16le")
+    path = recordings.cut(tone, tmp_path / "gap.mkv", 0, 4, *gap)
+    found, decoder = decode(path)
+    assert len(found) / RATE == pytest.approx(504, abs=0.1)
+    heard_s = np.flatnonzero(np.abs(found) > 0.01) / RATE
+    assert np.sort(np.diff(heard_s))[-2:] == pytest.approx([200, 300], abs=0.1)
+    assert decoder.is_truncated
+
+
+def test_a_rate_that_no_recorder_has_is_no_sound(tmp_path: Path) -> None:
+    path = recordings.silence(tmp_path / "a.wav", 1)
+    header = bytearray(path.read_bytes())
+    header[24:32] = (1).to_bytes(4, "little") + (2).to_bytes(4, "little")
+    path.write_bytes(header)
+    with pytest.raises(AudioError, match="so few bytes cannot hold"):
+        for _ in Decoder(path):
+            pass
+
+
+def test_a_short_file_of_much_sound_comes_as_a_stream(tmp_path: Path) -> None:
+    paths = [recordings.silence(tmp_path / name, 400) for name in ("a.flac", "b.flac")]
+    for path, found in zip(paths, decode_together(paths), strict=True):
+        assert path.stat().st_size < CLIP_BYTES
+        assert isinstance(found, Decoder)
+        assert sum(map(len, found)) == 400 * RATE

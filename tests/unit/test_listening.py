@@ -15,7 +15,8 @@ from support import recordings
 from support.waiting import wait_until
 
 from nightscribe.shared.audio.clips import CLIP_BYTES
-from nightscribe.shared.audio.decode import RATE, Decoder, Waveform
+from nightscribe.shared.audio.decode import Decoder
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.errors import AudioError, PermanentError, RetryableError
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.recording import Recording

@@ -1,6 +1,5 @@
 """What ffmpeg and our own eyes say of a file, from real files."""
 
-import struct
 import subprocess
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from nightscribe.shared.audio.probe import (
     MediaInfo,
     check_content,
     content,
-    declared_wav_s,
     ffmpeg_path,
     input_arguments,
     parse_banner,
@@ -239,64 +237,6 @@ def test_a_picture_is_said_to_be_one_and_a_film_to_have_no_sound(tmp_path: Path)
     assert why_silent(recordings.jpeg_named_mp3(tmp_path / "a.mp3")) == "It holds a JPEG picture, not sound."
     silent = recordings.video_without_sound(tmp_path / "film.mkv")
     assert why_silent(silent) == "It holds pictures but no sound: there is no audio track in it."
-
-
-# What a WAV promises
-
-FMT = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
-
-
-def wav(tmp_path: Path, *chunks: bytes) -> Path:
-    body = b"WAVE" + b"".join(chunks)
-    path = tmp_path / "a.wav"
-    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
-    return path
-
-
-def data(size: int, present: bytes = b"") -> bytes:
-    return b"data" + struct.pack("<I", size) + present
-
-
-@pytest.mark.parametrize("present", [b"", bytes(100), bytes(64_000)])
-def test_a_wav_promises_its_length_however_much_of_it_is_there(tmp_path: Path, present: bytes) -> None:
-    assert declared_wav_s(wav(tmp_path, FMT, data(64_000, present))) == 2.0
-
-
-def test_other_chunks_before_the_sound_are_passed_over(tmp_path: Path) -> None:
-    """One of odd length is followed by a byte that it does not count; one is longer than a page."""
-    note = b"LIST" + struct.pack("<I", 5) + b"notes\0"
-    broadcast = b"bext" + struct.pack("<I", 10_001) + bytes(10_002)
-    assert declared_wav_s(wav(tmp_path, note, FMT, broadcast, data(32_000))) == 1.0
-
-
-@pytest.mark.parametrize("size", [0, 0xFFFF_FFFF, 0xFFFF_0000])
-def test_a_recorder_that_streams_promises_nothing(tmp_path: Path, size: int) -> None:
-    assert declared_wav_s(wav(tmp_path, FMT, data(size, bytes(32_000)))) is None
-
-
-@pytest.mark.parametrize(
-    "chunks",
-    [(), (FMT,), (FMT[:10],), (data(32_000),), (b"fmt " + struct.pack("<I", 4) + bytes(4), data(32_000)), (FMT, b"da")],
-    ids=["nothing", "no sound", "cut in the header", "no format", "short format", "cut in a name"],
-)
-def test_a_wav_without_what_is_needed_promises_nothing(tmp_path: Path, chunks: tuple[bytes, ...]) -> None:
-    assert declared_wav_s(wav(tmp_path, *chunks)) is None
-
-
-def test_a_header_that_goes_round_in_circles_is_given_up(tmp_path: Path) -> None:
-    assert declared_wav_s(wav(tmp_path, *[b"junk" + bytes(4)] * 1000, FMT, data(32_000))) is None
-
-
-@pytest.mark.parametrize(
-    "held", [b"", b"RIFF", b"RIFF\0\0\0\0AVI LIST", b"ID3" + bytes(100), b"RF64\xff\xff\xff\xffWAVE"]
-)
-def test_what_is_no_wav_promises_nothing(tmp_path: Path, held: bytes) -> None:
-    (tmp_path / "a.wav").write_bytes(held)
-    assert declared_wav_s(tmp_path / "a.wav") is None
-
-
-def test_the_promise_of_a_real_wav_is_its_length(tmp_path: Path) -> None:
-    assert declared_wav_s(recordings.tone(tmp_path / "a.wav", 1.25)) == pytest.approx(1.25)
 
 
 # Names

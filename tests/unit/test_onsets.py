@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.model.transcript import Word
 from nightscribe.worker.pipeline.word_boundaries import LEAD_S, REACH_S, SHORTEST_SOUND_S, fitted, sounding
 

@@ -13,7 +13,8 @@ from nightscribe.director.backlog import Backlog, Missing, Settled
 from nightscribe.director.plan.cut_points import AROUND_S, quiet_cut_points
 from nightscribe.director.plan.estimate import Rates
 from nightscribe.director.plan.planner import Planned, Planner
-from nightscribe.shared.audio.decode import RATE, Decoder
+from nightscribe.shared.audio.decode import Decoder
+from nightscribe.shared.audio.waveform import RATE
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import AudioError, RetryableError
 from nightscribe.shared.model.paths import without_suffix

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from making import OPTIONS, slice_of
 
-from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.errors import Interrupted, PermanentError
 from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.model.transcript import Flag, Part, Word

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightscribe.shared.audio.decode import RATE, Waveform
 from nightscribe.shared.audio.silence import HOP, quietest
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.worker.engines.whisper.recognizer import WINDOW_LIMITS
 from nightscribe.worker.engines.whisper.runtime import WINDOW_S
 from nightscribe.worker.pipeline.windows import cut

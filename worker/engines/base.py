@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
-from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.model.transcript import Word
 
 

@@ -61,7 +61,11 @@ def assemble(state: SliceState, end: SliceEnd, engine: str) -> Part:
         container_s=end.container_s,
         decoded_s=end.decoded_s,
         processing_s=round(state.processing_s, 3),
-        flags=(*found, Flag.CHANNELS_CANCEL) if end.channels_cancel else found,
+        flags=(
+            *found,
+            *([Flag.CHANNELS_CANCEL] if end.channels_cancel else []),
+            *([Flag.TRUNCATED] if end.is_truncated else []),
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.model.transcript import Segment, Word
 from nightscribe.worker.engines.base import Recognition
 from nightscribe.worker.pipeline.word_boundaries import fitted, sounding

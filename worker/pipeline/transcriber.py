@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from nightscribe.shared.audio.decode import RATE
+from nightscribe.shared.audio.waveform import RATE
 from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.model.transcript import Part, Segment
 from nightscribe.worker.engines.base import (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.audio.waveform import RATE, Waveform
 
 SPEECH_PROBABILITY = 0.5
 QUIET_PEAK = 0.1  # below this peak the detector begins to miss speech; below 0.001 it misses all

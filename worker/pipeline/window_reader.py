@@ -9,7 +9,8 @@ from queue import Full, Queue
 from typing import TypeVar
 
 from nightscribe.shared.audio.clips import CLIP_BYTES, TOGETHER, Sound, decode_together
-from nightscribe.shared.audio.decode import RATE, Decoder, Waveform
+from nightscribe.shared.audio.decode import Decoder
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.errors import NightscribeError, PermanentError
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.recording import Recording
@@ -50,6 +51,7 @@ class SliceEnd:
     container_s: float | None = None
     decoded_s: float = 0.0
     channels_cancel: bool = False
+    is_truncated: bool = False
     error: NightscribeError | None = None
 
 
@@ -87,8 +89,11 @@ class WindowReader:
                 if isinstance(sound, NightscribeError):
                     yield SliceEnd(slice_, error=sound)
                     continue
-                yield from self._windows(slice_, [sound.waveform])
-                yield self._end(slice_, before, sound)
+                try:
+                    yield from self._windows(slice_, [sound.waveform] if isinstance(sound, Sound) else sound)
+                    yield self._end(slice_, before, sound)
+                except NightscribeError as error:  # a decoder is a short file of much sound, which is read only now
+                    yield SliceEnd(slice_, error=error)
 
     def _stretch(self, slice_: Slice) -> Iterator[Window | SliceEnd]:
         """Read a slice of a longer recording, as a stream."""
@@ -118,7 +123,9 @@ class WindowReader:
                 raise PermanentError(CHANGED)
         except NightscribeError as error:
             return SliceEnd(slice_, error=error)
-        return SliceEnd(slice_, before.mtime_ns, sound.container_s, sound.decoded_s, sound.channels_cancel)
+        return SliceEnd(
+            slice_, before.mtime_ns, sound.container_s, sound.decoded_s, sound.channels_cancel, sound.is_truncated
+        )
 
 
 def ahead(items: Iterator[T], n: int = AHEAD) -> Generator[T, None, None]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from nightscribe.shared.audio.decode import RATE, Waveform
 from nightscribe.shared.audio.silence import quietest
+from nightscribe.shared.audio.waveform import RATE, Waveform
 
 
 def cut(chunks: Iterable[Waveform], *, shortest_s: float, longest_s: float) -> Iterator[tuple[float, Waveform]]:

@@ -17,7 +17,7 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from numpy.typing import NDArray
 
-from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.model.transcript import Word
 from nightscribe.worker.engines.whisper.alignment import aligned
 from nightscribe.worker.engines.whisper.recognizer import WhisperRecognizer

@@ -18,7 +18,7 @@ from whisper.model import disable_sdpa
 from whisper.timing import median_filter
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.model.transcript import Word
 from nightscribe.worker.engines.whisper.alignment import aligned, path_through
 from nightscribe.worker.engines.whisper.recognizer import WhisperRecognizer

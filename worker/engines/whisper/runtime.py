@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nightscribe.shared.audio.decode import RATE, Waveform
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.model.transcript import Word
 
 WINDOW_S = 30.0  # the most that Whisper hears at once; the rest of a longer window is cut off

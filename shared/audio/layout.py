@@ -1,0 +1,341 @@
+"""Find out how a file is put together: of which recordings one behind the other, and whether their time is one.
+
+A container is trusted with seeking only if its own structure proves that its clock never starts anew.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import BinaryIO
+
+from nightscribe.shared.audio import flac
+from nightscribe.shared.audio.containers import id3_bytes, is_mpeg_audio
+from nightscribe.shared.audio.readable import Readable
+from nightscribe.shared.audio.wav import Wav, read_wav
+from nightscribe.shared.errors import RetryableError
+
+HEAD_BYTES = 64 * 1024
+MOST_STEPS = 3_000_000  # of one walk through a file, which takes some seconds
+MOST_PIECES = 1000
+LONGEST_JUMP_S = 600
+LONGEST_MOOV_BYTES = 64 * 2**20
+
+_SEEKABLE_WAV_CODECS = (1, 3, 6, 7)  # PCM, float and the laws of telephony; in the others not every seek arrives
+_ENCRYPTED = (b"enca", b"drms", b"aavd")  # sample entries of MP4 for sound under a key
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a file that is a recording of its own."""
+
+    start: int = 0
+    """Its first byte."""
+    end: int | None = None
+    """The byte behind its last; None: it reaches to the end of the file."""
+    wav: Wav | None = None
+    """Its header, if it is a WAV."""
+
+
+WHOLE = Piece()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file is put together."""
+
+    pieces: tuple[Piece, ...] = (WHOLE,)
+    is_one_timeline: bool = False
+    """Whether ffmpeg finds by seeking the same samples that it finds by decoding from the beginning."""
+    is_encrypted: bool = False
+
+
+def read_layout(path: Readable) -> Layout:
+    """Return how a file is put together, reading no more of it than the headers of its parts.
+
+    Raises: RetryableError: if the file cannot be read now.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            return _layout(file, file.read(HEAD_BYTES), size)
+    except OSError as error:
+        raise RetryableError(f"The recording cannot be read ({error.strerror}).") from None
+    except (struct.error, IndexError, OverflowError):
+        return Layout()  # it is damaged where its structure is described
+
+
+def _layout(file: BinaryIO, head: bytes, size: int) -> Layout:
+    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+        return _wav_layout(file, size)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp"):
+        return _mp4_layout(file, size)
+    if head.startswith(b"\x1aE\xdf\xa3"):
+        return _matroska_layout(file, size)
+    if head.startswith(b"FORM"):
+        return _form_layout(file, size)
+    if head.startswith(b"FLV"):
+        return _flv_layout(file, size)
+    if head.startswith(b"OggS"):
+        is_one = _is_one_ogg(file, size)
+    elif head.startswith(b"fLaC"):
+        is_one = flac.is_one(file, size)
+    else:
+        is_one = is_mpeg_audio(head[id3_bytes(head) :] or head)
+    return Layout(is_one_timeline=is_one)
+
+
+def _wav_layout(file: BinaryIO, size: int) -> Layout:
+    pieces: list[Piece] = []
+    at = 0
+    while len(pieces) < MOST_PIECES and (wav := read_wav(file, at, size)) is not None:
+        pieces.append(Piece(at, wav.sound_end, wav))
+        at = _next_riff(file, wav.sound_end, size)
+    if len(pieces) < 2:
+        pieces = [Piece(0, None, piece.wav) for piece in pieces] or [WHOLE]
+    first = pieces[0].wav
+    seeks = first is not None and first.codec in _SEEKABLE_WAV_CODECS
+    return Layout(tuple(pieces), is_one_timeline=len(pieces) == 1 and seeks)
+
+
+def _next_riff(file: BinaryIO, at: int, size: int) -> int:
+    """Return where behind the sound the next WAV begins, or the end of the file."""
+    for _ in range(100):
+        at += at % 2
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8 or at >= size:
+            break
+        if head[:4] in (b"RIFF", b"RF64", b"BW64"):
+            return at
+        at += 8 + int(struct.unpack_from("<I", head, 4)[0])
+    return size
+
+
+def _form_layout(file: BinaryIO, size: int) -> Layout:
+    """AIFF: one `FORM` chunk, or several one behind the other."""
+    starts: list[int] = []
+    at = 0
+    while at + 12 <= size and len(starts) < MOST_PIECES:
+        file.seek(at)
+        name, n_bytes, kind = struct.unpack(">4sI4s", file.read(12))
+        if name != b"FORM" or kind not in (b"AIFF", b"AIFC", b"8SVX"):
+            break
+        starts.append(at)
+        at += 8 + n_bytes + n_bytes % 2
+    return Layout(_pieces(starts), is_one_timeline=len(starts) == 1 and size - 1 <= at)
+
+
+def _pieces(starts: list[int]) -> tuple[Piece, ...]:
+    if len(starts) < 2:
+        return (WHOLE,)
+    return tuple(Piece(start, end) for start, end in pairwise([*starts, None]) if start is not None)
+
+
+# MP4 and QuickTime
+
+
+def _mp4_layout(file: BinaryIO, size: int) -> Layout:
+    starts = [0]
+    seen: set[bytes] = set()
+    clocks: dict[int, int] = {}
+    is_one, is_encrypted = True, False
+    for at, name, body, end in _boxes(file, size):
+        if name in seen and name in (b"ftyp", b"moov"):
+            is_one = False
+        if name == b"ftyp" and b"moov" in seen:
+            starts.append(at)
+            seen, clocks = set(), {}
+        seen.add(name)
+        if name == b"moov" and end - body <= LONGEST_MOOV_BYTES:
+            file.seek(body)
+            moov = file.read(end - body)
+            is_encrypted = is_encrypted or any(entry in moov for entry in _ENCRYPTED)
+        if name == b"moof":
+            file.seek(body)
+            is_one = _advance(clocks, file.read(min(end - body, LONGEST_MOOV_BYTES))) and is_one
+    return Layout(_pieces(starts), is_one_timeline=is_one and b"moov" in seen, is_encrypted=is_encrypted)
+
+
+def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int, int]]:
+    """Yield (first byte, name, first byte of the body, end) of each box of the outermost level."""
+    at = 0
+    for _ in range(MOST_STEPS):
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            return
+        n_bytes, name = struct.unpack_from(">I4s", head)
+        body = at + 8
+        if n_bytes == 1 and len(head) == 16:
+            n_bytes, body = struct.unpack_from(">Q", head, 8)[0], at + 16
+        elif n_bytes == 0:
+            n_bytes = size - at
+        if n_bytes < body - at or not all(32 <= byte < 127 or byte == 0xA9 for byte in name):
+            return
+        yield at, name, body, min(size, at + n_bytes)
+        at += n_bytes
+
+
+def _advance(clocks: dict[int, int], moof: bytes) -> bool:
+    """Set the clock of each track to that of a fragment; return whether none of them goes back."""
+    found = False
+    goes_on = True
+    at = moof.find(b"traf")
+    while at >= 0:
+        header, time = moof.find(b"tfhd", at), moof.find(b"tfdt", at)
+        if header < 0 or time < 0:
+            return False
+        track = struct.unpack_from(">I", moof, header + 8)[0]
+        is_long = moof[time + 4] == 1
+        clock = struct.unpack_from(">Q" if is_long else ">I", moof, time + 8)[0]
+        goes_on = goes_on and clock >= clocks.get(track, 0)
+        clocks[track] = clock
+        found = True
+        at = moof.find(b"traf", time)
+    return found and goes_on
+
+
+# Matroska and WebM
+
+_EBML, _SEGMENT, _CLUSTER, _TIMESTAMP = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0xE7
+_INFO, _SCALE = 0x1549A966, 0x2AD7B1
+_TOP_LEVEL = {_EBML, _SEGMENT, _CLUSTER, _INFO, 0x114D9B74, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+_INSIDE_CLUSTER = {_TIMESTAMP, 0xA3, 0xA0, 0xA7, 0xAB, 0x5854, 0xAF, 0xEC, 0xBF}
+_VOID = (0xEC, 0xBF)
+
+
+def _matroska_layout(file: BinaryIO, size: int) -> Layout:
+    starts: list[int] = []
+    scale_ns, last = 1_000_000, None
+    is_one = True
+    at = 0
+    for _ in range(MOST_STEPS):
+        found = _element(file, at)
+        if found is None:
+            break
+        name, body, n_bytes = found
+        if name == _EBML:
+            starts.append(at)
+            scale_ns, last = 1_000_000, None
+        elif name == _TIMESTAMP:
+            file.seek(body)
+            clock = int.from_bytes(file.read(n_bytes or 0), "big")
+            if last is not None and not 0 <= (clock - last) * scale_ns <= LONGEST_JUMP_S * 1e9:
+                is_one = False
+            last = clock
+        elif name == _SCALE:
+            file.seek(body)
+            scale_ns = int.from_bytes(file.read(n_bytes or 0), "big")
+        elif name not in _TOP_LEVEL | _INSIDE_CLUSTER and n_bytes is None:
+            break
+        # Into these one goes, past the others; the first child of a cluster is its time, and there it is left again.
+        if name in (_SEGMENT, _INFO) or (name == _CLUSTER and n_bytes is None):
+            at = body
+        elif name == _CLUSTER and n_bytes is not None:
+            is_one = _first_child_advances(file, body, last, scale_ns) and is_one
+            last = _cluster_clock(file, body) if _cluster_clock(file, body) is not None else last
+            at = body + n_bytes
+        elif n_bytes is None:
+            break
+        else:
+            at = body + n_bytes
+    walked = at >= size or (last is not None and _element(file, at) is None and size - at < 16)
+    return Layout(_pieces(starts), is_one_timeline=is_one and walked and len(starts) == 1)
+
+
+def _first_child_advances(file: BinaryIO, body: int, last: int | None, scale_ns: int) -> bool:
+    clock = _cluster_clock(file, body)
+    return clock is not None and (last is None or 0 <= (clock - last) * scale_ns <= LONGEST_JUMP_S * 1e9)
+
+
+def _cluster_clock(file: BinaryIO, at: int) -> int | None:
+    """Return the time of the cluster whose children begin at byte `at`."""
+    for _ in range(4):
+        found = _element(file, at)
+        if found is None or found[2] is None:
+            return None
+        name, body, n_bytes = found
+        if name == _TIMESTAMP:
+            file.seek(body)
+            return int.from_bytes(file.read(n_bytes or 0), "big")
+        at = body + (n_bytes or 0)
+    return None
+
+
+def _element(file: BinaryIO, at: int) -> tuple[int, int, int | None] | None:
+    """Return (ID, first byte of its body, length or None for unknown) of the EBML element at byte `at`."""
+    file.seek(at)
+    head = file.read(12)
+    if len(head) < 2 or not head[0]:
+        return None
+    n_name = 9 - head[0].bit_length()
+    if n_name > 4 or len(head) <= n_name or not head[n_name]:
+        return None
+    n_size = 9 - head[n_name].bit_length()
+    coded = head[n_name : n_name + n_size]
+    if len(coded) < n_size:
+        return None
+    mask = (1 << 7 * n_size) - 1
+    n_bytes = int.from_bytes(coded, "big") & mask
+    return int.from_bytes(head[:n_name], "big"), at + n_name + n_size, None if n_bytes == mask else n_bytes
+
+
+# FLV
+
+_FLV_TAGS = (8, 9, 18)  # sound, pictures, data
+
+
+def _flv_layout(file: BinaryIO, size: int) -> Layout:
+    starts: list[int] = []
+    clocks: dict[int, int] = {}
+    is_one = True
+    at = 0
+    for _ in range(MOST_STEPS):
+        file.seek(at)
+        head = file.read(11)
+        if head.startswith(b"FLV") and len(head) >= 9:
+            starts.append(at)
+            clocks = {}
+            at += int.from_bytes(head[5:9], "big") + 4
+            continue
+        if len(head) < 11 or head[0] not in _FLV_TAGS:
+            break
+        clock = int.from_bytes(head[7:8] + head[4:7], "big")
+        is_one = is_one and 0 <= clock - clocks.get(head[0], clock) <= LONGEST_JUMP_S * 1000
+        clocks[head[0]] = clock
+        at += 11 + int.from_bytes(head[1:4], "big") + 4
+    return Layout(_pieces(starts), is_one_timeline=is_one and len(starts) == 1 and at >= size)
+
+
+# Ogg
+
+
+def _is_one_ogg(file: BinaryIO, size: int) -> bool:
+    """Walk all pages: no stream begins later than the first sound, and no clock goes back."""
+    clocks: dict[int, int] = {}
+    at, beginning = 0, True
+    for _ in range(MOST_STEPS):
+        file.seek(at)
+        head = file.read(27)
+        if len(head) < 27:
+            return at >= size
+        name, _, kind, clock, serial, _, _, n_segments = struct.unpack("<4sBBqIIIB", head)
+        if name != b"OggS":
+            return False
+        begins = bool(kind & 2)
+        if begins and (not beginning or serial in clocks):
+            return False
+        beginning = begins
+        if serial not in clocks and not begins:
+            return False
+        if clock >= 0:
+            if clock < clocks.get(serial, 0):
+                return False
+            clocks[serial] = clock
+        else:
+            clocks.setdefault(serial, 0)
+        at += 27 + n_segments + sum(file.read(n_segments))
+    return False
