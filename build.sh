@@ -76,7 +76,7 @@ setup() {
       echo "The index of CPU builds of torch does not answer; taking torch from pip's own index." >&2
     fi
   fi
-  local pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet --no-compile -c "$ROOT/constraints.txt")
+  local pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet -c "$ROOT/constraints.txt")
   "${pip[@]}" ${torch_index[@]+"${torch_index[@]}"} "$TORCH" || die "torch could not be installed; what pip says above is the reason."
   "${pip[@]}" -e "${ROOT}[$extras]" || die "nightscribe could not be installed; what pip says above is the reason."
   echo "$wanted" >"$stamp"
@@ -248,6 +248,7 @@ case $command in
     ;;
   test)
     setup all,test
+    unset PYTHONDONTWRITEBYTECODE  # hundreds of processes import the same modules
     cd "$ROOT"
     "$VENV/bin/ruff" check .
     "$VENV/bin/ruff" format --check .
@@ -257,8 +258,10 @@ case $command in
     ;;
   quick)
     setup all,test
+    unset PYTHONDONTWRITEBYTECODE
     cd "$ROOT"
-    exec "$VENV/bin/python" -m pytest -m quick --numprocesses auto --maxprocesses 4 --dist worksteal "$@"
+    # Only unit tests are quick; the others need not even be imported.
+    exec "$VENV/bin/python" -m pytest -m quick --ignore-glob='tests/[!u]*/test_*' --numprocesses auto --maxprocesses 4 --dist worksteal "$@"
     ;;
   docs)
     setup all,test

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from support import recordings
 from support.workplace import weights
-from whisper.normalizers import EnglishTextNormalizer
 
 from nightscribe.shared.audio.decode import Decoder
 from nightscribe.shared.audio.waveform import RATE, Waveform
@@ -36,9 +35,16 @@ BECKETT_SENTENCES_S = (0.32, 1.43, 1.87, 2.59, 3.55, 4.08, 4.66, 5.47, 6.65, 7.2
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*whisper.*(tiktoken|english.json):ResourceWarning")
 
 
+def normalizer() -> Callable[[str], str]:
+    """Return Whisper's own normalizer; importing it at the top would import torch with every collection."""
+    from whisper.normalizers import EnglishTextNormalizer
+
+    return EnglishTextNormalizer()
+
+
 def word_error_rate(true: str, segments: tuple[Segment, ...] | list[Segment]) -> float:
     """Share of words that are wrong, however they are written."""
-    plain = EnglishTextNormalizer()
+    plain = normalizer()
     return float(jiwer.wer(plain(true), plain(" ".join(segment.text for segment in segments))))
 
 
@@ -163,8 +169,8 @@ def test_the_whole_half_minute_is_heard_as_well(engine: Runtime, speech: Path) -
     encoded = engine.encode(waveform)
     assert encoded.seconds == WINDOW_S
     [decoded] = engine.decode([encoded], ["en"], task="transcribe")
-    heard = EnglishTextNormalizer()(decoded.text).split()
-    read = EnglishTextNormalizer()(recordings.TWO_CITIES_TEXT).split()[: len(heard)]
+    heard = normalizer()(decoded.text).split()
+    read = normalizer()(recordings.TWO_CITIES_TEXT).split()[: len(heard)]
     assert 60 < len(heard) < 100
     assert jiwer.wer(" ".join(read), " ".join(heard)) <= MAX_WORD_ERROR_RATE
     short = engine.encode(waveform[: 4 * RATE])
