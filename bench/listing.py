@@ -125,8 +125,8 @@ def measure(source: FolderSource, records: Records) -> None:
     step("list and compare", scan)
     missing = found[0].missing
     step("choose a sample", lambda: f"{len(sample(missing, 32))} of them")
-    tallies: list[RunProgress] = []
-    step("begin to count", lambda: tallies.append(RunProgress(found[0], LengthEstimate())) or "")
+    counted: list[RunProgress] = []
+    step("begin to count", lambda: counted.append(RunProgress(found[0], LengthEstimate())) or "")
     step(
         "plan",
         lambda: (

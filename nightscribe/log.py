@@ -1,4 +1,4 @@
-"""Dotted past-tense events with fields: readable on a terminal, JSON otherwise. Never transcript text."""
+"""Log dotted past-tense events with fields: readable on a terminal, JSON elsewhere; never transcript text."""
 
 import contextlib
 import logging
@@ -12,7 +12,7 @@ from nightscribe.terminal import visible
 
 
 class _Unfailing:
-    """A stream whose errors are swallowed: a full disk that takes no log must not end the work as well."""
+    """Swallows the errors of a stream: a disk too full for the log must not end the work as well."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

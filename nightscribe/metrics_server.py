@@ -1,4 +1,4 @@
-"""What is counted, shown to Prometheus over HTTP where a port is given for it."""
+"""Serve metrics to Prometheus over HTTP, if a port is set for it."""
 
 import threading
 import time
@@ -18,66 +18,66 @@ from nightscribe.shared.settings import Settings
 from nightscribe.shared.telemetry.metrics import BUILD
 
 ADDRESS = "0.0.0.0"  # noqa: S104  a Prometheus on another machine, or in another container, must reach it
-ASK_QUEUE_EVERY_S = 30.0  # each answer of Amazon's is paid for
-ASK_QUEUE_WITHIN_S = 3.0  # who scrapes waits for the answer, ten seconds as a rule
+QUERY_EVERY_S = 30.0  # each request to Amazon costs money
+QUERY_TIMEOUT_S = 3.0  # a scrape waits for it, ten seconds as a rule
 
 
 class QueueDepth(Collector):
-    """How many messages there are, asked of the queue when somebody scrapes; nothing while it does not answer."""
+    """Collects the number of messages from the queue at each scrape; nothing while the queue is unreachable."""
 
     def __init__(self, queue: Callable[[], JobQueue], clock: Callable[[], float] = time.monotonic) -> None:
-        """`queue`: finds it; asked again whenever it was not to be had."""
+        """`queue`: finds the queue; called again after each failure."""
         self._find = queue
         self._clock = clock
         self._queue: JobQueue | None = None
-        self._may_see_letters = True
-        self._asked_at: float | None = None
+        self._may_count_dead_letters = True
+        self._queried_at: float | None = None
         self._found: list[Metric] = []
         self._lock = threading.Lock()
 
     def describe(self) -> Iterable[Metric]:
-        """The metrics, without any value."""
+        """Return the metrics, without any value."""
         return _depths(None, None)
 
     def collect(self) -> Iterator[Metric]:
-        """The numbers, which are some seconds old."""
+        """Yield the numbers, which may be some seconds old."""
         with self._lock:
             now = self._clock()
-            if self._asked_at is None or now - self._asked_at >= ASK_QUEUE_EVERY_S:
-                self._asked_at = now
-                self._found = self._ask()
+            if self._queried_at is None or now - self._queried_at >= QUERY_EVERY_S:
+                self._queried_at = now
+                self._found = self._query()
             yield from self._found
 
-    def _ask(self) -> list[Metric]:
+    def _query(self) -> list[Metric]:
         try:
             self._queue = self._queue or self._find()
-            return _depths(self._queue.counts(), self._letters(self._queue))
-        except NightscribeError:  # who works with it says so; here there is simply no number
+            return _depths(self._queue.counts(), self._dead_counts(self._queue))
+        except NightscribeError:  # whoever works with the queue logs it; here there is simply no number
             self._queue = None
             return []
 
-    def _letters(self, queue: JobQueue) -> Counts | None:
-        if self._may_see_letters:
+    def _dead_counts(self, queue: JobQueue) -> Counts | None:
+        if self._may_count_dead_letters:
             try:
                 return queue.dead_counts()
             except QueueError:  # the rights that a worker needs do not include it
-                self._may_see_letters = False
+                self._may_count_dead_letters = False
         return None
 
 
 def _depths(jobs: Counts | None, dead: Counts | None) -> list[Metric]:
     depth = GaugeMetricFamily("nightscribe_queue_jobs", "Jobs on the queue, roughly, by state.", labels=["state"])
-    letters = GaugeMetricFamily("nightscribe_dead_letters", "Jobs on the dead-letter queue, roughly.")
+    dead_letters = GaugeMetricFamily("nightscribe_dead_letters", "Jobs on the dead-letter queue, roughly.")
     if jobs:
         depth.add_metric(["queued"], jobs.queued)
         depth.add_metric(["in_flight"], jobs.in_flight)
     if dead:
-        letters.add_metric([], dead.queued + dead.in_flight)
-    return [depth, letters]
+        dead_letters.add_metric([], dead.queued + dead.in_flight)
+    return [depth, dead_letters]
 
 
 def registry(collectors: Iterable[Collector], queue: Callable[[], JobQueue]) -> CollectorRegistry:
-    """All that one process shows: what it counts, its queue, and its memory and processor time (on Linux)."""
+    """Return all metrics of one process: its counters, its queue, and its memory and processor time (on Linux)."""
     made = CollectorRegistry()
     for each in (*collectors, QueueDepth(queue)):
         made.register(each)
@@ -86,9 +86,9 @@ def registry(collectors: Iterable[Collector], queue: Callable[[], JobQueue]) -> 
 
 
 def serve(settings: Settings, collectors: Iterable[Collector], *, process: str, engine: str) -> WSGIServer | None:
-    """Answer at /metrics from a thread, for as long as the process lives; nothing where no port is asked for.
+    """Serve /metrics from a thread for as long as the process lives; do nothing if no port is set.
 
-    Raises: SetupError: if the port cannot be had.
+    Raises: SetupError: if the port is taken.
     """
     if not settings.metrics_port:
         return None
@@ -98,7 +98,7 @@ def serve(settings: Settings, collectors: Iterable[Collector], *, process: str, 
             settings.queue_name,
             visibility_timeout_s=settings.visibility_timeout_s,
             max_receives=settings.max_receives,
-            retry_timeout_s=ASK_QUEUE_WITHIN_S,
+            retry_timeout_s=QUERY_TIMEOUT_S,
         )
         found.find()
         return found

@@ -1,4 +1,4 @@
-"""Ctrl-C, a kill or a closed terminal end a command once, in order."""
+"""End a command in order on Ctrl-C, a kill or a closed terminal, and only once."""
 
 import signal
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ from nightscribe.shared.aws import ShutdownFlag
 
 
 class Interruption:
-    """Which signal it was."""
+    """Says which signal came."""
 
     number: int | None = None
 
     def check(self) -> None:
-        """Raises: KeyboardInterrupt: if it came at a moment when Python lets no exception out, as in a `__del__`."""
+        """Raise KeyboardInterrupt if a signal came at a moment when Python lets no exception out, as in a `__del__`."""
         if self.number is not None:
             raise KeyboardInterrupt
 
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Each of these signals raises KeyboardInterrupt; a second one does not cut short what follows from the first."""
+    """Raise KeyboardInterrupt on each of these signals; a second one does not cut short what the first has begun."""
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     # A signal that was being ignored (nohup) goes on being ignored.
     before = {number: handler for number in signals if (handler := signal.getsignal(number)) != signal.SIG_IGN}

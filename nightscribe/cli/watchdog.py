@@ -1,4 +1,4 @@
-"""A director or worker that has come to nothing ends itself: what started it mostly does not.
+"""End a director or worker that hangs: whatever started it mostly does not.
 
 Docker only shows that a container is not well, and a task that ECS runs by a schedule goes on for as long as it likes.
 """
@@ -21,9 +21,9 @@ N_LOOKS = 3
 
 
 def end_once_silent() -> None:
-    """From now on, end this process when its signs of life cease; where somebody asks for them, to start it again.
+    """From now on, end this process when its signs of life cease, if the environment asks for them.
 
-    Anybody else's may wait for a share as long as that takes.
+    Whoever asks for them starts it again. Any other process may wait for a share as long as that takes.
     """
     if os.environ.get(VARIABLE):
         report_alive()

@@ -1,4 +1,4 @@
-"""The worker processes of one machine: started, restarted when one dies, stopped."""
+"""Start the worker processes of one machine, restart those that die, and stop them."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from nightscribe.shared.process.identity import process_name
 log = structlog.get_logger()
 
 STOP_TIMEOUT_S = 10
-# Of one worker, with nothing settled in between. Before anything was, it is a machine on which no job can run.
+# Of one worker, with nothing settled in between. Before anything is settled, no job may be able to run here at all.
 MAX_DEATHS_IN_A_ROW = 5
 MAX_DEATHS_LATER = 30  # a few recordings at the end of the night that kill every worker are to be named as failed
 
@@ -34,12 +34,12 @@ class _Place:
     process: "subprocess.Popen[bytes] | None" = None
     deaths: int = 0
     waits: bool = False
-    """Whether it is to be started again once there is room."""
+    """Whether to start it again as soon as there is room on the disk."""
 
 
 @dataclass
 class WorkerPool:
-    """`n` workers with the given command-line arguments."""
+    """Runs `n` workers with the given command-line arguments."""
 
     n: int
     arguments: Sequence[str]
@@ -74,13 +74,13 @@ class WorkerPool:
 
     @property
     def names(self) -> list[str]:
-        """What the workers call themselves, each in its place; one that died and was started again has another name."""
+        """The names of the workers, each in its place; a worker that was started again has another name."""
         return [process_name(place.process.pid) for place in self._places if place.process]
 
     def look_after(self, *, progressed: bool, lack: str | None = None) -> None:
-        """Start workers again that died, as one does that is killed for memory; while room is lacking, none.
+        """Restart workers that died, for instance killed for lack of memory; none while the disk is full.
 
-        `lack`: how little there is where they write, as the beginning of a sentence.
+        `lack`: how little room there is where they write, as the beginning of a sentence.
         Raises: SetupError: with a worker's own words if it cannot start, if it dies again and again, or if there is no
         room for so long that a store which takes nothing would have ended the run as well.
         """
@@ -92,7 +92,7 @@ class WorkerPool:
             if place.process is None or (status := place.process.poll()) is None:
                 continue
             if lack:
-                place.waits = True  # it would end at once, without a word, for its log is on the same disk
+                place.waits = True  # it would end at once and silently, for its log is on the same disk
                 continue
             if not place.waits:
                 self._count_death(place, status)
@@ -116,15 +116,15 @@ class WorkerPool:
             )
 
     def _tolerate(self, lack: str | None) -> None:
-        """Where no worker is left, somebody has to make room."""
+        """Wait for room while no worker is left, for as long as a run tolerates an outage."""
         if not all(place.waits for place in self._places):
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = self.clock()
         elif self.clock() - self._idle_since > OUTAGE_LIMIT_S:
             raise SetupError(
-                f"{lack}, so that no worker can start. Make room (64 MB at least) or see to it that it can be written, "
-                "and start again: it goes on where it stopped."
+                f"{lack}, so that no worker can start. Make room (64 MB at least) or make it writable, "
+                "and run it again: it goes on where it stopped."
             )
 
     def _start(self, place: _Place) -> None:

@@ -1,1 +1,1 @@
-"""What came of a run: who did what when, as JSON and as a page."""
+"""Report what came of a run: who did what when, as JSON and as a page."""

@@ -1,4 +1,4 @@
-"""The report as a page for the morning: one file that loads and runs nothing, whatever recordings are called."""
+"""Render the report as a page for the morning: one file that loads and runs nothing, whatever recordings are called."""
 
 import os
 from collections import defaultdict
@@ -42,7 +42,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 def page(report: Report, zone: tzinfo | None = None) -> str:
-    """HTML, with the times of day of a zone; None is that of this machine."""
+    """Return the HTML, with times of day in a zone; None is the zone of this machine."""
     template = Template(files("nightscribe.report").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=_text(f"nightscribe: {_headline(report)}"),
@@ -167,7 +167,7 @@ def _suspicious(report: Report) -> Iterator[str]:
 
 
 def _flags(flags: tuple[Flag, ...]) -> str:
-    """What a transcript is suspected of, as a heading."""
+    """Return what a transcript is suspected of, as a heading."""
     meaning = "; ".join(MEANINGS[flag] for flag in flags)
     return f'{_text(", ".join(flags).capitalize())} <span class="meaning">{_text(meaning)}</span>'
 
@@ -183,7 +183,7 @@ def _grouped(
     heading: Callable[[_Key], str],
     order: Callable[[_Key, int], int],
 ) -> Iterator[str]:
-    """Tables, one for each kind; what is too much for a page is counted.
+    """Return one table for each kind; rows beyond what a page holds are counted.
 
     Args: order: what a kind with so many items is sorted by.
     """
@@ -226,7 +226,7 @@ def _detail(name: str, said: str) -> str:
 
 
 def _source(report: Report) -> str | None:
-    """Where the recordings are, seen from the page; None if no link leads from there to them."""
+    """Return where the recordings are, relative to the page; None if no link can lead there."""
     source, dest = report.source.partition("://"), report.dest.partition("://")
     if source[1] != dest[1] or (source[1] and source[2].partition("/")[0] != dest[2].partition("/")[0]):
         return None  # one is a folder and the other a bucket, or another bucket
@@ -235,10 +235,10 @@ def _source(report: Report) -> str | None:
 
 
 def _text(said: str) -> str:
-    """As HTML shows it: nothing in it is a tag, and no invisible character of a name is lost."""
+    """Return text as HTML shows it: nothing in it is a tag, and no invisible character of a name is lost."""
     return escape(visible(said))
 
 
 def _link(path: str) -> str:
-    """As a link needs it; `%`, `#` and `?` are letters of a name like any other."""
+    """Return a path as a link needs it; `%`, `#` and `?` are letters of a name like any other."""
     return quote(os.fsencode(path))

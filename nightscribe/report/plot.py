@@ -1,4 +1,4 @@
-"""The time line drawn: HTML around small SVGs that stretch, so that letters stay readable on a phone. Pure."""
+"""Draw the time line: HTML around small SVGs that stretch, so that letters stay readable on a phone. Pure."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -23,7 +23,7 @@ STEPS_S = (
 
 
 def plot(line: TimeLine, zone: tzinfo | None, mean_speed: float) -> str:
-    """Speed and workers over the time of day in a zone; None is that of this machine."""
+    """Return speed and workers over the time of day in a zone; None is the zone of this machine."""
     marks = [(_share(line, at), label) for at, label in ticks(line.began_at, line.ended_at, zone)]
     grid = "".join(f'<path class="grid" d="M{share * WIDTH:.1f} 0V100"/>' for share, _ in marks)
     axis = "".join(f'<span style="left:{share:.2%}">{label}</span>' for share, label in marks)
@@ -37,7 +37,7 @@ def plot(line: TimeLine, zone: tzinfo | None, mean_speed: float) -> str:
 
 
 def ticks(began_at: datetime, ended_at: datetime, zone: tzinfo | None) -> list[tuple[datetime, str]]:
-    """Round times of day within a run, and how they are written."""
+    """Return round times of day within a run, each with its label."""
     length_s = (ended_at - began_at).total_seconds()
     step_s = next((step for step in STEPS_S if length_s / step <= MAX_TICKS), STEPS_S[-1])
     form = "%H:%M:%S" if step_s < MINUTE_S else "%H:%M" if step_s < 12 * HOUR_S else "%a %H:%M"
@@ -80,7 +80,7 @@ def _speed(line: TimeLine, grid: str, mean: float) -> str:
 
 
 def _columns(line: TimeLine) -> Iterator[tuple[float, float, float]]:
-    """Where columns of the speed begin and end, and how high they are."""
+    """Yield where each column of the speed begins and ends, and its height."""
     width = -(-len(line.speed) // MAX_COLUMNS)
     for first in range(0, len(line.speed), width or 1):
         numbers = range(first, min(first + width, len(line.speed)))
@@ -104,7 +104,7 @@ def _lane(line: TimeLine, number: int, lane: Lane, grid: str, zone: tzinfo | Non
 
 
 def _bars(line: TimeLine, lane: Lane, zone: tzinfo | None) -> Iterator[str]:
-    """One for each stretch in which a worker was equally busy with the same recording."""
+    """Yield one stretch for each time in which a worker was equally busy with the same recording."""
     levels = (-int(-busy * LEVELS // 1) for busy in lane.busy)
     for (level, recording), stretch in groupby(
         enumerate(zip(levels, lane.recordings, strict=True)), key=lambda each: each[1]

@@ -1,4 +1,4 @@
-"""What came of a run, whole: `report.json` is a dump of it, and the page is made from it."""
+"""Collect the complete data of a run: `report.json` is a dump of it, and the page is made from it."""
 
 from datetime import datetime
 from typing import Literal
@@ -93,7 +93,7 @@ def report(
     engine: str,
     redo: bool = False,
 ) -> Report:
-    """Everything that is known when a run has ended."""
+    """Return everything that is known when a run has ended."""
     source, dest = source.absolute(), dest.absolute()
     failures = (
         *(_failed(failure) for failure in run_progress.failed),

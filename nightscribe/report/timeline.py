@@ -1,4 +1,4 @@
-"""What each worker did when, and how fast the run was: small enough to be drawn, however long the night. Pure."""
+"""Record what each worker did when, and how fast the run was: small enough to draw, however long the night. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ class Lane(Frozen):
 
     @property
     def n_deaths(self) -> int:
-        """In all."""
+        """Number of deaths in all."""
         return sum(self.deaths)
 
 
@@ -40,11 +40,11 @@ class TimeLine(Frozen):
 
     @property
     def length_s(self) -> float:
-        """From beginning to end."""
+        """Seconds from beginning to end."""
         return (self.ended_at - self.began_at).total_seconds()
 
     def at(self, bin_number: int) -> datetime:
-        """When a bin begins; the number of bins is the end."""
+        """Return when a bin begins; for the number of bins, when the last one ends."""
         return min(self.ended_at, self.began_at + timedelta(seconds=bin_number * self.bin_s))
 
 
@@ -70,7 +70,7 @@ class _Lane:
 
 
 class Sightings:
-    """What was seen of a run so far, in bins that grow with it. `now_s` is a clock in seconds."""
+    """Observations of a run so far, in bins that grow with it. `now_s` is a clock in seconds."""
 
     def __init__(self, began_s: float) -> None:
         self._began_s = self._seen_s = began_s
@@ -80,7 +80,7 @@ class Sightings:
         self._lanes: list[_Lane] = []
 
     def observe(self, now_s: float, workers: Sequence[str], activities: Iterable[Activity], heard_s: float) -> None:
-        """Take in who is at work now.
+        """Record who is at work now.
 
         Args: workers: the name that each of them has now; another name in its place than before means that it died.
         heard_s: sound transcribed so far. It falls when work is lost, and only what goes beyond the most counts.
@@ -105,7 +105,7 @@ class Sightings:
         self._seen_s = max(self._seen_s, now_s)
 
     def drawn(self, began_at: datetime, now_s: float) -> TimeLine:
-        """All of it until now; `began_at` is the time of day at which it began."""
+        """Return the time line until now; `began_at` is the time of day at which the run began."""
         last = self._make_room(now_s)
         for lane in self._lanes:
             lane.extend(last + 1)
@@ -129,7 +129,7 @@ class Sightings:
         return int((at_s - self._began_s) / self._bin_s)
 
     def _make_room(self, now_s: float) -> int:
-        """Have a bin for this moment, and give its number."""
+        """Make a bin for this moment. Returns: its number."""
         while self._bin(now_s) >= MAX_BINS:
             self._bin_s *= 2
             self._gains_s = _by_two(self._gains_s)

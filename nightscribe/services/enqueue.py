@@ -39,5 +39,5 @@ def enqueue(request: Request, tell: Tell = ignore, *, dead_letters: bool = True)
                 progress.settle(event)
                 n_gone += 1
             elif event is None:
-                record.tell()
+                record.update()
     return Enqueued(settings.queue_name, progress.n_total - n_gone, progress)

@@ -1,4 +1,4 @@
-"""Which queue brings work into a destination, and how it is reached from here."""
+"""Find the queue that brings work into a destination, and connect to it from this machine."""
 
 import os
 import socket
@@ -12,30 +12,30 @@ from nightscribe.shared.model.activity import Run
 from nightscribe.shared.queue.client import JobQueue, connect
 from nightscribe.shared.settings import Settings
 
-WITHIN_S = 3.0  # somebody is waiting for the answer
+WITHIN_S = 3.0  # a person is waiting
 NAMING = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL", "LOCALSTACK_ENDPOINT", "LOCALSTACK_HOST")
 
 
 class NoQueue(QueueError):
-    """There is no queue to be looked at, for a reason that its sentence tells."""
+    """There is no queue to look at; the sentence says why."""
 
 
 @contextmanager
 def reached(last: Run | None, settings: Settings) -> Iterator[JobQueue]:
-    """The queue of the last run into a destination: its own while it works, or else a director's or one asked for.
+    """Connect to the queue of the last run into a destination: its own while it works, else another one.
 
     Raises: NoQueue: with a sentence, if there is none or it does not answer within seconds.
     """
     if last and last.command == "run" and is_live(last):
         if not last.endpoint:
-            raise NoQueue("none yet: the run brings its own once it knows what is missing.")
+            raise NoQueue("none yet: the run starts its own once it knows what is missing.")
         if last.host not in ("", socket.gethostname()):
             raise NoQueue(f"it can only be seen on {last.host}, where the run is.")
         with led_to(last.endpoint):
             yield _found(last.queue_name, settings)
     elif last and last.command == "run" and not _is_asked_for(settings):
         # The environment may name a server for other reasons: that of a bucket, say, with queues of others on it.
-        raise NoQueue("none now: the last run brought its own, which ended with it.")
+        raise NoQueue("none now: the last run had its own, which ended with it.")
     elif last or is_named(settings):
         yield _found(queue_name(last, settings), settings)
     else:
@@ -43,7 +43,7 @@ def reached(last: Run | None, settings: Settings) -> Iterator[JobQueue]:
 
 
 def is_named(settings: Settings) -> bool:
-    """Whether there may be a queue, by the environment or the command line, where nothing tells of a run."""
+    """Return whether the environment or the command line names a queue; asked where no run is recorded."""
     return any(name in os.environ for name in NAMING) or _is_asked_for(settings)
 
 
@@ -52,7 +52,7 @@ def _is_asked_for(settings: Settings) -> bool:
 
 
 def queue_name(last: Run | None, settings: Settings) -> str:
-    """The one that is asked for, or else that of the last director."""
+    """Return the name of the queue that the user named, or else of the last director's."""
     of_director = last is not None and last.command == "director" and not _is_asked_for(settings)
     return last.queue_name if last and of_director else settings.queue_name
 
@@ -69,5 +69,5 @@ def _found(name: str, settings: Settings) -> JobQueue:
     except (QueueError, RetryableError) as error:
         raise NoQueue(str(error)) from error
     except ValueError as error:
-        raise NoQueue(f"its address is none: {error}.") from error
+        raise NoQueue(f"its address makes no sense: {error}.") from error
     return queue

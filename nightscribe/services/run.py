@@ -101,7 +101,7 @@ def _work(request: Request, progress: RunProgress, record: RunRecord, tell: Tell
     n_workers = n_jobs(progress.scan.missing, rates, progress.job_s, settings.workers)
     record.queues(director, n_workers)
     tell(Started(director.run_id, n_workers))
-    with _last_look(director, progress), _pool(request, n_workers, logs) as pool, _told_of_the_end(tell):
+    with _last_look(director, progress), _pool(request, n_workers, logs) as pool, _end_announced(tell):
         progressed = False
         for event in director.direct(progress.scan.missing, rates=rates, job_s=progress.job_s, follow=True):
             if event is not None:
@@ -115,7 +115,7 @@ def _work(request: Request, progress: RunProgress, record: RunRecord, tell: Tell
             progress.observe(activities, lease_clock())
             trouble = f"{lack}: make room; what cannot be written is tried three times." if lack else ""
             tell(Working(progress, tuple(pool.names), activities, trouble))
-            record.tell()
+            record.update()
 
 
 def _pool(request: Request, n_workers: int, logs: Path) -> WorkerPool:
@@ -126,7 +126,7 @@ def _pool(request: Request, n_workers: int, logs: Path) -> WorkerPool:
 
 
 @contextmanager
-def _told_of_the_end(tell: Tell) -> Iterator[None]:
+def _end_announced(tell: Tell) -> Iterator[None]:
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""How far a run is: counts and estimates, fed by the director's events, read by the views."""
+"""Count how far a run is and estimate the rest, from the director's events; views read it."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -71,7 +71,7 @@ class RunProgress:
                 self.store_part(event)
 
     def settle(self, settled: Settled) -> None:
-        """Count a recording that is done with."""
+        """Count a recording that is done or has failed."""
         recording, result = settled.missing.recording, settled.result
         self.n_settled += 1
         del self._open[recording.path]
@@ -93,12 +93,12 @@ class RunProgress:
             self.flagged.append(Flagged(recording.path, result.flags, output_key(result.stem, fmt)))
 
     def store_part(self, stored: PartStored) -> None:
-        """Count a slice of a recording that is not done with."""
+        """Count a slice of a recording that has others left."""
         path = stored.missing.recording.path
         self._parts_s[path] = self._parts_s.get(path, 0.0) + stored.audio_s
 
     def observe(self, activities: Iterable[Activity], now: float) -> None:
-        """Take in what the workers say they are doing."""
+        """Take over what the workers report to be doing."""
         open_ones = sorted((a for a in activities if a.recording in self._open), key=lambda a: a.updated_at)
         if open_ones:
             # A worker that died has left its own behind.
@@ -109,23 +109,23 @@ class RunProgress:
             self.working_since = now
 
     def foresee(self, recording: Recording, length_s: float) -> None:
-        """Take in how long a recording is that was looked into."""
+        """Take over the length of a recording that was probed."""
         if recording.path in self._open:
             self.lengths.foresee(recording.path, recording.size, length_s)
 
     @property
     def n_total(self) -> int:
-        """Recordings this run is to do."""
+        """Number of recordings that were missing when the run began."""
         return len(self.scan.missing)
 
     @property
     def n_left(self) -> int:
-        """Those of them that are not done with."""
+        """Number of those that are neither done nor failed."""
         return self.n_total - self.n_settled
 
     @property
     def failures(self) -> list[FailedRecording]:
-        """Every recording without a transcript: of this run, of earlier ones, and unreadable ones."""
+        """Every recording without a transcript: failed in this run, in earlier runs, or unreadable."""
         recorded = [*self.failed, *self.scan.failed_before]
         return [
             *(FailedRecording(each.recording, each.reason, each.code) for each in recorded),
@@ -139,44 +139,44 @@ class RunProgress:
 
     @property
     def heard_s(self) -> float:
-        """Sound transcribed so far, that of unfinished recordings included."""
+        """Seconds of sound transcribed so far, including that of unfinished recordings."""
         return self.done_audio_s + sum(self._parts_s.values()) + sum(a.done_s for a in self.activities)
 
     @property
     def total_s(self) -> float | None:
-        """Sound in all of this run's recordings, as far as can be told."""
+        """Estimated seconds of sound in all of this run's recordings; None while nothing is known."""
         pending_s = self.lengths.pending_s
         return None if pending_s is None else max(self.heard_s, self.done_audio_s + pending_s)
 
     def length_s(self, path: str) -> float | None:
-        """The likely length of one of this run's recordings that is not yet done with."""
+        """Return the estimated length of one of this run's recordings; None once it is settled."""
         size = self._open.get(path)
         return None if size is None else self.lengths.seconds(path, size)
 
     def longest(self, at_most: int) -> list[tuple[str, float | None]]:
-        """Those that are likely the longest of this run's recordings, with their likely lengths."""
+        """Return the recordings that are probably the longest, each with its estimated length."""
         each = ((path, self.lengths.seconds(path, size), size) for path, size in self._open.items())
         first = nsmallest(at_most, each, key=lambda found: (-(found[1] or 0.0), -found[2], found[0]))
         return [(path, seconds) for path, seconds, _ in first]
 
     def work_s(self, path: str) -> float | None:
-        """How much of it one worker is likely to have in hand: all of it, or a slice."""
+        """Return the estimated length of what one worker does of a recording: all of it, or a slice."""
         length_s = self.length_s(path)
         return length_s if length_s is None or length_s <= LONGEST * self.job_s else self.job_s
 
     def speed(self, now: float) -> float | None:
-        """Seconds of sound a second, all workers together."""
+        """Return seconds of sound a second, of all workers together; None before anything is done."""
         if self.working_since is None or not self.heard_s or now <= self.working_since:
             return None
         return self.heard_s / (now - self.working_since)
 
     def left_s(self, now: float) -> float | None:
-        """Seconds until all is done, if it goes on like this."""
+        """Return the estimated seconds until all is done, at the present speed."""
         speed, total_s = self.speed(now), self.total_s
         return (total_s - self.heard_s) / speed if speed and total_s is not None else None
 
     def figures(self, now: float) -> dict[str, object]:
-        """All of that as `shared.activity.Run` has it."""
+        """Return the figures as fields of `shared.model.activity.Run`."""
         return {
             "n_total": self.n_total,
             "n_done": self.done,
@@ -185,12 +185,12 @@ class RunProgress:
             "heard_s": _tenths(self.heard_s),
             "speed": _tenths(self.speed(now)),
             "left_s": _tenths(self.left_s(now)),
-            **told_of(self.scan.unreadable),
+            **unreadable_figures(self.scan.unreadable),
         }
 
 
-def told_of(unreadable: Collection[Unreadable]) -> dict[str, object]:
-    """What could not be read as `shared.activity.Run` has it."""
+def unreadable_figures(unreadable: Collection[Unreadable]) -> dict[str, object]:
+    """Return what could not be read as fields of `shared.model.activity.Run`."""
     some = islice(unreadable, UNREADABLE_KEPT)
     each = tuple(Unreadable(printable(item.path), printable(item.reason)) for item in some)
     return {"n_unreadable": len(unreadable), "unreadable": each}

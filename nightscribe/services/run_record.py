@@ -1,4 +1,4 @@
-"""What a run says of itself in the destination, for people elsewhere: `nightscribe status` shows it."""
+"""Record in the destination how far a run is, so that `nightscribe status` can show it on any machine."""
 
 import os
 import socket
@@ -23,19 +23,19 @@ from nightscribe.shared.process.periodic import PeriodicThread
 from nightscribe.worker.lease import lease_clock
 
 EVERY_S = 2.0
-LIVE_S = 60.0  # a run that was not heard of for so long is no more; a slow share makes it silent for seconds
+LIVE_S = 60.0  # a run that is silent for so long is over; a slow share makes it silent for seconds
 
 
 class Counting(Protocol):
-    """Something that knows how far a run is."""
+    """An object that knows how far a run is."""
 
     def figures(self, now: float) -> Mapping[str, object]:
-        """As `shared.activity.Run` has it; `now` is a clock in seconds."""
+        """Return fields of `shared.model.activity.Run`; `now` is a clock in seconds."""
         ...
 
 
 class RunRecord:
-    """Writes down how far a run is, every few seconds from a thread of its own, and in the end that it is over.
+    """Records how far a run is, every few seconds from a thread of its own, and at the end that it is over.
 
     So a run that waits for its queue or for a slow share does not look dead.
     """
@@ -43,22 +43,22 @@ class RunRecord:
     def __init__(
         self, records: Records, run: Run, run_progress: Counting | None = None, *, every_s: float = EVERY_S
     ) -> None:
-        """`run`: as it begins. `tally`: None while it looks for what is missing."""
+        """`run`: as it begins. `run_progress`: None until the scan is over."""
         self._records = records
         self._run = run
         self._directed: Run | None = None
-        """What a director said before, which a run that queues nothing leaves: a fleet may still be at work."""
+        """The record of an earlier director. A run that queues nothing restores it: its workers may still be busy."""
         if run.command == "run":
             with suppress(NightscribeError):
                 before = records.last_run()
                 self._directed = before if before and before.command == "director" else None
-        self._tally = run_progress
-        self._saying = threading.Lock()
-        self._thread = PeriodicThread(self._say, min(every_s, LIVE_S / 4), name="run-record")
-        self.tell()
+        self._progress = run_progress
+        self._writing = threading.Lock()
+        self._thread = PeriodicThread(self._write, min(every_s, LIVE_S / 4), name="run-record")
+        self.update()
 
     def __enter__(self) -> Self:
-        self._say()
+        self._write()
         self._thread.start()
         return self
 
@@ -66,38 +66,38 @@ class RunRecord:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._thread.stop()
-        self.tell()
+        self.update()
         n_total, n_settled = self._run.n_total, self._run.n_done + self._run.n_failed
         is_over = n_total is not None and n_settled >= n_total  # however it ended
         if self._directed and not self._run.id:
             self._records.put_run(self._directed)
         else:
-            self._say(ended_at=utc_now(), interrupted=kind is not None and not is_over, left_s=None)
+            self._write(ended_at=utc_now(), interrupted=kind is not None and not is_over, left_s=None)
 
     def found(self, run_progress: Counting) -> None:
-        """What is missing is known, and from here on it is counted."""
-        self._tally = run_progress
-        self.tell()
-        self._say()
+        """Record that the scan is over; from here on the figures come from `run_progress`."""
+        self._progress = run_progress
+        self.update()
+        self._write()
 
     def queues(self, director: Director, n_workers: int) -> None:
-        """Where what is missing is queued, and for how many workers."""
+        """Record the queue that the director fills, and the number of workers."""
         self._run = queueing(self._run, director).model_copy(update={"n_workers": n_workers})
-        self._say()
+        self._write()
 
-    def tell(self) -> None:
-        """The tally has changed, or was looked at; only the thread that counts there may say so."""
+    def update(self) -> None:
+        """Take over the present figures. Only the thread that counts them may call this."""
         report_alive()
-        if self._tally:
-            self._run = self._run.model_copy(update=self._tally.figures(lease_clock()))
+        if self._progress:
+            self._run = self._run.model_copy(update=self._progress.figures(lease_clock()))
 
-    def _say(self, **changes: object) -> None:
-        with self._saying:
+    def _write(self, **changes: object) -> None:
+        with self._writing:
             self._records.put_run(self._run.model_copy(update={"updated_at": utc_now()} | changes))
 
 
 def beginning(command: Command, request: Request, engine: str, *, watch: bool = False) -> Run:
-    """A run that has yet to find out what is missing."""
+    """Return the record of a run that does not know yet what is missing."""
     settings, now = request.settings, utc_now()
     return Run(
         command=command,
@@ -117,12 +117,12 @@ def beginning(command: Command, request: Request, engine: str, *, watch: bool = 
 
 
 def queueing(run: Run, director: Director) -> Run:
-    """The same with the queue that it fills."""
+    """Return the record with the queue that the director fills."""
     queue = director.queue
     return run.model_copy(update={"id": director.run_id, "queue_name": queue.address, "endpoint": queue.endpoint})
 
 
 def is_live(run: Run, now: datetime | None = None) -> bool:
-    """Whether a run is at work, as far as can be told: from elsewhere, one that was killed is known by its silence."""
+    """Return whether a run seems to be at work. On another machine, only its silence shows that it was killed."""
     silent_s = ((now or datetime.now(UTC)) - run.updated_at).total_seconds()
     return run.ended_at is None and silent_s < LIVE_S and not has_ended(run.process)

@@ -1,4 +1,4 @@
-"""How things stand in a destination: gathered from its records, and from a queue of which nothing is received."""
+"""Gather how things stand in a destination, from its records and its queue, from which nothing is received."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -76,7 +76,7 @@ class Status(Frozen):
 def gather(dest: Location, settings: Settings, *, now: datetime | None = None) -> Status:
     """Look at a destination and its queue.
 
-    Raises: RetryableError: if the destination does not answer.
+    Raises: RetryableError: if the destination is unreachable.
     """
     records = Records(dest.open_store(settings.storage))
     at = now or datetime.now(UTC)
@@ -100,7 +100,7 @@ def gather(dest: Location, settings: Settings, *, now: datetime | None = None) -
 
 
 def _last_run(records: Records, at: datetime) -> tuple[Run | None, bool]:
-    """The last run, and whether it is at work."""
+    """Return the last run, and whether it is at work."""
     last = records.last_run()
     live = last is not None and is_live(last, at)
     if last and not last.ended_at and not live:  # its process may have ended since, and have said so before
@@ -110,7 +110,7 @@ def _last_run(records: Records, at: datetime) -> tuple[Run | None, bool]:
 
 
 def _unreadable(last: Run | None) -> dict[str, Failure]:
-    """What the last run could not read, by path. It is in no failure record, since every run looks at it again."""
+    """Return what the last run could not read, by path. There are no failure records of it: every run looks again."""
     if last is None:
         return {}
     return {
@@ -129,7 +129,7 @@ def _unreadable(last: Run | None) -> dict[str, Failure]:
 
 
 def _each_once(recorded: Iterable[Failure], unreadable: dict[str, Failure]) -> Iterator[Failure]:
-    """Both, less what is recorded too, which is taken out of the others."""
+    """Yield recorded failures, then the unreadable ones that are not recorded; empties `unreadable` of the others."""
     for failure in recorded:
         unreadable.pop(failure.recording, None)
         yield failure
@@ -145,7 +145,7 @@ def _queue(last: Run | None, settings: Settings) -> tuple[QueueState | None, str
 
 
 def state_of(queue: JobQueue) -> QueueState:
-    """A queue that was found. Raises: RetryableError, QueueError: if it does not answer any more."""
+    """Return the state of a queue that was found. Raises: RetryableError, QueueError: if it is no longer reachable."""
     counts, dead = queue.counts(), queue.dead_counts()
     peeked = queue.peek() if counts.queued + counts.in_flight <= PEEK_AT_MOST else None
     return QueueState(
@@ -176,7 +176,7 @@ def _queued(peeked: Peeked) -> QueuedJob:
 
 
 def _working(records: Records, over: Run | None, queue: QueueState | None, at: datetime) -> "list[Working]":
-    """What workers say that are not known to be dead: one has ended on this machine, or with its `run`.
+    """Return what workers report that may be alive: not those that ended on this machine, or with their `run`.
 
     `over`: the last run, if it is no longer at work.
     """

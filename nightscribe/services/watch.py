@@ -13,7 +13,7 @@ from nightscribe.director.watch.file_system_watcher import FileSystemWatcher
 from nightscribe.director.watch.watch_loop import WatchLoop
 from nightscribe.services.events import Tell, Watching, ignore
 from nightscribe.services.request import Request, open_queue
-from nightscribe.services.run_progress import told_of
+from nightscribe.services.run_progress import unreadable_figures
 from nightscribe.services.run_record import EVERY_S, RunRecord, beginning, queueing
 from nightscribe.shared.destination.keys import TRANSCRIPTS
 from nightscribe.shared.destination.records import Records
@@ -45,7 +45,7 @@ class _Figures:
             "n_total": seen.n_left + seen.n_done + seen.n_failed,
             "n_done": seen.n_done,
             "n_failed": seen.n_failed,
-            **told_of(seen.unreadable),
+            **unreadable_figures(seen.unreadable),
         }
 
 
@@ -90,7 +90,7 @@ def _watch(request: Request, loop: WatchLoop, tell: Tell) -> None:
         log.info("watch.began", source=run.source, queue=request.settings.queue_name)
         for event in loop.watch():
             if event is None:
-                record.tell()
+                record.update()
                 tell(Watching(loop))
 
 

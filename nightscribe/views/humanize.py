@@ -1,10 +1,10 @@
-"""Numbers and names as people read them."""
+"""Write numbers and reasons for people."""
 
 import re
 
 
 def duration(seconds: float) -> str:
-    """`4.2 s`, `42 s`, `2 min 30 s`, `42 min`, `3 h 05 min`."""
+    """Return `4.2 s`, `42 s`, `2 min 30 s`, `42 min` or `3 h 05 min`."""
     if round(seconds) < 60:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     if seconds < 600:
@@ -17,10 +17,10 @@ def duration(seconds: float) -> str:
 
 
 def count(n: int, thing: str) -> str:
-    """`1 recording`, `1,200 recordings`."""
+    """Return `1 recording` or `1,200 recordings`."""
     return f"{n:,} {thing}" + ("" if n == 1 else "s")
 
 
 def kind(reason: str, recording: str) -> str:
-    """Why a recording failed, without the names that make it one of its kind."""
+    """Return why a recording failed, without the names in it, so that equal reasons can be grouped."""
     return re.sub(r"(?<!\w)'[^']+'(?!\w)", "…", reason.replace(repr(recording), "It", 1))

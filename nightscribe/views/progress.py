@@ -1,4 +1,4 @@
-"""What a run shows on its way: a live view on a terminal, a line every half minute anywhere else."""
+"""Show a run on its way: a live view on a terminal, a line every half minute anywhere else."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -84,7 +84,7 @@ class Display:
 
 
 class View(Protocol):
-    """Something that shows how far a run is."""
+    """A way to show how far a run is."""
 
     def show(self, run_progress: RunProgress, trouble: str = "") -> None:
         """Bring it up to date. `trouble`: what holds the run up, as a sentence, while that is so."""

@@ -1,4 +1,4 @@
-"""A status as people read it: lines, and the same with a bar where a terminal shows it again and again."""
+"""Render a status as lines, or with a bar for a terminal that shows it again and again."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -23,7 +23,7 @@ LABEL = 13  # columns
 
 
 def render(status: Status) -> RenderableType:
-    """The live view; what may be long is cut off where the screen ends, so that all has room."""
+    """Return the live view; long lines are cut off at the edge of the screen, so that all of them fit."""
     run = status.run
     parts: list[RenderableType] = [Text(line, style="bold") for line in _heading(status)]
     if run and run.command == "run" and status.live and run.n_total is not None:
@@ -37,13 +37,13 @@ def _line(text: str) -> Text:
 
 
 def lines(status: Status) -> Iterator[str]:
-    """Everything, from what a person asks first."""
+    """Yield everything, what a person asks first at the top."""
     yield from _heading(status)
     yield from _blocks(status, LISTED)
 
 
 def wrapped(status: Status, width: int) -> Iterator[str]:
-    """The same for a terminal of so many columns: broken between words, and never within a path that may be copied."""
+    """Yield the lines wrapped for a terminal: between words, and never within a path, which may be copied."""
     filled = partial(fill, width=width, break_long_words=False, break_on_hyphens=False)
     yield from map(filled, _heading(status))
     for line in _blocks(status, LISTED):
@@ -121,7 +121,7 @@ def _done(run: Run) -> str:
 
 
 def _clock(then: datetime, now: datetime) -> str:
-    """`at 21:14`, `on 2 May at 21:14`, in the time of this place."""
+    """Return `at 21:14` or `on 2 May at 21:14`, in local time."""
     local, today = then.astimezone(), now.astimezone()
     day = "" if local.date() == today.date() else f"on {local.day} {local:%b} "
     return f"{day}at {local:%H:%M}"
@@ -132,7 +132,7 @@ def _blocks(status: Status, listed: int) -> Iterator[str]:
     if status.workers:
         yield from _block("In progress", map(_worker, status.workers))
     elif status.live or not (status.run and status.run.command == "run"):  # of one that is over it goes without saying
-        yield _labelled("In progress", "nothing that a worker told of")
+        yield _labelled("In progress", "nothing that a worker reports")
     queue = status.queue
     if queue is None:
         yield _labelled("Queue", status.no_queue or "")
@@ -140,7 +140,7 @@ def _blocks(status: Status, listed: int) -> Iterator[str]:
         yield from _block("Queued", [_counts(status, queue), *_waiting(queue, listed)])
         if queue.n_set_aside:
             said = f"{count(queue.n_set_aside, 'job')}, for the next director or `retry` to look at"
-            yield _labelled("Set aside", said)
+            yield _labelled("Dead letters", said)
     yield from _block("Failed", _failed(status, listed))
     yield _labelled("Done", count(status.n_done, "recording"))
 
@@ -169,7 +169,7 @@ def _worker(working: Working) -> str:
 
 
 def _counts(status: Status, queue: QueueState) -> str:
-    """Whose queue it is needs no word if it is that of the run at work."""
+    """Return what waits on the queue; the queue is named unless it belongs to the run at work."""
     its_own = status.live and status.run is not None and status.run.command == "run"
     where = "" if its_own else f" on {queue.name}" + (f" at {queue.server}" if queue.server else "")
     recordings = {path for job in queue.jobs or () if job.waiting for path in job.recordings}

@@ -61,7 +61,7 @@ def depths(depth: exposition.QueueDepth) -> list[float]:
 
 def asked_anew(depth: exposition.QueueDepth, clock: list[float]) -> list[float]:
     """The same, when the last answer is long past."""
-    clock[0] += exposition.ASK_QUEUE_EVERY_S
+    clock[0] += exposition.QUERY_EVERY_S
     return depths(depth)
 
 
@@ -84,7 +84,7 @@ def test_the_depth_of_the_queue_is_what_the_server_says(
     wait_until(lambda: asked_anew(depth, clock) == [3, 0, 0], what="three jobs")
     first, second = received(workplace.queue), received(workplace.queue)
     workplace.queue.dead_letter(first, first.body, "It is not a recording.")
-    clock[0] += exposition.ASK_QUEUE_EVERY_S - 1
+    clock[0] += exposition.QUERY_EVERY_S - 1
     assert depths(depth) == [3, 0, 0]
     wait_until(lambda: asked_anew(depth, clock) == [1, 1, 1], what="what has become of them")
     assert n_found == 1

@@ -198,7 +198,7 @@ def test_a_run_is_seen_while_it_looks_and_is_gone_at_once_when_it_is_killed(
     assert seen[2] == "It is looking for what is missing."
     status = gather(FolderLocation(workplace.dest), Settings())
     assert not status.live
-    assert status.no_queue == "none now: the last run brought its own, which ended with it."
+    assert status.no_queue == "none now: the last run had its own, which ended with it."
     assert "The last run broke off" in list(lines(status))[1]
 
 

@@ -18,7 +18,7 @@ TROUBLE = "DEST '[here]' has only 3 MB free: make room; what cannot be written i
 ODD = ["[bold]x[/bold].mp3", "🎤 räksmörgås 日本語" * 8 + ".mp3", "$(x) 'y' \"z\".mp3", "a" * 200 + ".mp3", "[/].mp3"]
 
 
-def tally_of(n_missing: int = 1500, *, n_done: int = 0, n_failed: int = 0, working: int = 0) -> RunProgress:
+def progress_of(n_missing: int = 1500, *, n_done: int = 0, n_failed: int = 0, working: int = 0) -> RunProgress:
     missing = [Missing(recording(f"2012/{n}.mp3", 100), str(n)) for n in range(n_missing)]
     missing += [Missing(recording(path, 100), path) for path in ODD]
     run_progress = RunProgress(Scan(missing=Backlog(missing)), LengthEstimate())
@@ -35,12 +35,12 @@ def tally_of(n_missing: int = 1500, *, n_done: int = 0, n_failed: int = 0, worki
 
 
 TALLIES = {
-    "nothing": tally_of(0),
-    "beginning": tally_of(),
-    "loading": tally_of(working=0),
-    "working": tally_of(n_done=1234, n_failed=1, working=8),
-    "failing": tally_of(n_done=3, n_failed=1200, working=2),
-    "over": tally_of(10, n_done=15),
+    "nothing": progress_of(0),
+    "beginning": progress_of(),
+    "loading": progress_of(working=0),
+    "working": progress_of(n_done=1234, n_failed=1, working=8),
+    "failing": progress_of(n_done=3, n_failed=1200, working=2),
+    "over": progress_of(10, n_done=15),
 }
 
 
@@ -123,7 +123,7 @@ def test_the_line_says_how_far_how_fast_and_how_long_yet() -> None:
 
 def test_away_from_a_terminal_the_heading_and_each_failure_are_a_line_once() -> None:
     file = io.StringIO()
-    run_progress = tally_of(3, n_failed=1)
+    run_progress = progress_of(3, n_failed=1)
     with view(Console(file=file, width=80), HEADING) as shown_by:
         for _ in range(3):
             shown_by.show(run_progress)
@@ -138,7 +138,7 @@ def test_away_from_a_terminal_each_trouble_is_told_once_when_it_begins() -> None
     file = io.StringIO()
     with view(Console(file=file, width=80), HEADING) as shown_by:
         for trouble in (TROUBLE, TROUBLE.replace("3", "2"), "", "", TROUBLE):
-            shown_by.show(tally_of(3), trouble)
+            shown_by.show(progress_of(3), trouble)
     assert file.getvalue().splitlines() == [HEADING, TROUBLE, TROUBLE]
 
 
@@ -146,7 +146,7 @@ def test_away_from_a_terminal_a_line_every_half_minute_says_how_far_it_is(monkey
     now = [1000.0]
     monkeypatch.setattr("nightscribe.views.progress.lease_clock", lambda: now[0])
     file = io.StringIO()
-    run_progress = tally_of(3)
+    run_progress = progress_of(3)
     with view(Console(file=file, width=80), HEADING) as shown_by:
         for _ in range(91):
             shown_by.show(run_progress)

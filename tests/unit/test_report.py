@@ -73,7 +73,7 @@ class Read(HTMLParser):
                 yield unquote(whole.path)
 
 
-def tally_of(n_done: int = 2, n_failed: int = 1, n_left: int = 0, **scan: Any) -> RunProgress:
+def progress_of(n_done: int = 2, n_failed: int = 1, n_left: int = 0, **scan: Any) -> RunProgress:
     names = [f"{number}.mp3" for number in range(n_done + n_failed + n_left)]
     run_progress = RunProgress(
         Scan(missing=Backlog(Missing(recording(n), n[:-4]) for n in names), **scan), LengthEstimate()
@@ -111,7 +111,7 @@ def read(made: Report) -> Read:
 def test_the_json_is_the_report() -> None:
     seen = Sightings(0.0)
     seen.observe(9.0, ["a-1"], [activity(worker="a-1")], 30)
-    run_progress = tally_of(
+    run_progress = progress_of(
         failed_before=[failure("old.mp3")], unreadable=[Unreadable("locked", "It may not be read.")]
     )
     made = report_of(run_progress, seen)
@@ -120,7 +120,7 @@ def test_the_json_is_the_report() -> None:
 
 def test_the_totals_add_up_and_failures_of_earlier_runs_are_told_apart() -> None:
     scan = {"failed_before": [failure("old.mp3")], "unreadable": [Unreadable("locked", "No.")], "n_finished": 7}
-    made = report_of(tally_of(3, 2, 4, **scan), interrupted=True)
+    made = report_of(progress_of(3, 2, 4, **scan), interrupted=True)
     totals = made.totals
     assert (totals.recordings, totals.done, totals.failed, totals.left, totals.done_before) == (9, 3, 4, 4, 7)
     assert (totals.audio_s, totals.speed) == (5400.0, 0.17)
@@ -159,29 +159,29 @@ CHOICES = ("engine", "task")
 
 
 def test_only_failures_that_were_recorded_need_to_be_put_back() -> None:
-    assert shlex.split(report_of(tally_of(1, 1)).retry_command or "")[1:] == ["retry", "/texts/of #1"]
-    assert report_of(tally_of(1, 0, failed_before=[failure()])).retry_command
-    assert report_of(tally_of(1, 0, unreadable=[Unreadable("locked", "No.")])).retry_command is None
+    assert shlex.split(report_of(progress_of(1, 1)).retry_command or "")[1:] == ["retry", "/texts/of #1"]
+    assert report_of(progress_of(1, 0, failed_before=[failure()])).retry_command
+    assert report_of(progress_of(1, 0, unreadable=[Unreadable("locked", "No.")])).retry_command is None
 
 
 def test_after_a_redo_no_command_is_said_to_go_on_with_it() -> None:
     """It would find the old transcripts, and do nothing."""
     promise = "The same command goes on with them"
-    assert promise in read(report_of(tally_of(1, 0, 3), interrupted=True)).text
-    redo = read(report_of(tally_of(1, 1, 3), interrupted=True, redo=True)).text
+    assert promise in read(report_of(progress_of(1, 0, 3), interrupted=True)).text
+    redo = read(report_of(progress_of(1, 1, 3), interrupted=True, redo=True)).text
     assert promise not in redo
     assert redo.count("Those that had a transcript keep it: only --redo does them again") == 2
 
 
 def test_the_program_is_named_by_its_place_where_its_name_would_not_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    program = Path(shlex.split(report_of(tally_of(1, 1)).run_command)[0])
+    program = Path(shlex.split(report_of(progress_of(1, 1)).run_command)[0])
     assert program.is_absolute()
     assert program.name == "nightscribe"
 
 
 def test_a_folder_whose_name_is_no_text_has_a_report_too() -> None:
-    made = report_of(tally_of(), source=FolderLocation(Path("/caf\udce9")))
+    made = report_of(progress_of(), source=FolderLocation(Path("/caf\udce9")))
     assert made.source == "/caf\ufffd"
     assert "caf\ufffd" in made.run_command
     assert "caf\ufffd" in read(Report.model_validate_json(made.model_dump_json())).text
@@ -193,10 +193,10 @@ def test_a_folder_whose_name_is_no_text_has_a_report_too() -> None:
 @pytest.mark.parametrize(
     ("changes", "run_progress", "said"),
     [
-        ({}, tally_of(2, 0), "All done: 2 recordings"),
-        ({}, tally_of(1200, 1), "1,200 recordings done, 1 failed"),
-        ({"interrupted": True}, tally_of(1, 0, 3), "Interrupted with 1 of 4 recordings done"),
-        ({"stopped": "The <queue> is gone."}, tally_of(1, 0, 3), "Stopped with 1 of 4 recordings done"),
+        ({}, progress_of(2, 0), "All done: 2 recordings"),
+        ({}, progress_of(1200, 1), "1,200 recordings done, 1 failed"),
+        ({"interrupted": True}, progress_of(1, 0, 3), "Interrupted with 1 of 4 recordings done"),
+        ({"stopped": "The <queue> is gone."}, progress_of(1, 0, 3), "Stopped with 1 of 4 recordings done"),
     ],
 )
 def test_the_first_line_says_how_it_went(changes: dict[str, Any], run_progress: RunProgress, said: str) -> None:
@@ -208,7 +208,7 @@ def test_the_first_line_says_how_it_went(changes: dict[str, Any], run_progress: 
 
 
 def test_times_are_local_and_say_of_which_zone() -> None:
-    text = read(report_of(tally_of(1, 1))).text
+    text = read(report_of(progress_of(1, 1))).text
     assert "Friday 1 March 2024, 06:59 to 15:59 (UTC+07:00)" in text
     assert "Fri 06:59" in text
 
@@ -216,7 +216,7 @@ def test_times_are_local_and_say_of_which_zone() -> None:
 def test_failures_stand_under_their_reasons_the_most_frequent_first() -> None:
     gone = [Failed(recording=name, reason=f"{name!r} is no longer in the source.") for name in ("a", "it's b")]
     text = [Failed(recording=f"{n}.mp3", reason="It holds text, not sound.") for n in range(3)]
-    seen = read(report_of(tally_of()).model_copy(update={"failures": (*gone, *text)}))
+    seen = read(report_of(progress_of()).model_copy(update={"failures": (*gone, *text)}))
     assert seen.text.index("It holds text, not sound. 3") < seen.text.index("It is no longer in the source. 2")
     assert seen.count("table") == 2
     assert "nightscribe run '/my recordings' '/texts/of #1' --model small" in seen.text
@@ -225,15 +225,15 @@ def test_failures_stand_under_their_reasons_the_most_frequent_first() -> None:
 def test_every_flag_has_a_meaning_and_what_has_none_of_them_is_no_section() -> None:
     assert set(MEANINGS) == set(Flag)
     every = tuple(Suspicious(recording=f"{flag}.mp3", flags=(flag,), text=f"{flag}.txt") for flag in Flag)
-    seen = read(report_of(tally_of(1, 0)).model_copy(update={"suspicious": every}))
+    seen = read(report_of(progress_of(1, 0)).model_copy(update={"suspicious": every}))
     assert all(MEANINGS[flag] in seen.text for flag in Flag)
     assert seen.text.index(f"{Flag.TRUNCATED}.mp3") < seen.text.index(f"{Flag.NO_SPEECH}.mp3")
-    assert "Worth a look" not in read(report_of(tally_of(1, 0))).text
+    assert "Worth a look" not in read(report_of(progress_of(1, 0))).text
 
 
 @given(st.sets(NAMES, min_size=1, max_size=4), NAMES)
 def test_links_lead_to_recordings_and_texts_of_any_name(names: set[str], reason: str) -> None:
-    made = report_of(tally_of(1, 0)).model_copy(
+    made = report_of(progress_of(1, 0)).model_copy(
         update={
             "failures": tuple(Failed(recording=f"below/{name}", reason=reason) for name in names),
             "suspicious": tuple(Suspicious(recording=n, flags=(Flag.TRUNCATED,), text=f"{n}.txt") for n in names),
@@ -258,7 +258,7 @@ def test_from_a_bucket_links_lead_only_to_what_can_come_with_the_page(
     source: Location, dest: Location, link: str | None
 ) -> None:
     """To recordings in the same bucket; those elsewhere are named."""
-    seen = read(report_of(tally_of(), source=source, dest=dest))
+    seen = read(report_of(progress_of(), source=source, dest=dest))
     assert [each for each in seen.links if each.endswith(".mp3")] == ([link] if link else [])
     assert "2.mp3" in seen.text
 
@@ -276,7 +276,7 @@ def tags(name: str) -> list[tuple[str, list[str]]]:
     """Those of a page in which a name stands wherever one can, with the names of their attributes."""
     sightings = Sightings(0.0)
     sightings.observe(9.0, ["a-1"], [activity(name, worker="a-1")], 30)
-    run_progress = tally_of(1, 1, failed_before=[failure(name, reason=f"{name!r} is bad.")])
+    run_progress = progress_of(1, 1, failed_before=[failure(name, reason=f"{name!r} is bad.")])
     made = report_of(run_progress, sightings, source=FolderLocation(Path("/", "x" + name)), stopped=name)
     more = {"suspicious": (Suspicious(recording=name, flags=(Flag.NO_SPEECH,), text=name),)}
     seen = read(made.model_copy(update=more))
@@ -287,7 +287,7 @@ def test_a_page_of_a_hundred_thousand_failures_is_small_and_says_how_many_there_
     reasons = [f"Reason {'abcdefghijklmnopqrstuvwxyz'[n]}." for n in range(26)]
     many = tuple(Failed(recording=f"{n}.mp3", reason=reasons[min(25, n % 100)]) for n in range(50_000))
     odd = tuple(Failed(recording=f"{n}.wav", reason=f"Odd {n}.") for n in range(50_000))
-    html = page(report_of(tally_of()).model_copy(update={"failures": many + odd}), ZONE)
+    html = page(report_of(progress_of()).model_copy(update={"failures": many + odd}), ZONE)
     seen = Read(html)
     assert len(html) < 500_000
     assert seen.count("tr") <= SHOWN
@@ -302,7 +302,7 @@ def test_a_lane_for_each_worker_with_its_deaths() -> None:
     for number in range(1, 11):
         names = ["a-1", "a-2" if number < 5 else "a-3"]
         sightings.observe(number * 3000.0, names, [activity("talk.mp3", worker="a-1")], number * 100.0)
-    seen = read(report_of(tally_of(), sightings))
+    seen = read(report_of(progress_of(), sightings))
     assert "worker 1" in seen.text
     assert "worker 2" in seen.text
     assert "worker 3" not in seen.text
@@ -341,25 +341,25 @@ def run_report(dest: Path, *, worked: bool = True) -> RunReport:
 
 
 def test_a_run_without_work_leaves_the_report_of_the_night_before_it(tmp_path: Path) -> None:
-    assert run_report(tmp_path).write_report(tally_of()) == f"Report: {tmp_path / REPORT_PAGE}"
+    assert run_report(tmp_path).write_report(progress_of()) == f"Report: {tmp_path / REPORT_PAGE}"
     before = {name: (tmp_path / name).read_bytes() for name in (REPORT, REPORT_PAGE)}
-    empty = tally_of(0, 0, failed_before=[failure()])
+    empty = progress_of(0, 0, failed_before=[failure()])
     assert run_report(tmp_path, worked=False).write_report(empty) == f"Last report: {tmp_path / REPORT_PAGE}"
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     assert Report.model_validate_json(before[REPORT]).run == "abc"
 
 
 def test_without_an_earlier_one_failures_are_worth_a_report_and_nothing_is_not(tmp_path: Path) -> None:
-    assert run_report(tmp_path, worked=False).write_report(tally_of(0, 0)) == ""
+    assert run_report(tmp_path, worked=False).write_report(progress_of(0, 0)) == ""
     assert not list(tmp_path.iterdir())
-    assert run_report(tmp_path, worked=False).write_report(tally_of(0, 0, failed_before=[failure("a.mp3")]))
+    assert run_report(tmp_path, worked=False).write_report(progress_of(0, 0, failed_before=[failure("a.mp3")]))
     assert "a.mp3" in (tmp_path / REPORT_PAGE).read_text()
 
 
 def test_a_report_that_cannot_be_written_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / ".nightscribe").write_text("in the way")
-    assert run_report(tmp_path).write_report(tally_of()) == ""
-    assert run_report(tmp_path / "gone").write_report(tally_of()) == ""
+    assert run_report(tmp_path).write_report(progress_of()) == ""
+    assert run_report(tmp_path / "gone").write_report(progress_of()) == ""
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
     assert all(

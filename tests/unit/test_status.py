@@ -156,7 +156,7 @@ def test_how_far_a_run_is_becomes_known(records: Records, monkeypatch: pytest.Mo
     counted = run_progress()
     with RunRecord(records, run_of(), counted) as said_of:
         counted.done = 7
-        said_of.tell()
+        said_of.update()
         wait_until(lambda: (last := records.last_run()) and last.n_done == 7)
         counted.done = 8
     last = records.last_run()
@@ -171,7 +171,7 @@ def test_a_source_whose_name_is_no_text_can_be_told(tmp_path: Path) -> None:
 
 def test_a_destination_that_takes_nothing_does_not_end_a_run(tmp_path: Path) -> None:
     with RunRecord(Records(FolderStore(tmp_path / "gone")), run_of(), run_progress()) as said_of:
-        said_of.tell()
+        said_of.update()
     assert not (tmp_path / "gone").exists()
 
 
@@ -185,8 +185,8 @@ def test_a_run_is_told_of_while_it_looks_for_recordings(records: Records, tmp_pa
     assert (looking.live, looking.run and looking.run.n_total) == (True, None)
     assert list(lines(looking))[2:5] == [
         "It is looking for what is missing.",
-        "In progress  nothing that a worker told of",
-        "Queue        none yet: the run brings its own once it knows what is missing.",
+        "In progress  nothing that a worker reports",
+        "Queue        none yet: the run starts its own once it knows what is missing.",
     ]
     assert (has_looked.live, has_looked.run and has_looked.run.n_total) == (True, 0)
     assert "there was nothing to do." in "\n".join(lines(gather(FolderLocation(tmp_path), SETTINGS)))
@@ -395,7 +395,7 @@ def test_the_queue_of_a_run_that_is_over_is_not_looked_for(records: Records, tmp
     records.put_run(run_of(ended_at=LATER))
     status = gather(FolderLocation(tmp_path), SETTINGS)
     assert status.queue is None
-    assert status.no_queue == "none now: the last run brought its own, which ended with it."
+    assert status.no_queue == "none now: the last run had its own, which ended with it."
 
 
 def test_a_server_that_is_there_for_a_bucket_has_no_queue_of_a_run_that_is_over(
@@ -526,8 +526,8 @@ def test_what_became_of_the_last_run_is_told(run: Run, line: str) -> None:
 
 def test_of_a_run_that_is_over_nothing_is_said_to_be_in_progress() -> None:
     assert "In progress" not in said(run=run_of(ended_at=LATER))
-    assert "In progress  nothing that a worker told of" in said(live=True, run=run_of())
-    assert "In progress  nothing that a worker told of" in said(run=run_of("director", ended_at=LATER))
+    assert "In progress  nothing that a worker reports" in said(live=True, run=run_of())
+    assert "In progress  nothing that a worker reports" in said(run=run_of("director", ended_at=LATER))
 
 
 def test_a_queue_that_was_asked_for_after_a_run_is_named() -> None:
@@ -574,7 +574,7 @@ def test_what_waits_is_named_in_the_order_of_the_queue() -> None:
         "             long.mp3 (slice 2 of 5)",
         "             a.mp3 and 2 more · try 2",
         "             a message that is no job of this version",
-        "Set aside    1 job, for the next director or `retry` to look at",
+        "Dead letters 1 job, for the next director or `retry` to look at",
     ]
 
 

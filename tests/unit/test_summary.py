@@ -17,7 +17,7 @@ from nightscribe.views.summary import before, summary
 DEST = FolderLocation(Path("/texts"))
 
 
-def tally_of(n_missing: int = 0, **scan: Any) -> RunProgress:
+def progress_of(n_missing: int = 0, **scan: Any) -> RunProgress:
     missing = Backlog(Missing(recording(f"{n}.mp3"), str(n)) for n in range(n_missing))
     return RunProgress(Scan(missing=missing, **scan), LengthEstimate())
 
@@ -44,7 +44,7 @@ LAST = "Transcripts: /texts (txt, srt)"
 
 
 def test_a_good_night_is_two_lines() -> None:
-    run_progress = settle(tally_of(3), 3, decoded_s=1200.0)
+    run_progress = settle(progress_of(3), 3, decoded_s=1200.0)
     assert lines(run_progress, elapsed_s=180.0) == [
         "Done: 3 recordings, 1 h 00 min of sound in 3 min 00 s (20.0 × real time).",
         LAST,
@@ -53,15 +53,15 @@ def test_a_good_night_is_two_lines() -> None:
 
 
 def test_one_recording_is_one_recording() -> None:
-    assert lines(settle(tally_of(1), 1, decoded_s=90.0))[0].startswith("Done: 1 recording, 1 min 30 s of sound")
+    assert lines(settle(progress_of(1), 1, decoded_s=90.0))[0].startswith("Done: 1 recording, 1 min 30 s of sound")
 
 
 def test_an_empty_source_is_said_to_be_empty_and_nothing_more() -> None:
-    assert lines(tally_of()) == ["No recordings were found: no audio or video file that ffmpeg reads."]
+    assert lines(progress_of()) == ["No recordings were found: no audio or video file that ffmpeg reads."]
 
 
 def test_where_everything_is_done_there_is_nothing_to_do() -> None:
-    assert lines(tally_of(n_finished=1200)) == [
+    assert lines(progress_of(n_finished=1200)) == [
         "Nothing to do: every recording has its transcript.",
         "Before: 1,200 recordings already done.",
         LAST,
@@ -69,7 +69,7 @@ def test_where_everything_is_done_there_is_nothing_to_do() -> None:
 
 
 def test_where_only_old_failures_are_left_there_is_nothing_new_to_do() -> None:
-    run_progress = tally_of(n_finished=1, failed_before=[failure("a.mp3", reason="It is empty (0 bytes).")])
+    run_progress = progress_of(n_finished=1, failed_before=[failure("a.mp3", reason="It is empty (0 bytes).")])
     assert lines(run_progress) == [
         "Nothing new to do.",
         "Before: 1 recording already done.",
@@ -82,7 +82,7 @@ def test_where_only_old_failures_are_left_there_is_nothing_new_to_do() -> None:
 
 
 def test_every_failure_has_its_reason() -> None:
-    run_progress = settle(tally_of(3, unreadable=[Unreadable("locked", "It cannot be read.")]), 1, 2)
+    run_progress = settle(progress_of(3, unreadable=[Unreadable("locked", "It cannot be read.")]), 1, 2)
     said = lines(run_progress)
     assert said[1:] == [
         "Failed: 3 recordings.",
@@ -95,47 +95,47 @@ def test_every_failure_has_its_reason() -> None:
 
 
 def test_a_night_in_which_everything_failed_does_not_say_that_nothing_was_to_do() -> None:
-    said = lines(settle(tally_of(2), 0, 2))
+    said = lines(settle(progress_of(2), 0, 2))
     assert said[0] == "Failed: 2 recordings."
 
 
 def test_exactly_twenty_failures_are_all_shown_and_of_more_the_rest_is_counted() -> None:
-    shown = lines(settle(tally_of(20), 0, 20))
+    shown = lines(settle(progress_of(20), 0, 20))
     assert len(shown) == 22
-    longer = lines(settle(tally_of(1234), 0, 1234))
+    longer = lines(settle(progress_of(1234), 0, 1234))
     assert len(longer) == 23
     assert longer[0] == "Failed: 1,234 recordings."
     assert longer[21] == "  … and 1,214 more, in /texts/.nightscribe/failures"
 
 
 def test_an_interrupted_run_says_how_to_go_on() -> None:
-    said = lines(settle(tally_of(5), 1, 1), interrupted=True)
+    said = lines(settle(progress_of(5), 1, 1), interrupted=True)
     assert "Interrupted: 3 recordings left. Run the same command again to go on." in said
     assert said[0].startswith("Done: 1 recording")
 
 
 def test_an_interrupted_redo_does_not_say_that_it_can_be_gone_on_with() -> None:
     """Without --redo the old transcripts count, and with it all begins again."""
-    [said] = [line for line in lines(tally_of(5), interrupted=True, redo=True) if line.startswith("Interrupted: ")]
+    [said] = [line for line in lines(progress_of(5), interrupted=True, redo=True) if line.startswith("Interrupted: ")]
     assert said == (
         "Interrupted: 5 recordings left. Those that had a transcript keep it; --redo begins again with all of them."
     )
 
 
 def test_a_run_interrupted_before_anything_was_done_does_not_say_done() -> None:
-    assert lines(tally_of(2), interrupted=True) == [
+    assert lines(progress_of(2), interrupted=True) == [
         "Interrupted: 2 recordings left. Run the same command again to go on.",
         LAST,
     ]
 
 
 def test_flagged_transcripts_are_worth_a_look() -> None:
-    run_progress = settle(tally_of(1), 1, flags=(Flag.TRUNCATED, Flag.LANGUAGE_UNSURE))
+    run_progress = settle(progress_of(1), 1, flags=(Flag.TRUNCATED, Flag.LANGUAGE_UNSURE))
     assert lines(run_progress)[1:3] == ["Worth a look: 1 transcript.", "  0.mp3: truncated, language unsure"]
 
 
 def test_many_flagged_transcripts_are_shortened() -> None:
-    said = lines(settle(tally_of(25), 25, flags=(Flag.NO_SPEECH,)))
+    said = lines(settle(progress_of(25), 25, flags=(Flag.NO_SPEECH,)))
     assert said[-2] == "  … and 5 more, in /texts/.nightscribe/transcripts"
 
 
