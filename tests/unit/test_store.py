@@ -1,6 +1,9 @@
 """A destination in which a file is whole or not there, whatever happens in the middle of a write."""
 
+import errno
+import fcntl
 import os
+import re
 import resource
 import shutil
 import signal
@@ -11,11 +14,15 @@ import threading
 import time
 from itertools import cycle
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from nightscribe.shared.errors import RetryableError
-from nightscribe.shared.storage.folder.store import STALE_AFTER_S, TEMPORARY, FolderStore
+from nightscribe.shared.process import identity
+from nightscribe.shared.process.identity import machine_id
+from nightscribe.shared.storage.folder import store as folder_store
+from nightscribe.shared.storage.folder.store import STALE_AFTER_S, TEMPORARY, TEMPORARY_BYTES, FolderStore
 
 
 @pytest.fixture
@@ -187,6 +194,172 @@ def test_a_file_left_by_a_dead_writer_with_our_process_id_is_no_obstacle(store: 
     (store.root / temporary_name(os.getpid())).write_bytes(b"half")
     store.put("a.txt", b"words")
     assert store.get("a.txt") == b"words"
+
+
+def stray(folder: Path, host: str, *, age_s: float = 0.0, pid: int | None = None) -> Path:
+    """Make a temporary file as a writer on that host would, which has ended unless its process is given."""
+    path = folder / temporary_name(dead_pid() if pid is None else pid, host)
+    path.write_bytes(b"half")
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+def test_a_machine_with_the_same_name_does_not_remove_the_file_of_a_live_writer(store: FolderStore) -> None:
+    """Two machines made from one image; the process that writes on the other has a number that is free here."""
+    other = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
+    of_older_release = stray(store.root, other)
+    live = stray(store.root, f"{other}.0123456789ab")
+    assert store.names("") == []
+    assert all_files(store.root) == {of_older_release.name, live.name}
+
+
+@pytest.mark.parametrize("ahead_s", [2 * 3600, 30 * STALE_AFTER_S])
+def test_a_clock_that_is_ahead_removes_nobody_s_file(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    path = stray(store.root, "another.host-1")
+    real = time.time
+    monkeypatch.setattr(folder_store.time, "time", lambda: real() + ahead_s)
+    assert store.names("") == []
+    assert all_files(store.root) == {path.name}
+
+
+def test_a_share_whose_clock_is_behind_loses_no_file(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The times of files there come from the server, whose clock is a year behind ours."""
+    year_s = 365 * STALE_AFTER_S
+    path = stray(store.root, "another.host-1", age_s=year_s)
+    monkeypatch.setattr(FolderStore, "_now", lambda *_: time.time() - year_s)
+    assert store.names("") == []
+    assert all_files(store.root) == {path.name}
+
+
+def test_the_clock_of_a_folder_leaves_nothing_behind(store: FolderStore) -> None:
+    assert abs(store._now(store.root) - time.time()) < 60
+    assert all_files(store.root) == set()
+
+
+def test_a_file_whose_writer_holds_its_lock_is_never_swept(store: FolderStore) -> None:
+    """However old it is, and whatever its name says: a container may have been asleep for days."""
+    paths = [
+        stray(store.root, "another.host-1", age_s=9 * STALE_AFTER_S),
+        stray(store.root, store._host, age_s=9 * STALE_AFTER_S),
+    ]
+    writers = [path.open("r+b") for path in paths]
+    for writer in writers:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+    assert store.names("") == []
+    assert all_files(store.root) == {path.name for path in paths}
+    for writer in writers:
+        writer.close()
+    assert store.names("") == []
+    assert all_files(store.root) == set()
+
+
+def test_a_writer_holds_the_lock_until_its_file_has_its_name(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody sweeps at that moment, to whom the file looks like one left by a dead process long ago."""
+    replace = Path.replace
+    sweeper = FolderStore(store.root)
+
+    def swept(path: Path, target: Path) -> Path:
+        monkeypatch.setattr(folder_store, "is_alive", lambda _: False)
+        os.utime(path, (0, 0))
+        assert sweeper.names("") == []
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", swept)
+    store.put("a.txt", b"words")
+    assert all_files(store.root) == {"a.txt"}
+
+
+def test_where_there_are_no_locks_writers_ask_once(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(*_: object) -> NoReturn:
+        asked.append(1)
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(folder_store.fcntl, "flock", refuse)
+    for number in range(3):
+        store.put(f"{number}.txt", b"words")
+    assert len(asked) == 1
+    stray(store.root, store._host)
+    assert len(store.names("")) == 3
+    assert len(all_files(store.root)) == 3
+
+
+@pytest.mark.parametrize("how_often", [1, 3])
+def test_a_writer_whose_temporary_file_is_removed_writes_again(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, how_often: int
+) -> None:
+    """By an older release on a machine with another clock, say, or by someone who tidies up."""
+    replace, link = Path.replace, os.link
+    left = [how_often]
+
+    def remove(path: Path) -> None:
+        if left[0]:
+            left[0] -= 1
+            path.unlink()
+
+    def replaced(path: Path, target: Path) -> Path:
+        remove(path)
+        return replace(path, target)
+
+    def linked(path: Path, target: Path) -> None:
+        remove(path)
+        link(path, target)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    monkeypatch.setattr(os, "link", linked)
+    store.put("new/a.txt", b"words")
+    assert store.get("new/a.txt") == b"words"
+    left[0] = how_often
+    assert store.put_new("new/b.txt", b"words")
+    left[0] = how_often
+    assert not store.put_new("new/b.txt", b"others")
+    assert store.get("new/b.txt") == b"words"
+    assert all_files(store.root) == {"new/a.txt", "new/b.txt"}
+
+
+def test_a_writer_whose_temporary_files_are_always_removed_gives_up(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "replace", lambda path, _: path.unlink() or path.stat())
+    with pytest.raises(RetryableError, match=r"Cannot write 'a\.txt'"):
+        store.put("a.txt", b"words")
+    assert all_files(store.root) == set()
+
+
+def test_containers_on_one_kernel_and_machines_of_one_image_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen(boot: str, space: str) -> str:
+        (tmp_path / "boot").write_text(boot)
+        (tmp_path / "pid").unlink(missing_ok=True)
+        (tmp_path / "pid").symlink_to(space)
+        machine_id.cache_clear()
+        return machine_id()
+
+    monkeypatch.setattr(identity, "BOOT_ID", tmp_path / "boot")
+    monkeypatch.setattr(identity, "PROCESS_IDS", tmp_path / "pid")
+    one = seen("a\n", "pid:[1]")
+    assert seen("a\n", "pid:[1]") == one
+    assert len({one, seen("a\n", "pid:[2]"), seen("b\n", "pid:[1]")}) == 3
+    (tmp_path / "boot").unlink()
+    machine_id.cache_clear()
+    assert machine_id() != one
+    machine_id.cache_clear()
+
+
+def test_temporary_names_are_those_of_older_releases_too_and_no_longer(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert TEMPORARY.match(".nightscribe-my.host-1234-0123abcd.tmp")
+    monkeypatch.setattr(socket, "gethostname", lambda: "x" * 300)
+    name = FolderStore(store.root)._temporary(store.root).name
+    assert TEMPORARY.match(name)
+    assert len(name) - len(str(os.getpid())) + 7 < TEMPORARY_BYTES
 
 
 def test_files_of_others_are_not_swept(store: FolderStore) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nightscribe.shared.errors import NameTooLong, RetryableError
-from nightscribe.shared.process.identity import is_alive
+from nightscribe.shared.process.identity import is_alive, machine_id
 
 TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]+\.tmp$")
 TEMPORARY_BYTES = 100  # length of such a name with a long host name, and of the slash before it
-STALE_AFTER_S = 3600
+STALE_AFTER_S = 24 * 3600  # a file that is left for a day harms nobody; one that is removed too early costs work
+MAX_WRITES = 5
 
 
 class FolderStore:
@@ -26,9 +28,10 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        # A host's name may contain anything; `_sweep` must be able to read it back.
         self._longest: tuple[int, int] | None = None
-        self._host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:64]
+        self._has_locks = True
+        # A host's name may contain anything, and several hosts may share one; `_sweep` must be able to read it back.
+        self._host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:51] + f".{machine_id()}"
 
     def get(self, key: str) -> bytes | None:
         """See `TranscriptStore.get`."""
@@ -64,22 +67,45 @@ class FolderStore:
     def _write(self, key: str, content: bytes, named: Callable[[Path, Path], bool], *, durable: bool = True) -> bool:
         """Write a file under a temporary name, let `named` give it its own, and return what `named` returns."""
         target = self.root / key
-        temporary = target.parent / f".nightscribe-{self._host}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
-        try:
-            if not self.root.is_dir():  # never create a new tree where a share is merely not mounted
-                raise FileNotFoundError(f"the destination {str(self.root)!r} is gone")
-            with _made(temporary) as file:
-                try:
-                    file.write(content)
-                    file.flush()  # or a reader could find the file renamed and still empty
-                    if durable:
-                        os.fsync(file.fileno())
-                    return named(temporary, target)
-                except BaseException:
-                    temporary.unlink(missing_ok=True)
-                    raise
-        except OSError as error:
-            raise self._failed("write", key, error) from error
+        for n_left in reversed(range(MAX_WRITES)):
+            try:
+                self._require_root()
+                return self._write_once(target, content, named, durable=durable)
+            except OSError as error:
+                # Gone may be the temporary file: a person tidied up, or an older release on another machine swept.
+                if not (isinstance(error, FileNotFoundError) and n_left and self.root.is_dir()):
+                    raise self._failed("write", key, error) from error
+        raise AssertionError  # the last round returns or raises
+
+    def _require_root(self) -> None:
+        """Raise FileNotFoundError where a share is merely not mounted: no new tree is made in its place."""
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"the destination {str(self.root)!r} is gone")
+
+    def _write_once(self, target: Path, content: bytes, named: Callable[[Path, Path], bool], *, durable: bool) -> bool:
+        temporary = self._temporary(target.parent)
+        with _made(temporary) as file:
+            try:
+                self._lock(file)
+                file.write(content)
+                file.flush()  # or a reader could find the file renamed and still empty
+                if durable:
+                    os.fsync(file.fileno())
+                return named(temporary, target)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+
+    def _temporary(self, folder: Path) -> Path:
+        return folder / f".nightscribe-{self._host}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+    def _lock(self, file: BinaryIO) -> None:
+        """Show whoever sweeps that this file's writer lives; the lock ends with the process, however that ends."""
+        if self._has_locks:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # a share without locks: asking it again for each file may take long
+                self._has_locks = False
 
     def takes(self, key: str) -> bool:
         """See `TranscriptStore.takes`."""
@@ -157,13 +183,34 @@ class FolderStore:
                     yield (Path(path) / name).relative_to(self.root).as_posix()
 
     def _sweep(self, entry: "os.DirEntry[str]", match: re.Match[str]) -> None:
-        """Remove a temporary file whose writer is dead; of a writer on another host, only the age of the file tells."""
+        """Remove a temporary file whose writer cannot come back; one that is locked stays in any case.
+
+        A process is known to have ended only if it was one of this machine. Any other file must be a day old, by the
+        clock of this machine and by the one that sets the times of files in that folder.
+        """
+        path = Path(entry.path)
         try:
-            mine = match["host"] == self._host
-            if (mine and not is_alive(int(match["pid"]))) or time.time() - entry.stat().st_mtime > STALE_AFTER_S:
-                Path(entry.path).unlink(missing_ok=True)
-        except OSError:  # another process removes it at this moment, or only its owner may
+            ended = match["host"] == self._host and not is_alive(int(match["pid"]))
+            if (ended or self._is_stale(path)) and not _is_locked(path):
+                path.unlink(missing_ok=True)
+        except OSError:  # someone else removes it at this moment, or may
             return
+
+    def _is_stale(self, path: Path) -> bool:
+        changed_at = path.lstat().st_mtime
+        is_old_here = time.time() - changed_at > STALE_AFTER_S
+        return is_old_here and self._now(path.parent) - changed_at > STALE_AFTER_S
+
+    def _now(self, folder: Path) -> float:
+        """Return the time by the clock that sets the times of new files in a folder: on a share, the server's."""
+        probe = self._temporary(folder)
+        with probe.open("xb") as file:
+            try:
+                file.write(b".")
+                file.flush()
+                return os.fstat(file.fileno()).st_mtime
+            finally:
+                probe.unlink(missing_ok=True)
 
     def _failed(self, what: str, key: str, error: OSError) -> RetryableError | NameTooLong:
         if error.errno == errno.ENAMETOOLONG:
@@ -183,10 +230,24 @@ def _linked(temporary: Path, target: Path) -> bool:
     except OSError as error:  # there is one, or the file system has no hard links (memory sticks)
         if not isinstance(error, FileExistsError) and not os.path.lexists(target):
             return _moved(temporary, target)
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
         return False
-    temporary.unlink()
+    temporary.unlink(missing_ok=True)
     return True
+
+
+def _is_locked(path: Path) -> bool:
+    """Return whether a writer holds the lock on a file; False where the file system has no locks."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, since NFS grants no other on a file open for reading
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return False
 
 
 def _made(path: Path) -> BinaryIO:
