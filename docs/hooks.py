@@ -15,6 +15,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+import nightscribe
 from nightscribe.cli.main import cli
 from nightscribe.shared import errors
 from nightscribe.shared.formats.registry import BUILT_IN, get_format
@@ -33,6 +34,7 @@ NAVIGATION = [
             {"AWS": "aws.md"},
             {"Kubernetes": "kubernetes.md"},
             {"Monitoring": "monitoring.md"},
+            {"Python": "python.md"},
         ]
     },
     {
@@ -203,5 +205,10 @@ def error_classes() -> str:
 
 
 def python_api() -> str:
-    """Return the reference of the public Python API, from its docstrings."""
-    return "# Python\n\n::: nightscribe\n"
+    """Return the reference of every public name, from the docstrings."""
+    lines = ["# Python", "", "How to use it: [Python](../python.md).", ""]
+    for name in nightscribe.__all__:
+        each = getattr(nightscribe, name)
+        if hasattr(each, "__qualname__"):
+            lines.append(f"::: {each.__module__}.{each.__qualname__}")
+    return "\n\n".join([*lines, ""])

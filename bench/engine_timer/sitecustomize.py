@@ -2,7 +2,7 @@
 
 Set up by bench/overhead.py. Each worker writes a line of JSON to a file of its own in the folder
 BENCH_ENGINE_TIMES: CPU seconds in the engine, the calls of each of its methods, and the CPU time of loading it.
-The only thing it knows of nightscribe is `worker.engines.load`, which returns the engine.
+The only thing it knows of nightscribe is `nightscribe.worker.engines.registry.load`, which returns the engine.
 """
 
 import json

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import nightscribe
 from nightscribe.cli.main import cli
 from nightscribe.shared.settings import ENV_PREFIX, Settings
 
@@ -45,6 +46,11 @@ def test_the_reference_names_every_command_and_setting(site: Path) -> None:
     assert all(f"nightscribe {name}" in commands for name, each in cli.commands.items() if not each.hidden)
     settings = (site / "reference/settings.html").read_text()
     assert all(ENV_PREFIX + name.upper() in settings for name in Settings.model_fields)
+
+
+def test_the_reference_names_everything_public(site: Path) -> None:
+    page = (site / "reference/python.html").read_text()
+    assert [name for name in nightscribe.__all__ if name != "__version__" and f".{name}" not in page] == []
 
 
 def test_no_link_shows_its_markdown(site: Path) -> None:
