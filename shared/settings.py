@@ -120,7 +120,7 @@ class Settings(BaseSettings):
         default=120, ge=1, le=43_200, description="How long a job stays hidden unless its worker asks for more."
     )
     heartbeat_s: float = Field(default=30, gt=0, description="How often a worker asks for more.")
-    max_receives: int = Field(default=3, ge=1, description="How often a job is tried before it is set aside.")
+    max_receives: int = Field(default=3, ge=1, description="How often a job is tried before it becomes a dead letter.")
     retry_delay_s: float = Field(
         default=30, ge=0, description="Wait before a job that failed is tried again; four times longer each time."
     )

@@ -79,7 +79,7 @@ variable "settings" {
 }
 
 variable "max_receives" {
-  description = "How often a job is tried before it is set aside."
+  description = "How often a job is tried before it becomes a dead letter."
   type        = number
   default     = 3
 
