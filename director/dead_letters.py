@@ -6,7 +6,7 @@ import structlog
 
 from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.records import Records
-from nightscribe.shared.errors import JobError, NameTooLong, RetryableError
+from nightscribe.shared.errors import UNKNOWN, JobError, NameTooLong, RetryableError
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.transcript import Failure, utc_now
 from nightscribe.shared.process.liveness import report_alive
@@ -87,6 +87,7 @@ class DeadLetters:
             fingerprint=fingerprint,
             size=slice_.size,
             mtime_ns=None,
+            code=dead_letter.code or (UNKNOWN if dead_letter.reason else "worker_died"),
             reason=dead_letter.reason
             or f"It was begun {self.max_receives} times and never finished: its worker died or was stopped each time, "
             "perhaps for lack of memory (a smaller model needs less).",
@@ -102,4 +103,5 @@ class DeadLetters:
             return isinstance(error, NameTooLong)  # which no later attempt can record
         self.unsaved.pop(path, None)
         metrics.RECORDINGS.labels("failed").inc()
+        metrics.FAILURES.labels(failure.code).inc()
         return True

@@ -124,7 +124,7 @@ class Director:
 
         def require_time() -> None:
             if self.clock() > until:
-                raise RetryableError("The last look takes too long.")
+                raise RetryableError("The last look takes too long.", code="storage_unreachable")
 
         with suppress(NightscribeError):
             yield from self._outcomes.check(require_time)

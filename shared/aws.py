@@ -28,7 +28,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from nightscribe.shared.errors import RetryableError, SetupError
+from nightscribe.shared.errors import QueueError, RetryableError, SetupError
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -68,6 +68,8 @@ _backoff = wait_random_exponential(multiplier=0.2, max=10)
 class CredentialsExpired(RetryableError):
     """The credentials have expired; the next try may find new ones, since a login renews the file they come from."""
 
+    code = "credentials_expired"
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -78,6 +80,11 @@ class Subject:
     """Raised where the user must change something."""
     address: str
     """Variable that names a server other than AWS."""
+
+    @property
+    def unreachable_code(self) -> str:
+        """Return the code of the error raised where the server does not answer."""
+        return "queue_unreachable" if issubclass(self.error, QueueError) else "storage_unreachable"
 
 
 @overload
@@ -200,7 +207,7 @@ def _once(
         code, message = said.get("Code", "").rpartition(".")[2], said.get("Message", "")
         about = error.response.get("ResponseMetadata", {})
         if is_page(about):
-            raise RetryableError(not_the_service(subject)) from error
+            raise RetryableError(not_the_service(subject), code=subject.unreachable_code) from error
         status = about.get("HTTPStatusCode", 500)
         raise translated(code, message) or _translated(code, message, status, subject, operation) from error
     except (NoCredentialsError, PartialCredentialsError, NoRegionError) as error:
@@ -211,13 +218,15 @@ def _once(
     except _NO_NEW_CREDENTIALS as error:
         raise CredentialsExpired(str(error).rstrip(".")) from error
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
-        raise RetryableError(f"The server of the {subject.name} does not answer ({error}).") from error
+        raise RetryableError(
+            f"The server of the {subject.name} does not answer ({error}).", code=subject.unreachable_code
+        ) from error
     except (ResponseParserError, RecursionError) as error:  # botocore follows a redirection of S3 without end
-        raise RetryableError(not_the_service(subject)) from error
+        raise RetryableError(not_the_service(subject), code=subject.unreachable_code) from error
     except BotoCoreError as error:
         raise subject.error(f"The {subject.name} cannot be used: {error}") from error
     if isinstance(answer, dict) and is_page(answer.get("ResponseMetadata", {})):
-        raise RetryableError(not_the_service(subject))
+        raise RetryableError(not_the_service(subject), code=subject.unreachable_code)
     return answer
 
 
@@ -248,7 +257,7 @@ def _translated(code: str, message: str, status: int, subject: Subject, operatio
             f"The {subject.name} refuses {operation} ({why}). Check the AWS credentials, and what they allow."
         )
     if status >= 500 or status == 429 or code in _BUSY or "Throttl" in code:
-        return RetryableError(f"The server of the {subject.name} has trouble ({why}).")
+        return RetryableError(f"The server of the {subject.name} has trouble ({why}).", code=subject.unreachable_code)
     return subject.error(f"The {subject.name} refuses {operation} ({why}).")
 
 

@@ -18,49 +18,9 @@ NightscribeError
 
 UNKNOWN = "unknown"
 
-CODES = {
-    "archived": "They lie in an archive of their bucket.",
-    "bucket_unusable": "A bucket is missing or refuses what is asked of it.",
-    "changed": "They were changed while they were queued or transcribed.",
-    "credentials_expired": "The credentials have expired.",
-    "cut_off": "They were cut off: the index at the end of the file is missing.",
-    "destination_unusable": "The destination takes no files.",
-    "disk_full": "The disk is full.",
-    "empty": "They are empty or hold nothing but zero bytes.",
-    "encrypted": "They are encrypted.",
-    "engine_missing": "The speech engine is not installed.",
-    "ffmpeg_failed": "ffmpeg ended or hung while it read them.",
-    "ffmpeg_missing": "There is no ffmpeg.",
-    "format_unusable": "A format of text files is not installed, or fails.",
-    "gone": "They are no longer in the source.",
-    "interrupted": "The process was asked to stop.",
-    "job_not_understood": "The message is no job that this release understands.",
-    "job_too_large": "The job is too large for a message.",
-    "lease_lost": "The lease ran out: another worker may have the job.",
-    "name_too_long": "Their names are too long.",
-    "newer_record": "A newer nightscribe wrote their records.",
-    "no_audio_track": "They hold pictures but no sound.",
-    "no_sound": "No sound in them can be decoded.",
-    "not_audio": "They are no recordings.",
-    "not_readable": "They cannot be read.",
-    "outside_source": "They lead out of the source.",
-    "part_damaged": "What was transcribed of them before cannot be read any more.",
-    "queue_unreachable": "The queue does not answer.",
-    "queue_unusable": "The queue cannot be used as it is.",
-    "setup": "Something must be set up first.",
-    "source_unusable": "The source is missing or cannot be read.",
-    "storage_unreachable": "The disk, share or bucket does not answer.",
-    "text_not_sound": "They hold text, not sound.",
-    UNKNOWN: "They failed for other reasons.",
-    "value_refused": "A value makes no sense.",
-    "weights_unusable": "The model's weights cannot be found, fetched or trusted.",
-    "worker_died": "Their worker died each time they were begun.",
-}
-"""Every code with a sentence that fits all its recordings. docs/failure-codes.md explains them."""
-
 
 class NightscribeError(Exception):
-    """Base of every error raised on purpose. Its text is one plain sentence for the user, its code one of `CODES`."""
+    """Base of every error raised on purpose. Its text is one plain sentence for people, its code is for programs."""
 
     code: str = UNKNOWN
 
@@ -101,11 +61,14 @@ class BucketError(SetupError):
 
 
 class RetryableError(NightscribeError):
-    """Trying again later may help: the job goes back to the queue with a growing delay."""
+    """Trying again later may help: the job goes back to the queue with a growing delay. Give it a code."""
 
 
 class PermanentError(NightscribeError):
-    """Trying again cannot help: the failure is recorded with its reason, and the job goes to the dead letters."""
+    """Trying again cannot help: the failure is recorded with its reason, and the job goes to the dead letters.
+
+    Give it a code.
+    """
 
 
 class NameTooLong(PermanentError):

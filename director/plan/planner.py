@@ -130,7 +130,7 @@ class Planner(Iterator[Planned | Settled | Growing]):
             # In this order: a network file system knows the present size of a file only once it was opened.
             now = self._source.stat(path) if self._only_unchanged else missing.recording
         except Denied as error:  # others can be planned although this one may not be read
-            raise PermanentError(str(error)) from error
+            raise PermanentError(str(error), code=error.code) from error
         # A later run cuts an unfinished recording where the first one did, and so finds its partial results.
         return fingerprint, now, self._records.partial_results.kept_cuts(path, fingerprint) if has_cut_points else None
 

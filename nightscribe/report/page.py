@@ -19,7 +19,7 @@ from nightscribe.shared.model.languages import LANGUAGES
 from nightscribe.shared.model.transcript import Flag
 from nightscribe.shared.settings import Settings
 from nightscribe.terminal import visible
-from nightscribe.views.humanize import count, duration, kind
+from nightscribe.views.humanize import count, duration, failure_group, group_sentence
 
 SHOWN = 300  # rows of a list; a page with all of a bad night's would not open
 GROUPS = 30  # in which they are shown
@@ -132,9 +132,10 @@ def _failures(report: Report, zone: tzinfo | None) -> Iterator[str]:
     else:
         yield f"<p>The next run looks at them again:</p><pre>{_text(report.run_command)}</pre>"
     source = _source(report)
+    headings = _headings(report.failures)
 
     def row(failed: Failed) -> str:
-        said = "" if _kind(failed) == failed.reason else f"<small>{_text(failed.reason)}</small>"
+        said = "" if headings[_group(failed)] == failed.reason else f"<small>{_text(failed.reason)}</small>"
         tries = "" if failed.attempts is None else f"{failed.attempts} ×" if failed.attempts > 1 else ""
         when = f"{failed.failed_at.astimezone(zone):%a %H:%M}" if failed.failed_at else ""
         earlier = f'<mark title="{when}">earlier run</mark>' if failed.earlier else when
@@ -143,7 +144,7 @@ def _failures(report: Report, zone: tzinfo | None) -> Iterator[str]:
             name = f'<a href="{source}/{_link(failed.recording)}">{name}</a>'
         return f"<tr><td>{name} {said}</td><td>{tries}</td><td>{earlier}</td></tr>"
 
-    yield from _grouped(report.failures, _kind, row, _text, lambda _, n: -n)
+    yield from _grouped(report.failures, _group, row, lambda group: _text(headings[group]), lambda _, n: -n)
     yield "</section>"
 
 
@@ -172,8 +173,16 @@ def _flags(flags: tuple[Flag, ...]) -> str:
     return f'{_text(", ".join(flags).capitalize())} <span class="meaning">{_text(meaning)}</span>'
 
 
-def _kind(failed: Failed) -> str:
-    return kind(failed.reason, failed.recording)
+def _group(failed: Failed) -> str:
+    return failure_group(failed.code, failed.reason)
+
+
+def _headings(failures: Sequence[Failed]) -> dict[str, str]:
+    """Return one sentence for each group of failures."""
+    alike: dict[str, list[Failed]] = defaultdict(list)
+    for failed in failures:
+        alike[_group(failed)].append(failed)
+    return {key: group_sentence(each[0].code, {failed.reason for failed in each}) for key, each in alike.items()}
 
 
 def _grouped(

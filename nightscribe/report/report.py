@@ -22,6 +22,7 @@ class Failed(Frozen):
     """A recording without a transcript."""
 
     recording: str
+    code: str = Field(description="What kind of failure it is (docs/failure-codes.md).")
     reason: str
     attempts: int | None = Field(default=None, description="None where it could not even be looked at.")
     failed_at: datetime | None = None
@@ -98,7 +99,10 @@ def report(
     failures = (
         *(_failed(failure) for failure in run_progress.failed),
         *(_failed(failure, earlier=True) for failure in run_progress.scan.failed_before),
-        *(Failed(recording=item.path, reason=item.reason) for item in run_progress.scan.unreadable),
+        *(
+            Failed(recording=item.path, code="not_readable", reason=item.reason)
+            for item in run_progress.scan.unreadable
+        ),
     )
     recorded = run_progress.failed or run_progress.scan.failed_before
     return Report(
@@ -138,6 +142,7 @@ def report(
 def _failed(failure: Failure, *, earlier: bool = False) -> Failed:
     return Failed(
         recording=failure.recording,
+        code=failure.code,
         reason=failure.reason,
         attempts=failure.attempts,
         failed_at=failure.failed_at,

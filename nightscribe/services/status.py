@@ -119,6 +119,7 @@ def _unreadable(last: Run | None) -> dict[str, Failure]:
             fingerprint="",
             size=0,
             mtime_ns=None,
+            code="not_readable",
             reason=each.reason,
             attempts=0,
             worker="",

@@ -114,6 +114,6 @@ def check_of(dest: Location, records: Records) -> Callable[[], None]:
         with suppress(OSError):
             if dest.volume() == volume or any(records.store.listing(TRANSCRIPTS)):
                 return
-        raise RetryableError(f"The destination {str(dest)!r} is not there now.")
+        raise RetryableError(f"The destination {str(dest)!r} is not there now.", code="storage_unreachable")
 
     return check

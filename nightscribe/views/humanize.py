@@ -1,6 +1,9 @@
 """Write numbers and reasons for people."""
 
-import re
+from collections.abc import Collection
+
+from nightscribe.shared.errors import UNKNOWN
+from nightscribe.shared.model.failure_codes import SENTENCES
 
 
 def duration(seconds: float) -> str:
@@ -21,6 +24,12 @@ def count(n: int, thing: str) -> str:
     return f"{n:,} {thing}" + ("" if n == 1 else "s")
 
 
-def kind(reason: str, recording: str) -> str:
-    """Return why a recording failed, without the names in it, so that equal reasons can be grouped."""
-    return re.sub(r"(?<!\w)'[^']+'(?!\w)", "…", reason.replace(repr(recording), "It", 1))
+def failure_group(code: str, reason: str) -> str:
+    """Return the key by which failures are grouped: the code, or the reason itself where there is no code."""
+    return reason if code == UNKNOWN else code
+
+
+def group_sentence(code: str, reasons: Collection[str]) -> str:
+    """Return one sentence for failures of one code: their reason if they share it, else what they have in common."""
+    [first, *others] = set(reasons)
+    return SENTENCES.get(code, SENTENCES[UNKNOWN]) if others else first

@@ -13,7 +13,7 @@ from nightscribe.shared.destination.keys import FAILURES
 from nightscribe.shared.model.activity import Run
 from nightscribe.shared.model.transcript import Failure
 from nightscribe.terminal import visible_lines
-from nightscribe.views.humanize import count, duration, kind
+from nightscribe.views.humanize import count, duration, failure_group, group_sentence
 from nightscribe.views.progress import bar_of_all, so_far
 
 LISTED = 10
@@ -203,13 +203,14 @@ def _failed(status: Status, listed: int) -> Iterator[str]:
     if len(status.failures) <= listed:
         yield from (f"{failure.recording}: {failure.reason}" for failure in status.failures)
         return
-    kinds: dict[str, list[Failure]] = {}
+    groups: dict[str, list[Failure]] = {}
     for failure in status.failures:
-        kinds.setdefault(kind(failure.reason, failure.recording), []).append(failure)
-    for reason, alike in list(kinds.items())[:listed]:
+        groups.setdefault(failure_group(failure.code, failure.reason), []).append(failure)
+    for alike in list(groups.values())[:listed]:
         if len(alike) == 1:
             yield f"{alike[0].recording}: {alike[0].reason}"
         else:
-            yield f"{alike[0].recording} and {len(alike) - 1:,} more: {reason}"
-    if len(kinds) > listed:
-        yield f"… and {len(kinds) - listed:,} other reasons, in {status.dest}/{FAILURES}"
+            sentence = group_sentence(alike[0].code, {each.reason for each in alike})
+            yield f"{alike[0].recording} and {len(alike) - 1:,} more: {sentence}"
+    if len(groups) > listed:
+        yield f"… and {len(groups) - listed:,} other reasons, in {status.dest}/{FAILURES}"

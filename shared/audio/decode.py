@@ -93,7 +93,9 @@ class Decoder:
                 continue
             promised.append(stated_s(piece) or info.duration_s)
         if not self.decoded_s and not self._start_s:
-            raise AudioError("Its header is that of a recording, but no sound follows that can be decoded.")
+            raise AudioError(
+                "Its header is that of a recording, but no sound follows that can be decoded.", code="no_sound"
+            )
         known = [seconds for seconds in promised if seconds is not None]
         all_known = len(known) == len(promised) == len(layout.pieces)
         self.container_s = sum(known) if all_known else None
@@ -157,7 +159,7 @@ class Decoder:
             with self._path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
         except OSError as error:
-            raise RetryableError(f"The recording cannot be read ({error.strerror}).") from None
+            raise RetryableError(f"The recording cannot be read ({error.strerror}).", code="not_readable") from None
         return max(ABSURD_AFTER_S, size // LEAST_BYTES_PER_S) * RATE
 
     def _count_holes(self, holes: list[Gap], first: int) -> None:
@@ -195,14 +197,18 @@ class Decoder:
     def _judge(self, said: str, ended: int) -> MediaInfo:
         check_read(self._path)
         if ended < 0:
-            raise RetryableError(f"ffmpeg was killed (signal {-ended}) while it read the recording.")
+            raise RetryableError(
+                f"ffmpeg was killed (signal {-ended}) while it read the recording.", code="ffmpeg_failed"
+            )
         if "Input/output error" in said:
-            raise RetryableError("The disk or share reported an error while the recording was read.")
+            raise RetryableError(
+                "The disk or share reported an error while the recording was read.", code="storage_unreachable"
+            )
         info = parse_banner(said)
         if info is None:
-            raise AudioError(why_not(self._path, said))
+            raise why_not(self._path, said)
         if not info.has_audio:
-            raise AudioError(why_silent(self._path))
+            raise why_silent(self._path)
         return info
 
 
@@ -234,4 +240,4 @@ def read_head(path: Readable, at: int = 0) -> bytes:
             file.seek(at)
             return file.read(HEAD_BYTES)
     except OSError as error:
-        raise RetryableError(f"The recording cannot be read ({error.strerror}).") from None
+        raise RetryableError(f"The recording cannot be read ({error.strerror}).", code="not_readable") from None

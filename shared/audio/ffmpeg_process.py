@@ -139,7 +139,10 @@ class FfmpegProcess:
             waiting = [self._out] if self._said_all else [self._out, self._err]
             ready = select.select(waiting, [], [], STALL_S)[0]
             if not ready:
-                raise RetryableError(f"The recording gave no sound for {STALL_S} s: its disk or share does not answer.")
+                raise RetryableError(
+                    f"The recording gave no sound for {STALL_S} s: its disk or share does not answer.",
+                    code="storage_unreachable",
+                )
             if self._err in ready:
                 self._listen()
             else:

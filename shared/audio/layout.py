@@ -62,7 +62,7 @@ def read_layout(path: Readable) -> Layout:
             file.seek(0)
             return _layout(file, file.read(HEAD_BYTES), size)
     except OSError as error:
-        raise RetryableError(f"The recording cannot be read ({error.strerror}).") from None
+        raise RetryableError(f"The recording cannot be read ({error.strerror}).", code="not_readable") from None
     except (struct.error, IndexError, OverflowError):
         return Layout()  # it is damaged where its structure is described
 

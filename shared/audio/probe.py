@@ -106,12 +106,14 @@ def _probe_piece(path: Readable, piece: Piece) -> MediaInfo:
             command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False, env=ffmpeg_environment(path)
         )
     except subprocess.TimeoutExpired:
-        raise RetryableError(f"ffmpeg could not look into the file within {PROBE_TIMEOUT_S} s.") from None
+        raise RetryableError(
+            f"ffmpeg could not look into the file within {PROBE_TIMEOUT_S} s.", code="ffmpeg_failed"
+        ) from None
     check_read(path)
     said = done.stderr.decode(errors="replace")
     info = parse_banner(said)
     if info is None:
-        raise AudioError(why_not(path, said))
+        raise why_not(path, said)
     return replace(info, duration_s=stated_s(piece) or info.duration_s)
 
 
@@ -124,7 +126,8 @@ def check_open(layout: Layout) -> None:
     """Raise: AudioError: if the sound is encrypted."""
     if layout.is_encrypted:
         raise AudioError(
-            "It is encrypted: only a player that holds its key can decode it. Export it without protection."
+            "It is encrypted: only a player that holds its key can decode it. Export it without protection.",
+            code="encrypted",
         )
 
 
@@ -164,7 +167,9 @@ def _formats() -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     names = re.findall(r"^ D[E ] ? +(\S+)", done.stdout.partition("--\n")[2], re.MULTILINE)
     if done.returncode != 0 or not names:
-        raise RetryableError(f"ffmpeg does not tell what it can read (exit status {done.returncode}).")
+        raise RetryableError(
+            f"ffmpeg does not tell what it can read (exit status {done.returncode}).", code="ffmpeg_failed"
+        )
     return ",".join(name for name in names if (LEADING_ON | SYNTHESISED).isdisjoint(name.split(",")))
 
 
@@ -203,22 +208,27 @@ def parse_banner(said: str, index: int = 0) -> MediaInfo | None:
     return MediaInfo(duration_s, sum(track.startswith("Audio") for track in tracks), bool(films))
 
 
-def why_not(path: Readable, said: str) -> str:
-    """Why a file is no recording, in one sentence: what it holds where that can be seen, else ffmpeg's complaint."""
+def why_not(path: Readable, said: str) -> AudioError:
+    """Return the error for a file that is no recording: what it holds, if that can be seen, or ffmpeg's complaint."""
     if held := content(_head(path)):
         return held
     if "moov atom not found" in said:
-        return "It was cut off: the index at the end of the file is missing, as after an interrupted copy or recording."
+        return AudioError(
+            "It was cut off: the index at the end of the file is missing, as after an interrupted copy or recording.",
+            code="cut_off",
+        )
     complaint = re.sub(r"^\[[^]]*\]\s*", "", said.strip().splitlines()[-1]) if said.strip() else ""
     complaint = re.sub(r"^(Error opening input.*?: |file:.*: |http://recording/\S*: )", "", complaint).rstrip(".")
     if complaint in ("", "Invalid argument", "Invalid data found when processing input"):  # which say nothing
-        return "It is no recording: ffmpeg finds no audio or video in it that it knows."
-    return f"It is no recording that ffmpeg can read ({complaint})."
+        return AudioError("It is no recording: ffmpeg finds no audio or video in it that it knows.")
+    return AudioError(f"It is no recording that ffmpeg can read ({complaint}).")
 
 
-def why_silent(path: Readable) -> str:
-    """Why a file that ffmpeg reads gives no sound, in one sentence."""
-    return content(_head(path)) or "It holds pictures but no sound: there is no audio track in it."
+def why_silent(path: Readable) -> AudioError:
+    """Return the error for a file that ffmpeg reads and that gives no sound."""
+    return content(_head(path)) or AudioError(
+        "It holds pictures but no sound: there is no audio track in it.", code="no_audio_track"
+    )
 
 
 def check_content(path: Readable) -> None:
@@ -230,9 +240,9 @@ def check_content(path: Readable) -> None:
         head = _head(path)
         held = content(head) if head.strip(b"\0") or is_zero(path) else None
     except OSError as error:
-        raise RetryableError(f"The recording cannot be read ({error.strerror}).") from None
+        raise RetryableError(f"The recording cannot be read ({error.strerror}).", code="not_readable") from None
     if held:
-        raise AudioError(held)
+        raise held
 
 
 def _head(path: Readable) -> bytes:
@@ -257,8 +267,8 @@ def is_zero(path: Readable) -> bool:
     return True
 
 
-def content(head: bytes) -> str | None:
-    """Return a sentence on what a file is by its first bytes, if that often gets a recording's name by mistake."""
+def content(head: bytes) -> AudioError | None:
+    """Return an error saying what a file is by its first bytes, if that often gets a recording's name by mistake."""
     signatures = {
         b"\xff\xd8\xff": "a JPEG picture",
         b"\x89PNG": "a PNG picture",
@@ -268,13 +278,13 @@ def content(head: bytes) -> str | None:
         b"\x1f\x8b": "a gzip archive",
     }
     if not head:
-        return "It is empty (0 bytes)."
+        return AudioError("It is empty (0 bytes).", code="empty")
     if not head.strip(b"\0"):
-        return "It holds nothing but zero bytes."
+        return AudioError("It holds nothing but zero bytes.", code="empty")
     for signature, held in signatures.items():
         if head.startswith(signature):
-            return f"It holds {held}, not sound."
-    return "It holds text, not sound." if _is_text(head.lstrip(b"\0")) else None
+            return AudioError(f"It holds {held}, not sound.")
+    return AudioError("It holds text, not sound.", code="text_not_sound") if _is_text(head.lstrip(b"\0")) else None
 
 
 def _is_text(head: bytes) -> bool:

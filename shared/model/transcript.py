@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AwareDatetime, Field, field_serializer
+from pydantic import AwareDatetime, Field, field_serializer, model_validator
 
 from nightscribe.shared.errors import UNKNOWN
+from nightscribe.shared.model.failure_codes import code_of_first_release
 from nightscribe.shared.model.jobs import FORMATS_OF_VERSION_1, FormatName, Job, Layout, Options, RelativePath, Slice
 from nightscribe.shared.model.record import Stored, Versioned, has_unknown_fields, is_empty, is_none
 
@@ -175,6 +176,13 @@ class Failure(Versioned):
     attempts: int
     worker: str
     failed_at: AwareDatetime
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_code(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "code" not in given and isinstance(given.get("reason"), str):
+            return given | {"code": code_of_first_release(given["reason"])}
+        return given
 
     def lowest_version(self) -> int:
         """Return 2 if the failure has a code or another release added fields, else 1."""

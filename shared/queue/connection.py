@@ -32,6 +32,8 @@ _NO_QUEUE = {"QueueDoesNotExist", "NonExistentQueue"}
 class QueueMissing(RetryableError):
     """The queue itself is gone, as after a restart of a server that forgets: create it and compare again."""
 
+    code = "queue_unreachable"
+
 
 class QueueConnection:
     """One FIFO queue and its dead-letter queue on one server. Safe to use from several threads."""

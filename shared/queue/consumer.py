@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import ceil
 
 from nightscribe.shared.queue.connection import QueueConnection
-from nightscribe.shared.queue.messages import BATCH, REASON, RECORDED, RUN, TRACE, WORKER, Delivery
+from nightscribe.shared.queue.messages import BATCH, CODE, REASON, RECORDED, RUN, TRACE, WORKER, Delivery
 
 LONGEST_POLL_S = 3.0
 DEAD_LETTER_HIDDEN_S = 30
@@ -62,7 +62,7 @@ class Consumer(QueueConnection):
                 WaitTimeSeconds=round(min(LONGEST_POLL_S, wait_s)),
                 VisibilityTimeout=timeout_s,
                 AttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
-                MessageAttributeNames=[RUN, REASON, WORKER, RECORDED, TRACE],
+                MessageAttributeNames=[RUN, REASON, CODE, WORKER, RECORDED, TRACE],
             ),
         )
         for message in answer.get("Messages", []):

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 # Message attributes. SQS keeps them when it moves a message to the dead-letter queue by itself.
 RUN = "Run"  # id of the director's run that queued it
 REASON = "Reason"  # why a worker made it a dead letter
+CODE = "Code"  # what kind of failure that is
 WORKER = "Worker"  # which worker did so
 RECORDED = "Recorded"  # present if all failures of its recordings were recorded before
 TRACE = "traceparent"  # W3C trace context, where traces are wanted
 BATCH = 10  # messages that SQS takes in one call
 BATCH_BYTES = 250 * 1024  # size of all messages in one call; older servers stop at 256 KiB
-ATTRIBUTE_NAMES_BYTES = 96  # names and types of the attributes count as well
+ATTRIBUTE_NAMES_BYTES = 108  # names and types of the attributes count as well
 TRACE_BYTES = 55
 
 # Characters that SQS refuses in an attribute; a reason may quote anything, for example the name of a file.
@@ -37,6 +38,8 @@ class Delivery:
     """Id of the director's run that queued it."""
     reason: str | None = None
     """Why it is a dead letter, if a worker made it one."""
+    code: str | None = None
+    """What kind of failure that is."""
     worker: str | None = None
     """Which worker made it a dead letter."""
     recorded: bool = False
@@ -57,6 +60,7 @@ class Delivery:
             group=system.get("MessageGroupId", message["MessageId"]),
             run=said.get(RUN),
             reason=said.get(REASON),
+            code=said.get(CODE),
             worker=said.get(WORKER),
             recorded=RECORDED in said,
             trace=said.get(TRACE),

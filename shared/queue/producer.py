@@ -7,6 +7,7 @@ from nightscribe.shared.errors import RetryableError
 from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.queue.connection import RETRY_TIMEOUT_S, QueueConnection
 from nightscribe.shared.queue.messages import (
+    CODE,
     REASON,
     RECORDED,
     RUN,
@@ -57,6 +58,7 @@ class Producer(QueueConnection):
         body: str,
         reason: str,
         *,
+        code: str | None = None,
         worker: str | None = None,
         recorded: bool = False,
         retry_timeout_s: float = RETRY_TIMEOUT_S,
@@ -67,7 +69,13 @@ class Producer(QueueConnection):
         retried for half of `retry_timeout_s`.
         """
         letter = Entry(body, delivery.message_id, delivery.message_id, delivery.trace)
-        attributes = {RUN: delivery.run, REASON: reason, WORKER: worker, RECORDED: "yes" if recorded else None}
+        attributes = {
+            RUN: delivery.run,
+            REASON: reason,
+            CODE: code,
+            WORKER: worker,
+            RECORDED: "yes" if recorded else None,
+        }
         self._send(self._dead_url, [letter], attributes, retry_timeout_s=retry_timeout_s / 2)
         self._delete(self._url, delivery.receipt_handle, retry_timeout_s=retry_timeout_s / 2)
 
@@ -95,7 +103,8 @@ class Producer(QueueConnection):
             if refused:
                 first = refused[0]
                 raise RetryableError(
-                    f"The queue refused {len(refused)} jobs ({first['Code']}: {first.get('Message', '')})."
+                    f"The queue refused {len(refused)} jobs ({first['Code']}: {first.get('Message', '')}).",
+                    code="queue_unreachable",
                 )
 
     def _send_batch(

@@ -19,6 +19,9 @@ BUILD = Info("nightscribe_build", "Version, and what this process was started wi
 RECORDINGS = Counter(
     "nightscribe_recordings", "Recordings that were finished or given up, by result.", ["result"], registry=None
 )
+FAILURES = Counter(
+    "nightscribe_failures", "Recordings that were given up, by the code of the failure.", ["code"], registry=None
+)
 
 # Of a worker
 
@@ -60,10 +63,10 @@ JOBS_OUTSTANDING = Gauge(
 )
 
 WORKER: tuple[Collector, ...] = (
-    BUILD, RECORDINGS, SLICES, AUDIO_SECONDS, SLICE_SECONDS, SPEED, JOBS, JOBS_IN_HAND, REDELIVERIES, LEASE_EXTENSIONS,
-    LEASES_LOST, LAST_PROGRESS,
+    BUILD, RECORDINGS, FAILURES, SLICES, AUDIO_SECONDS, SLICE_SECONDS, SPEED, JOBS, JOBS_IN_HAND, REDELIVERIES,
+    LEASE_EXTENSIONS, LEASES_LOST, LAST_PROGRESS,
 )  # fmt: skip
-DIRECTOR: tuple[Collector, ...] = (BUILD, RECORDINGS, SOURCE, LAST_LOOK, JOBS_QUEUED, JOBS_OUTSTANDING)
+DIRECTOR: tuple[Collector, ...] = (BUILD, RECORDINGS, FAILURES, SOURCE, LAST_LOOK, JOBS_QUEUED, JOBS_OUTSTANDING)
 
 # There from the beginning, at none: a series that begins with its first failure shows no increase.
 for _result in get_args(RecordingResult):

@@ -16,7 +16,7 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import RetryableError
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import Failure
-from nightscribe.shared.queue.messages import REASON, RUN
+from nightscribe.shared.queue.messages import CODE, REASON, RUN
 from nightscribe.shared.storage.folder.store import FolderStore
 
 NEWER = b'{"version": 3, "words": "in another shape"}'
@@ -127,7 +127,7 @@ def test_a_dead_letter_whose_reason_cannot_be_recorded_stays_until_it_can(
 ) -> None:
     """The disk is full: the run reports the reason, and the dead letter is there for the next run."""
     shutil.copy(clips[0], workplace.source / "a.wav")
-    dead_letter(workplace, workplace.job("a.wav").to_message(), **{REASON: "The tape was wet."})
+    dead_letter(workplace, workplace.job("a.wav").to_message(), **{REASON: "The tape was wet.", CODE: "not_readable"})
 
     def full(_key: str) -> None:
         raise RetryableError("No space left on device.")
@@ -143,5 +143,5 @@ def test_a_dead_letter_whose_reason_cannot_be_recorded_stays_until_it_can(
     workplace.director().record_dead_letters()
     failure = workplace.records.failure("a.wav")
     assert failure is not None
-    assert failure.reason == "The tape was wet."
+    assert (failure.reason, failure.code) == ("The tape was wet.", "not_readable")
     assert workplace.dead_letters() == []

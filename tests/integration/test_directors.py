@@ -212,6 +212,7 @@ def test_a_job_that_kills_its_workers_becomes_a_failure_that_can_be_tried_again(
     assert failure is not None
     assert failure.attempts == 3
     assert "begun 3 times and never finished" in failure.reason
+    assert failure.code == "worker_died"
     assert workplace.dead_letters() == []
     left_alone = workplace.scan()
     assert not left_alone.missing

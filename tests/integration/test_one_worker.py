@@ -167,6 +167,7 @@ def test_messages_that_are_no_jobs_are_set_aside_and_the_worker_goes_on(
     for letter in letters:
         why = "a job of a newer nightscribe" if letter.body == newer else "not a job of this version"
         assert why in (letter.reason or "")
+        assert letter.code == ("newer_record" if letter.body == newer else "job_not_understood")
 
 
 @pytest.mark.parametrize("new_size", ["same", "other"])
@@ -187,6 +188,9 @@ def test_a_recording_changed_after_it_was_queued_is_left_to_the_next_run(
         failure = workplace.records.failure("a.wav")
         assert failure is not None
         assert "changed after it was queued" in failure.reason
+        assert failure.code == "changed"
+        [letter] = workplace.dead_letters()
+        assert letter.code == "changed"
         assert workplace.texts == []
         director = workplace.director()
         director.record_dead_letters()

@@ -214,10 +214,13 @@ def test_times_are_local_and_say_of_which_zone() -> None:
 
 
 def test_failures_stand_under_their_reasons_the_most_frequent_first() -> None:
-    gone = [Failed(recording=name, reason=f"{name!r} is no longer in the source.") for name in ("a", "it's b")]
-    text = [Failed(recording=f"{n}.mp3", reason="It holds text, not sound.") for n in range(3)]
+    gone = [
+        Failed(recording=name, code="gone", reason=f"{name!r} is no longer in the source.") for name in ("a", "it's b")
+    ]
+    text = [Failed(recording=f"{n}.mp3", code="text_not_sound", reason="It holds text, not sound.") for n in range(3)]
     seen = read(report_of(progress_of()).model_copy(update={"failures": (*gone, *text)}))
-    assert seen.text.index("It holds text, not sound. 3") < seen.text.index("It is no longer in the source. 2")
+    assert seen.text.index("It holds text, not sound. 3") < seen.text.index("They are no longer in the source. 2")
+    assert "'a' is no longer in the source." in seen.text
     assert seen.count("table") == 2
     assert "nightscribe run '/my recordings' '/texts/of #1' --model small" in seen.text
 
@@ -235,7 +238,7 @@ def test_every_flag_has_a_meaning_and_what_has_none_of_them_is_no_section() -> N
 def test_links_lead_to_recordings_and_texts_of_any_name(names: set[str], reason: str) -> None:
     made = report_of(progress_of(1, 0)).model_copy(
         update={
-            "failures": tuple(Failed(recording=f"below/{name}", reason=reason) for name in names),
+            "failures": tuple(Failed(recording=f"below/{name}", code="unknown", reason=reason) for name in names),
             "suspicious": tuple(Suspicious(recording=n, flags=(Flag.TRUNCATED,), text=f"{n}.txt") for n in names),
         }
     )
@@ -285,8 +288,8 @@ def tags(name: str) -> list[tuple[str, list[str]]]:
 
 def test_a_page_of_a_hundred_thousand_failures_is_small_and_says_how_many_there_are() -> None:
     reasons = [f"Reason {'abcdefghijklmnopqrstuvwxyz'[n]}." for n in range(26)]
-    many = tuple(Failed(recording=f"{n}.mp3", reason=reasons[min(25, n % 100)]) for n in range(50_000))
-    odd = tuple(Failed(recording=f"{n}.wav", reason=f"Odd {n}.") for n in range(50_000))
+    many = tuple(Failed(recording=f"{n}.mp3", code="unknown", reason=reasons[min(25, n % 100)]) for n in range(50_000))
+    odd = tuple(Failed(recording=f"{n}.wav", code="unknown", reason=f"Odd {n}.") for n in range(50_000))
     html = page(report_of(progress_of()).model_copy(update={"failures": many + odd}), ZONE)
     seen = Read(html)
     assert len(html) < 500_000

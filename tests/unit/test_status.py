@@ -615,7 +615,7 @@ def test_few_failures_are_listed_and_many_are_grouped_by_reason() -> None:
         "             zero.mp3: It is empty (0 bytes).",
     ]
     gone = tuple(failure(f"{n}.mp3", reason=f"'{n}.mp3' is no longer in the source.") for n in range(LISTED + 1))
-    assert f"0.mp3 and {LISTED} more: It is no longer in the source." in said(failures=gone)
+    assert f"0.mp3 and {LISTED} more: They are no longer in the source." in said(failures=gone)
     different = tuple(failure(f"{n}.mp3", reason=f"Reason {n}.") for n in range(LISTED + 2))
     assert "… and 2 other reasons, in /texts/.nightscribe/failures/" in said(failures=different)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from nightscribe.shared.errors import UNKNOWN
 from nightscribe.shared.model.jobs import Job, Slice
 
 
@@ -14,6 +15,7 @@ class JobProgress:
     """Slices neither finished, skipped nor failed, by recording and index."""
     failed: list[Slice] = field(default_factory=list)
     last_failure_reason: str = ""
+    last_failure_code: str = UNKNOWN
     failures_recorded: bool = True
     """False once a failure could not be written as a record: then only the dead letter tells its reason."""
     n_finished: int = 0
@@ -35,11 +37,11 @@ class JobProgress:
         """Note that a slice needs nothing more of this attempt."""
         self._remove(slice_)
 
-    def fail(self, slice_: Slice, reason: str, *, recorded: bool) -> None:
+    def fail(self, slice_: Slice, reason: str, code: str, *, recorded: bool) -> None:
         """Note that a slice failed for good. `recorded`: whether its failure record could be written."""
         self._remove(slice_)
         self.failed.append(slice_)
-        self.last_failure_reason = reason
+        self.last_failure_reason, self.last_failure_code = reason, code
         self.failures_recorded &= recorded
 
     def _remove(self, slice_: Slice) -> None:

@@ -7,6 +7,7 @@ import structlog
 
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import (
+    UNKNOWN,
     JobError,
     NameTooLong,
     NewerJob,
@@ -55,13 +56,21 @@ class Settler:
     def dead_letter_failed(self, progress: JobProgress) -> None:
         """Move the failed slices of a job, of which nothing else is left, to the dead letters."""
         body = _message_of(progress.job, progress.failed)
-        self.dead_letter(body, progress.last_failure_reason, recorded=progress.failures_recorded)
+        self.dead_letter(
+            body, progress.last_failure_reason, progress.last_failure_code, recorded=progress.failures_recorded
+        )
 
-    def dead_letter(self, body: str, reason: str, *, recorded: bool = False) -> None:
+    def dead_letter(self, body: str, reason: str, code: str, *, recorded: bool = False) -> None:
         """Move the message to the dead letters, with this body. `recorded`: whether failure records tell of it."""
         self._remove(
             lambda retry_timeout_s: self.queue.dead_letter(
-                self.delivery, body, reason, worker=self.worker, recorded=recorded, retry_timeout_s=retry_timeout_s
+                self.delivery,
+                body,
+                reason,
+                code=code,
+                worker=self.worker,
+                recorded=recorded,
+                retry_timeout_s=retry_timeout_s,
             )
         )
         count_outcome("set_aside", reason)
@@ -73,22 +82,23 @@ class Settler:
             self.release(retry_delay_s(self.first_retry_delay_s, self.delivery.receive_count), str(error))
             return
         log.error("message.refused", why=str(error))
-        self.dead_letter(self.delivery.body, str(error))
+        self.dead_letter(self.delivery.body, str(error), error.code)
 
     def retry_later(self, progress: JobProgress, error: Exception) -> None:
         """Release the message after a delay; after the last attempt, record its unfinished slices as failed."""
         unfinished = list(progress.unfinished.values())
         reason = str(error) if isinstance(error, NightscribeError) else f"Unexpected {type(error).__name__}: {error}"
+        code = _code_of(error)
         receive_count = self.delivery.receive_count
         if receive_count >= self.max_receives:
             reason += f" Tried {receive_count} times."
             recorded = False
             try:
-                n_recorded = sum(self._record_failure(progress.job, slice_, reason) for slice_ in unfinished)
+                n_recorded = sum(self._record_failure(progress.job, slice_, reason, code) for slice_ in unfinished)
                 recorded = n_recorded == len(unfinished)
             except RetryableError as failing:  # then the dead letter carries the reason, for the director to record
                 log.warning("failure.not_recorded", why=str(failing))
-            self.dead_letter(_message_of(progress.job, unfinished), reason, recorded=recorded)
+            self.dead_letter(_message_of(progress.job, unfinished), reason, code, recorded=recorded)
             return
         delay_s = retry_delay_s(self.first_retry_delay_s, receive_count)
         self.release(delay_s, reason)
@@ -121,9 +131,11 @@ class Settler:
     def fail(self, progress: JobProgress, slice_: Slice, error: PermanentError) -> None:
         """Record that a slice cannot be transcribed, however often it is tried."""
         reason = str(error)
-        progress.fail(slice_, reason, recorded=self._record_failure(progress.job, slice_, reason))
+        progress.fail(
+            slice_, reason, error.code, recorded=self._record_failure(progress.job, slice_, reason, error.code)
+        )
 
-    def _record_failure(self, job: Job, slice_: Slice, reason: str) -> bool:
+    def _record_failure(self, job: Job, slice_: Slice, reason: str, code: str) -> bool:
         """Record why a recording has no transcript; return False if its name is too long for such a record."""
         try:
             # Only the file that failed gives its time: one changed meanwhile must look changed to the next scan.
@@ -136,6 +148,7 @@ class Settler:
             fingerprint=slice_.fingerprint,
             size=slice_.size,
             mtime_ns=mtime_ns,
+            code=code,
             reason=reason,
             attempts=self.delivery.receive_count,
             worker=self.worker,
@@ -148,7 +161,8 @@ class Settler:
             return False
         self.records.partial_results.release(job, slice_)
         metrics.RECORDINGS.labels("failed").inc()
-        log.error("recording.failed", recording=slice_.recording, why=reason)
+        metrics.FAILURES.labels(code).inc()
+        log.error("recording.failed", recording=slice_.recording, code=code, why=reason)
         return True
 
 
@@ -156,6 +170,12 @@ def count_outcome(outcome: metrics.Outcome, why: str | None = None) -> None:
     """Count what became of a job, and note it in the job's trace."""
     metrics.JOBS.labels(outcome).inc()
     tracing.job_ended(outcome, why)
+
+
+def _code_of(error: Exception) -> str:
+    if isinstance(error, NightscribeError):
+        return error.code
+    return "out_of_memory" if isinstance(error, MemoryError) else UNKNOWN
 
 
 def _message_of(job: Job, slices: list[Slice]) -> str:

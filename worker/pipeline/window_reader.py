@@ -113,14 +113,16 @@ class WindowReader:
     def _as_queued(self, slice_: Slice) -> Recording:
         found = self._source.stat(slice_.recording)
         if self._source.fingerprint(found) != slice_.fingerprint:
-            raise PermanentError("It was changed after it was queued; the next run takes it as it is then.")
+            raise PermanentError(
+                "It was changed after it was queued; the next run takes it as it is then.", code="changed"
+            )
         return found
 
     def _end(self, slice_: Slice, before: Recording, sound: Sound | Decoder) -> SliceEnd:
         try:
             after = self._source.stat(slice_.recording)
             if after != before and self._source.fingerprint(after) != slice_.fingerprint:  # touched, but not changed
-                raise PermanentError(CHANGED)
+                raise PermanentError(CHANGED, code="changed")
         except NightscribeError as error:
             return SliceEnd(slice_, error=error)
         return SliceEnd(

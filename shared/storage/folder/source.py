@@ -55,7 +55,7 @@ class FolderSource:
     def _place(self, path: str) -> Path:
         """Return where a recording is. Raises: PermanentError: if a link on the way there leads out of the source."""
         if self._leads_out(os.path.realpath(self.root / path)):
-            raise PermanentError(f"{path!r} {LEADS_OUT}")
+            raise PermanentError(f"{path!r} {LEADS_OUT}", code="outside_source")
         return self.root / path
 
     def _is_barred(self, real: str) -> bool:
@@ -125,16 +125,24 @@ class FolderSource:
             yield
         except FileNotFoundError:
             if not self.root.is_dir():  # a share that is not mounted tells nothing about its recordings
-                raise RetryableError(f"The source {str(self.root)!r} is not there now.") from None
+                raise RetryableError(
+                    f"The source {str(self.root)!r} is not there now.", code="storage_unreachable"
+                ) from None
             if (self.root / path).exists():  # something else is missing
                 raise
-            raise PermanentError(f"{path!r} is no longer in the source.") from None
+            raise PermanentError(f"{path!r} is no longer in the source.", code="gone") from None
         except PermissionError:
             if not os.access(self.root, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-                raise RetryableError(f"The source {str(self.root)!r} may not be read now.") from None
-            raise PermanentError(f"{path!r} may not be read by this user; change its permissions.") from None
+                raise RetryableError(
+                    f"The source {str(self.root)!r} may not be read now.", code="storage_unreachable"
+                ) from None
+            raise PermanentError(
+                f"{path!r} may not be read by this user; change its permissions.", code="not_readable"
+            ) from None
         except OSError as error:
-            raise RetryableError(f"{path!r} cannot be read now ({error.strerror or error}).") from error
+            raise RetryableError(
+                f"{path!r} cannot be read now ({error.strerror or error}).", code="not_readable"
+            ) from error
 
 
 _by_path = attrgetter("path")

@@ -215,7 +215,8 @@ class FolderStore:
     def _failed(self, what: str, key: str, error: OSError) -> RetryableError | NameTooLong:
         if error.errno == errno.ENAMETOOLONG:
             return NameTooLong(f"{key!r} in {str(self.root)!r} would have a longer name than file systems take.")
-        return RetryableError(f"Cannot {what} {key!r} in {str(self.root)!r}: {error.strerror or error}.")
+        code = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "storage_unreachable"
+        return RetryableError(f"Cannot {what} {key!r} in {str(self.root)!r}: {error.strerror or error}.", code=code)
 
 
 def _moved(temporary: Path, target: Path) -> bool:

@@ -95,6 +95,8 @@ class Piece:
 class Replaced(PermanentError):
     """The object was replaced while it was read."""
 
+    code = "changed"
+
     def __init__(self) -> None:
         super().__init__(CHANGED)
 
@@ -253,7 +255,7 @@ class Objects:
         if not _is_of_s3(operation, answer):
             if body := answer.get("Body"):
                 body.close()
-            raise RetryableError(aws.not_the_service(self._subject))
+            raise RetryableError(aws.not_the_service(self._subject), code=self._subject.unreachable_code)
         return answer
 
     def _renew(self) -> None:
@@ -319,9 +321,13 @@ _ANSWERS: dict[str, Callable[[], Exception]] = {
     "416": _BeyondEnd,
     "PreconditionFailed": Replaced,
     "412": Replaced,
-    "ConditionalRequestConflict": lambda: RetryableError("Another one writes that object at this moment."),
+    "ConditionalRequestConflict": lambda: RetryableError(
+        "Another one writes that object at this moment.", code="storage_unreachable"
+    ),
     "KeyTooLongError": lambda: NameTooLong("Its name is longer than the bucket's server takes; rename it."),
-    "InvalidObjectState": lambda: PermanentError("It lies in an archive (storage class); restore it there."),
+    "InvalidObjectState": lambda: PermanentError(
+        "It lies in an archive (storage class); restore it there.", code="archived"
+    ),
 }
 
 

@@ -63,7 +63,9 @@ class Remote:
             while first <= last:
                 piece = self.read(first, last + 1 - first)
                 if not piece:
-                    raise RetryableError("The bucket's server gave less of the recording than it has.")
+                    raise RetryableError(
+                        "The bucket's server gave less of the recording than it has.", code="storage_unreachable"
+                    )
                 yield piece
                 first += len(piece)
         except NightscribeError as error:

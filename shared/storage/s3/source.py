@@ -154,4 +154,4 @@ def _recording(found: Object) -> Recording:
 
 
 def _gone(path: str) -> PermanentError:
-    return PermanentError(f"{path!r} is no longer in the source.")
+    return PermanentError(f"{path!r} is no longer in the source.", code="gone")
