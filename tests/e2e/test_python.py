@@ -11,7 +11,8 @@ import pytest
 from support import recordings
 
 import nightscribe
-from nightscribe.shared.errors import CODES, UNKNOWN
+from nightscribe.shared.errors import UNKNOWN
+from nightscribe.shared.model.failure_codes import SENTENCES
 from nightscribe.worker.pipeline.models import Models
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +80,7 @@ def test_a_file_that_is_no_recording_raises_the_sentence_of_the_command(talk: Pa
     with pytest.raises(nightscribe.AudioError) as caught:
         nightscribe.transcribe(talk / "notes.mp3", "tiny.en", models_dir=weights)
     assert str(caught.value) == failed.reason
-    assert caught.value.code in CODES
+    assert caught.value.code in SENTENCES
     assert caught.value.code != UNKNOWN
     assert not result.is_complete
     destination = nightscribe.open_destination(talk / "out")
