@@ -7,6 +7,7 @@ NightscribeError
 │   ├── QueueError        a queue
 │   └── BucketError       a bucket
 ├── RetryableError        trying again later may help
+│   └── ModelUnavailable  this worker cannot load what the job asks for
 ├── PermanentError        trying again cannot help
 │   ├── NameTooLong       no room for the names of its records
 │   ├── AudioError        no sound that can be decoded
@@ -62,6 +63,12 @@ class BucketError(SetupError):
 
 class RetryableError(NightscribeError):
     """Trying again later may help: the job goes back to the queue with a growing delay. Give it a code."""
+
+
+class ModelUnavailable(RetryableError):
+    """This worker cannot load the engine or the model that a job asks for; another worker may."""
+
+    code = "model_unavailable"
 
 
 class PermanentError(NightscribeError):

@@ -20,9 +20,9 @@ from nightscribe.shared.queue.client import JobQueue
 from nightscribe.shared.queue.connection import QueueMissing
 from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.base import RecordingSource
+from nightscribe.shared.storage.base import RecordingSource, trial_key
 from nightscribe.shared.telemetry import metrics, tracing
-from nightscribe.worker.attempt.attempt import Attempt
+from nightscribe.worker.attempt.attempt import Attempt, Outcome
 from nightscribe.worker.fenced_store import FencedStore
 from nightscribe.worker.lease import Lease, lease_clock
 from nightscribe.worker.pipeline.transcriber import Transcriber
@@ -98,6 +98,14 @@ class Worker:
             log.warning("worker.rested", for_s=pause_s, jobs_failing_jobs=len(self._failing_jobs))
             self.stop.wait(pause_s)
 
+    def _check_setup(self) -> None:
+        """Raise SetupError if no job could be done here: the source or the destination refuses what every job needs."""
+        with contextlib.suppress(RetryableError):
+            next(iter(self.source.folders()), None)
+            key = trial_key()
+            self.records.store.put(key, b"")
+            self.records.store.delete(key)
+
     def _handle(self, delivery: Delivery, received_at: float) -> None:
         if delivery.receive_count > 1:
             metrics.REDELIVERIES.inc()
@@ -129,15 +137,17 @@ class Worker:
                 source=self.source,
                 records=Records(FencedStore(self.records.store, lease)),
                 transcriber_for=self.transcriber_for,
+                check_setup=self._check_setup,
                 settings=self.settings,
                 delivery=delivery,
                 lease=lease,
                 reporter=reporter,
             )
             try:
-                if self._attempt.make():
+                outcome = self._attempt.make()
+                if outcome is Outcome.TROUBLE:
                     self._failing_jobs.add(delivery.group)
-                else:
+                elif outcome is Outcome.DONE:
                     self._failing_jobs.clear()
             finally:
                 self._attempt = None

@@ -1,27 +1,13 @@
 """What can be checked about the options, the engine and the model before any work is wasted."""
 
 from nightscribe.shared.audio.probe import ffmpeg_path
-from nightscribe.shared.errors import SetupError
 from nightscribe.shared.settings import Settings
 from nightscribe.worker.engines import registry as engines
-from nightscribe.worker.weights.catalogue import is_english_only
 
 
 def check_options(settings: Settings) -> None:
     """Raise SetupError if the engine, the model, the language and the task do not go together."""
     engines.check(settings.engine, settings.model, language=settings.language, task=settings.task)
-    if not is_english_only(settings.model):
-        return
-    if settings.language not in ("auto", "en"):
-        raise SetupError(
-            f"The model {settings.model} knows only English, and the language is {settings.language}. "
-            f"Take --model {settings.model.removesuffix('.en')}."
-        )
-    if settings.task == "translate":
-        raise SetupError(
-            f"The model {settings.model} knows only English and cannot translate. "
-            f"Take --model {settings.model.removesuffix('.en')}."
-        )
 
 
 def check_engine(settings: Settings) -> str:

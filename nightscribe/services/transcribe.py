@@ -61,7 +61,7 @@ def transcribe(path: Path, settings: Settings, progress: Callable[[float], None]
             _models[wanted] = Models(settings.models_dir, threads=settings.threads, batch_size=settings.batch_size)
         transcriber = SliceTranscriber(
             source=source,
-            transcriber_for=_models[wanted].transcriber,
+            transcriber_for=_models[wanted].load,
             check=lambda: None,
             report_progress=lambda _slice, done_s: progress(done_s),
             receive_count=1,

@@ -22,7 +22,7 @@ def open_worker(source: Location, dest: Location, settings: Settings) -> Worker:
     sweep_scratch()
     # The model is loaded only now: it takes seconds and memory, in vain if there is no queue.
     models = Models(settings.models_dir, threads=settings.threads, batch_size=settings.batch_size)
-    models.transcriber(Options(engine=settings.engine, model=settings.model))
+    models.load(Options(engine=settings.engine, model=settings.model))
     return Worker(
         name=process_name(os.getpid()),
         queue=queue,

@@ -20,6 +20,7 @@ SENTENCES = {
     "job_not_understood": "The message is no job.",
     "job_too_large": "The job is too large for a message.",
     "lease_lost": "The lease ran out.",
+    "model_unavailable": "No worker could load their model or engine.",
     "name_too_long": "Their names are too long.",
     "newer_record": "A newer nightscribe wrote their records.",
     "no_audio_track": "They hold pictures but no sound.",

@@ -22,7 +22,7 @@ from support.workplace import (
 )
 
 from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS
-from nightscribe.shared.errors import RetryableError, SetupError
+from nightscribe.shared.errors import BucketError, RetryableError, SetupError
 from nightscribe.shared.model.jobs import Job, Options
 from nightscribe.shared.model.transcript import Flag, Part, Segment
 from nightscribe.shared.storage.folder.store import FolderStore
@@ -509,19 +509,40 @@ def test_a_destination_that_is_away_for_good_still_leaves_its_reason(workplace: 
     assert failure.reason == letter.reason
 
 
-def test_what_this_machine_cannot_do_is_given_back_at_once(workplace: Workplace, clips: list[Path]) -> None:
-    """An engine or its weights are missing here: the worker ends with that sentence, and another may do the job."""
+def test_a_machine_on_which_no_job_can_be_done_gives_its_job_back_and_ends(
+    workplace: Workplace, clips: list[Path]
+) -> None:
+    """The destination refuses whatever is written: the worker ends with that sentence, and another may do the job."""
     shutil.copy(clips[0], workplace.source / "a.wav")
     workplace.queue.send([workplace.job("a.wav")], "run")
-    worker = workplace.worker(Dictated())
 
-    def missing(_options: object) -> Any:
-        raise SetupError("The speech engine is not installed.")
+    def refuse(_key: str) -> None:
+        raise BucketError("The bucket denies put_object.")
 
-    worker.transcriber_for = missing
-    with pytest.raises(SetupError, match="not installed"):
+    worker = workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), refuse))
+    with pytest.raises(SetupError, match="denies put_object"):
         worker.run(until_empty=True)
     assert received(workplace.queue).receive_count == 2
+
+
+def test_what_the_storage_refuses_of_one_job_alone_ends_no_worker(workplace: Workplace, clips: list[Path]) -> None:
+    """A server may refuse one key with an error that reads like missing rights; other jobs go on."""
+    for n, name in enumerate("ab"):
+        shutil.copy(clips[n], workplace.source / f"{name}.wav")
+    asked = retried_at_once(workplace)
+
+    def refuse(key: str) -> None:
+        if key.startswith(PARTS + "a.wav"):
+            raise BucketError("The bucket refuses that key.")
+
+    workplace.queue.send([workplace.job("a.wav"), workplace.job("b.wav")], "run")
+    with working(workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), refuse))):
+        wait_until(workplace.is_empty, what="both jobs to be done with")
+    assert asked == [10, 40]
+    failure = workplace.records.failure("a.wav")
+    assert failure is not None
+    assert (failure.reason, failure.code) == ("The bucket refuses that key. Tried 3 times.", "bucket_unusable")
+    assert workplace.texts == ["b.srt", "b.txt", "b.vtt"]
 
 
 def test_a_job_that_is_interrupted_at_its_last_try_has_its_tries_again(workplace: Workplace, clips: list[Path]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 import structlog
 
@@ -10,6 +11,7 @@ from nightscribe.shared.errors import (
     Interrupted,
     JobError,
     LeaseLost,
+    ModelUnavailable,
     NightscribeError,
     PermanentError,
     RetryableError,
@@ -25,13 +27,24 @@ from nightscribe.worker.attempt.assemble import Assembler
 from nightscribe.worker.attempt.claim import Claimer
 from nightscribe.worker.attempt.job_progress import JobProgress
 from nightscribe.worker.attempt.lease_guard import LeaseGuard
-from nightscribe.worker.attempt.settle import MAX_FAILURES_IN_A_ROW, Settler, count_outcome
+from nightscribe.worker.attempt.settle import MAX_FAILURES_IN_A_ROW, Settler, count_outcome, unexpected
 from nightscribe.worker.attempt.transcribe import SliceTranscriber, known_audio_s
 from nightscribe.worker.lease import Lease
 from nightscribe.worker.pipeline.transcriber import Transcriber
 from nightscribe.worker.status_reporter import StatusReporter
 
 log = structlog.get_logger()
+
+
+class Outcome(Enum):
+    """What an attempt shows about the machine that made it."""
+
+    DONE = "done"
+    """Something was done, so the machine can work."""
+    TROUBLE = "trouble"
+    """Nothing could be done, and the cause may be the machine, its disk or its network."""
+    UNKNOWN = "unknown"
+    """The message or another worker was the cause."""
 
 
 @dataclass
@@ -46,6 +59,8 @@ class Attempt:
     source: RecordingSource
     records: Records
     transcriber_for: Callable[[Options], Transcriber]
+    check_setup: Callable[[], None]
+    """Raises SetupError if this worker could do no job at all."""
     settings: Settings
     delivery: Delivery
     lease: Lease
@@ -84,10 +99,10 @@ class Attempt:
             max_receives=self.settings.max_receives,
         )
 
-    def make(self) -> bool:
-        """Do what is left of the job. Return whether all of it was prevented by an error that may pass.
+    def make(self) -> Outcome:
+        """Do what is left of the job. Whatever the message holds, it is settled or comes back with one receive less.
 
-        Raises: SetupError: if this machine cannot do it. The job is released before, so that another machine may.
+        Raises: SetupError: if this worker could do no job at all. The job is released before, so that another may.
         """
         try:
             return self._make()
@@ -100,7 +115,12 @@ class Attempt:
         except SetupError:
             self._settler.release()
             raise
-        return False
+        except RetryableError:
+            raise
+        except Exception as error:  # while it was settled: no message may end a worker
+            log.exception("job.crashed")
+            self._settler.release_after_delay(unexpected(error))
+        return Outcome.UNKNOWN
 
     def abandon(self) -> None:
         """Release the job from another thread, because the process must end now. A write in progress is waited for."""
@@ -108,29 +128,33 @@ class Attempt:
             self._settler.release()
             self.reporter.end()
 
-    def _make(self) -> bool:
+    def _make(self) -> Outcome:
         try:
             job = Job.from_message(self.delivery.body)
         except JobError as error:
             self._settler.refuse(error)
-            return False
+            return Outcome.UNKNOWN
         progress = JobProgress.start(job)
         try:
             error_to_retry = self._work_on(progress)
-        except (LeaseLost, Interrupted, SetupError):
+        except (LeaseLost, Interrupted):
             raise
         except Exception as error:
             if not isinstance(error, NightscribeError):
                 log.exception("job.crashed")
+            if isinstance(error, SetupError):
+                self.check_setup()
             error_to_retry = error
         if error_to_retry:
             self._settler.retry_later(progress, error_to_retry)
-            return not progress.n_finished
+            if progress.n_finished:
+                return Outcome.DONE
+            return Outcome.UNKNOWN if isinstance(error_to_retry, ModelUnavailable) else Outcome.TROUBLE
         if progress.failed:
             self._settler.dead_letter_failed(progress)
         else:
             self._settler.complete()
-        return False
+        return Outcome.DONE
 
     def _work_on(self, progress: JobProgress) -> Exception | None:
         """Claim, transcribe and store; return the first error for which a slice is to be tried again."""

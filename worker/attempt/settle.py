@@ -13,7 +13,9 @@ from nightscribe.shared.errors import (
     NewerJob,
     NightscribeError,
     PermanentError,
+    QueueError,
     RetryableError,
+    SetupError,
 )
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.transcript import Failure, utc_now
@@ -55,31 +57,40 @@ class Settler:
 
     def dead_letter_failed(self, progress: JobProgress) -> None:
         """Move the failed slices of a job, of which nothing else is left, to the dead letters."""
-        body = _message_of(progress.job, progress.failed)
+        body = self._message_of(progress.job, progress.failed)
         self.dead_letter(
             body, progress.last_failure_reason, progress.last_failure_code, recorded=progress.failures_recorded
         )
 
     def dead_letter(self, body: str, reason: str, code: str, *, recorded: bool = False) -> None:
-        """Move the message to the dead letters, with this body. `recorded`: whether failure records tell of it."""
-        self._remove(
-            lambda retry_timeout_s: self.queue.dead_letter(
-                self.delivery,
-                body,
-                reason,
-                code=code,
-                worker=self.worker,
-                recorded=recorded,
-                retry_timeout_s=retry_timeout_s,
+        """Move the message to the dead letters, with this body. `recorded`: whether failure records tell of it.
+
+        A queue that refuses that, as it does where body and reason are too large together, moves the message there by
+        itself after its last receive.
+        """
+        try:
+            self._remove(
+                lambda retry_timeout_s: self.queue.dead_letter(
+                    self.delivery,
+                    body,
+                    reason,
+                    code=code,
+                    worker=self.worker,
+                    recorded=recorded,
+                    retry_timeout_s=retry_timeout_s,
+                )
             )
-        )
+        except (QueueError, RetryableError) as error:
+            log.warning("message.not_dead_lettered", why=str(error))
+            self.release_after_delay(reason)
+            return
         count_outcome("set_aside", reason)
 
     def refuse(self, error: JobError) -> None:
         """Dead-letter a message that is no job. Until the last attempt, release a job of a newer release instead."""
         if isinstance(error, NewerJob) and self.delivery.receive_count < self.max_receives:
             log.warning("message.left", why=str(error))
-            self.release(retry_delay_s(self.first_retry_delay_s, self.delivery.receive_count), str(error))
+            self.release_after_delay(str(error))
             return
         log.error("message.refused", why=str(error))
         self.dead_letter(self.delivery.body, str(error), error.code)
@@ -87,7 +98,7 @@ class Settler:
     def retry_later(self, progress: JobProgress, error: Exception) -> None:
         """Release the message after a delay; after the last attempt, record its unfinished slices as failed."""
         unfinished = list(progress.unfinished.values())
-        reason = str(error) if isinstance(error, NightscribeError) else f"Unexpected {type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, NightscribeError) else unexpected(error)
         code = _code_of(error)
         receive_count = self.delivery.receive_count
         if receive_count >= self.max_receives:
@@ -96,13 +107,19 @@ class Settler:
             try:
                 n_recorded = sum(self._record_failure(progress.job, slice_, reason, code) for slice_ in unfinished)
                 recorded = n_recorded == len(unfinished)
-            except RetryableError as failing:  # then the dead letter carries the reason, for the director to record
+            except (RetryableError, SetupError) as failing:
+                # Then the dead letter carries the reason, for the director to record.
                 log.warning("failure.not_recorded", why=str(failing))
-            self.dead_letter(_message_of(progress.job, unfinished), reason, code, recorded=recorded)
+            self.dead_letter(self._message_of(progress.job, unfinished), reason, code, recorded=recorded)
             return
-        delay_s = retry_delay_s(self.first_retry_delay_s, receive_count)
-        self.release(delay_s, reason)
+        delay_s = self.release_after_delay(reason)
         log.warning("job.retried_later", recordings=len(unfinished), why=reason, delay_s=delay_s)
+
+    def release_after_delay(self, why: str) -> float:
+        """Let a worker have the job after a delay that grows with its receives; return the delay."""
+        delay_s = retry_delay_s(self.first_retry_delay_s, self.delivery.receive_count)
+        self.release(delay_s, why)
+        return delay_s
 
     def release(self, delay_s: float | None = None, why: str | None = None) -> None:
         """Let another worker have the job after `delay_s`; without, at once, and this was not its last attempt."""
@@ -120,6 +137,13 @@ class Settler:
         finally:
             self.lease.give_up()
             count_outcome("returned" if delay_s is None else "retried", why)
+
+    def _message_of(self, job: Job, slices: list[Slice]) -> str:
+        """Return a message for some of the job's slices; the received one if that would be too large."""
+        try:
+            return job.model_copy(update={"slices": tuple(slices)}).to_message()
+        except (JobError, ValueError):  # written by another program, in fewer bytes than we need
+            return self.delivery.body
 
     def _remove(self, remove: Callable[[float], None]) -> None:
         """Remove the message within the time left of the lease, which is no longer extended."""
@@ -172,11 +196,12 @@ def count_outcome(outcome: metrics.Outcome, why: str | None = None) -> None:
     tracing.job_ended(outcome, why)
 
 
+def unexpected(error: Exception) -> str:
+    """Return a sentence for an error that nobody raised on purpose."""
+    return f"Unexpected {type(error).__name__}: {error}"
+
+
 def _code_of(error: Exception) -> str:
     if isinstance(error, NightscribeError):
         return error.code
     return "out_of_memory" if isinstance(error, MemoryError) else UNKNOWN
-
-
-def _message_of(job: Job, slices: list[Slice]) -> str:
-    return job.model_copy(update={"slices": tuple(slices)}).to_message()

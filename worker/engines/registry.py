@@ -8,7 +8,7 @@ from nightscribe.shared.errors import SetupError, WeightsError
 from nightscribe.shared.model.engines import AUTO, BUILT_IN, engine_spec
 from nightscribe.worker.engines.base import Recognizer
 from nightscribe.worker.weights import resolver
-from nightscribe.worker.weights.catalogue import check_model
+from nightscribe.worker.weights.catalogue import check_model, is_english_only
 from nightscribe.worker.weights.resolver import Weights
 
 
@@ -26,19 +26,28 @@ def choose(name: str) -> str:
 
 
 def check(engine: str, model: str, *, language: str, task: str) -> None:
-    """Raise SetupError if the engine cannot run the model, does not know the language or cannot do the task.
+    """Raise SetupError if the engine cannot run the model, or if the two cannot do the language or the task.
 
-    With `auto`, which may mean another engine on another machine, only the name of the model is checked.
+    With `auto`, which may mean another engine on another machine, only the model is checked.
     """
-    if engine == AUTO:
-        check_model(model, None)
-        return
-    spec = engine_spec(engine)
-    spec.check(language=language, task=task)
-    if spec.weights is not None:
-        check_model(model, spec.weights)
+    spec = None if engine == AUTO else engine_spec(engine)
+    if spec is not None:
+        spec.check(language=language, task=task)
+    if spec is None or spec.weights is not None:
+        check_model(model, spec.weights if spec else None)
     elif spec.models is not None and model not in spec.models:
         raise WeightsError(f"{engine} has no model named {model!r}. Its models are {', '.join(sorted(spec.models))}.")
+    _check_english_only(model, language=language, task=task)
+
+
+def _check_english_only(model: str, *, language: str, task: str) -> None:
+    if not is_english_only(model):
+        return
+    lack = f", and the language is {language}" if language not in (AUTO, "en") else ""
+    if task == "translate":
+        lack = lack or " and cannot translate"
+    if lack:
+        raise SetupError(f"The model {model} knows only English{lack}. Take --model {model.removesuffix('.en')}.")
 
 
 def find_weights(engine: str, model: str, models_dir: Path) -> Weights:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import structlog
 
-from nightscribe.shared.errors import WeightsError
+from nightscribe.shared.errors import ModelUnavailable, SetupError, WeightsError
 from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.process.liveness import LONG_S, report_alive
 from nightscribe.worker.engines import registry as engines
@@ -25,7 +25,17 @@ class Models:
         self._transcriber: Transcriber | None = None
 
     def transcriber(self, options: Options) -> Transcriber:
-        """Return a transcriber for these options.
+        """Return a transcriber for the options of a job.
+
+        Raises: ModelUnavailable: with the reason, if `load` raises SetupError, since no job may end a worker.
+        """
+        try:
+            return self.load(options)
+        except SetupError as error:
+            raise ModelUnavailable(str(error)) from error
+
+    def load(self, options: Options) -> Transcriber:
+        """Return a transcriber for these options, whose model is in memory.
 
         Raises: SetupError: if the engine or the weights are missing, or the engine cannot do what the options ask.
         """
@@ -33,10 +43,10 @@ class Models:
         engines.check(engine, options.model, language=options.language, task=options.task)
         wanted = (engine, options.model)
         if self._transcriber is None or self._loaded != wanted:
-            self._transcriber = None  # frees the memory of the old one before the new one needs it
             began = time.monotonic()
             report_alive()
             weights = engines.find_weights(engine, options.model, self._models_dir)
+            self._transcriber = None  # frees the memory of the old one before the new one needs it
             report_alive(LONG_S)
             try:
                 recognizer = engines.load(engine, options.model, weights.path, threads=self._threads)
