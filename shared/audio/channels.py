@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from nightscribe.shared.audio.separation import SeparationMeter
+
 SILENT = 1e-4  # 40 dB below the loudest channel: nobody speaks into it, and its share of a mix would only cost level
 CANCELLED = 0.03  # 15 dB below the channels they are made of, which two microphones in one room do not do by chance
 HEARD = 1e-6  # mean square, 60 dB below full scale: less is no signal to judge by
@@ -31,11 +33,17 @@ class ChannelSelector:
         self._second = rate
         self._n_heard = 0
         self._n_cancelled = 0
+        self._meter: SeparationMeter | None = None
 
     @property
     def channels_cancel(self) -> bool:
         """Return whether channels cancelled each other for more than a moment."""
         return self._n_cancelled > SHARE_CANCELLED * self._n_heard
+
+    @property
+    def are_apart(self) -> bool:
+        """Return whether there are two channels, and each carries speech that the other does not."""
+        return self._meter is not None and self._meter.are_apart
 
     def to_mono(self, chunks: Iterable[NDArray[np.int16]], mask: int = 0) -> Iterator[NDArray[np.float32]]:
         """Turn chunks of shape (n_samples, n_channels) into chunks of shape (n_samples,) in [-1, 1].
@@ -56,6 +64,9 @@ class ChannelSelector:
         sound: NDArray[np.float32] = samples.T.astype(np.float32, order="C") / np.float32(32768)
         if len(sound) == 1:
             return sound.reshape(-1)
+        if len(sound) == 2:
+            self._meter = self._meter or SeparationMeter(self._second)
+            self._meter.listen(sound)
         weights = channel_weights(len(sound), mask)
         starts = range(0, sound.shape[1], self._second)
         return np.concatenate([self._mixed(sound[:, at : at + self._second], weights) for at in starts])

@@ -39,6 +39,7 @@ class Sound:
     decoded_s: float
     channels_cancel: bool = False
     is_truncated: bool = False
+    channels_are_apart: bool = False
 
 
 def decode_together(paths: Sequence[Readable]) -> Iterator[Sound | Decoder | NightscribeError]:
@@ -103,7 +104,14 @@ def _decode_alone(path: Readable) -> Sound | Decoder | NightscribeError:
     except (PermanentError, RetryableError) as error:
         return error
     waveform = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
-    return Sound(waveform, decoder.container_s, decoder.decoded_s, decoder.channels_cancel, decoder.is_truncated)
+    return Sound(
+        waveform,
+        decoder.container_s,
+        decoder.decoded_s,
+        channels_cancel=decoder.channels_cancel,
+        is_truncated=decoder.is_truncated,
+        channels_are_apart=decoder.channels_are_apart,
+    )
 
 
 def _run(clips: Sequence[tuple[Path, Piece]], folder: Path) -> str | None:
@@ -141,4 +149,10 @@ def _sound(piece: Piece, wav: Path, said: str, name: int) -> Sound | None:
     has_gap = any(gap.at_s < decoded_s - GAP_AT_END_S for gap in read_gaps(said, name))
     if has_gap or not 0 < len(waveform) < LONGEST_S * RATE or is_truncated(container_s or 0.0, decoded_s):
         return None
-    return Sound(waveform, container_s, decoded_s, selector.channels_cancel)
+    return Sound(
+        waveform,
+        container_s,
+        decoded_s,
+        channels_cancel=selector.channels_cancel,
+        channels_are_apart=selector.are_apart,
+    )

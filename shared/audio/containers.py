@@ -12,7 +12,7 @@ def has_times(head: bytes) -> bool:
 
 def counts_from_the_asked(head: bytes) -> bool:
     """Return whether ffmpeg counts from the first of the streams that are mapped, not from the start of the film."""
-    return _is_transport_stream(head) or head.startswith((b"\0\0\1\xba", b"OggS"))
+    return is_transport_stream(head) or head.startswith((b"\0\0\1\xba", b"OggS"))
 
 
 def id3_bytes(head: bytes) -> int:
@@ -38,5 +38,6 @@ def _is_bare_aac(head: bytes) -> bool:
     return len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
 
 
-def _is_transport_stream(head: bytes) -> bool:
+def is_transport_stream(head: bytes) -> bool:
+    """Return whether it is MPEG-TS."""
     return len(head) > 2 * TS_PACKET_BYTES and head[: 2 * TS_PACKET_BYTES + 1 : TS_PACKET_BYTES] == b"GGG"

@@ -4,6 +4,7 @@ import math
 import os
 import re
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import ffmpeg
 
@@ -25,11 +26,13 @@ from nightscribe.shared.audio.probe import (
     why_silent,
 )
 from nightscribe.shared.audio.readable import Readable
+from nightscribe.shared.audio.tracks import choose_track
 from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.errors import AudioError, RetryableError
 from nightscribe.shared.process.liveness import report_alive
 
 WARM_UP_S = 2  # a decoder that begins in the middle is not right from its first frame on
+READ_BYTES = 2**20
 PICTURE_TAIL_S = 20
 PICTURE_MISSES_S = 2  # a few of the last pictures may be counted by when they are decoded
 ABSURD_AFTER_S = 3600  # a file that gives more sound than this ...
@@ -47,13 +50,16 @@ class Decoder:
     Seeks only where the file proves that its clock never starts anew. Otherwise it decodes from the beginning and
     counts samples, so that the slices of any file give the same sound as the whole.
 
-    After iterating, `container_s` is what the whole file promises, `decoded_s` what came, `is_truncated` whether sound
-    is missing in the slice, and `channels_cancel` whether one channel is another turned upside down, so that one was
-    listened to instead of the silence of both.
+    With `channel`, only that one is heard. After iterating, `container_s` is what the whole file promises, `decoded_s`
+    what came, `is_truncated` whether sound is missing in the slice, and `channels_cancel` whether one channel is
+    another turned upside down, so that one was listened to instead of the silence of both.
     """
 
-    def __init__(self, path: Readable, start_s: float = 0.0, end_s: float | None = None) -> None:
+    def __init__(
+        self, path: Readable, start_s: float = 0.0, end_s: float | None = None, *, channel: int | None = None
+    ) -> None:
         self._path = path
+        self._channel = channel
         self._start_s = start_s
         self._end_s = end_s
         self._selector = ChannelSelector(RATE)
@@ -65,6 +71,11 @@ class Decoder:
         self.is_truncated = False
 
     @property
+    def channels_are_apart(self) -> bool:
+        """Return whether there are two channels, and each carries speech that the other does not."""
+        return self._selector.are_apart
+
+    @property
     def channels_cancel(self) -> bool:
         """Return whether channels cancelled each other for more than a moment."""
         return self._selector.channels_cancel
@@ -74,6 +85,7 @@ class Decoder:
 
         Raises: AudioError: if the file holds no sound. RetryableError: if the disk stops answering.
         """
+        self._selector, self._holes_s, self._lost_piece, self.decoded_s = ChannelSelector(RATE), 0.0, False, 0.0
         check_content(self._path)
         layout = read_layout(self._path)
         check_open(layout)
@@ -108,6 +120,9 @@ class Decoder:
             if (wav := read_format(process.read)) is not None:
                 first = self._at
                 sound = samples(process.read, wav.n_channels, process.log)
+                if self._channel is not None:
+                    only = min(self._channel, wav.n_channels - 1)
+                    sound = (chunk[:, only : only + 1] for chunk in sound)
                 yield from self._cut(self._selector.to_mono(sound, wav.mask))
                 self._count_holes(process.log.holes, first)
             ended = 0 if self._is_past_end() else process.wait()
@@ -122,7 +137,9 @@ class Decoder:
             window["t"] = self._end_s - from_s + 1  # the last second keeps the resampler from ending within the slice
         seek = [text for name, value in window.items() for text in (f"-{name}", f"{value:.6f}")]
         command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-threads", "1"]
-        command += [*seek, *input_arguments(self._path, piece), *sound_arguments("pipe:1", head)]
+        track = choose_track(self._path, head, piece) if layout.may_have_tracks else None
+        sound = sound_arguments("pipe:1", head) if track is None else sound_arguments("pipe:1", head, map=f"0:{track}")
+        command += [*seek, *input_arguments(self._path, piece), *sound]
         if counts_from_the_asked(head):
             command += ["-map", "0:v?", "-c", "copy", "-f", "null", "-"]
         return command
@@ -137,7 +154,7 @@ class Decoder:
     def _cut(self, sound: Iterator[Waveform]) -> Iterator[Waveform]:
         """Yield what lies within the slice, of sound that begins at sample `_at` of the file."""
         first, last = round(self._start_s * RATE), self._last()
-        absurd = self._absurd_length()
+        absurd = max(ABSURD_AFTER_S, file_bytes(self._path) // LEAST_BYTES_PER_S) * RATE
         n_kept = round(self.decoded_s * RATE)
         for waveform in sound:
             report_alive()  # what lies before a slice may take minutes
@@ -153,14 +170,6 @@ class Decoder:
                 yield kept
             if self._is_past_end():
                 return
-
-    def _absurd_length(self) -> int:
-        try:
-            with self._path.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-        except OSError as error:
-            raise RetryableError(f"The recording cannot be read ({error.strerror}).", code="not_readable") from None
-        return max(ABSURD_AFTER_S, size // LEAST_BYTES_PER_S) * RATE
 
     def _count_holes(self, holes: list[Gap], first: int) -> None:
         for hole in holes:
@@ -194,13 +203,28 @@ class Decoder:
         shown_s = from_s + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
         return self.container_s - shown_s <= PICTURE_MISSES_S
 
+    def _is_read_whole(self) -> bool:
+        """Return whether every byte of a file without sound can be read.
+
+        Then an error of reading is what ffmpeg makes of such a file, and no other try will change it.
+        """
+        if self._at or not isinstance(self._path, Path):
+            return False
+        try:
+            with self._path.open("rb") as file:
+                while file.read(READ_BYTES):
+                    report_alive()
+        except OSError:
+            return False
+        return True
+
     def _judge(self, said: str, ended: int) -> MediaInfo:
         check_read(self._path)
         if ended < 0:
             raise RetryableError(
                 f"ffmpeg was killed (signal {-ended}) while it read the recording.", code="ffmpeg_failed"
             )
-        if "Input/output error" in said:
+        if "Input/output error" in said and not self._is_read_whole():
             raise RetryableError(
                 "The disk or share reported an error while the recording was read.", code="storage_unreachable"
             )
@@ -239,5 +263,14 @@ def read_head(path: Readable, at: int = 0) -> bytes:
         with path.open("rb") as file:
             file.seek(at)
             return file.read(HEAD_BYTES)
+    except OSError as error:
+        raise RetryableError(f"The recording cannot be read ({error.strerror}).", code="not_readable") from None
+
+
+def file_bytes(path: Readable) -> int:
+    """Return the size of a file. Raises: RetryableError: if it cannot be read now."""
+    try:
+        with path.open("rb") as file:
+            return file.seek(0, os.SEEK_END)
     except OSError as error:
         raise RetryableError(f"The recording cannot be read ({error.strerror}).", code="not_readable") from None

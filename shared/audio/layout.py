@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import BinaryIO
 
 from nightscribe.shared.audio import flac
-from nightscribe.shared.audio.containers import id3_bytes, is_mpeg_audio
+from nightscribe.shared.audio.containers import id3_bytes, is_mpeg_audio, is_transport_stream
 from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.audio.wav import Wav, read_wav
 from nightscribe.shared.errors import RetryableError
@@ -23,6 +23,7 @@ LONGEST_JUMP_S = 600
 LONGEST_MOOV_BYTES = 64 * 2**20
 
 _SEEKABLE_WAV_CODECS = (1, 3, 6, 7)  # PCM, float and the laws of telephony; in the others not every seek arrives
+_OF_MANY_TRACKS = (b"\0\0\1\xba", b"\x30\x26\xb2\x75", b"RIFF")  # MPEG-PS, ASF, AVI
 _ENCRYPTED = (b"enca", b"drms", b"aavd")  # sample entries of MP4 for sound under a key
 
 
@@ -49,6 +50,8 @@ class Layout:
     is_one_timeline: bool = False
     """Whether ffmpeg finds by seeking the same samples that it finds by decoding from the beginning."""
     is_encrypted: bool = False
+    may_have_tracks: bool = False
+    """Whether there may be several tracks of sound, of which one is to be chosen."""
 
 
 def read_layout(path: Readable) -> Layout:
@@ -84,7 +87,7 @@ def _layout(file: BinaryIO, head: bytes, size: int) -> Layout:
         is_one = flac.is_one(file, size)
     else:
         is_one = is_mpeg_audio(head[id3_bytes(head) :] or head)
-    return Layout(is_one_timeline=is_one)
+    return Layout(is_one_timeline=is_one, may_have_tracks=head.startswith(_OF_MANY_TRACKS) or is_transport_stream(head))
 
 
 def _wav_layout(file: BinaryIO, size: int) -> Layout:
@@ -141,7 +144,7 @@ def _mp4_layout(file: BinaryIO, size: int) -> Layout:
     starts = [0]
     seen: set[bytes] = set()
     clocks: dict[int, int] = {}
-    is_one, is_encrypted = True, False
+    is_one, is_encrypted, n_tracks = True, False, 0
     for at, name, body, end in _boxes(file, size):
         if name in seen and name in (b"ftyp", b"moov"):
             is_one = False
@@ -153,10 +156,16 @@ def _mp4_layout(file: BinaryIO, size: int) -> Layout:
             file.seek(body)
             moov = file.read(end - body)
             is_encrypted = is_encrypted or any(entry in moov for entry in _ENCRYPTED)
+            n_tracks = max(n_tracks, moov.count(b"soun"))
         if name == b"moof":
             file.seek(body)
             is_one = _advance(clocks, file.read(min(end - body, LONGEST_MOOV_BYTES))) and is_one
-    return Layout(_pieces(starts), is_one_timeline=is_one and b"moov" in seen, is_encrypted=is_encrypted)
+    return Layout(
+        _pieces(starts),
+        is_one_timeline=is_one and b"moov" in seen,
+        is_encrypted=is_encrypted,
+        may_have_tracks=n_tracks > 1,
+    )
 
 
 def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int, int]]:
@@ -201,8 +210,9 @@ def _advance(clocks: dict[int, int], moof: bytes) -> bool:
 # Matroska and WebM
 
 _EBML, _SEGMENT, _CLUSTER, _TIMESTAMP = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0xE7
-_INFO, _SCALE = 0x1549A966, 0x2AD7B1
-_TOP_LEVEL = {_EBML, _SEGMENT, _CLUSTER, _INFO, 0x114D9B74, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+_INFO, _SCALE, _TRACKS = 0x1549A966, 0x2AD7B1, 0x1654AE6B
+_SOUND_TRACK = b"\x83\x81\x02"  # the element of a track that says it holds sound
+_TOP_LEVEL = {_EBML, _SEGMENT, _CLUSTER, _INFO, _TRACKS, 0x114D9B74, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
 _INSIDE_CLUSTER = {_TIMESTAMP, 0xA3, 0xA0, 0xA7, 0xAB, 0x5854, 0xAF, 0xEC, 0xBF}
 _VOID = (0xEC, 0xBF)
 
@@ -210,7 +220,7 @@ _VOID = (0xEC, 0xBF)
 def _matroska_layout(file: BinaryIO, size: int) -> Layout:
     starts: list[int] = []
     scale_ns, last = 1_000_000, None
-    is_one = True
+    is_one, n_tracks = True, 0
     at = 0
     for _ in range(MOST_STEPS):
         found = _element(file, at)
@@ -226,6 +236,9 @@ def _matroska_layout(file: BinaryIO, size: int) -> Layout:
             if last is not None and not 0 <= (clock - last) * scale_ns <= LONGEST_JUMP_S * 1e9:
                 is_one = False
             last = clock
+        elif name == _TRACKS and n_bytes is not None:
+            file.seek(body)
+            n_tracks = max(n_tracks, file.read(min(n_bytes, LONGEST_MOOV_BYTES)).count(_SOUND_TRACK))
         elif name == _SCALE:
             file.seek(body)
             scale_ns = int.from_bytes(file.read(n_bytes or 0), "big")
@@ -243,7 +256,7 @@ def _matroska_layout(file: BinaryIO, size: int) -> Layout:
         else:
             at = body + n_bytes
     walked = at >= size or (last is not None and _element(file, at) is None and size - at < 16)
-    return Layout(_pieces(starts), is_one_timeline=is_one and walked and len(starts) == 1)
+    return Layout(_pieces(starts), is_one_timeline=is_one and walked and len(starts) == 1, may_have_tracks=n_tracks > 1)
 
 
 def _first_child_advances(file: BinaryIO, body: int, last: int | None, scale_ns: int) -> bool:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import ffmpeg
@@ -16,6 +16,9 @@ from nightscribe.shared.audio.layout import WHOLE, Layout, Piece, read_layout
 from nightscribe.shared.audio.readable import Readable, RemoteRecording
 from nightscribe.shared.errors import AudioError, RetryableError, SetupError
 
+# What recorders and telephone systems write without a header, or in a format that ffmpeg does not know. They are taken
+# for recordings, so that each is named with a reason instead of being left out.
+UNREADABLE_SUFFIXES = frozenset("alaw ds2 dvf g711 g723 g729 msv mulaw pcm sln ulaw vox".split())  # noqa: SIM905
 # What ffmpeg reads, by the names such files go by. Anything else is looked into before it is taken for a recording.
 MEDIA_SUFFIXES = frozenset(
     """
@@ -23,7 +26,7 @@ MEDIA_SUFFIXES = frozenset(
     flac flv gsm m2a m2ts m4a m4b m4r m4v mka mkv mod mov mp1 mp2 mp3 mp4 mpa mpc mpeg mpg mts mxf oga ogg ogm ogv
     ogx opus qcp qt ra ram rm rmvb snd spx tak tta ts vob voc w64 wav wave weba webm wma wmv wv
     """.split()  # noqa: SIM905  a list of one word a line would fill two screens
-)
+).union(UNREADABLE_SUFFIXES)
 # What lies beside recordings and is none; not worth starting ffmpeg for.
 OTHER_SUFFIXES = frozenset(
     """
@@ -51,6 +54,17 @@ PROBED_PIECES = 50
 
 
 @dataclass(frozen=True)
+class Track:
+    """A track of sound."""
+
+    number: int
+    """Among all streams of the file, as ffmpeg counts."""
+    language: str | None
+    description: str
+    """Codec, rate, channels and so on, as ffmpeg prints them."""
+
+
+@dataclass(frozen=True)
 class MediaInfo:
     """What a container says of itself."""
 
@@ -58,6 +72,12 @@ class MediaInfo:
     audio_tracks: int
     has_picture: bool = False
     """Whether it is a film; a cover does not make it one."""
+    tracks: tuple[Track, ...] = field(default=(), compare=False)
+
+    @property
+    def may_be_stereo(self) -> bool:
+        """Return whether a track has two channels."""
+        return any(re.search(r", (stereo|2 channels|downmix)\b", track.description) for track in self.tracks)
 
     @property
     def has_audio(self) -> bool:
@@ -203,15 +223,25 @@ def parse_banner(said: str, index: int = 0) -> MediaInfo | None:
     began = re.search(r"^\s*Duration: .*\bstart: (\d+\.\d+)", banner, re.MULTILINE) if is_matroska else None
     if duration_s is not None and began:
         duration_s = max(0.0, duration_s - float(began[1]))
-    tracks = re.findall(rf"^\s*Stream #{index}:\d+.*?: (Audio: (?!none)|Video: .*)", banner, re.MULTILINE)
-    films = [track for track in tracks if track.startswith("Video") and "(attached pic)" not in track]
-    return MediaInfo(duration_s, sum(track.startswith("Audio") for track in tracks), bool(films))
+    found_tracks = re.findall(rf"^\s*Stream #{index}:(\d+)(.*?): (Audio: (?!none)|Video: )(.*)", banner, re.MULTILINE)
+    has_picture = any(kind.startswith("Video") and "(attached pic)" not in text for _, _, kind, text in found_tracks)
+    tracks = tuple(
+        Track(int(number), language[1] if (language := re.search(r"\((\w+)\)", names)) else None, text)
+        for number, names, kind, text in found_tracks
+        if kind.startswith("Audio")
+    )
+    return MediaInfo(duration_s, len(tracks), has_picture, tracks)
 
 
 def why_not(path: Readable, said: str) -> AudioError:
     """Return the error for a file that is no recording: what it holds, if that can be seen, or ffmpeg's complaint."""
     if held := content(_head(path)):
         return held
+    name = path.url if isinstance(path, RemoteRecording) else path.name
+    if (kind := name.rpartition(".")[2].casefold()) in UNREADABLE_SUFFIXES:
+        return AudioError(
+            f"It is named .{kind}: such a file does not say how its sound is written. Convert it to WAV.",
+        )
     if "moov atom not found" in said:
         return AudioError(
             "It was cut off: the index at the end of the file is missing, as after an interrupted copy or recording.",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nightscribe.shared.audio.waveform import RATE, Waveform
+from nightscribe.shared.audio.waveform import RATE, Waveform, centred
 
 QUIET_S = 0.24  # a pause between words is at least this long
 HOP = RATE // 50
@@ -10,6 +10,7 @@ HOP = RATE // 50
 
 def quietest(waveform: Waveform, first: int) -> int:
     """Return the sample from `first` on around which the least is heard for `QUIET_S`."""
+    waveform = centred(waveform)
     n_hops = len(waveform) // HOP
     energy = np.square(waveform[: n_hops * HOP]).reshape(n_hops, HOP).mean(axis=1)
     around = np.convolve(energy, np.ones(max(1, round(QUIET_S * RATE / HOP))), mode="same")

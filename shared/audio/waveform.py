@@ -7,3 +7,11 @@ RATE = 16_000  # samples a second
 
 Waveform = NDArray[np.float32]
 """Mono, 16 kHz, in [-1, 1], shape (n_samples,)."""
+
+OFFSET = 0.003  # of a waveform's mean from zero; speech has less
+
+
+def centred(waveform: Waveform) -> Waveform:
+    """Return the waveform without the constant offset of a bad sound card, which hides quiet speech from a detector."""
+    offset = waveform.mean() if len(waveform) else np.float32(0)
+    return waveform - offset if abs(offset) > OFFSET else waveform

@@ -11,10 +11,12 @@ import psutil
 import pytest
 from support import recordings
 
-from nightscribe.shared.audio.clips import CLIP_BYTES, decode_together
+from nightscribe.shared.audio.clips import CLIP_BYTES, Sound, decode_together
 from nightscribe.shared.audio.decode import Decoder, is_truncated
 from nightscribe.shared.audio.layout import Layout
-from nightscribe.shared.audio.waveform import RATE, Waveform
+from nightscribe.shared.audio.probe import input_arguments, probe
+from nightscribe.shared.audio.silence import quietest
+from nightscribe.shared.audio.waveform import RATE, Waveform, centred
 from nightscribe.shared.errors import AudioError, PermanentError, RetryableError
 
 
@@ -269,6 +271,47 @@ def _with_layout(folder: Path, layout: str) -> Path:
     return folder / "b.wav"
 
 
+def test_each_channel_can_be_heard_by_itself(tmp_path: Path) -> None:
+    left, right = speech_like(2 * RATE), np.random.default_rng(1).normal(0, 4000, 2 * RATE)
+    path = write(tmp_path / "a.wav", np.stack([left, right], axis=1))
+    for channel, voice in enumerate((left, right)):
+        found = np.concatenate(list(Decoder(path, channel=channel)))
+        assert np.abs(found * 32768 - voice.astype("<i2")).max() <= 1
+
+
+# Tracks
+
+
+def _film(folder: Path, *tracks: Path) -> Path:
+    inputs = [text for track in tracks[1:] for text in ("-i", str(track))]
+    maps = [text for n in range(len(tracks)) for text in ("-map", str(n))]
+    return recordings.cut(tracks[0], folder / "film.mka", 0, 1, *inputs, *maps, "-c", "copy")
+
+
+def test_a_silent_track_is_not_chosen_before_one_with_sound(tmp_path: Path) -> None:
+    """The first track of a screen recorder is that of a computer which played nothing."""
+    voice = write(tmp_path / "voice.wav", speech_like(RATE))
+    silent, wide = write(tmp_path / "silent.wav", np.zeros(RATE)), write(tmp_path / "wide.wav", np.zeros((RATE, 6)))
+    for tracks in ((silent, voice), (wide, voice), (voice, silent), (silent, silent, voice)):
+        film = _film(tmp_path, *tracks)
+        assert np.corrcoef(decode(film)[0], speech_like(RATE))[0, 1] > 0.99
+        [together, _] = decode_together([film, film])
+        assert isinstance(together, Sound)
+        assert np.array_equal(together.waveform, decode(film)[0])
+
+
+def test_of_silent_tracks_one_is_heard(tmp_path: Path) -> None:
+    silent = write(tmp_path / "silent.wav", np.zeros(RATE))
+    assert len(decode(_film(tmp_path, silent, silent))[0]) == RATE
+
+
+def test_the_tracks_of_a_file_are_known(tmp_path: Path) -> None:
+    voice, music = write(tmp_path / "voice.wav", speech_like(RATE)), write(tmp_path / "music.wav", np.zeros((RATE, 2)))
+    tracks = probe(_film(tmp_path, voice, music)).tracks
+    assert [track.number for track in tracks] == [0, 1]
+    assert ["stereo" in track.description or "2 channels" in track.description for track in tracks] == [False, True]
+
+
 # Damage
 
 
@@ -429,3 +472,34 @@ def test_a_short_file_of_much_sound_comes_as_a_stream(tmp_path: Path) -> None:
         assert path.stat().st_size < CLIP_BYTES
         assert isinstance(found, Decoder)
         assert sum(map(len, found)) == 400 * RATE
+
+
+# What ffmpeg makes of odd files
+
+
+def test_an_error_of_reading_that_is_the_files_own_is_no_fault_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ffmpeg calls it that, too, where a file ends before its header does; nobody tries three times."""
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\necho 'Error opening input: Input/output error' >&2\nexit 1\n")
+    program.chmod(0o755)
+    (tmp_path / "a.gsm").write_bytes(b"\xd0" * 33)
+    input_arguments(tmp_path / "a.gsm")
+    monkeypatch.setattr("nightscribe.shared.audio.decode.ffmpeg_path", lambda: str(program))
+    with pytest.raises(AudioError):
+        decode(tmp_path / "a.gsm")
+
+
+@pytest.mark.parametrize("offset", [0.25, -0.25])
+def test_quiet_speech_keeps_its_pauses_beside_an_offset(offset: float) -> None:
+    waveform = np.random.default_rng(0).normal(0, 0.01, 4 * RATE).astype(np.float32)
+    waveform[2 * RATE : 3 * RATE] = 0
+    assert np.abs(centred(waveform + np.float32(offset)) - waveform).max() < 1e-3
+    assert 2 * RATE < quietest(waveform + np.float32(offset), RATE) < 3 * RATE
+
+
+def test_sound_without_an_offset_stays_as_it_is() -> None:
+    waveform = np.random.default_rng(0).normal(0, 0.01, RATE).astype(np.float32)
+    assert centred(waveform) is waveform
+    assert len(centred(waveform[:0])) == 0

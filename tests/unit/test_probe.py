@@ -184,6 +184,15 @@ def test_what_ffmpeg_can_read_is_asked_again_if_it_did_not_tell(
 # Reasons
 
 
+@pytest.mark.parametrize("kind", ["ulaw", "ALAW", "pcm", "ds2", "vox"])
+def test_what_nobody_can_read_is_named_with_what_to_do(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"call.{kind}"
+    path.write_bytes(bytes(range(100, 180)) * 99)
+    assert kind.lower() in MEDIA_SUFFIXES
+    with pytest.raises(AudioError, match=rf"^It is named \.{kind.lower()}: .* Convert it to WAV\.$"):
+        probe(path)
+
+
 @pytest.mark.parametrize(
     ("head", "sentence"),
     [

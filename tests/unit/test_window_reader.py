@@ -289,3 +289,43 @@ def test_a_share_that_hangs_keeps_nobody_from_leaving(monkeypatch: pytest.Monkey
     assert listening(), "it was waited for"
     answer.set()
     wait_until(lambda: not listening(), what="the thread to end")
+
+
+# Channels
+
+
+@pytest.mark.parametrize("seconds", [8, 30])
+def test_channels_that_carry_different_speech_are_heard_each_by_itself(
+    tmp_path: Path, speech: Path, seconds: int
+) -> None:
+    """Mixed, what two people say at once is the garbled voice of nobody."""
+    sides = "[0:a]atrim=0:{0}[a];[1:a]atrim=10:{1},asetpts=PTS-STARTPTS[b];[a][b]join=inputs=2:channel_layout=stereo"
+    path = recordings.cut(
+        speech, tmp_path / "call.wav", 0, 44, "-i", str(speech),
+        "-filter_complex", sides.format(seconds, 10 + seconds), "-ar", "48000", "-map_metadata", "-1",
+    )  # fmt: skip
+    assert (path.stat().st_size > CLIP_BYTES) is (seconds == 30)
+    source = Source(tmp_path)
+    items = list(WindowReader(source, WINDOW_LIMITS).read([slice_of(source, "call.wav")]))
+    windows = [item for item in items if isinstance(item, Window)]
+    for n, speaker in enumerate(("channel 1", "channel 2")):
+        own = [window for window in windows if window.speaker == speaker]
+        assert own[0].start_s == 0
+        found = np.concatenate([window.waveform for window in own])
+        assert np.array_equal(found, np.concatenate(list(Decoder(path, channel=n))))
+    assert sum(window.progress_s for window in windows) == pytest.approx(seconds, abs=0.1)
+    [end] = [item for item in items if isinstance(item, SliceEnd)]
+    assert (end.error, end.decoded_s) == (None, pytest.approx(seconds, abs=0.1))
+
+
+def test_an_offset_does_not_reach_whoever_hears_a_window(tmp_path: Path, speech: Path) -> None:
+    shifted = "volume=-26dB,dcshift=0.25"
+    recordings.cut(speech, tmp_path / "a.wav", 0, 8, "-ar", "16000", "-af", shifted, "-map_metadata", "-1")
+    source = Source(tmp_path)
+    windows = [
+        item
+        for item in WindowReader(source, WINDOW_LIMITS).read([slice_of(source, "a.wav")])
+        if isinstance(item, Window)
+    ]
+    assert all(abs(float(window.waveform.mean())) < 0.003 for window in windows)
+    assert any(window.speech_s is not None for window in windows)

@@ -44,8 +44,10 @@ class SliceState:
             self.languages[spoken] += window.seconds
         if recognition.language_probability is not None:
             self.language_probability = recognition.language_probability
-        self.segments.extend(_shifted(segment, window.start_s) for segment in segments)
-        self.done_s += window.seconds
+        for segment in segments:
+            shifted = _shifted(segment, window.start_s)
+            self.segments.append(shifted.model_copy(update={"speaker": window.speaker}) if window.speaker else shifted)
+        self.done_s += window.progress_s
         self.processing_s += processing_s
 
 

@@ -95,7 +95,7 @@ class Transcriber:
                 if isinstance(item, SliceEnd):
                     state.end = item
                 elif item.speech_s is None:
-                    state.done_s += item.seconds
+                    state.done_s += item.progress_s
                 else:
                     waiting.append(_admit(item, state))
                 yield from self._ended(states, state)

@@ -3,14 +3,16 @@
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from queue import Full, Queue
 from typing import TypeVar
 
 from nightscribe.shared.audio.clips import CLIP_BYTES, TOGETHER, Sound, decode_together
 from nightscribe.shared.audio.decode import Decoder
-from nightscribe.shared.audio.waveform import RATE, Waveform
+from nightscribe.shared.audio.probe import probe
+from nightscribe.shared.audio.readable import Readable
+from nightscribe.shared.audio.waveform import RATE, Waveform, centred
 from nightscribe.shared.errors import NightscribeError, PermanentError
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.recording import Recording
@@ -25,6 +27,8 @@ AHEAD = 32  # windows
 POLL_S = 0.2
 END_WITHIN_S = 1.0  # a share that hangs must not keep a worker from stopping
 
+CHANNELS = ("channel 1", "channel 2")
+
 
 @dataclass(frozen=True)
 class Window:
@@ -35,6 +39,13 @@ class Window:
     waveform: Waveform
     speech_s: float | None
     """Seconds into the window where speech is first certain; None: nobody speaks."""
+    speaker: str | None = None
+    """The channel that is heard, where each channel of a recording carries speech of its own."""
+
+    @property
+    def progress_s(self) -> float:
+        """By how much the recording is done once this window is: two channels make one recording."""
+        return self.seconds if self.speaker is None else self.seconds / len(CHANNELS)
 
     @property
     def seconds(self) -> float:
@@ -85,12 +96,15 @@ class WindowReader:
                 except NightscribeError as error:
                     yield SliceEnd(slice_, error=error)
             sounds = decode_together([path for _, _, path in opened])
-            for (slice_, before, _), sound in zip(opened, sounds, strict=True):
+            for (slice_, before, path), sound in zip(opened, sounds, strict=True):
                 if isinstance(sound, NightscribeError):
                     yield SliceEnd(slice_, error=sound)
                     continue
                 try:
-                    yield from self._windows(slice_, [sound.waveform] if isinstance(sound, Sound) else sound)
+                    if isinstance(sound, Sound) and sound.channels_are_apart:
+                        yield from self._channels(slice_, path)
+                    else:
+                        yield from self._windows(slice_, [sound.waveform] if isinstance(sound, Sound) else sound)
                     yield self._end(slice_, before, sound)
                 except NightscribeError as error:  # a decoder is a short file of much sound, which is read only now
                     yield SliceEnd(slice_, error=error)
@@ -101,13 +115,26 @@ class WindowReader:
             before = self._as_queued(slice_)
             with self._source.local(slice_.recording) as path:
                 decoder = Decoder(path, slice_.start_s, slice_.end_s)
-                yield from self._windows(slice_, decoder)
+                if probe(path).may_be_stereo:
+                    for _ in decoder:  # whether channels are apart is known only at the end
+                        pass
+                if decoder.channels_are_apart:
+                    yield from self._channels(slice_, path)
+                else:
+                    yield from self._windows(slice_, decoder)
                 yield self._end(slice_, before, decoder)
         except NightscribeError as error:
             yield SliceEnd(slice_, error=error)
 
+    def _channels(self, slice_: Slice, path: Readable) -> Iterator[Window]:
+        """Yield the windows of each channel by itself: mixed, what two people say at once could not be understood."""
+        for channel, speaker in enumerate(CHANNELS):
+            sound = Decoder(path, slice_.start_s, slice_.end_s, channel=channel)
+            yield from (replace(window, speaker=speaker) for window in self._windows(slice_, sound))
+
     def _windows(self, slice_: Slice, sound: Iterable[Waveform]) -> Iterator[Window]:
-        for start_s, waveform in windows.cut(sound, **self._limits._asdict()):
+        for start_s, skewed in windows.cut(sound, **self._limits._asdict()):
+            waveform = centred(skewed)
             yield Window(slice_, slice_.start_s + start_s, waveform, self._speech.first_speech_s(waveform))
 
     def _as_queued(self, slice_: Slice) -> Recording:
