@@ -23,11 +23,11 @@ from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics
-from nightscribe.worker.attempt.assemble import Assembler
 from nightscribe.worker.attempt.claim import Claimer
 from nightscribe.worker.attempt.job_progress import JobProgress
 from nightscribe.worker.attempt.lease_guard import LeaseGuard
 from nightscribe.worker.attempt.settle import MAX_FAILURES_IN_A_ROW, Settler, count_outcome, unexpected
+from nightscribe.worker.attempt.store_results import Assembler
 from nightscribe.worker.attempt.transcribe import SliceTranscriber, known_audio_s
 from nightscribe.worker.lease import Lease
 from nightscribe.worker.pipeline.transcriber import Transcriber

@@ -15,10 +15,10 @@ from nightscribe.shared.model.transcript import Provenance
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.telemetry import metrics
-from nightscribe.worker.attempt.assemble import Assembler
 from nightscribe.worker.attempt.job_progress import JobProgress
 from nightscribe.worker.attempt.lease_guard import LeaseGuard
 from nightscribe.worker.attempt.settle import MAX_FAILURES_IN_A_ROW, Settler
+from nightscribe.worker.attempt.store_results import Assembler
 from nightscribe.worker.status_reporter import StatusReporter
 
 log = structlog.get_logger()
