@@ -1,18 +1,18 @@
-"""What can go wrong. Callers branch on the class: what is to be done about it. Programs also on the code: what it was.
+"""Every error raised on purpose. Its class says how to react, its code what went wrong.
 
 NightscribeError
 ├── SetupError            the user must change something first (exit code 2)
-│   ├── ValueRefused      a value that makes no sense
-│   ├── WeightsError      a model's weights
-│   ├── QueueError        a queue
-│   └── BucketError       a bucket
+│   ├── ValueRefused      a value is not valid
+│   ├── WeightsError      a model's weights are unusable
+│   ├── QueueError        a queue is unusable
+│   └── BucketError       a bucket is unusable
 ├── RetryableError        trying again later may help
-│   └── ModelUnavailable  this worker cannot load what the job asks for
+│   └── ModelUnavailable  this worker cannot load the engine or model of a job
 ├── PermanentError        trying again cannot help
-│   ├── NameTooLong       no room for the names of its records
-│   ├── AudioError        no sound that can be decoded
-│   └── JobError          a message that is no job
-│       └── NewerJob      a job that another release understands
+│   ├── NameTooLong       the names of a recording's records would be too long
+│   ├── AudioError        a recording has no sound that can be decoded
+│   └── JobError          a message is not a job
+│       └── NewerJob      only a newer release understands the job
 ├── LeaseLost             another worker may have the job
 └── Interrupted           the process was asked to stop
 """
@@ -38,54 +38,51 @@ class SetupError(NightscribeError):
 
 
 class ValueRefused(SetupError, ValueError):
-    """A value makes no sense; whoever read it from the user says which one."""
+    """A value is not valid. The caller that read it from the user says which one."""
 
     code = "value_refused"
 
 
 class WeightsError(SetupError):
-    """The weights of a model could not be found, fetched or trusted."""
+    """The weights of a model could not be found, downloaded or trusted."""
 
     code = "weights_unusable"
 
 
 class QueueError(SetupError):
-    """The queue exists but cannot be used as it is, or it refuses the credentials."""
+    """The queue is unsuitable, or it refuses the credentials."""
 
     code = "queue_unusable"
 
 
 class BucketError(SetupError):
-    """A bucket does not exist or refuses what is asked of it, or it refuses the credentials."""
+    """A bucket does not exist, or it refuses a request or the credentials."""
 
     code = "bucket_unusable"
 
 
 class RetryableError(NightscribeError):
-    """Trying again later may help: the job goes back to the queue with a growing delay. Give it a code."""
+    """Trying again later may help, so the job returns to the queue with a growing delay. Give it a code."""
 
 
 class ModelUnavailable(RetryableError):
-    """This worker cannot load the engine or the model that a job asks for; another worker may."""
+    """This worker cannot load the engine or the model of a job, but another worker may."""
 
     code = "model_unavailable"
 
 
 class PermanentError(NightscribeError):
-    """Trying again cannot help: the failure is recorded with its reason, and the job goes to the dead letters.
-
-    Give it a code.
-    """
+    """Trying again cannot help, so the failure is recorded and the job is dead-lettered. Give it a code."""
 
 
 class NameTooLong(PermanentError):
-    """A record of a recording would have a longer name than the destination takes."""
+    """A record of a recording would have a longer name than the destination allows."""
 
     code = "name_too_long"
 
 
 class AudioError(PermanentError):
-    """A recording holds no sound that can be decoded."""
+    """A recording has no sound that can be decoded."""
 
     code = "not_audio"
 
@@ -97,24 +94,24 @@ class JobError(PermanentError):
 
 
 class NewerJob(JobError):
-    """A message on the queue is a job that a newer release understands."""
+    """A message on the queue is a job that only a newer release understands."""
 
     code = "newer_record"
 
 
 class FormatError(PermanentError):
-    """A text file cannot be made: its format is not installed here, or fails."""
+    """A text file cannot be written because its format is not installed here, or fails."""
 
     code = "format_unusable"
 
 
 class LeaseLost(NightscribeError):
-    """The right to work on a delivery has run out: store and delete nothing more of it."""
+    """The right to work on a delivery has run out: store and delete nothing more for it."""
 
     code = "lease_lost"
 
 
 class Interrupted(NightscribeError):
-    """The process was asked to stop: release the delivery and leave."""
+    """The process was asked to stop: release the delivery and exit."""
 
     code = "interrupted"

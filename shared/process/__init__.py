@@ -1,1 +1,1 @@
-"""Processes of this machine: children, liveness, threads, cores and temporary folders."""
+"""Processes on this machine: children, liveness, threads, cores and temporary folders."""

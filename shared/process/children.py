@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent."""
+"""Start child processes that never outlive their parent."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 def start_child(command: Sequence[str], *, environment: dict[str, str], output: IO[bytes]) -> "subprocess.Popen[bytes]":
     """Start a process that ends with this one.
 
-    In a session of its own, so that Ctrl-C reaches only the parent, which stops its children in the right order.
+    It runs in its own session, so that Ctrl-C reaches only the parent, which stops its children in the right order.
     """
     return subprocess.Popen(
         list(command),
@@ -23,15 +23,12 @@ def start_child(command: Sequence[str], *, environment: dict[str, str], output: 
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=ends_with_parent(),  # noqa: PLW1509  see there
+        preexec_fn=ends_with_parent(),  # noqa: PLW1509  it takes no lock that another thread may hold
     )
 
 
 def ends_with_parent() -> Callable[[], None]:
-    """Return a `preexec_fn` by which a child gets SIGTERM when its parent dies for whatever reason (on Linux).
-
-    It needs no lock that another thread may hold.
-    """
+    """Return a `preexec_fn` that makes Linux send SIGTERM to the child when its parent dies for any reason."""
     parent = os.getpid()
     set_death_signal = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 

@@ -1,4 +1,4 @@
-"""Concurrent calls to slow storage, and sequential calls to fast storage."""
+"""Call slow storage concurrently, and fast storage sequentially."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,10 +13,10 @@ R = TypeVar("R")
 def map_concurrently(
     do: Callable[[T], R], items: Iterable[T], max_concurrency: int
 ) -> Iterator[tuple[T, Callable[[], R]]]:
-    """Yield each item in order, with a function that returns or raises what `do(item)` did.
+    """Yield each item in order, with a function that returns the result of `do(item)` or raises its error.
 
-    Up to `max_concurrency` calls run in threads, and no more items are taken ahead than that. If it is 1, there are no
-    threads, and `do` is called when the function is.
+    Up to `max_concurrency` calls run in threads, and no more items than that are taken ahead. If it is 1, no thread is
+    started, and `do` runs when the function is called.
     """
     if max_concurrency == 1:
         yield from ((item, partial(do, item)) for item in items)

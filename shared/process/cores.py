@@ -1,4 +1,4 @@
-"""How many cores a process may keep busy: a container sees all of the machine, but may be limited to a share."""
+"""Count the cores that a process may use; a container sees every core but may be limited to a share of them."""
 
 import contextlib
 import math
@@ -11,7 +11,7 @@ MINE = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
-    """Return the cores that this process may run on, or fewer if its container has a lower CPU limit; at least one."""
+    """Return how many cores this process may use, with the container's CPU limit applied; at least one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = cpu_limit()
     return cores if limit is None else max(1, min(cores, math.ceil(limit)))
@@ -32,14 +32,14 @@ def _groups(cgroups: Path, mine: Path) -> Iterator[Path]:
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        # In a container with v1, the path is that of the host, and the group lies at the top.
+        # In a v1 container, the path is the host's, but the group is mounted at the top.
         top = cgroups / "cpu" if controllers else cgroups
         folder = top / path.lstrip("/")
         yield from (each for each in (folder, *folder.parents) if each.is_relative_to(top))
 
 
 def _limit(folder: Path) -> float | None:
-    """Return the limit of one group: `cpu.max` holds quota and period in v2, v1 has two files; `max`, -1: no limit."""
+    """Return the limit of one group in cores, or None. v2 has one file with quota and period, v1 has two files."""
     with contextlib.suppress(OSError, ValueError):
         v2 = folder / "cpu.max"
         files = (v2,) if v2.exists() else (folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")

@@ -1,4 +1,4 @@
-"""Names of processes. Whether a process is alive can be told only on its own machine."""
+"""Name processes, and check whether they are alive, which only their own machine can tell."""
 
 import hashlib
 import os
@@ -14,18 +14,18 @@ PROCESS_IDS = Path("/proc/self/ns/pid")
 
 
 def process_name(pid: int) -> str:
-    """Return the name of a process of this machine, unique among all machines."""
+    """Return a name for a process on this machine that is unique among all machines."""
     return f"{socket.gethostname()}-{pid}"
 
 
 def has_ended(name: str) -> bool:
-    """Return whether that process was one of this machine and has ended."""
+    """Return whether the named process ran on this machine and has ended."""
     host, _, pid = name.rpartition("-")
     return host == socket.gethostname() and pid.isdecimal() and not is_alive(int(pid))
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process with that id exists on this machine."""
+    """Return whether a process with this id exists on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,16 +1,16 @@
-"""Signs of life: a process touches a file as its work goes on, if a supervisor names one."""
+"""Show that a process is alive: it touches a file as it works, if its supervisor names one."""
 
 import contextlib
 import os
 import time
 from pathlib import Path
 
-VARIABLE = "NIGHTSCRIBE_PULSE"  # names the file; no setting, since `nightscribe health` must not load the settings
-# A slow machine may take minutes for one step of a large model, and a worker that pauses takes five. If this is too
-# short, a process is killed in the middle of its work; if it is too long, that costs minutes.
+VARIABLE = "NIGHTSCRIBE_PULSE"  # names the file; not a setting, because `nightscribe health` must not load settings
+# A slow machine may take minutes for one step of a large model, and a paused worker waits for five. Too short a limit
+# kills a process in the middle of its work; too long a limit costs only minutes.
 MAX_AGE_S = 600.0
 MIN_INTERVAL_S = 1.0
-# For a step that reads gigabytes, perhaps from a slow share, without a sign of life: loading a model.
+# Loading a model may read gigabytes from a slow share without a sign of life.
 LONG_S = 1800.0
 
 _last: float | None = None
@@ -18,15 +18,15 @@ _due: float | None = None
 
 
 def report_alive(extra_s: float = 0.0) -> None:
-    """Report that the work goes on. Call it between two steps of the work, never from a thread that outlives a hang.
+    """Report that work continues. Call it between steps of the work, never from a thread that would outlive a hang.
 
     `extra_s`: how much longer than usual the next step may take.
     """
-    global _last, _due  # noqa: PLW0603  one process, one life
-    now, last = time.monotonic(), _last  # another thread may change it meanwhile
+    global _last, _due  # noqa: PLW0603  liveness belongs to the process
+    now, last = time.monotonic(), _last  # another thread may change `_last` at any time
     if not extra_s and last is not None and now - last < MIN_INTERVAL_S:
         return  # cheap enough to be called for each of a million files
-    _last = None if extra_s else now  # the next sign ends the extra time, however soon it comes
+    _last = None if extra_s else now  # the next report ends the extra time, however soon it comes
     _due = now + MAX_AGE_S + extra_s
     if path := os.environ.get(VARIABLE):
         with contextlib.suppress(OSError):  # a full disk is no reason to stop working
@@ -37,19 +37,19 @@ def report_alive(extra_s: float = 0.0) -> None:
 
 
 def is_overdue() -> bool:
-    """Return whether this process has reported nothing for too long."""
+    """Return whether the last report of this process is too old."""
     return _due is not None and time.monotonic() > _due
 
 
 def why_dead(max_age_s: float = MAX_AGE_S) -> str | None:
-    """Return a sentence on why the process is taken for dead, or None if it has shown a sign of life lately."""
+    """Return a sentence on why the process is considered dead, or None if it has recently reported."""
     path = os.environ.get(VARIABLE)
     if not path:
-        return f"{VARIABLE} names no file, so no process is watched; give it to the worker and to this command."
+        return f"{VARIABLE} is not set, so no process is watched. Set it to one file for the worker and this command."
     try:
         age_s = max(0.0, time.time() - Path(path).stat().st_mtime)
     except OSError:
-        return f"No sign of life yet: there is no {path}."
+        return f"No sign of life yet: {path} does not exist."
     if age_s > max_age_s:
         return f"No sign of life for {age_s:.0f} s, which is more than {max_age_s:.0f} s."
     return None

@@ -1,4 +1,4 @@
-"""Temporary folders that are removed with the processes that use them, however these end."""
+"""Provide temporary folders that are removed however the processes that use them end."""
 
 import contextlib
 import fcntl
@@ -19,22 +19,22 @@ NAME = re.compile(r"^nightscribe-(\d+)-")
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Yield an empty folder, which is removed with the context."""
+    """Yield an empty folder, which is removed when the context ends."""
     with tempfile.TemporaryDirectory(prefix=f"nightscribe-{os.getpid()}-") as folder:
         yield Path(folder)
 
 
 class SharedScratch:
-    """A folder that all processes of this user share; the last one to close it empties it."""
+    """A folder that all processes of this user share. The last process to close it empties it."""
 
     def __init__(self) -> None:
-        """Raises: OSError: if there is none and it cannot be made."""
+        """Open the folder. Raises: OSError: if it does not exist and cannot be created, or belongs to another user."""
         self.folder = _shared_folder()
         self.folder.mkdir(mode=0o700, exist_ok=True)
         if self.folder.lstat().st_uid != os.geteuid():
-            raise PermissionError(f"{str(self.folder)!r} is another user's")
+            raise PermissionError(f"{str(self.folder)!r} belongs to another user")
         self._lock = (self.folder / LOCK).open("wb")
-        _empty_if_unused(self.folder, self._lock)  # of what killed processes left
+        _empty_if_unused(self.folder, self._lock)  # killed processes may have left files
         fcntl.flock(self._lock, fcntl.LOCK_SH)
 
     def close(self) -> None:
@@ -49,7 +49,7 @@ def _shared_folder() -> Path:
 
 
 def _empty_if_unused(folder: Path, lock: IO[bytes]) -> None:
-    """Empty the folder unless a living process holds the lock, which ends with its process."""
+    """Empty the folder unless a process holds the lock; the system releases it when that process ends."""
     with contextlib.suppress(OSError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for entry in os.scandir(folder):
@@ -58,7 +58,7 @@ def _empty_if_unused(folder: Path, lock: IO[bytes]) -> None:
 
 
 def sweep_scratch() -> None:
-    """Remove what killed processes left."""
+    """Remove the files and folders that killed processes left."""
     with contextlib.suppress(OSError), (_shared_folder() / LOCK).open("r+b") as lock:
         _empty_if_unused(_shared_folder(), lock)
     with contextlib.suppress(OSError):

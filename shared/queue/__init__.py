@@ -1,1 +1,1 @@
-"""The queue: SQS through boto3, whichever server speaks it."""
+"""The queue: SQS through boto3, on AWS or any compatible server."""

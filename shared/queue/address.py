@@ -1,4 +1,4 @@
-"""The address of a queue: its name alone, or its URL. Pure."""
+"""Parse the address of a queue, which is its name alone or its URL. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -11,27 +11,27 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,70}\.fifo")
 
 @dataclass(frozen=True)
 class QueueAddress:
-    """The name of a queue, and what a URL tells beyond it."""
+    """The name of a queue, and where it is if a URL states that."""
 
     name: str
     owner: str | None = None
-    """Account id, if the server is Amazon's."""
+    """Account id, if the URL is on AWS."""
     region: str | None = None
     endpoint: str | None = None
-    """Address of the server, if it is not Amazon's."""
+    """Address of the server, if it is not on AWS."""
 
     @classmethod
     def parse(cls, address: str) -> "QueueAddress":
-        """Read a name or a URL. Raises: ValueError: with a sentence, if nightscribe cannot use such a queue."""
+        """Parse a name or a URL. Raises: ValueError: if nightscribe cannot use such a queue; its text says why."""
         url = urlsplit(address) if "://" in address else None
         owner, _, name = url.path.strip("/").rpartition("/") if url else ("", "", address)
         if not name.endswith(".fifo"):
             raise ValueError(
-                f"{name!r} is not the name of a FIFO queue, which ends in .fifo, and a standard queue cannot serve: it "
-                "may give one job to two workers. Create a FIFO queue, or let the director do it"
+                f"{name!r} is not the name of a FIFO queue, which ends in .fifo. A standard queue will not do, because "
+                "it may deliver one job to two workers. Create a FIFO queue, or let the director do it"
             )
         if not _NAME.fullmatch(name):
-            raise ValueError("a queue's name has at most 70 letters, digits, - and _ before its .fifo")
+            raise ValueError("a queue's name can have at most 70 letters, digits, - and _ before .fifo")
         if not url:
             return cls(name)
         server = f"{url.scheme}://{url.netloc}"
@@ -47,6 +47,6 @@ def is_amazons(url: str) -> bool:
 
 
 def check_address(address: str) -> str:
-    """Return the address unchanged. Raises: ValueError: see `QueueAddress.parse`."""
+    """Return the address unchanged. Raises: ValueError: if it is not valid (see `QueueAddress.parse`)."""
     QueueAddress.parse(address)
     return address

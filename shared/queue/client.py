@@ -28,9 +28,9 @@ def connect(
     retry_timeout_s: float = RETRY_TIMEOUT_S,
     creates_on_aws: bool = True,
 ) -> JobQueue:
-    """Return the queue of that name on the server that the environment names (see `aws.client`), or at that URL.
+    """Return the queue with this name on the server that the environment names (see `aws.client`), or at this URL.
 
-    Nothing is sent yet. Raises: QueueError: if the address is incomplete, or not that of a FIFO queue.
+    It sends nothing yet. Raises: QueueError: if the address is incomplete or does not name a FIFO queue.
     """
     try:
         parsed = QueueAddress.parse(address)

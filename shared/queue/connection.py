@@ -1,4 +1,4 @@
-"""The connection to a queue and its dead-letter queue: calls that are retried, and finding or creating both queues."""
+"""Connect to a queue and its dead-letter queue: find or create both, and retry calls."""
 
 import json
 from collections.abc import Callable
@@ -21,16 +21,16 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-READ_TIMEOUT_S = 5.0  # a lease has no time for a server that accepts a call and never answers
+READ_TIMEOUT_S = 5.0  # a lease would run out while a server accepts a call and never responds
 RETRY_TIMEOUT_S = 60.0  # how long a call is retried before its error is raised
 
-# Each means that the message is no longer ours; servers differ in which they send, and in what they put before it.
+# Each means that the message is no longer ours. Servers differ in which one they send, and in its prefix.
 _GONE = {"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidIdFormat"}
 _NO_QUEUE = {"QueueDoesNotExist", "NonExistentQueue"}
 
 
 class QueueMissing(RetryableError):
-    """The queue itself is gone, as after a restart of a server that forgets: create it and compare again."""
+    """The queue does not exist, for example after a server without persistence restarted: create it and scan again."""
 
     code = "queue_unreachable"
 
@@ -49,7 +49,7 @@ class QueueConnection:
         creates_on_aws: bool = True,
         make_client: "Callable[[], SQSClient] | None" = None,
     ) -> None:
-        """`make_client` makes another client when credentials have expired; see `connect` for the rest."""
+        """See `connect`; `make_client` makes a new client when the credentials have expired."""
         self._client = client
         self._make_client = make_client
         self._retry_timeout_s = retry_timeout_s
@@ -66,16 +66,16 @@ class QueueConnection:
 
     @property
     def endpoint(self) -> str | None:
-        """Return the address of the server, or None if it is Amazon's."""
+        """Return the address of the server, or None if it is AWS."""
         url = self._client.meta.endpoint_url
         return None if is_amazons(url) else url
 
     def ensure(self) -> None:
-        """Find both queues, or create them as `infra/create_queue.json` says.
+        """Find both queues, or create them as `infra/create_queue.json` describes.
 
-        Raises: QueueError: if a queue of that name cannot serve. RetryableError: if no server answers; QueueMissing
-        among them, if there is none on AWS, which forgets none: a worker that created one there would wait in the
-        wrong region for ever.
+        Raises: QueueError: if the queue exists but is unsuitable. RetryableError: if the server does not respond.
+        QueueMissing: if a worker finds none on AWS. AWS never loses a queue, so the region is probably wrong, and a
+        queue created there would stay empty for ever.
         """
         if not self._creates_on_aws and self.endpoint is None:
             self.find()
@@ -85,7 +85,7 @@ class QueueConnection:
         )["Attributes"]
         template["VisibilityTimeout"] = str(ceil(self._visibility_timeout_s))
         redrive = self._redrive()
-        if redrive:  # a queue that the user made may have a dead-letter queue of another name
+        if redrive:  # a queue that the user created may have a dead-letter queue with another name
             self.dead_letter_name = redrive["deadLetterTargetArn"].rpartition(":")[2]
         self._dead_url = self._ensure_one(self.dead_letter_name, template)
         if not redrive:
@@ -94,7 +94,7 @@ class QueueConnection:
         self._url = self._ensure_one(self.name, {**template, "RedrivePolicy": json.dumps(redrive)})
 
     def find(self) -> None:
-        """Find both queues as they are, and create neither. Raises: QueueMissing: if there is none of that name."""
+        """Find both queues without creating them. Raises: QueueMissing: if the queue does not exist."""
         redrive = self._redrive()
         if not redrive:
             raise self._missing()
@@ -118,12 +118,12 @@ class QueueConnection:
     def _url_of(self, name: str) -> str:
         owner = self._owner if self.endpoint is None else None
 
-        def ask(sqs: "SQSClient") -> "GetQueueUrlResultTypeDef":
+        def get_url(sqs: "SQSClient") -> "GetQueueUrlResultTypeDef":
             if owner:
                 return sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=owner)
             return sqs.get_queue_url(QueueName=name)
 
-        return self._call("get_queue_url", ask)["QueueUrl"]
+        return self._call("get_queue_url", get_url)["QueueUrl"]
 
     def _redrive(self) -> dict[str, str]:
         """Return the redrive policy of the queue, or an empty one if the queue does not exist."""
@@ -133,8 +133,8 @@ class QueueConnection:
             return {}
         if "RedrivePolicy" not in found:
             raise QueueError(
-                f"The queue {self.name!r} exists but has no redrive policy, so a job that kills its workers would come "
-                f"back for ever. Give it one that points to {self.dead_letter_name!r} (README, 'Your own queue'), "
+                f"The queue {self.name!r} has no redrive policy, so a job that kills its workers would return "
+                f"for ever. Give it one that points to {self.dead_letter_name!r} (README, 'Your own queue'), "
                 "or choose another name with NIGHTSCRIBE_QUEUE_NAME."
             )
         redrive: dict[str, str] = json.loads(found["RedrivePolicy"])
@@ -149,8 +149,8 @@ class QueueConnection:
         if self.endpoint:
             return QueueMissing(f"There is no queue {self.name!r} on {self.endpoint}.")
         return QueueMissing(
-            f"There is no queue {self.name!r} in {self._client.meta.region_name}. The director creates it: start that "
-            "first, or set AWS_DEFAULT_REGION to the region where it is."
+            f"There is no queue {self.name!r} in {self._client.meta.region_name}. Start the director first, which "
+            "creates it, or set AWS_DEFAULT_REGION to the region of the queue."
         )
 
     def _delete(self, url: str, receipt_handle: str, *, retry_timeout_s: float | None = None) -> None:
@@ -169,10 +169,10 @@ class QueueConnection:
         retry_timeout_s: float | None = None,
         holds_receipt: bool = False,
     ) -> T:
-        """Return what one call of SQS returns, retried for `retry_timeout_s` where that may help.
+        """Return the result of one SQS call, which is retried for `retry_timeout_s` where that may help.
 
-        `call` must return the whole response: by its metadata, `aws.persist` tells it from the page of a proxy.
-        `operation` names it in errors. With `holds_receipt`, the call is about a message that may no longer be ours.
+        `call` must return the whole response, because `aws.persist` recognizes a proxy's page by the metadata.
+        `operation` names the call in errors. Set `holds_receipt` if it concerns a message that may no longer be ours.
         Raises: LeaseLost, QueueMissing, QueueError, RetryableError: see `aws.persist`.
         """
 

@@ -1,4 +1,4 @@
-"""Receiving: jobs for workers, and dead letters for the director."""
+"""Receive jobs for workers and dead letters for the director."""
 
 from collections.abc import Iterator
 from math import ceil
@@ -11,12 +11,12 @@ DEAD_LETTER_HIDDEN_S = 30
 
 
 class Consumer(QueueConnection):
-    """Receives messages of the queue and of its dead-letter queue, keeps them invisible and deletes them."""
+    """Receives messages from the queue and its dead-letter queue, keeps them invisible and deletes them."""
 
     def receive(self, wait_s: float) -> Delivery | None:
-        """Return one job, hidden from others for the visibility timeout, or None if none came within `wait_s`.
+        """Return one job, hidden from others for the visibility timeout, or None if none arrived within `wait_s`.
 
-        A call waits for `LONGEST_POLL_S` at most.
+        A call waits for at most `LONGEST_POLL_S`.
         """
         timeout_s = ceil(self._visibility_timeout_s)
         return next(self._receive(self._url, wait_s=wait_s, timeout_s=timeout_s, at_most=1), None)
@@ -24,10 +24,10 @@ class Consumer(QueueConnection):
     def change_visibility(self, delivery: Delivery, timeout_s: float, *, retry_timeout_s: float | None = None) -> None:
         """Hide the message for `timeout_s` from now; 0 releases it at once.
 
-        Raises: LeaseLost: if it is no longer ours. RetryableError: if the server did not answer within
+        Raises: LeaseLost: if it is no longer ours. RetryableError: if the server did not respond within
         `retry_timeout_s`.
         """
-        hidden_s = ceil(timeout_s)  # never shorter than the lease that counts on it
+        hidden_s = ceil(timeout_s)  # never shorter than the lease that relies on it
         self._call(
             "change_message_visibility",
             lambda sqs: sqs.change_message_visibility(
@@ -38,11 +38,11 @@ class Consumer(QueueConnection):
         )
 
     def delete(self, delivery: Delivery, *, retry_timeout_s: float | None = None) -> None:
-        """Delete a job that is done. Raises: LeaseLost: if it is no longer ours."""
+        """Delete a finished job. Raises: LeaseLost: if it is no longer ours."""
         self._delete(self._url, delivery.receipt_handle, retry_timeout_s=retry_timeout_s)
 
     def dead_letters(self) -> Iterator[Delivery]:
-        """Yield the dead letters, each hidden for half a minute: `delete_dead_letter` it once it is recorded."""
+        """Yield the dead letters, each hidden for half a minute. Call `delete_dead_letter` once one is recorded."""
         while True:
             received = list(self._receive(self._dead_url, wait_s=0, timeout_s=DEAD_LETTER_HIDDEN_S, at_most=BATCH))
             if not received:
@@ -54,7 +54,7 @@ class Consumer(QueueConnection):
         self._delete(self._dead_url, letter.receipt_handle)
 
     def _receive(self, url: str, *, wait_s: float, timeout_s: int, at_most: int) -> Iterator[Delivery]:
-        answer = self._call(
+        response = self._call(
             "receive_message",
             lambda sqs: sqs.receive_message(
                 QueueUrl=url,
@@ -65,5 +65,5 @@ class Consumer(QueueConnection):
                 MessageAttributeNames=[RUN, REASON, CODE, WORKER, RECORDED, TRACE],
             ),
         )
-        for message in answer.get("Messages", []):
+        for message in response.get("Messages", []):
             yield Delivery.of(message)

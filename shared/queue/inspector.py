@@ -1,4 +1,4 @@
-"""Looking at a queue without receiving: SQS counts messages, and servers for one machine list them as well."""
+"""Inspect a queue without receiving: SQS counts its messages, and some local servers list them as well."""
 
 import json
 from collections.abc import Iterator
@@ -14,30 +14,30 @@ AT_MOST_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class Peeked:
-    """A message that was listed and not received."""
+    """A message that was listed but not received."""
 
     message_id: str
     body: str
     receive_count: int
     is_visible: bool
-    """Whether it can be received now; if not, a worker holds it or it waits to be retried."""
+    """True if it can be received now; otherwise a worker holds it, or it waits to be retried."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many messages there are, roughly: SQS counts lag by a second or more, and zero is a hint, not a proof."""
+    """Approximate numbers of messages. SQS counts lag by a second or more, so zero is a hint, not a proof."""
 
     queued: int
     in_flight: int
     made_at: str = ""
-    """When the queue was created: another time means another queue, without the messages of the first."""
+    """When the queue was created. Another time means another queue, without the messages of the first."""
 
 
 class Inspector(QueueConnection):
-    """Counts and lists the messages of the queue, and takes none."""
+    """Counts and lists the messages of the queue without receiving any."""
 
     def counts(self) -> Counts:
-        """Return how many messages wait and how many are being worked on, with those that wait to be retried."""
+        """Return how many messages wait, and how many are in progress or wait to be retried."""
         return self._counts(self._url)
 
     def dead_counts(self) -> Counts:
@@ -54,59 +54,59 @@ class Inspector(QueueConnection):
         )
 
     def peek(self) -> list[Peeked] | None:
-        """Return every message without receiving it, or None if this server lists none, as SQS itself."""
+        """Return every message without receiving it, or None if the server cannot list messages, like SQS itself."""
         return peek(self.endpoint, self._url, timeout_s=READ_TIMEOUT_S) if self.endpoint else None
 
 
 def peek(endpoint: str, queue_url: str, *, timeout_s: float) -> list[Peeked] | None:
-    """Return every message on the queue, or None if this server lists none. It receives, hides and counts nothing."""
+    """Return every message on the queue without hiding it or counting a receive; None if the server cannot list."""
     query = {"QueueUrl": queue_url}
     for path, more, read in (
         ("/_ministack/sqs/messages", {}, from_ministack),
         ("/_aws/sqs/messages", {"ShowInvisible": "1", "ShowDelayed": "1"}, from_localstack),
     ):
-        answer = _get(endpoint, f"{path}?{urlencode(query | more)}", timeout_s)
+        body = _get(endpoint, f"{path}?{urlencode(query | more)}", timeout_s)
         try:
-            if answer is not None:
-                return list(read(json.loads(answer)))
-        except (ValueError, LookupError, TypeError, AttributeError):  # a server that answers any request
+            if body is not None:
+                return list(read(json.loads(body)))
+        except (ValueError, LookupError, TypeError, AttributeError):  # another server may respond to any path
             continue
     return None
 
 
-def from_ministack(answer: Any) -> Iterator[Peeked]:
-    """Read the answer of ministack, whose messages are grouped by account, region and queue."""
-    for regions in answer["messages"].values():
+def from_ministack(response: Any) -> Iterator[Peeked]:
+    """Read ministack's response, which groups messages by account, region and queue."""
+    for regions in response["messages"].values():
         for queues in regions.values():
             for messages in queues.values():
                 for each in messages:
                     yield Peeked(each["MessageId"], each["Body"], int(each["ReceiveCount"]), bool(each["IsVisible"]))
 
 
-def from_localstack(answer: Any) -> Iterator[Peeked]:
-    """Read the answer of LocalStack, which has the form of that to ReceiveMessage."""
-    for each in _listed((answer["ReceiveMessageResponse"]["ReceiveMessageResult"] or {}).get("Message")):
-        said = {attribute["Name"]: attribute["Value"] for attribute in _listed(each["Attribute"])}
-        is_visible = said["IsVisible"] == "true" and said["IsDelayed"] == "false"
-        yield Peeked(each["MessageId"], each["Body"], int(said["ApproximateReceiveCount"]), is_visible)
+def from_localstack(response: Any) -> Iterator[Peeked]:
+    """Read LocalStack's response, which has the form of a ReceiveMessage response."""
+    for each in _listed((response["ReceiveMessageResponse"]["ReceiveMessageResult"] or {}).get("Message")):
+        attributes = {attribute["Name"]: attribute["Value"] for attribute in _listed(each["Attribute"])}
+        is_visible = attributes["IsVisible"] == "true" and attributes["IsDelayed"] == "false"
+        yield Peeked(each["MessageId"], each["Body"], int(attributes["ApproximateReceiveCount"]), is_visible)
 
 
 def _listed(value: Any) -> list[Any]:
-    """Return a list: the answer was XML before, where a single element stands without one."""
+    """Return a list even of one element, which JSON that was converted from XML does not wrap in a list."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _get(endpoint: str, path: str, timeout_s: float) -> bytes | None:
-    """Return the body of a successful answer, unless it is too long."""
+    """Return the body of a successful response, or None if the call failed or the body is too long."""
     server = urlsplit(endpoint)
     kind = HTTPSConnection if server.scheme == "https" else HTTPConnection
     connection = kind(server.hostname or "", server.port, timeout=timeout_s)
     try:
         connection.request("GET", path, headers={"Accept": "application/json"})
-        answer = connection.getresponse()
-        content = answer.read(AT_MOST_BYTES + 1)
+        response = connection.getresponse()
+        content = response.read(AT_MOST_BYTES + 1)
     except (OSError, HTTPException):
         return None
     finally:
         connection.close()
-    return content if answer.status == 200 and len(content) <= AT_MOST_BYTES else None
+    return content if response.status == 200 and len(content) <= AT_MOST_BYTES else None

@@ -1,4 +1,4 @@
-"""What goes over the wire in a message of SQS: its attributes, and how many messages one call takes. Pure."""
+"""Define the attributes of SQS messages, and batch messages to the size of a call. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 # Message attributes. SQS keeps them when it moves a message to the dead-letter queue by itself.
 RUN = "Run"  # id of the director's run that queued it
-REASON = "Reason"  # why a worker made it a dead letter
-CODE = "Code"  # what kind of failure that is
+REASON = "Reason"  # why a worker dead-lettered it
+CODE = "Code"  # the kind of that failure
 WORKER = "Worker"  # which worker did so
-RECORDED = "Recorded"  # present if all failures of its recordings were recorded before
-TRACE = "traceparent"  # W3C trace context, where traces are wanted
-BATCH = 10  # messages that SQS takes in one call
-BATCH_BYTES = 250 * 1024  # size of all messages in one call; older servers stop at 256 KiB
-ATTRIBUTE_NAMES_BYTES = 108  # names and types of the attributes count as well
+RECORDED = "Recorded"  # present if all failures of its recordings were recorded first
+TRACE = "traceparent"  # W3C trace context, where traces are exported
+BATCH = 10  # messages that SQS accepts in one call
+BATCH_BYTES = 250 * 1024  # size of all messages in one call; older servers accept 256 KiB
+ATTRIBUTE_NAMES_BYTES = 108  # SQS counts the names and types of attributes as well
 TRACE_BYTES = 55
 
-# Characters that SQS refuses in an attribute; a reason may quote anything, for example the name of a file.
+# SQS refuses these characters in an attribute, but a reason may quote anything, for example a file name.
 _FORBIDDEN = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 
 
@@ -33,24 +33,24 @@ class Delivery:
     receipt_handle: str
     receive_count: int
     group: str = ""
-    """Message group id: the identity of its job."""
+    """Message group id, which is the identity of its job."""
     run: str | None = None
     """Id of the director's run that queued it."""
     reason: str | None = None
-    """Why it is a dead letter, if a worker made it one."""
+    """Why a worker dead-lettered it; None if SQS did."""
     code: str | None = None
-    """What kind of failure that is."""
+    """Kind of that failure."""
     worker: str | None = None
-    """Which worker made it a dead letter."""
+    """Name of the worker that dead-lettered it."""
     recorded: bool = False
-    """Whether the failures of all its recordings were recorded before it became a dead letter."""
+    """True if the failures of all its recordings were recorded before it was dead-lettered."""
     trace: str | None = None
     """W3C trace context of its job."""
 
     @classmethod
     def of(cls, message: "MessageTypeDef") -> "Delivery":
         """Read a message as ReceiveMessage returns it."""
-        said = {name: value.get("StringValue") for name, value in message.get("MessageAttributes", {}).items()}
+        ours = {name: value.get("StringValue") for name, value in message.get("MessageAttributes", {}).items()}
         system = message.get("Attributes", {})
         return cls(
             message_id=message["MessageId"],
@@ -58,12 +58,12 @@ class Delivery:
             receipt_handle=message["ReceiptHandle"],
             receive_count=int(system.get("ApproximateReceiveCount", 1)),
             group=system.get("MessageGroupId", message["MessageId"]),
-            run=said.get(RUN),
-            reason=said.get(REASON),
-            code=said.get(CODE),
-            worker=said.get(WORKER),
-            recorded=RECORDED in said,
-            trace=said.get(TRACE),
+            run=ours.get(RUN),
+            reason=ours.get(REASON),
+            code=ours.get(CODE),
+            worker=ours.get(WORKER),
+            recorded=RECORDED in ours,
+            trace=ours.get(TRACE),
         )
 
 
@@ -78,7 +78,7 @@ class Entry:
 
 
 def text_attributes(texts: Mapping[str, str | None]) -> dict[str, "MessageAttributeValueTypeDef"]:
-    """Return message attributes for those texts that are not empty; characters that SQS refuses are replaced."""
+    """Return message attributes for the texts that are not empty, with characters that SQS refuses replaced."""
     return {
         name: {"DataType": "String", "StringValue": _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)}
         for name, text in texts.items()
@@ -87,7 +87,7 @@ def text_attributes(texts: Mapping[str, str | None]) -> dict[str, "MessageAttrib
 
 
 def batches(entries: Iterable[Entry], attribute_bytes: int) -> Iterator[list[Entry]]:
-    """Yield as many messages as one call takes, by number and by size; `attribute_bytes` is that of each message."""
+    """Yield batches that one call accepts, by number and by size; `attribute_bytes` is added for each message."""
     batch: list[Entry] = []
     n_bytes = 0
     for entry in entries:

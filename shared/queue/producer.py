@@ -1,4 +1,4 @@
-"""Sending: jobs from the director, and messages that a worker sends again or makes dead letters."""
+"""Send jobs for the director, and requeue or dead-letter messages for workers."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -30,9 +30,9 @@ class Producer(QueueConnection):
     """Sends messages to the queue and to its dead-letter queue."""
 
     def send(self, jobs: Iterable[Job], run: str, *, again: int = 0) -> None:
-        """Queue jobs. SQS drops those that the same `run` sent within five minutes, unless `again` is another number.
+        """Queue jobs. SQS drops a job that the same `run` sent within five minutes with the same number `again`.
 
-        Raises: RetryableError: if the server did not take every one of them.
+        Raises: RetryableError: if the server did not accept all of them.
         """
         self._send(
             self._url,
@@ -44,9 +44,9 @@ class Producer(QueueConnection):
         )
 
     def requeue(self, delivery: Delivery, *, retry_timeout_s: float | None = None) -> None:
-        """Replace a message by a new one that was never received, so that the next receive makes no dead letter of it.
+        """Replace a message by a new one with a receive count of zero, so that SQS does not dead-letter it.
 
-        Raises: LeaseLost: if it is no longer ours; it is then there twice, and the second finds the work done.
+        Raises: LeaseLost: if it is no longer ours. The queue then has it twice, and the second finds the work done.
         """
         again = Entry(delivery.body, delivery.group, f"{delivery.message_id}-again", delivery.trace)
         self._send(self._url, [again], {RUN: delivery.run}, retry_timeout_s=retry_timeout_s)
@@ -63,10 +63,10 @@ class Producer(QueueConnection):
         recorded: bool = False,
         retry_timeout_s: float = RETRY_TIMEOUT_S,
     ) -> None:
-        """Send what cannot be done (`body`) to the dead-letter queue; only then delete the message.
+        """Send a job that cannot be done (`body`) to the dead-letter queue, then delete the message.
 
-        `recorded`: its failures were recorded before, so nobody is to record them again. Each of the two calls is
-        retried for half of `retry_timeout_s`.
+        `recorded`: its failures are on record, so the director need not record them. Each of the two calls is retried
+        for half of `retry_timeout_s`.
         """
         letter = Entry(body, delivery.message_id, delivery.message_id, delivery.trace)
         attributes = {
@@ -116,10 +116,10 @@ class Producer(QueueConnection):
         return self._call("send_message_batch", send, retry_timeout_s=retry_timeout_s)
 
     def _trace_of(self, job: Job, run: str) -> str | None:
-        about: tracing.Attributes = {
+        attributes: tracing.Attributes = {
             "nightscribe.job": job.id,
             "nightscribe.run": run,
             "nightscribe.slices": len(job.slices),
             "nightscribe.recording": job.slices[0].recording,
         }
-        return tracing.job_created(self.name, about)
+        return tracing.job_created(self.name, attributes)

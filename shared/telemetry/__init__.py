@@ -1,1 +1,1 @@
-"""What is counted and traced, and how Prometheus and OpenTelemetry get it."""
+"""Metrics for Prometheus and traces for OpenTelemetry."""

@@ -1,6 +1,6 @@
-"""What a worker and a director count, for Prometheus (`shared/telemetry/exposition.py` shows it).
+"""Metrics of workers and directors for Prometheus.
 
-Counting costs next to nothing, so it is done always. No label holds a name of a recording or of a person.
+Counting costs next to nothing, so it is always on. No label holds the name of a recording or a person.
 """
 
 from collections.abc import Mapping
@@ -13,47 +13,45 @@ RecordingResult = Literal["completed", "failed"]
 SliceResult = Literal["completed", "failed", "retried", "skipped"]
 Outcome = Literal["completed", "set_aside", "retried", "returned", "abandoned"]
 
-# Of both
+# Both
 
-BUILD = Info("nightscribe_build", "Version, and what this process was started with.", registry=None)
+BUILD = Info("nightscribe_build", "Version, and how this process was started.", registry=None)
 RECORDINGS = Counter(
-    "nightscribe_recordings", "Recordings that were finished or given up, by result.", ["result"], registry=None
+    "nightscribe_recordings", "Recordings that were completed or failed, by result.", ["result"], registry=None
 )
 FAILURES = Counter(
     "nightscribe_failures", "Recordings that were given up, by the code of the failure.", ["code"], registry=None
 )
 
-# Of a worker
+# Worker
 
-SLICES = Counter(
-    "nightscribe_slices", "Slices of recordings that were done with, by result.", ["result"], registry=None
-)
+SLICES = Counter("nightscribe_slices", "Slices of recordings that were settled, by result.", ["result"], registry=None)
 AUDIO_SECONDS = Counter(
-    "nightscribe_audio_seconds", "Sound in these slices, as far as its length is known.", ["result"], registry=None
+    "nightscribe_audio_seconds", "Length of these slices, where it is known.", ["result"], registry=None
 )
 SLICE_SECONDS = Histogram(
     "nightscribe_slice_processing_seconds",
-    "Time that the engine took for a slice, which holds ten minutes of sound at most.",
+    "Time that the engine took for a slice, which has at most ten minutes of sound.",
     buckets=(1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 3600),
     registry=None,
 )
 SPEED = Gauge(
-    "nightscribe_speed_ratio", "Sound of the last completed slice, divided by the time it took.", registry=None
+    "nightscribe_speed_ratio", "Length of the last completed slice, divided by the time it took.", registry=None
 )
-JOBS = Counter("nightscribe_jobs", "Jobs that were let go of, by outcome.", ["outcome"], registry=None)
-JOBS_IN_HAND = Gauge("nightscribe_jobs_in_hand", "1 while there is a job in hand, else 0.", registry=None)
-REDELIVERIES = Counter("nightscribe_redeliveries", "Jobs received that somebody had received before.", registry=None)
+JOBS = Counter("nightscribe_jobs", "Jobs that ended, by outcome.", ["outcome"], registry=None)
+JOBS_IN_HAND = Gauge("nightscribe_jobs_in_hand", "1 while the worker has a job, else 0.", registry=None)
+REDELIVERIES = Counter("nightscribe_redeliveries", "Jobs received that had been received before.", registry=None)
 LEASE_EXTENSIONS = Counter(
-    "nightscribe_lease_extensions", "Leases that were to be extended, by result.", ["result"], registry=None
+    "nightscribe_lease_extensions", "Attempts to extend a lease, by result.", ["result"], registry=None
 )
 LEASES_LOST = Counter("nightscribe_leases_lost", "Leases that ran out in the middle of a job.", registry=None)
 LAST_PROGRESS = Gauge(
-    "nightscribe_last_progress_timestamp_seconds", "When work last went on, or the worker began.", registry=None
+    "nightscribe_last_progress_timestamp_seconds", "When work last progressed, or the worker started.", registry=None
 )
 
-# Of a director
+# Director
 
-SOURCE = Gauge("nightscribe_source_recordings", "Recordings in the source at the last look.", ["state"], registry=None)
+SOURCE = Gauge("nightscribe_source_recordings", "Recordings in the source at the last scan.", ["state"], registry=None)
 LAST_LOOK = Gauge(
     "nightscribe_last_look_timestamp_seconds", "When source and destination were last compared.", registry=None
 )
@@ -68,7 +66,7 @@ WORKER: tuple[Collector, ...] = (
 )  # fmt: skip
 DIRECTOR: tuple[Collector, ...] = (BUILD, RECORDINGS, FAILURES, SOURCE, LAST_LOOK, JOBS_QUEUED, JOBS_OUTSTANDING)
 
-# There from the beginning, at none: a series that begins with its first failure shows no increase.
+# Create every series at zero: a series that begins with its first failure shows no increase.
 for _result in get_args(RecordingResult):
     RECORDINGS.labels(_result)
 for _result in get_args(SliceResult):
@@ -82,7 +80,7 @@ for _result in ("extended", "failed"):
 
 
 def count_slice(result: SliceResult, audio_s: float = 0.0, processing_s: float | None = None) -> None:
-    """A slice is done with; `processing_s` if the engine has heard all of it."""
+    """Count a settled slice; give `processing_s` if the engine has transcribed all of it."""
     SLICES.labels(result).inc()
     if audio_s:
         AUDIO_SECONDS.labels(result).inc(audio_s)
@@ -92,8 +90,8 @@ def count_slice(result: SliceResult, audio_s: float = 0.0, processing_s: float |
         SPEED.set(audio_s / max(0.001, processing_s))
 
 
-def show_source(found: Mapping[str, int]) -> None:
-    """What a look at the source has shown: how many recordings are in which state."""
-    for state, n in found.items():
+def show_source(counts: Mapping[str, int]) -> None:
+    """Set how many recordings the last scan found in each state."""
+    for state, n in counts.items():
         SOURCE.labels(state).set(n)
     LAST_LOOK.set_to_current_time()

@@ -1,7 +1,7 @@
-"""Spans for OpenTelemetry: from a director's look at its source to the stored transcript, across the queue.
+"""Record OpenTelemetry spans across the queue, from a director's scan to the stored transcript.
 
-They cost nothing unless `exported` finds an endpoint; the variables that say where they go are OpenTelemetry's own.
-They hold names of recordings, never their text.
+Spans cost nothing unless OpenTelemetry's own environment variables name an endpoint (see `exported`). They hold names
+of recordings, never their text.
 """
 
 import logging
@@ -30,23 +30,23 @@ log = structlog.get_logger()
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-END_WITHIN_S = 1.0  # whoever takes the traces must not keep a worker from ending
-SAY_EVERY_S = 600.0  # that they cannot be sent
+END_WITHIN_S = 1.0  # an endpoint that does not respond must not keep a worker from ending
+SAY_EVERY_S = 600.0  # how often the log says that spans cannot be sent
 
 Attributes = Mapping[str, str | int | float | bool]
 
 _tracer = trace.get_tracer("nightscribe")
 _w3c = TraceContextTextMapPropagator()
-_last_look: list[tuple[Span, int]] = []
-"""Of a director, and when it ended; none before the first."""
+_last_scan: list[tuple[Span, int]] = []
+"""Span of a director's last scan and when it ended, in ns; empty before the first."""
 
 
 @contextmanager
 def exported(service: str, instance: str) -> Iterator[None]:
-    """Send the spans of this process to where the environment says, until the context ends; nowhere if it says nothing.
+    """Send the spans of this process to the endpoint that the environment names, if any, until the context ends.
 
-    They are sent from a thread of their own; what cannot be sent is dropped.
-    Raises: SetupError: if that is asked for and cannot be done.
+    A thread sends them and drops those that cannot be sent.
+    Raises: SetupError: if an endpoint is named but cannot be used.
     """
     if not (endpoint := os.environ.get(TRACES_ENDPOINT) or os.environ.get(ENDPOINT)):
         yield
@@ -56,7 +56,7 @@ def exported(service: str, instance: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # Its own shutdown waits for an endpoint that does not answer.
+        # The provider's shutdown would wait for an endpoint that does not respond.
         ending = threading.Thread(target=provider.shutdown, name="traces", daemon=True)
         ending.start()
         ending.join(END_WITHIN_S)
@@ -67,8 +67,8 @@ def _provider(endpoint: str, service: str, instance: str) -> "TracerProvider":
         raise SetupError(f"{ENDPOINT} is {endpoint!r}; give a URL such as http://localhost:4318.")
     if "grpc" in (os.environ.get(name) for name in PROTOCOLS):
         raise SetupError(
-            f"Traces are sent over HTTP only, and {PROTOCOLS[1]} asks for grpc. Set it to http/protobuf, and "
-            f"{ENDPOINT} to the port for HTTP, which mostly is 4318."
+            f"Traces are sent over HTTP only, but {PROTOCOLS[1]} is grpc. Set it to http/protobuf, and "
+            f"{ENDPOINT} to the port for HTTP, which is usually 4318."
         )
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -77,68 +77,68 @@ def _provider(endpoint: str, service: str, instance: str) -> "TracerProvider":
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise SetupError(
-            f"{ENDPOINT} is set, but what sends traces is not installed. Install it (pip install "
+            f"{ENDPOINT} is set, but the package that sends traces is not installed. Install it (pip install "
             "'nightscribe[tracing]') or unset the variable."
         ) from None
-    heard = logging.getLogger("opentelemetry")
-    heard.addHandler(_Unsent())
-    heard.propagate = False
-    about = {
+    logger = logging.getLogger("opentelemetry")
+    logger.addHandler(_Unsent())
+    logger.propagate = False
+    attributes = {
         "service.namespace": "nightscribe",
         "service.version": version("nightscribe"),
         "service.instance.id": instance,
     }
     if "OTEL_SERVICE_NAME" not in os.environ:
-        about["service.name"] = service
-    provider = TracerProvider(resource=Resource.create(about), shutdown_on_exit=False)
+        attributes["service.name"] = service
+    provider = TracerProvider(resource=Resource.create(attributes), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 
 
 class _Unsent(logging.Handler):
-    """What OpenTelemetry has to complain about, now and then: an endpoint may be away all night."""
+    """Logs OpenTelemetry's warnings at most every ten minutes, because an endpoint may be unreachable all night."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._said_at: float | None = None
+        self._logged_at: float | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         now = time.monotonic()
-        if self._said_at is None or now - self._said_at >= SAY_EVERY_S:
-            self._said_at = now
+        if self._logged_at is None or now - self._logged_at >= SAY_EVERY_S:
+            self._logged_at = now
             log.warning("traces.not_sent", why=record.getMessage())
 
 
-# A director's side
+# Director
 
 
 @contextmanager
 def scan() -> Iterator[Span]:
-    """A look at source and destination, with which the jobs are linked that are queued before the next one.
+    """Record a scan, to which the jobs queued before the next scan are linked.
 
-    A director that watches looks every few seconds: only what led to jobs is sent, when the first of them is queued.
+    A watching director scans every few seconds, so a span is sent only once its scan has led to a job.
     """
-    looking = _tracer.start_span("scan", context=Context())
-    with trace.use_span(looking):
-        yield looking
-    _last_look[:] = [(looking, time.time_ns())]
+    span = _tracer.start_span("scan", context=Context())
+    with trace.use_span(span):
+        yield span
+    _last_scan[:] = [(span, time.time_ns())]
 
 
 def job_created(queue_name: str, attributes: Attributes) -> str | None:
-    """Begin the trace of a job that is put on a queue, and give its W3C trace context for the message.
+    """Begin the trace of a job that is queued, and return the W3C trace context for its message.
 
-    Each job has a trace of its own, linked with the director's last look: a night in one trace is more than anybody can
-    look at, and a share of the jobs can be sampled.
+    Each job has its own trace, linked to the director's last scan: nobody could read a whole night in one trace, and
+    jobs can be sampled.
     """
-    for looking, ended_ns in _last_look:
-        if looking.is_recording():
-            looking.end(ended_ns)
+    for span, ended_ns in _last_scan:
+        if span.is_recording():
+            span.end(ended_ns)
     created = _tracer.start_span(
         f"create {queue_name}",
         context=Context(),
         kind=SpanKind.PRODUCER,
         attributes={**_messaging(queue_name, "create"), **attributes},
-        links=[Link(looking.get_span_context()) for looking, _ in _last_look],
+        links=[Link(span.get_span_context()) for span, _ in _last_scan],
     )
     created.end()
     carrier: dict[str, str] = {}
@@ -146,11 +146,11 @@ def job_created(queue_name: str, attributes: Attributes) -> str | None:
     return carrier.get("traceparent")
 
 
-# A worker's side
+# Worker
 
 
 def job_processed(queue_name: str, traceparent: str | None, attributes: Attributes) -> AbstractContextManager[Span]:
-    """The work on a message, in the trace that it carries; in one of its own, if it carries none."""
+    """Record the work on a message, in the trace that the message carries or else in a new one."""
     return _tracer.start_as_current_span(
         f"process {queue_name}",
         context=_w3c.extract({"traceparent": traceparent} if traceparent else {}, Context()),
@@ -160,7 +160,7 @@ def job_processed(queue_name: str, traceparent: str | None, attributes: Attribut
 
 
 def job_ended(outcome: str, why: str | None) -> None:
-    """What became of the job in hand; `why` if it was not simply done."""
+    """Record the outcome of the current job, and `why` if it did not complete."""
     current = trace.get_current_span()
     current.set_attribute("nightscribe.outcome", outcome)
     if why:
@@ -168,12 +168,12 @@ def job_ended(outcome: str, why: str | None) -> None:
 
 
 def step(name: str, attributes: Attributes) -> AbstractContextManager[Span]:
-    """A step of the job in hand."""
+    """Record a step of the current job."""
     return _tracer.start_as_current_span(name, attributes=attributes)
 
 
 def step_ended(name: str, began_ns: int, attributes: Attributes, why: str | None = None) -> None:
-    """A step of the job in hand that began at `began_ns` (of `time.time_ns`) and ends now; `why` if it failed."""
+    """Record a step of the current job that began at `began_ns` (`time.time_ns`) and ends now; `why` if it failed."""
     ended = _tracer.start_span(name, start_time=began_ns, attributes=attributes)
     if why:
         ended.set_status(StatusCode.ERROR, why)
@@ -181,7 +181,7 @@ def step_ended(name: str, began_ns: int, attributes: Attributes, why: str | None
 
 
 def _messaging(queue_name: str, operation: str) -> Attributes:
-    """Source: OpenTelemetry semantic conventions for messaging spans."""
+    """Return the attributes of a messaging span. Source: OpenTelemetry semantic conventions."""
     return {
         "messaging.system": "aws_sqs",
         "messaging.destination.name": queue_name,

@@ -218,7 +218,7 @@ def test_a_worker_on_aws_waits_for_no_queue_of_its_own_making(
     queue = connect(name, visibility_timeout_s=30, max_receives=3, creates_on_aws=False)
     with monkeypatch.context() as patched:
         patched.setattr("nightscribe.shared.queue.connection.is_amazons", lambda _url: True)
-        with pytest.raises(QueueMissing, match=f"no queue '{name}' in {REGION}. The director creates it"):
+        with pytest.raises(QueueMissing, match=f"no queue '{name}' in {REGION}. Start the director first"):
             queue.ensure()
     queue.ensure()
     assert queue.counts().queued == 0

@@ -28,7 +28,7 @@ def test_where_nobody_asks_none_is_given(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.chdir(tmp_path)
     report_alive()
     assert list(tmp_path.iterdir()) == []
-    assert f"{VARIABLE} names no file" in str(why_dead())
+    assert f"{VARIABLE} is not set" in str(why_dead())
 
 
 def test_before_the_first_sign_there_is_none(file: Path) -> None:
