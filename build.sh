@@ -16,6 +16,7 @@ On this machine, in a virtual environment:
                              (options: ./build.sh run --help)
   status DEST [--watch]      show how far it is, what is queued, and what failed and why
   retry DEST                 put recordings back that failed
+  verify DEST [SOURCE]       check that every record, text and recording is whole
   test [PYTEST OPTIONS]      check types and style, and run the tests
   quick [PYTEST OPTIONS]     run the tests that need no weights, server or ffmpeg: under a minute
   docs [MKDOCS OPTIONS]      build the documentation as a website in site/
@@ -233,7 +234,7 @@ deployment_status() {
 command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
-  run | retry)
+  run | retry | verify)
     setup all
     exec "$VENV/bin/nightscribe" "$command" "$@"
     ;;

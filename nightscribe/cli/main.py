@@ -26,6 +26,7 @@ COMMANDS = {
     "retry": Lazy("retry", "retry", "Let recordings that failed in DEST be tried again."),
     "run": Lazy("run", "run", "Transcribe everything in SOURCE into DEST on this machine."),
     "status": Lazy("status", "status", "Show what is queued, in progress, failed and done in DEST."),
+    "verify": Lazy("verify", "verify", "Check that every record, text and recording of DEST is whole."),
     "worker": Lazy("worker", "worker", "Do one job from the queue after the other."),
 }
 

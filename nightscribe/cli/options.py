@@ -47,12 +47,13 @@ def flag(option: str, meaning: str) -> Callable[[F], F]:
     return click.option(option, is_flag=True, envvar=variable, help=f"{meaning}  [{variable}]")
 
 
-def folders(*names: str) -> Callable[[F], F]:
+def folders(*names: str, required: bool = True) -> Callable[[F], F]:
     """Add SOURCE and DEST, or those that are named: each a folder or a bucket, given as argument or as variable."""
 
     def decorate(command: F) -> F:
         for name in reversed(names or ("source", "dest")):
-            command = click.argument(name, type=_place, envvar=f"{ENV_PREFIX}{name.upper()}", required=True)(command)
+            variable = f"{ENV_PREFIX}{name.upper()}"
+            command = click.argument(name, type=_place, envvar=variable, required=required)(command)
         return command
 
     return decorate

@@ -78,7 +78,15 @@ class Watching:
     loop: WatchLoop
 
 
-Event = Began | Scanning | Surveying | Planned | FetchingWeights | Started | Working | Stopping | Watching
+@dataclass(frozen=True)
+class Verifying:
+    """The records of a destination are being checked."""
+
+    number: int
+    n: int
+
+
+Event = Began | Scanning | Surveying | Planned | FetchingWeights | Started | Working | Stopping | Watching | Verifying
 Tell = Callable[[Event], None]
 
 

@@ -12,7 +12,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from nightscribe.services.events import Began, Event, FetchingWeights, Scanning, Started, Surveying, Working
+from nightscribe.services.events import Began, Event, FetchingWeights, Scanning, Started, Surveying, Verifying, Working
 from nightscribe.services.request import Request
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.terminal import visible
@@ -53,6 +53,8 @@ class Display:
                 self._say(f"Looking for recordings … {count(n, 'file')} seen")
             case Surveying(number=number, n=n):
                 self._say(f"Looking into {number:,} of {count(n, 'recording')} …")
+            case Verifying(number=number, n=n):
+                self._say(f"Checking {number + 1:,} of {count(n, 'transcript')} …")
             case FetchingWeights(model=model):
                 self._say(f"Getting the weights of {model} …")
             case Began(engine=engine):

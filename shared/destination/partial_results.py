@@ -34,6 +34,15 @@ class Claim(Stored):
     message: str
 
 
+def partial_schema(name: str) -> type[Stored] | None:
+    """Return what a file of that name, in the folder of an unfinished recording, must hold; None if it is not ours."""
+    if name.endswith(CLAIM_SUFFIX):
+        return Claim
+    if name == CUTS:
+        return _Cuts
+    return Part if name.endswith(PART) else None
+
+
 class NewerPart(RetryableError):
     """A newer release has transcribed a slice: its part must not be replaced or removed.
 
@@ -150,6 +159,11 @@ class PartialResults:
             if name.endswith(CLAIM_SUFFIX) and (claim := self._typed.load(Claim, folder + name)):
                 return claim.stem
         return None
+
+    def reserve(self, recording: str, stem: str) -> None:
+        """Note where the text files go of a recording that must be done again: those that are there are ours."""
+        claim = Claim(stem=stem, worker="", message="")
+        self._typed.save(f"{parts_folder(recording)}again{CLAIM_SUFFIX}", claim)
 
     def drop(self, recording: str, names: Collection[str] | None = None) -> None:
         """Remove the parts of a finished recording, with all options, or only the files with these names."""

@@ -8,13 +8,23 @@ import structlog
 from pydantic import ValidationError
 
 from nightscribe.shared.destination.json_store import JsonStore, NewerRecord
-from nightscribe.shared.destination.keys import FAILURES, JOBS, RUN, failure_key, parts_folder, transcript_key
-from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, Claim, PartialResults
+from nightscribe.shared.destination.keys import (
+    FAILURES,
+    JOBS,
+    PARTS,
+    RUN,
+    TRANSCRIPTS,
+    failure_key,
+    parts_folder,
+    transcript_key,
+)
+from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, Claim, PartialResults, partial_schema
 from nightscribe.shared.destination.texts import Texts
 from nightscribe.shared.errors import NameTooLong, NightscribeError
 from nightscribe.shared.formats.registry import format_names, is_same, render
 from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.jobs import FormatName
+from nightscribe.shared.model.record import Stored
 from nightscribe.shared.model.transcript import Failure, Provenance, Transcript, utc_now
 from nightscribe.shared.process.identity import has_ended
 from nightscribe.shared.storage.base import TranscriptStore
@@ -28,6 +38,7 @@ SEGMENTS = b',"segments":['
 END = b"]}"
 
 SILENT_S = 3600
+RENAMED = f"renamed{CLAIM_SUFFIX}"
 
 
 class _Header(Provenance, extra="ignore"):
@@ -233,8 +244,21 @@ class Records:
             self.store.delete(f"{JOBS}{worker}.json")
 
 
+def schema_of(key: str) -> type[Stored] | None:
+    """Return what the file under a key must hold, or None if nothing of ours has such a name."""
+    name = key.rpartition("/")[2]
+    if key == RUN:
+        return Run
+    if key.startswith(PARTS):
+        if name.endswith(CLAIM_SUFFIX):
+            return _Renaming if key.endswith(RENAMED) else Claim
+        return partial_schema(name)
+    models: dict[str, type[Stored]] = {TRANSCRIPTS: Transcript, FAILURES: Failure, JOBS: Activity}
+    return next((models[tree] for tree in models if key.startswith(tree) and name.endswith(".json")), None)
+
+
 def _renaming_key(recording: str) -> str:
-    return f"{parts_folder(recording)}renamed{CLAIM_SUFFIX}"
+    return parts_folder(recording) + RENAMED
 
 
 def _header(beginning: bytes) -> _Header | None:

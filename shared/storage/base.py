@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.errors import RetryableError, SetupError
@@ -121,6 +121,19 @@ class TranscriptStore(Protocol):
 
     def walk(self, folder: str) -> Iterator[str]:
         """Yield the key of every file in a folder ("" or ending in "/") and below it."""
+        ...
+
+
+@runtime_checkable
+class Housekeeping(Protocol):
+    """What `verify` asks a store as well. A store without these methods has no temporary files, and no known ages."""
+
+    def age_s(self, key: str) -> float | None:
+        """Return how long ago a file was written, by the clock that dates its files; None if there is no such file."""
+        ...
+
+    def temporary_files(self) -> Iterator[str]:
+        """Yield the keys of temporary files that no writer is known to hold."""
         ...
 
 

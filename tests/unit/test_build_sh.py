@@ -50,6 +50,7 @@ def test_every_command_is_in_its_help(project: Path) -> None:
         "run",
         "status",
         "retry",
+        "verify",
         "test",
         "quick",
         "docs",

@@ -182,6 +182,30 @@ class FolderStore:
                 if not TEMPORARY.match(name):
                     yield (Path(path) / name).relative_to(self.root).as_posix()
 
+    def age_s(self, key: str) -> float | None:
+        """See `Housekeeping.age_s`."""
+        path = self.root / key
+        try:
+            changed_at = path.lstat().st_mtime
+        except OSError as error:
+            if _is_absent(error):
+                return None
+            raise self._failed("inspect", key, error) from error
+        try:
+            now = self._now(path.parent)
+        except OSError:  # nothing can be written there, so the clock of this machine must do
+            now = time.time()
+        return max(0.0, now - changed_at)
+
+    def temporary_files(self) -> Iterator[str]:
+        """See `Housekeeping.temporary_files`."""
+        for folder, folders, files in os.walk(self.root):
+            folders.sort()
+            for path in (Path(folder) / name for name in sorted(files) if TEMPORARY.match(name)):
+                with contextlib.suppress(OSError):
+                    if not _is_locked(path):
+                        yield path.relative_to(self.root).as_posix()
+
     def _sweep(self, entry: "os.DirEntry[str]", match: re.Match[str]) -> None:
         """Remove a temporary file whose writer cannot come back; one that is locked stays in any case.
 

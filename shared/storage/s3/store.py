@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
 
 from nightscribe.shared.formats.registry import content_type_of
 from nightscribe.shared.storage.s3.client import MAX_CONCURRENCY, Objects, Replaced
@@ -65,6 +66,15 @@ class BucketStore:
     def delete(self, key: str) -> None:
         """See `TranscriptStore.delete`."""
         self._objects.delete(key)
+
+    def age_s(self, key: str) -> float | None:
+        """See `Housekeeping.age_s`."""
+        found = self._objects.head(key)
+        return max(0.0, (datetime.now(UTC) - found.modified).total_seconds()) if found else None
+
+    def temporary_files(self) -> Iterator[str]:
+        """See `Housekeeping.temporary_files`; a put is whole by itself."""
+        return iter(())
 
     def names(self, folder: str) -> list[str]:
         """See `TranscriptStore.names`."""

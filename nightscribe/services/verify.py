@@ -1,0 +1,546 @@
+"""Check a destination as `borg check` does a repository: records, texts, recordings, and what nobody needs any more."""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from nightscribe.director.outage import is_outage
+from nightscribe.director.scan.classify import same_at_a_glance
+from nightscribe.services.events import Tell, Verifying, ignore
+from nightscribe.services.integrity import is_damaged_text, time_fault
+from nightscribe.services.run_record import is_live
+from nightscribe.shared.destination.keys import (
+    FAILURES,
+    JOBS,
+    PARTS,
+    RUN,
+    TRANSCRIPTS,
+    failure_key,
+    output_key,
+    parts_folder,
+    transcript_key,
+    with_suffix,
+)
+from nightscribe.shared.destination.partial_results import CUTS, Claim
+from nightscribe.shared.destination.records import RENAMED, Records, schema_of
+from nightscribe.shared.errors import FormatError, NightscribeError, PermanentError, SetupError
+from nightscribe.shared.formats.registry import format_names, get_format, is_same, render, suffix_of
+from nightscribe.shared.model.activity import Run
+from nightscribe.shared.model.jobs import RECORDS_FOLDER
+from nightscribe.shared.model.paths import without_suffix
+from nightscribe.shared.model.record import Stored, Versioned, stated_version
+from nightscribe.shared.model.transcript import Failure, Transcript, utc_now
+from nightscribe.shared.process.concurrency import map_concurrently
+from nightscribe.shared.process.identity import has_ended
+from nightscribe.shared.storage.base import Housekeeping, Location, RecordingSource, StorageOptions
+from nightscribe.shared.storage.registry import parse_location
+
+DAMAGED = f"{RECORDS_FOLDER}/damaged/"
+TRIAL = f"{RECORDS_FOLDER}/trial-"
+IN_HAND_S = 24 * 3600.0
+"""While somebody is at work, only what is older than this can be known to be left over."""
+FRESH_S = 3600.0
+"""A temporary file that is younger may have a writer, whoever is at work."""
+SILENT_S = 600.0
+"""A worker that was not heard of for so long is at work no more."""
+CHUNK_BYTES = 1 << 20
+
+_KEPT = re.compile(r" \(kept(?: \d+)?\)$")
+
+T = TypeVar("T", bound=Stored)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it should be."""
+
+    kind: str
+    """A word for programs: `record_damaged`, `text_missing` and so on (docs/verify.md)."""
+    path: str
+    """Key in the destination or, where the recording is meant, path in the source."""
+    reason: str
+    """A plain sentence."""
+    mended: str | None = None
+    """What was done about it, in a plain sentence; None if nothing was."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a look at a destination found."""
+
+    dest: str
+    source: str | None
+    n_transcripts: int
+    n_failures: int
+    n_texts: int
+    n_recordings: int
+    """Recordings of the source that were read."""
+    n_unfinished: int
+    """Recordings on which work has begun that the next run goes on with."""
+    corrected: tuple[str, ...]
+    """Texts that a person has changed."""
+    is_at_work: bool
+    """Whether a run, a director or a worker is at work: what it may have in hand was not judged."""
+    searched_texts: bool
+    """Whether texts of no record were looked for. They cannot be where the recordings lie: they may be anybody's."""
+    problems: tuple[Problem, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Return whether everything is as it should be, or was mended."""
+        return all(problem.mended for problem in self.problems)
+
+
+Mend = Callable[[], str | None]
+"""Mend a problem. Returns: what was done, or None if nothing could be."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    problem: Problem
+    mend: Mend | None = None
+    left_over: tuple[str, ...] = ()
+    """Keys of files that somebody at work may have in hand, if they are young."""
+
+
+@dataclass
+class _Checked:
+    """What was found out about one record."""
+
+    found: list[_Found] = field(default_factory=list)
+    corrected: list[str] = field(default_factory=list)
+    n_texts: int = 0
+    n_recordings: int = 0
+    transcript: Transcript | None = None
+
+    def problem(self, kind: str, path: str, reason: str, mend: Mend | None = None) -> None:
+        self.found.append(_Found(Problem(kind, path, reason), mend))
+
+
+def verify(
+    dest: Location,
+    source: Location | None = None,
+    *,
+    options: StorageOptions | None = None,
+    repair: bool = False,
+    tell: Tell = ignore,
+) -> Verified:
+    """Check everything in a destination, and with `source` also that each recording is the one that was transcribed.
+
+    With `repair`, mend what needs no transcription. No record and no text is ever deleted: a damaged record is moved
+    below `.nightscribe/damaged/`, so that the next run does its recording again.
+
+    Raises: RetryableError: if the destination or the source is unreachable. SetupError: if one cannot be opened.
+    """
+    return _Verification(dest, source, options or StorageOptions()).verify(repair=repair, tell=tell)
+
+
+class _Verification:
+    def __init__(self, dest: Location, source: Location | None, options: StorageOptions) -> None:
+        self._dest, self._place = dest, source
+        self._store = dest.open_store(options)
+        self._records = Records(self._store)
+        self._source = source.open_source(options, leave_out=dest) if source else None
+        self._max_concurrency = max(self._store.max_concurrency, self._source.max_concurrency if self._source else 1)
+        self._found: list[_Found] = []
+        self._stems: set[int] = set()
+        """Hashes of the stems of all text files that are ours: there may be a million."""
+        self._finished: dict[str, Transcript] = {}
+        """Finished recordings on which work has begun all the same, by the folder of their parts, without segments."""
+
+    def verify(self, *, repair: bool, tell: Tell) -> Verified:
+        at_work = self._is_at_work()
+        parts = self._begun()
+        corrected: list[str] = []
+        n_transcripts = n_texts = n_recordings = 0
+        n = self._records.count(TRANSCRIPTS)
+        for number, checked in enumerate(self._check_each(TRANSCRIPTS, self._check_transcript)):
+            tell(Verifying(number, n))
+            self._found.extend(checked.found)
+            corrected.extend(checked.corrected)
+            n_texts += checked.n_texts
+            n_recordings += checked.n_recordings
+            if transcript := checked.transcript:
+                n_transcripts += 1
+                self._remember(transcript.stem)
+                if (folder := parts_folder(transcript.recording)) in parts:
+                    self._finished[folder] = transcript.model_copy(update={"segments": ()})
+        n_failures = sum(self._take(checked) for checked in self._check_each(FAILURES, self._check_failure))
+        for tree in (RUN, JOBS):
+            for checked in self._check_each(tree, self._check_other):
+                self._take(checked)
+        n_unfinished = sum(self._check_begun(folder, names) for folder, names in parts.items())
+        searches = not self._lies_in_source()
+        if searches:
+            self._search_texts()
+        self._search_temporary()
+        found = [each for each in self._found if not at_work or self._is_left_over(each)]
+        if repair:
+            at_work = at_work or self._is_at_work()
+            found = [self._mended(each, at_work=at_work) for each in found]
+        return Verified(
+            dest=str(self._dest),
+            source=str(self._place) if self._place else None,
+            n_transcripts=n_transcripts,
+            n_failures=n_failures,
+            n_texts=n_texts,
+            n_recordings=n_recordings,
+            n_unfinished=n_unfinished,
+            corrected=tuple(corrected),
+            is_at_work=at_work,
+            searched_texts=searches,
+            problems=tuple(each.problem for each in found),
+        )
+
+    def _is_at_work(self) -> bool:
+        last = self._last_run()
+        return (last is not None and is_live(last)) or any(
+            not has_ended(each.worker) and (utc_now() - each.updated_at).total_seconds() < SILENT_S
+            for each in self._records.activities()
+        )
+
+    def _last_run(self) -> Run | None:
+        try:
+            return self._records.last_run()
+        except NightscribeError as error:
+            self._raise_outage(error)
+            return None
+
+    def _raise_outage(self, error: NightscribeError) -> None:
+        if is_outage(error, self._max_concurrency):
+            raise error
+
+    # Records
+
+    def _check_each(self, tree: str, check: Callable[[str, _Checked], None]) -> Iterator[_Checked]:
+        """Check every file below a folder, or the one file of that key."""
+
+        def look(key: str) -> _Checked:
+            checked = _Checked()
+            try:
+                check(key, checked)
+            except NightscribeError as error:
+                self._raise_outage(error)
+                checked.problem("unreadable", key, str(error))
+            return checked
+
+        keys: Iterable[str] = self._store.walk(tree) if tree.endswith("/") else (tree,)
+        for _, looked in map_concurrently(look, keys, self._max_concurrency):
+            yield looked()
+
+    def _take(self, checked: _Checked) -> bool:
+        self._found.extend(checked.found)
+        return not checked.found
+
+    def _load(self, model: type[T], key: str, checked: _Checked) -> T | None:
+        """Return the record under a key; None if it is gone, or a problem was noted."""
+        if (content := self._store.get(key)) is None:
+            return None
+        try:
+            return model.model_validate_json(content)
+        except ValidationError as error:
+            version = stated_version(content)
+            if version and issubclass(model, Versioned) and version > model.newest_version():
+                why = f"A newer nightscribe wrote it (version {version}): update nightscribe to check it."
+                checked.problem("record_newer", key, why)
+                self._remember_named(key)
+                return None
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            why = f"It cannot be read: {first['msg']}{f' ({where})' if where else ''}."
+            digest = hashlib.sha256(content).digest()
+            checked.problem("record_damaged", key, why, lambda: self._set_aside(key, digest))
+            self._remember_named(key)
+            return None
+
+    def _check_transcript(self, key: str, checked: _Checked) -> None:
+        if schema_of(key) is None:
+            checked.problem("stray", key, "No file of nightscribe is called that.")
+            return
+        transcript = self._load(Transcript, key, checked)
+        if transcript is None or not self._is_in_place(key, transcript_key(transcript.recording), checked):
+            return
+        checked.transcript = transcript
+        if fault := time_fault(transcript):
+            checked.problem("times", key, f"{fault} To transcribe it again, add --redo to its run.")
+        for fmt in transcript.formats:
+            self._check_text(transcript, fmt, checked)
+        if self._source:
+            self._check_recording(self._source, transcript, checked)
+
+    def _check_failure(self, key: str, checked: _Checked) -> None:
+        if schema_of(key) is None:
+            checked.problem("stray", key, "No file of nightscribe is called that.")
+        elif failure := self._load(Failure, key, checked):
+            self._is_in_place(key, failure_key(failure.recording), checked)
+
+    def _check_other(self, key: str, checked: _Checked) -> None:
+        if model := schema_of(key):
+            self._load(model, key, checked)
+        elif key.startswith(JOBS):
+            checked.problem("stray", key, "No file of nightscribe is called that.")
+
+    def _is_in_place(self, key: str, right: str, checked: _Checked) -> bool:
+        """Return whether a record has its name, or one that the file system takes for the same."""
+        if key == right or self._store.is_one(key, right):
+            return True
+        why = f"It is the record of another recording, whose name is {right!r}: a copy, or renamed by hand."
+        digest = hashlib.sha256(self._store.get(key) or b"").digest()
+        checked.problem("record_misplaced", key, why, lambda: self._set_aside(key, digest))
+        return False
+
+    def _check_text(self, transcript: Transcript, fmt: str, checked: _Checked) -> None:
+        key = output_key(transcript.stem, fmt)
+        content = self._store.get(key)
+        if (known := get_format(fmt)) is None:
+            why = f"The format {fmt!r} is not installed here, so it cannot be compared with its record."
+            checked.problem("text_unchecked", key, why)
+        elif content is None:
+            if self._is_moving(transcript, key):
+                return
+            checked.problem("text_missing", key, "It is missing.", lambda: self._write_missing(transcript, fmt))
+        else:
+            checked.n_texts += 1
+            if is_same(content, transcript, fmt):
+                return
+            if is_damaged_text(content, render(transcript, fmt), known.content_type):
+                why = "It is damaged, not what its record says. Delete it, and the next run writes it again."
+                checked.problem("text_damaged", key, why)
+            else:
+                checked.corrected.append(key)
+
+    def _is_moving(self, transcript: Transcript, key: str) -> bool:
+        """Return whether a director renames it at this moment, so that its record or its text is back or gone now."""
+        return self._records.provenance(transcript.recording) is None or self._store.get(key) is not None
+
+    def _write_missing(self, transcript: Transcript, fmt: str) -> str | None:
+        if self._records.provenance(transcript.recording) is None:  # it was renamed or set aside meanwhile
+            return None
+        with suppress(FormatError):
+            self._records.texts.put_missing(transcript, [fmt])
+            return "Written again from its record."
+        return None
+
+    # Recordings
+
+    def _check_recording(self, source: RecordingSource, transcript: Transcript, checked: _Checked) -> None:
+        path = transcript.recording
+        try:
+            now = source.stat(path)
+            fingerprint = source.fingerprint(now)
+            whole = _sha256(source, path) if transcript.content_sha256 else None
+        except PermanentError as error:
+            checked.problem("recording_missing", path, f"Its recording is not to be found: {error}")
+            return
+        except (NightscribeError, OSError) as error:
+            if isinstance(error, NightscribeError):
+                self._raise_outage(error)
+            checked.problem("recording_unreadable", path, f"The recording cannot be read: {error}")
+            return
+        checked.n_recordings += 1
+        if same_at_a_glance(now, transcript) is False or fingerprint != transcript.fingerprint:
+            why = "The recording has changed since it was transcribed; the next run transcribes it again."
+            checked.problem("recording_changed", path, why)
+        elif whole != transcript.content_sha256:
+            why = (
+                "The recording has changed in its middle since it was transcribed: it is damaged, or another one. "
+                "If it is right as it is, transcribe it with --redo."
+            )
+            checked.problem("recording_changed", path, why)
+
+    # Unfinished work
+
+    def _begun(self) -> dict[str, list[str]]:
+        """Return the names of the files of each recording on which work has begun, by folder."""
+        begun: dict[str, list[str]] = defaultdict(list)
+        for key in self._store.walk(PARTS):
+            folder, _, name = key.rpartition("/")
+            begun[f"{folder}/"].append(name)
+        return begun
+
+    def _check_begun(self, folder: str, names: list[str]) -> bool:
+        """Check the files of one recording. Returns: whether it is unfinished."""
+        checked = _Checked()
+        loaded = {}
+        for name in names:
+            key = folder + name
+            if (model := schema_of(key)) is None:
+                checked.problem("stray", key, "No file of nightscribe is called that.")
+                continue
+            try:
+                loaded[name] = self._load(model, key, checked)
+            except NightscribeError as error:
+                self._raise_outage(error)
+                checked.problem("unreadable", key, str(error))
+            if isinstance(claim := loaded.get(name), Claim):
+                self._remember(claim.stem)
+        self._take(checked)
+        keys = tuple(folder + name for name in names)
+        finished = self._finished.get(folder)
+        recording = finished.recording if finished else folder.removeprefix(PARTS).removesuffix("/")
+        if (rest := loaded.pop(RENAMED, None)) is not None:
+            self._note_rename(folder, recording, getattr(rest, "before", ""))
+        if not loaded:
+            return False
+        cuts = loaded.get(CUTS)
+        if finished and (cuts is None or getattr(cuts, "fingerprint", None) == finished.fingerprint):
+            what = "Parts or claims are left of a recording that is finished."
+            self._found.append(_Found(Problem("left_over", folder, what), lambda: self._remove(keys), keys))
+            return False
+        if not finished and self._is_gone(recording):
+            what = "Parts or claims are left of a recording that is no longer in the source."
+            self._found.append(_Found(Problem("left_over", folder, what), lambda: self._set_all_aside(keys), keys))
+            return False
+        return True
+
+    def _note_rename(self, folder: str, recording: str, before: str) -> None:
+        what = f"A rename from {before!r} was not finished; the next run finishes it."
+        mend = (lambda: self._end_rename(recording, before)) if folder in self._finished else None
+        self._found.append(_Found(Problem("rename_unfinished", folder + RENAMED, what), mend, (folder + RENAMED,)))
+
+    def _end_rename(self, recording: str, before: str) -> str | None:
+        is_complete = self._records.provenance(before) is None
+        if not is_complete and self._source is None:
+            return None  # whether there is a recording of that name again, only the source can tell
+        self._records.end_rename(recording, before, is_gone=is_complete or self._is_gone(before))
+        return "Finished."
+
+    def _is_gone(self, recording: str) -> bool:
+        """Return whether a recording is known to be no longer in the source."""
+        if self._source is None or with_suffix(recording, "x" * 40) != recording + "x" * 40:  # its name was shortened
+            return False
+        try:
+            self._source.stat(recording)
+        except PermanentError:
+            return True
+        except NightscribeError as error:
+            self._raise_outage(error)
+        return False
+
+    # Files of nobody
+
+    def _remember(self, stem: str) -> None:
+        self._stems.add(hash(stem))
+        keys = {fmt: output_key(stem, fmt) for fmt in format_names()}
+        self._stems.update(hash(key) for fmt, key in keys.items() if key != stem + suffix_of(fmt))
+
+    def _remember_named(self, key: str) -> None:
+        """Remember where the texts may lie of a recording whose record cannot be read."""
+        recording = key.removeprefix(TRANSCRIPTS).removesuffix(".json")
+        header = self._records.damaged(recording) if key.startswith(TRANSCRIPTS) else None
+        for stem in (recording, without_suffix(recording), *([header.stem] if header else ())):
+            self._remember(stem)
+
+    def _lies_in_source(self) -> bool:
+        """Return whether recordings and texts share a folder, where a text may be anybody's."""
+        place = self._place
+        if place is None and (last := self._last_run()):
+            with suppress(SetupError):
+                place = parse_location(last.source)
+        if place is None:
+            return False
+        if place.local_path and self._dest.local_path:
+            one, other = place.local_path.resolve(), self._dest.local_path.resolve()
+            return one.is_relative_to(other) or other.is_relative_to(one)
+        one_name, other_name = (str(each).rstrip("/") + "/" for each in (place, self._dest))
+        return one_name.startswith(other_name) or other_name.startswith(one_name)
+
+    def _search_texts(self) -> None:
+        suffixes = sorted({suffix_of(fmt) for fmt in format_names()}, key=len, reverse=True)
+        for key in self._store.walk(""):
+            if any(part.startswith(".") for part in key.split("/")):
+                continue
+            for suffix in suffixes:
+                if not key.endswith(suffix):
+                    continue
+                stem = key.removesuffix(suffix)
+                if self._stems.isdisjoint(map(hash, (key, stem, _KEPT.sub("", stem)))):
+                    why = "It is the text of no record: its record was lost, or another tool or a person wrote it."
+                    self._found.append(_Found(Problem("text_without_record", key, why), None, (key,)))
+                break
+
+    def _search_temporary(self) -> None:
+        if not isinstance(self._store, Housekeeping):
+            return
+        trials = (f"{RECORDS_FOLDER}/{name}" for name in self._store.names(f"{RECORDS_FOLDER}/"))
+        for key in (*self._store.temporary_files(), *(key for key in trials if key.startswith(TRIAL))):
+            why = "It is a temporary file that nobody seems to be writing."
+            self._found.append(_Found(Problem("temporary_file", key, why), self._remover(key), (key,)))
+
+    def _remover(self, key: str) -> Mend:
+        return lambda: self._remove((key,)) if self._is_older((key,), FRESH_S) else None
+
+    def _is_left_over(self, found: _Found) -> bool:
+        return not found.left_over or self._is_older(found.left_over, IN_HAND_S)
+
+    def _is_older(self, keys: Iterable[str], than_s: float) -> bool:
+        if not isinstance(self._store, Housekeeping):
+            return False
+        return all((age_s := self._store.age_s(key)) is None or age_s > than_s for key in keys)
+
+    # Mending
+
+    def _mended(self, found: _Found, *, at_work: bool) -> _Found:
+        if found.mend is None or (at_work and not (found.left_over and self._is_left_over(found))):
+            return found
+        try:
+            done = found.mend()
+        except NightscribeError as error:
+            self._raise_outage(error)
+            done = None
+        return replace(found, problem=replace(found.problem, mended=done))
+
+    def _remove(self, keys: Iterable[str]) -> str:
+        for key in keys:
+            self._store.delete(key)
+        return "Removed."
+
+    def _set_all_aside(self, keys: Iterable[str]) -> str:
+        for key in keys:
+            if (content := self._store.get(key)) is not None:
+                self._set_aside(key, hashlib.sha256(content).digest())
+        return f"Moved to {DAMAGED!r}."
+
+    def _set_aside(self, key: str, digest: bytes) -> str | None:
+        """Move a file to where nobody looks for it, unless it has been written anew meanwhile."""
+        content = self._store.get(key)
+        if content is None or hashlib.sha256(content).digest() != digest:
+            return None
+        below = key.removeprefix(f"{RECORDS_FOLDER}/")
+        target, number = DAMAGED + below, 1
+        while not self._store.put_new(target, content):
+            number += 1
+            target = f"{DAMAGED}{number}/{below}"
+        if key.startswith(TRANSCRIPTS):
+            self._reserve(key)
+        self._store.delete(key)
+        return f"Moved to {target!r}."
+
+    def _reserve(self, key: str) -> None:
+        """Have the next run do a recording again although its texts are there, which would be taken for another tool's.
+
+        What somebody has corrected in them is then kept beside the new ones.
+        """
+        recording = key.removeprefix(TRANSCRIPTS).removesuffix(".json")
+        if header := self._records.damaged(recording):
+            if transcript_key(header.recording) == key:
+                self._records.partial_results.reserve(header.recording, header.stem)
+            return
+        for stem in (without_suffix(recording), recording):
+            if any(self._store.ends(output_key(stem, fmt), 1, 0) is not None for fmt in format_names()):
+                self._records.partial_results.reserve(recording, stem)
+                return
+
+
+def _sha256(source: RecordingSource, path: str) -> str:
+    digest = hashlib.sha256()
+    with source.local(path) as readable, readable.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
