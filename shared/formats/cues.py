@@ -10,7 +10,8 @@ from itertools import accumulate, pairwise
 from math import inf
 from typing import NamedTuple
 
-from nightscribe.shared.formats.line_breaks import BORDER, break_cost, ends_sentence, one_line, pieces, width
+from nightscribe.shared.formats.line_breaks import BORDER, break_cost, one_line, pieces, width
+from nightscribe.shared.formats.sentences import ends_sentence, is_continued
 from nightscribe.shared.model.jobs import Layout
 from nightscribe.shared.model.transcript import Segment, Transcript, Word
 
@@ -21,6 +22,7 @@ LINGER_MS = 500
 FLICKER_MS = 500  # a screen that is empty for less than this flickers
 GAP_MS = 80  # two frames: the eye sees that the text has changed
 PAUSE_MS = 600  # between segments: another thought, or another speaker, follows
+LONG_PAUSE_MS = 1000  # inside a segment: the speaker takes a breath in mid-sentence
 COLUMNS_PER_S = 20  # how fast people read
 SLOWEST_COLUMNS_PER_S = 6  # how slowly people speak at most
 
@@ -59,22 +61,26 @@ class _Piece(NamedTuple):
     within_word: bool  # it continues a word that was timed as one
 
 
-def cues(segments: Sequence[Segment], layout: Layout) -> list[Cue]:
-    """Divide segments into cues, in order of time: none empty, shorter than `MIN_CUE_MS` or overlapping the next."""
+def cues(segments: Sequence[Segment], layout: Layout, language: str | None = None) -> list[Cue]:
+    """Divide segments into cues, in order of time: none empty, shorter than `MIN_CUE_MS` or overlapping the next.
+
+    `language`: code of the language that the text is written in.
+    """
     made: list[Cue] = []
     for passage in _passages(_pieces(segments, layout.line_chars)):
-        made += _Passage(passage, layout).cues()
+        made += _Passage(passage, layout, language).cues()
     return _timed(made)
 
 
 def cues_of(transcript: Transcript) -> list[Cue]:
     """Return the cues of a transcript in its own layout."""
-    return _cached(transcript.segments, transcript.layout)
+    language = "en" if transcript.options.task == "translate" else transcript.language
+    return _cached(transcript.segments, transcript.layout, language)
 
 
 @lru_cache(maxsize=1)  # the formats of one transcript are rendered one after the other
-def _cached(segments: tuple[Segment, ...], layout: Layout) -> list[Cue]:
-    return cues(segments, layout)
+def _cached(segments: tuple[Segment, ...], layout: Layout, language: str | None) -> list[Cue]:
+    return cues(segments, layout, language)
 
 
 def _pieces(segments: Sequence[Segment], line_chars: int) -> list[_Piece]:
@@ -119,7 +125,8 @@ def _passages(flow: list[_Piece]) -> Iterator[list[_Piece]]:
     """Yield the pieces between pauses that no cue may span."""
     passage: list[_Piece] = []
     for piece in flow:
-        if passage and piece.segment != passage[-1].segment and piece.start_ms - passage[-1].end_ms >= PAUSE_MS:
+        most_ms = LONG_PAUSE_MS if passage and piece.segment == passage[-1].segment else PAUSE_MS
+        if passage and piece.start_ms - passage[-1].end_ms >= most_ms:
             yield passage
             passage = []
         passage.append(piece)
@@ -130,15 +137,15 @@ def _passages(flow: list[_Piece]) -> Iterator[list[_Piece]]:
 class _Passage:
     """Divide pieces that follow each other into cues; a stretch of them is `i` to `j`, without `j`."""
 
-    def __init__(self, flow: list[_Piece], layout: Layout) -> None:
+    def __init__(self, flow: list[_Piece], layout: Layout, language: str | None) -> None:
         self.flow, self.layout = flow, layout
         self.edges = [0, *accumulate(width(piece.text) + piece.spaced for piece in flow)]
         self.breaks, inner = [0.0], [0.0]
         for before, after in pairwise(flow):
-            ends = ends_sentence(before.text, after.text)
-            if before.segment != after.segment and not after.text[0].islower():
+            ends = ends_sentence(before.text, after.text, language)
+            if before.segment != after.segment and not is_continued(before.text, after.text, language):
                 ends = True
-            cost = break_cost(before.text, after.text, spaced=after.spaced)
+            cost = break_cost(before.text, after.text, spaced=after.spaced, language=language)
             cost = min(cost, BORDER) if ends else cost
             self.breaks.append(cost + (0 if after.spaced else WITHIN_WORD * after.within_word))
             pause_ms = max(0, after.start_ms - before.end_ms - BREATH_MS)

@@ -7,14 +7,12 @@ phrase; never between such a word and what it belongs to.
 import unicodedata
 from collections.abc import Iterator
 
+from nightscribe.shared.formats.sentences import CLOSING, MARKS, OPENERS, OPENING, TITLES, ends_sentence
+
 # Costs of a break, from the best to the worst place.
 SENTENCE, BORDER, CLAUSE, PHRASE, WORD, HELD, TORN, CHOPPED = 0.0, 1.0, 2.5, 5.0, 6.0, 9.0, 20.0, 30.0
 
-_SENTENCE_MARKS = frozenset(".?!…。？！｡؟۔।॥።")
 _CLAUSE_MARKS = frozenset(",;:–—-،؛、，；：")
-_CLOSING = "\"'”’»›)]}」』）】》〉"
-_OPENERS = "“‘«‹([{„‚「『（【《〈¿¡"
-_OPENING = "\"'" + _OPENERS
 _DASHES = frozenset("–—-")
 _NEVER_FIRST = frozenset("ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ々〻ะาำๅๆฯ")
 _NEVER_LAST = frozenset("เแโใไ")
@@ -42,11 +40,11 @@ _HOLDING_WORDS = """
     very more most both such they wird werden wurde haben hatte sind nicht kann muss sehr mehr être sont avait
     está están
 """
-_SHORT_FORMS = "mr mrs ms dr st prof sr sra nr bzw ca vs rev lt sgt jr mme mlle"
+_SHORT_FORMS = "sr sra nr bzw ca vs jr mme mlle"  # beside titles; with or without a full stop
 
 _LEADING = frozenset(_LEADING_WORDS.split())
 _HOLDING = frozenset(_HOLDING_WORDS.split())
-_ABBREVIATED = frozenset(_SHORT_FORMS.split())
+_ABBREVIATED = TITLES.union(_SHORT_FORMS.split())
 
 
 def one_line(text: str) -> str:
@@ -93,13 +91,13 @@ def _glued(tokens: list[str], most: int) -> Iterator[str]:
 
 def _closes(token: str, held: str) -> bool:
     """Return whether a token is only punctuation that belongs to the word before it."""
-    begins_speech = token in _DASHES and held[-1] in _SENTENCE_MARKS
-    return all(unicodedata.category(c)[0] == "P" for c in token) and token[0] not in _OPENERS and not begins_speech
+    begins_speech = token in _DASHES and held[-1] in MARKS
+    return all(unicodedata.category(c)[0] == "P" for c in token) and token[0] not in OPENERS and not begins_speech
 
 
 def _opens(held: str) -> bool:
     """Return whether a token is, or ends with, punctuation that belongs to the word after it."""
-    return held in _DASHES or all(c in _OPENERS for c in held.rpartition(" ")[2])
+    return held in _DASHES or all(c in OPENERS for c in held.rpartition(" ")[2])
 
 
 def _between(token: str) -> Iterator[str]:
@@ -153,35 +151,29 @@ def _chopped(piece: str, most: int) -> Iterator[str]:
     yield piece[begin:]
 
 
-def ends_sentence(before: str, after: str) -> bool:
-    """Return whether a sentence ends between two pieces."""
-    stem = before.rstrip(_CLOSING)
-    if not stem or stem[-1] not in _SENTENCE_MARKS:
-        return False
-    if stem[-1] in ".…" and after.lstrip(_OPENING)[:1].islower():
-        return False
-    word = stem.rpartition(" ")[2].strip(_OPENING + ".").casefold()
-    is_initial_or_ordinal = word.isascii() and word.isalnum() and len(word) <= 1 + word.isdecimal()
-    return not (stem[-1] == "." and (word in _ABBREVIATED or is_initial_or_ordinal))
-
-
-def break_cost(before: str, after: str, *, spaced: bool) -> float:
+def break_cost(before: str, after: str, *, spaced: bool, language: str | None = None) -> float:
     """Return what a break between two pieces costs the reader, from `SENTENCE` to `CHOPPED`."""
-    if ends_sentence(before, after):
+    if ends_sentence(before, after, language):
         return SENTENCE
-    if (before.rstrip(_CLOSING) or before)[-1] in _CLAUSE_MARKS:
+    if before.endswith(".") and not before.endswith(".."):  # an abbreviation
+        return HELD if after[0].islower() else TORN
+    if (before.rstrip(CLOSING) or before)[-1] in _CLAUSE_MARKS:
         return CLAUSE
+    return _within_clause(before, after, spaced=spaced)
+
+
+def _within_clause(before: str, after: str, *, spaced: bool) -> float:
     if not spaced:
-        whole = PHRASE if after[0] in _OPENERS else WORD
+        whole = PHRASE if after[0] in OPENERS else WORD
         return whole if breakable(before[-1], after[0]) else CHOPPED
     last, first = _bare(before.rpartition(" ")[2]), _bare(after.partition(" ")[0])
     if last in _LEADING or last.rstrip(".") in _ABBREVIATED:
         return TORN
-    begins_phrase = first in _LEADING or after[0] in _OPENERS
+    begins_phrase = first in _LEADING or after[0] in OPENERS
     if last in _HOLDING or (len(last) <= 3 and max(last, default="") < "\u0530"):
         return WORD if begins_phrase else HELD
     return PHRASE if begins_phrase else WORD
 
 
 def _bare(word: str) -> str:
-    return word.strip(_OPENING + _CLOSING).replace("’", "'").casefold()
+    return word.strip(OPENING + CLOSING).replace("’", "'").casefold()

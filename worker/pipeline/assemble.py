@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.transcript import Flag, Part, Segment
 from nightscribe.worker.engines.base import Recognition, SpeechSlice
+from nightscribe.worker.pipeline.segmentation import continued
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
 from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO
 
@@ -22,6 +23,8 @@ class SliceState:
     slice_: Slice
     given_language: str | None = None
     """Code of the language that the user gave."""
+    written_in: str | None = None
+    """Code of the language of the text where that is not the one spoken: a translation is English."""
     speech: SpeechSlice = field(default_factory=SpeechSlice)
     language_probability: float | None = None
     languages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -53,13 +56,15 @@ class SliceState:
 
 def assemble(state: SliceState, end: SliceEnd, engine: str) -> Part:
     """Return the part of a slice whose windows are all done."""
-    segments = tuple(sorted(state.segments, key=lambda segment: segment.start_s))
+    spoken = state.languages if state.segments else {}
+    language = max(spoken, key=lambda language: spoken[language], default=None)
+    in_order = sorted(state.segments, key=lambda segment: segment.start_s)
+    segments = tuple(continued(in_order, state.written_in or language))
     found = flags(segments, languages=state.languages, language_probability=state.language_probability)
-    spoken = state.languages if segments else {}
     return Part(
         segments=segments,
         engine=engine,
-        language=max(spoken, key=lambda language: spoken[language], default=None),
+        language=language,
         container_s=end.container_s,
         decoded_s=end.decoded_s,
         processing_s=round(state.processing_s, 3),

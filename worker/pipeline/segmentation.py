@@ -4,26 +4,30 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from nightscribe.shared.audio.waveform import RATE, Waveform
+from nightscribe.shared.formats.sentences import ends_sentence, is_continued
 from nightscribe.shared.model.transcript import Segment, Word
 from nightscribe.worker.engines.base import Recognition
 from nightscribe.worker.pipeline.word_boundaries import fitted, sounding
 from nightscribe.worker.repetition import compression_ratio
 
-PAUSE_S = 1.0  # a pause this long ends a segment even in the middle of a sentence
+PAUSE_S = 1.0  # behind a pause this long an engine may go on without a speaker, so a segment ends there
+BREATH_S = 3.0  # a shorter pause in mid-sentence is a breath; the sentence goes on
+LONGEST_SENTENCE_S = 30.0
 # Source: openai/whisper timing.py, merge_punctuations.
 OPENING = "\"'“¿([{-"
 CLOSING = "\"'.。,，!！?？:：”)]}、"
-SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "؟", "।")
-CLOSING_QUOTES = "\"'”’»)]}"
 
 
-def window_segments(recognition: Recognition, waveform: Waveform) -> list[Segment]:
-    """Return the segments of a window; a single one over all of its sound where the engine gives no words."""
+def window_segments(recognition: Recognition, waveform: Waveform, written_in: str | None = None) -> list[Segment]:
+    """Return the segments of a window; a single one over all of its sound where the engine gives no words.
+
+    `written_in`: code of the language of the text, where it is not that of the speech.
+    """
     if not recognition.text.strip():
         return []
     stretches = sounding(waveform)
     if recognition.words:
-        return segments(fitted(joined(recognition.words), stretches), recognition)
+        return segments(fitted(joined(recognition.words), stretches), recognition, written_in or recognition.language)
     start_s, end_s = (stretches[0][0], stretches[-1][1]) if len(stretches) else (0.0, len(waveform) / RATE)
     whole = Word(float(start_s), float(end_s), recognition.text.strip())
     return [segment.model_copy(update={"words": ()}) for segment in segments([whole], recognition)]
@@ -48,21 +52,70 @@ def joined(words: Iterable[Word]) -> list[Word]:
     return [*made, opening] if opening is not None else made
 
 
-def segments(words: Sequence[Word], recognition: Recognition) -> list[Segment]:
-    """Return the words as segments, cut after the end of a sentence and at long pauses."""
+def segments(words: Sequence[Word], recognition: Recognition, language: str | None = None) -> list[Segment]:
+    """Return the words as segments, cut after the end of a sentence and at long pauses.
+
+    `language`: code of the language that the text is written in.
+    """
     found: list[list[Word]] = [[words[0]]] if words else []
+    token = words[0].text if words else ""  # tokenizers divide "U.S." into words; only a space ends a token
     for before, word in pairwise(words):
-        ended = before.text.rstrip().rstrip(CLOSING_QUOTES).endswith(SENTENCE_ENDS) and _begins_sentence(word)
-        if ended or word.start_s - before.end_s >= PAUSE_S:
+        if _ends(token, word.text, language) or word.start_s - before.end_s >= PAUSE_S:
             found.append([])
         found[-1].append(word)
+        token = word.text if word.text[:1].isspace() else token + word.text
     return [_segment(each, recognition) for each in found if "".join(word.text for word in each).strip()]
 
 
-def _begins_sentence(word: Word) -> bool:
-    # A small letter or a digit continues the sentence, as after "ca." or "No."; not all scripts have capitals.
-    first = word.text.strip().lstrip(OPENING + "«„‘—–")[:1]
-    return not (first.islower() or first.isdigit())
+def _ends(before: str, after: str, language: str | None) -> bool:
+    divides_token = before.endswith(".") and not after[:1].isspace()
+    return not divides_token and ends_sentence(before, after, language)
+
+
+def continued(found: Sequence[Segment], language: str | None = None) -> list[Segment]:
+    """Return segments, in order of time, with those joined between which a speaker only took a breath.
+
+    A window may be cut there, or the pause be longer than `PAUSE_S`.
+    """
+    made: list[Segment] = []
+    for segment in found:
+        if made and _is_breath(made[-1], segment) and is_continued(made[-1].text, segment.text, language):
+            made[-1] = _joined_segments(made[-1], segment)
+        else:
+            made.append(segment)
+    return made
+
+
+def _is_breath(before: Segment, after: Segment) -> bool:
+    has_words = bool(before.words and after.words)
+    return has_words and after.start_s - before.end_s < BREATH_S and after.end_s - before.start_s < LONGEST_SENTENCE_S
+
+
+def _joined_segments(before: Segment, after: Segment) -> Segment:
+    first = after.words[0]
+    has_spaces = any(word.text[:1].isspace() for word in (*before.words, *after.words))  # not all scripts write them
+    spaced = f" {first.text.lstrip()}" if has_spaces else first.text
+    words = (*before.words, first._replace(text=spaced), *after.words[1:])
+    text = "".join(word.text for word in words).strip()
+    return before.model_copy(
+        update={
+            "end_s": max(before.end_s, after.end_s),
+            "text": text,
+            "average_log_probability": _mean(before, after, "average_log_probability"),
+            "no_speech_probability": _mean(before, after, "no_speech_probability"),
+            "compression_ratio": compression_ratio(text),
+            "words": words,
+        }
+    )
+
+
+def _mean(before: Segment, after: Segment, score: str) -> float | None:
+    """Return the mean of a score over two segments, weighted by the length of their texts."""
+    first, second = getattr(before, score), getattr(after, score)
+    if first is None or second is None:
+        return None
+    n, m = len(before.text), len(after.text)
+    return float((first * n + second * m) / (n + m))
 
 
 def _segment(words: Sequence[Word], recognition: Recognition) -> Segment:

@@ -41,6 +41,11 @@ class Request:
     progress: Callable[[Slice, float], None] = lambda _slice, _s: None
     """Called with the number of seconds of a slice that are done."""
 
+    @property
+    def written_in(self) -> str | None:
+        """Code of the language of the text; None: the one spoken."""
+        return "en" if self.options.task == "translate" else None
+
     def for_engine(self) -> RecognitionRequest:
         """Return the part of the request that concerns the engine."""
         options = self.options
@@ -91,7 +96,7 @@ class Transcriber:
                     more = False
                     break
                 key = (item.slice_.recording, item.slice_.index)
-                state = states.setdefault(key, SliceState(item.slice_, for_engine.language))
+                state = states.setdefault(key, SliceState(item.slice_, for_engine.language, request.written_in))
                 if isinstance(item, SliceEnd):
                     state.end = item
                 elif item.speech_s is None:
@@ -127,12 +132,13 @@ class Transcriber:
         batch_s = sum(each.window.seconds for each in batch)
         for each, recognition in zip(batch, recognized, strict=True):
             window = each.window
-            each.state.add(window, recognition, self._spoken(window, recognition), took_s * window.seconds / batch_s)
+            found = self._spoken(window, recognition, each.state.written_in)
+            each.state.add(window, recognition, found, took_s * window.seconds / batch_s)
             each.state.speech.waiting.remove(each.speech)
 
-    def _spoken(self, window: Window, recognition: Recognition) -> list[Segment]:
+    def _spoken(self, window: Window, recognition: Recognition, written_in: str | None) -> list[Segment]:
         """Return the segments of a window without those around which nobody speaks: engines invent words there."""
-        found = window_segments(recognition, window.waveform)
+        found = window_segments(recognition, window.waveform, written_in)
         return [
             segment
             for before, segment in zip([None, *found], found, strict=False)
