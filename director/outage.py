@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
-from nightscribe.shared.errors import BucketError, NightscribeError, RetryableError
+from nightscribe.shared.errors import NightscribeError, RetryableError, StorageError
 from nightscribe.shared.storage.base import Denied
 
 log = structlog.get_logger()
@@ -43,4 +43,4 @@ def is_outage(error: NightscribeError, max_concurrency: int) -> bool:
     single file.
     """
     is_unreachable = isinstance(error, RetryableError) and not isinstance(error, Denied)
-    return isinstance(error, BucketError) or (is_unreachable and max_concurrency > 1)
+    return isinstance(error, StorageError) or (is_unreachable and max_concurrency > 1)

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from nightscribe.services.run import RunResult
     from nightscribe.shared.errors import (
         AudioError,
-        BucketError,
         NightscribeError,
         PermanentError,
         QueueError,
         RetryableError,
         SetupError,
+        StorageError,
         ValueRefused,
         WeightsError,
     )
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioError",
-    "BucketError",
     "Destination",
     "EngineSpec",
     "Failure",
@@ -43,6 +42,7 @@ __all__ = [
     "RunResult",
     "Segment",
     "SetupError",
+    "StorageError",
     "Transcript",
     "ValueRefused",
     "WeightsError",
@@ -68,12 +68,12 @@ _MODULES = {
     "nightscribe.services.run": ("RunResult",),
     "nightscribe.shared.errors": (
         "AudioError",
-        "BucketError",
         "NightscribeError",
         "PermanentError",
         "QueueError",
         "RetryableError",
         "SetupError",
+        "StorageError",
         "ValueRefused",
         "WeightsError",
     ),

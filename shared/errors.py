@@ -5,7 +5,7 @@ NightscribeError
 │   ├── ValueRefused      a value is not valid
 │   ├── WeightsError      a model's weights are unusable
 │   ├── QueueError        a queue is unusable
-│   └── BucketError       a bucket is unusable
+│   └── StorageError      a share, a bucket or another storage is unusable
 ├── RetryableError        trying again later may help
 │   └── ModelUnavailable  this worker cannot load the engine or model of a job
 ├── PermanentError        trying again cannot help
@@ -55,10 +55,10 @@ class QueueError(SetupError):
     code = "queue_unusable"
 
 
-class BucketError(SetupError):
-    """A bucket does not exist, or it refuses a request or the credentials."""
+class StorageError(SetupError):
+    """A share, bucket or other storage does not exist, or it refuses a request or the credentials for good."""
 
-    code = "bucket_unusable"
+    code = "storage_unusable"
 
 
 class RetryableError(NightscribeError):

@@ -5,12 +5,13 @@ A format is imported only when it is used. One that cannot be imported is left o
 
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from nightscribe.shared.errors import FormatError, ValueRefused
 from nightscribe.shared.formats.format import Format
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Transcript
+from nightscribe.shared.process.plugins import PluginBroken, load_plugin, plugins
 
 GROUP = "nightscribe.formats"
 _MODULES = {
@@ -33,7 +34,7 @@ _unusable: dict[FormatName, str] = {}  # and why
 @cache
 def _installed() -> dict[FormatName, EntryPoint]:
     """Return the entry points of other packages by name; none takes the name of a built-in format."""
-    return {entry.name: entry for entry in entry_points(group=GROUP) if entry.name not in BUILT_IN}
+    return {name: entry for name, entry in plugins(GROUP).items() if name not in BUILT_IN}
 
 
 def format_names() -> tuple[FormatName, ...]:
@@ -48,13 +49,15 @@ def get_format(name: FormatName) -> Format | None:
         if entry:
             try:
                 _loaded[name] = _load(entry)
-            except Exception as error:  # noqa: BLE001  another package's code may fail in any way
+            except PluginBroken as error:
+                _unusable[name] = str(error)
+            except (TypeError, ValueError) as error:
                 _unusable[name] = f"{type(error).__name__}: {error}"
     return _loaded.get(name)
 
 
 def _load(entry: EntryPoint) -> Format:
-    found = entry.load()
+    found = load_plugin(entry)
     if not isinstance(found, Format):
         raise TypeError(f"{entry.value} is not a nightscribe Format")
     if found.name != entry.name:

@@ -7,10 +7,10 @@ group `nightscribe.engines`. See docs/adding-an-engine.md.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
 from nightscribe.shared.errors import SetupError, ValueRefused
+from nightscribe.shared.process.plugins import PluginBroken, load_plugin, package_of, plugins
 
 ENTRY_POINTS = "nightscribe.engines"
 AUTO = "auto"
@@ -118,7 +118,7 @@ def register_engine(spec: EngineSpec) -> None:
 
 def engines() -> dict[str, EngineSpec]:
     """Return every engine that can be chosen, by name; entry points that cannot be loaded are left out."""
-    found = {name: spec for name in sorted(_entry_points()) if isinstance(spec := _loaded(name), EngineSpec)}
+    found = {name: spec for name in sorted(plugins(ENTRY_POINTS)) if isinstance(spec := _loaded(name), EngineSpec)}
     return {**found, **_registered, **BUILT_IN}
 
 
@@ -131,7 +131,7 @@ def engine_spec(name: str) -> EngineSpec:
         return found
     if found is not None:
         raise ValueRefused(f"The engine {found}. Update or remove the package it comes from, or choose {_choices()}.")
-    broken = [each for other in sorted(_entry_points()) if isinstance(each := _loaded(other), str)]
+    broken = [each for other in sorted(plugins(ENTRY_POINTS)) if isinstance(each := _loaded(other), str)]
     raise ValueRefused(
         f"There is no engine named {name!r}. Choose {_choices()}." + "".join(f" The engine {each}." for each in broken)
     )
@@ -147,19 +147,15 @@ def _choices() -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-def _entry_points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-
-
 def _loaded(name: str) -> EngineSpec | str | None:
     """Return the engine of an entry point, or why it cannot be loaded, or None if there is no such entry point."""
-    if (point := _entry_points().get(name)) is None:
+    if (point := plugins(ENTRY_POINTS).get(name)) is None:
         return None
-    source = f"{name} of the package {point.dist.name if point.dist else point.module}"
+    source = f"{name} of the package {package_of(point)}"
     try:
-        spec = point.load()
-    except Exception as error:  # noqa: BLE001  another's code may raise anything, and must not harm the other engines
-        return f"{source} is installed but cannot be loaded ({type(error).__name__}: {error})"
+        spec = load_plugin(point)
+    except PluginBroken as error:
+        return f"{source} is installed but cannot be loaded ({error})"
     if not isinstance(spec, EngineSpec) or spec.name != name:
         return f"{source} is installed but cannot be loaded ({point.value} is not an EngineSpec named {name})"
     return spec

@@ -6,7 +6,6 @@ from nightscribe.shared.errors import UNKNOWN
 
 SENTENCES = {
     "archived": "They lie in an archive (storage class).",
-    "bucket_unusable": "A bucket is missing or refuses what is asked of it.",
     "changed": "They were changed after they were queued.",
     "credentials_expired": "The credentials have expired.",
     "cut_off": "They were cut off before their end.",
@@ -34,6 +33,7 @@ SENTENCES = {
     "queue_unusable": "The queue cannot be used as it is.",
     "setup": "Something must be set up first.",
     "storage_unreachable": "The disk, share or bucket does not answer.",
+    "storage_unusable": "The share or bucket is missing, or refuses what is asked of it.",
     "text_not_sound": "They hold text, not sound.",
     UNKNOWN: "They failed for other reasons.",
     "value_refused": "A value makes no sense.",

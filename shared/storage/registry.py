@@ -8,9 +8,11 @@ user typed. Nothing is imported before a user names that scheme. See docs/adding
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
+from typing import cast
 
 from nightscribe.shared.errors import NightscribeError, SetupError, ValueRefused
+from nightscribe.shared.process.plugins import PluginBroken, load_plugin, package_of, plugins
 from nightscribe.shared.storage.base import Location
 
 ENTRY_POINTS = "nightscribe.storages"
@@ -64,8 +66,8 @@ def storages() -> list[Storage]:
     """Return every storage with a scheme, sorted by it, those that cannot be used among them."""
     found = {scheme: Storage(scheme, "nightscribe") for scheme in _BUILT_IN}
     found |= {scheme: Storage(scheme, parse.__module__.partition(".")[0]) for scheme, parse in _registered.items()}
-    for scheme, entry in _installed().items():
-        found.setdefault(scheme, Storage(scheme, _provider(entry), _problem(entry)))
+    for scheme, entry in plugins(ENTRY_POINTS).items():
+        found.setdefault(scheme, Storage(scheme, package_of(entry), _problem(entry)))
     return [found[scheme] for scheme in sorted(found)]
 
 
@@ -74,22 +76,17 @@ def _parser(scheme: str) -> Parse | None:
         return _parse_of(entry)
     if parse := _registered.get(scheme):
         return parse
-    return _parse_of(entry) if (entry := _installed().get(scheme)) else None
-
-
-def _installed() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    return _parse_of(entry) if (entry := plugins(ENTRY_POINTS).get(scheme)) else None
 
 
 def _parse_of(entry: EntryPoint) -> Parse:
     try:
-        parse: Parse = entry.load()
-    except Exception as error:  # code of others: it may raise anything
+        return cast("Parse", load_plugin(entry))
+    except PluginBroken as error:
         raise SetupError(
-            f"The storage for {entry.name}://, from the package {_provider(entry)}, cannot be loaded "
-            f"({type(error).__name__}: {error}). Update or uninstall that package."
+            f"The storage for {entry.name}://, from the package {package_of(entry)}, cannot be loaded ({error}). "
+            "Update or uninstall that package."
         ) from error
-    return parse
 
 
 def _problem(entry: EntryPoint) -> str | None:
@@ -98,10 +95,6 @@ def _problem(entry: EntryPoint) -> str | None:
     except NightscribeError as error:
         return str(error)
     return None
-
-
-def _provider(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else "nightscribe"
 
 
 def _unknown(text: str) -> str:

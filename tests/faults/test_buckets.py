@@ -23,7 +23,7 @@ from nightscribe.shared import aws
 from nightscribe.shared.audio.decode import Decoder
 from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.destination.records import Records
-from nightscribe.shared.errors import BucketError, PermanentError, RetryableError, SetupError
+from nightscribe.shared.errors import PermanentError, RetryableError, SetupError, StorageError
 from nightscribe.shared.model.assembly import merge
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.transcript import Failure, Part, Transcript, utc_now
@@ -405,7 +405,7 @@ def test_credentials_that_expire_in_the_night_are_read_anew(bucket: TestBucket, 
 def test_credentials_that_have_expired_for_good_end_the_work_with_a_sentence(bucket: TestBucket) -> None:
     expired = Faulty(bucket.client, "put_object", dict.fromkeys(FOR_EVER, EXPIRED))
     store = BucketStore(Objects(bucket.at(), lambda: expired, retry_timeout_s=0.3))
-    with pytest.raises(BucketError, match=r"have expired.*Log in again"):
+    with pytest.raises(StorageError, match=r"have expired.*Log in again"):
         store.put("a.txt", b"words")
 
 
@@ -432,7 +432,7 @@ def failure(name: str) -> Failure:
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(EXPIRED, BucketError), (AWAY, RetryableError), (DENIED, None)],
+    [(EXPIRED, StorageError), (AWAY, RetryableError), (DENIED, None)],
     ids=["expired", "away", "denied"],
 )
 def test_a_look_that_can_see_nothing_more_ends_and_calls_no_recording_unreadable(
@@ -572,7 +572,7 @@ def test_what_a_destination_denies_is_told_before_any_work(
     bucket: TestBucket, answering: Callable[[str, Exception], None], operation: str, action: str
 ) -> None:
     answering(operation, DENIED)
-    with pytest.raises(BucketError, match=f"need {action} on arn:aws:s3:::{bucket.name}"):
+    with pytest.raises(StorageError, match=f"need {action} on arn:aws:s3:::{bucket.name}"):
         bucket.at("out/").check_dest(Settings().storage, create=True)
 
 
@@ -594,7 +594,7 @@ def test_a_bucket_that_does_not_exist_is_told_to_be_so(bucket: TestBucket) -> No
         lambda: nowhere.check_dest(Settings().storage, create=False),
         lambda: nowhere.check_records(Settings().storage),
     ):
-        with pytest.raises(BucketError, match="There is no bucket 'nobodys-bucket' on http://127"):
+        with pytest.raises(StorageError, match="There is no bucket 'nobodys-bucket' on http://127"):
             check()
 
 
@@ -610,7 +610,7 @@ def test_a_bucket_that_can_be_used_is_left_as_it_was(bucket: TestBucket) -> None
 def test_no_credentials_are_told_to_be_missing(bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(BucketError, match="Set AWS_ACCESS_KEY_ID"):
+    with pytest.raises(StorageError, match="Set AWS_ACCESS_KEY_ID"):
         bucket.at().check_source(Settings().storage)
 
 

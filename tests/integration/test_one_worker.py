@@ -22,7 +22,7 @@ from support.workplace import (
 )
 
 from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS
-from nightscribe.shared.errors import BucketError, RetryableError, SetupError
+from nightscribe.shared.errors import RetryableError, SetupError, StorageError
 from nightscribe.shared.model.jobs import Job, Options
 from nightscribe.shared.model.transcript import Flag, Part, Segment
 from nightscribe.shared.storage.folder.store import FolderStore
@@ -517,7 +517,7 @@ def test_a_machine_on_which_no_job_can_be_done_gives_its_job_back_and_ends(
     workplace.queue.send([workplace.job("a.wav")], "run")
 
     def refuse(_key: str) -> None:
-        raise BucketError("The bucket denies put_object.")
+        raise StorageError("The bucket denies put_object.")
 
     worker = workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), refuse))
     with pytest.raises(SetupError, match="denies put_object"):
@@ -533,7 +533,7 @@ def test_what_the_storage_refuses_of_one_job_alone_ends_no_worker(workplace: Wor
 
     def refuse(key: str) -> None:
         if key.startswith(PARTS + "a.wav"):
-            raise BucketError("The bucket refuses that key.")
+            raise StorageError("The bucket refuses that key.")
 
     workplace.queue.send([workplace.job("a.wav"), workplace.job("b.wav")], "run")
     with working(workplace.worker(Dictated(), store=WrappedStore(FolderStore(workplace.dest), refuse))):
@@ -541,7 +541,7 @@ def test_what_the_storage_refuses_of_one_job_alone_ends_no_worker(workplace: Wor
     assert asked == [10, 40]
     failure = workplace.records.failure("a.wav")
     assert failure is not None
-    assert (failure.reason, failure.code) == ("The bucket refuses that key. Tried 3 times.", "bucket_unusable")
+    assert (failure.reason, failure.code) == ("The bucket refuses that key. Tried 3 times.", "storage_unusable")
     assert workplace.texts == ["b.srt", "b.txt", "b.vtt"]
 
 

@@ -10,6 +10,7 @@ import pytest
 from nightscribe.shared.errors import SetupError, ValueRefused
 from nightscribe.shared.model import engines
 from nightscribe.shared.model.engines import BUILT_IN, EngineSpec, engine_name, engine_spec, register_engine
+from nightscribe.shared.process import plugins
 from nightscribe.worker.engines import registry
 
 OWN = EngineSpec(name="own", load="own:load", requires="json", install="own", speed=5.0)
@@ -25,7 +26,7 @@ def as_before() -> Iterator[None]:
 def installed(monkeypatch: pytest.MonkeyPatch, **points: str) -> None:
     """Have these entry points, and no others."""
     found = [EntryPoint(name, value, engines.ENTRY_POINTS) for name, value in points.items()]
-    monkeypatch.setattr(engines, "entry_points", lambda group: found)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: found)
 
 
 def test_a_registered_engine_can_be_chosen() -> None:

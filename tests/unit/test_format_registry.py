@@ -201,7 +201,7 @@ def test_texts_beside_the_recordings_are_not_searched_for_sound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one folder as source and destination, each text would cost a process at every scan."""
-    monkeypatch.setattr("nightscribe.director.scan.scanner.probe", lambda _: pytest.fail("ffmpeg was started"))
+    monkeypatch.setattr("nightscribe.director.scan.discover.probe", lambda _: pytest.fail("ffmpeg was started"))
     register_format(toy())
     file(tmp_path / "talk.toy.bin")
     scanner = Scanner(FolderSource(tmp_path), Records(FolderStore(tmp_path)), ("toy",), settle_s=0)

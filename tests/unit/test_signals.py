@@ -10,7 +10,7 @@ import pytest
 
 from nightscribe.cli.signals import interruptible
 from nightscribe.shared import aws
-from nightscribe.shared.errors import BucketError, RetryableError
+from nightscribe.shared.errors import RetryableError, StorageError
 from nightscribe.shared.process.concurrency import map_concurrently
 
 
@@ -45,7 +45,7 @@ def test_a_bucket_that_does_not_answer_keeps_nobody_waiting_who_interrupts() -> 
         asked.append(number)
         aws.persist(
             away,
-            aws.Subject("bucket 'a'", BucketError, "AWS_ENDPOINT_URL_S3"),
+            aws.Subject("bucket 'a'", StorageError, "AWS_ENDPOINT_URL_S3"),
             operation="get_object",
             retry_timeout_s=60,
             renew=lambda: None,

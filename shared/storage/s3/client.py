@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from nightscribe.shared import aws
-from nightscribe.shared.errors import BucketError, NameTooLong, PermanentError, RetryableError, SetupError
+from nightscribe.shared.errors import NameTooLong, PermanentError, RetryableError, SetupError, StorageError
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.storage.base import CHANGED, Denied
 
@@ -104,7 +104,7 @@ class Replaced(PermanentError):
 class Objects:
     """Reads and writes objects below a prefix. Safe to use from several threads. Keys are relative to the prefix.
 
-    Every method raises RetryableError if the server does not answer for a minute, and BucketError if it refuses.
+    Every method raises RetryableError if the server does not answer for a minute, and StorageError if it refuses.
     """
 
     def __init__(
@@ -269,11 +269,11 @@ class Objects:
             if argument in given and code in codes:
                 return refused()
         if code in _DENIED:
-            kind = Denied if operation in ("get_object", "head_object") else BucketError
+            kind = Denied if operation in ("get_object", "head_object") else StorageError
             return kind(self._denied(operation, why))
         if operation == "head_object" and code == "400":  # a response without a body gives no reason
             return aws.CredentialsExpired("perhaps: the server gave no reason")
-        return BucketError(said) if (said := self._unreachable(code, why)) else None
+        return StorageError(said) if (said := self._unreachable(code, why)) else None
 
     def _unreachable(self, code: str, why: str) -> str | None:
         if code == "NoSuchBucket":
@@ -340,7 +340,7 @@ _ANSWERS_TO: tuple[tuple[str, set[str], type[Exception]], ...] = (
 def objects_of(bucket: Bucket, *, payer: bool = False, retry_timeout_s: float = RETRY_TIMEOUT_S) -> Objects:
     """Return the objects of a bucket on the server that the environment names (see `aws.client`); send nothing yet.
 
-    Raises: BucketError: if its address is incomplete.
+    Raises: StorageError: if its address is incomplete.
     """
     # Other servers refuse checksums that only AWS knows.
     more = Config(
@@ -361,7 +361,7 @@ def objects_of(bucket: Bucket, *, payer: bool = False, retry_timeout_s: float = 
 
 
 def _subject(bucket: Bucket) -> aws.Subject:
-    return aws.Subject(f"bucket {bucket.name!r}", BucketError, "AWS_ENDPOINT_URL_S3")
+    return aws.Subject(f"bucket {bucket.name!r}", StorageError, "AWS_ENDPOINT_URL_S3")
 
 
 def _is_of_s3(operation: str, answer: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nightscribe.shared.errors import BucketError
+from nightscribe.shared.errors import StorageError
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.storage.base import Denied, Location, StorageOptions, no_records, trial_key
 from nightscribe.shared.storage.s3.block_cache import Blocks
@@ -19,7 +19,7 @@ class BucketLocation(Bucket, Location):
     """A bucket, or what lies in it below a prefix."""
 
     def open_source(self, options: StorageOptions, *, leave_out: Location | None = None) -> BucketSource:
-        """See `Location.open_source`. Raises: BucketError: if the address of the bucket's server is incomplete."""
+        """See `Location.open_source`. Raises: StorageError: if the address of the bucket's server is incomplete."""
         return BucketSource(
             objects_of(self, payer=options.s3_requester_pays),
             Blocks(options.cache_bytes),
@@ -27,7 +27,7 @@ class BucketLocation(Bucket, Location):
         )
 
     def open_store(self, options: StorageOptions) -> BucketStore:
-        """See `Location.open_store`. Raises: BucketError: if the address of the bucket's server is incomplete."""
+        """See `Location.open_store`. Raises: StorageError: if the address of the bucket's server is incomplete."""
         return BucketStore(objects_of(self), options.s3_encryption)
 
     def check_source(self, options: StorageOptions) -> None:
@@ -43,7 +43,7 @@ class BucketLocation(Bucket, Location):
             else:
                 return
         if denied:
-            raise BucketError(str(denied)) from denied
+            raise StorageError(str(denied)) from denied
 
     def check_dest(self, options: StorageOptions, *, create: bool) -> None:
         """See `Location.check_dest`; with `create`, writes, reads and deletes one empty object."""
@@ -57,7 +57,7 @@ class BucketLocation(Bucket, Location):
             objects.read(key)
             objects.delete(key)
         except Denied as error:
-            raise BucketError(str(error)) from error
+            raise StorageError(str(error)) from error
 
     def check_records(self, options: StorageOptions) -> None:  # noqa: ARG002  none concerns it
         """See `Location.check_records`."""
