@@ -6,7 +6,7 @@ import structlog
 
 from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.records import Records
-from nightscribe.shared.errors import UNKNOWN, JobError, NameTooLong, RetryableError
+from nightscribe.shared.errors import UNKNOWN, JobError, NameTooLong, NotSigned, RetryableError
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.transcript import Failure, utc_now
 from nightscribe.shared.process.liveness import report_alive
@@ -32,18 +32,21 @@ class DeadLetters:
     _discarded: set[tuple[str, str]] = field(default_factory=set)
     """Recordings, each with the run whose failure of it was forgiven."""
     _not_ours: set[str] = field(default_factory=set)
-    """Ids of messages that are no job of this version."""
+    """Ids of messages that are no job of this version, or not signed."""
 
     def record(self) -> None:
         """Turn dead letters into failure records, and delete them.
 
         A job that killed its workers left no reason behind, so it is given one; others have theirs already. A failure
         that was recorded before is not recorded again: if its record is gone, somebody has forgiven it. A message
-        that is no job of this version stays on the queue for a person, and is logged once.
+        that is no job of this version, or not signed with a secret of the queue, stays there for a person, and is
+        logged once.
         """
         for dead_letter in self.queue.dead_letters():
             report_alive()
             try:
+                if not self.queue.is_trusted(dead_letter):
+                    raise NotSigned("The dead letter is not signed with a secret of the queue.")
                 job = Job.from_message(dead_letter.body)
             except JobError as error:
                 if dead_letter.message_id not in self._not_ours:  # it is there again at every look

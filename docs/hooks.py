@@ -51,6 +51,7 @@ NAVIGATION = [
         "Explanation": [
             {"Architecture": "architecture.md"},
             {"Faults": "faults.md"},
+            {"Security": "security.md"},
             {"Performance": "performance.md"},
         ]
     },

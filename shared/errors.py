@@ -12,7 +12,8 @@ NightscribeError
 │   ├── NameTooLong       the names of a recording's records would be too long
 │   ├── AudioError        a recording has no sound that can be decoded
 │   └── JobError          a message is not a job
-│       └── NewerJob      only a newer release understands the job
+│       ├── NewerJob      only a newer release understands the job
+│       └── NotSigned     a message is not signed with a secret of the queue
 ├── LeaseLost             another worker may have the job
 └── Interrupted           the process was asked to stop
 """
@@ -97,6 +98,12 @@ class NewerJob(JobError):
     """A message on the queue is a job that only a newer release understands."""
 
     code = "newer_record"
+
+
+class NotSigned(JobError):
+    """A message was not signed with a secret that this worker knows."""
+
+    code = "signature_wrong"
 
 
 class FormatError(PermanentError):

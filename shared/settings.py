@@ -18,6 +18,7 @@ from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.languages import language_code
 from nightscribe.shared.process.cores import usable_cores
 from nightscribe.shared.queue.address import check_address
+from nightscribe.shared.queue.signing import check_secrets
 from nightscribe.shared.storage.base import StorageOptions
 
 ENV_PREFIX = "NIGHTSCRIBE_"
@@ -86,6 +87,12 @@ class Settings(BaseSettings):
         description="Folder where model weights are kept.",
         json_schema_extra={"shown": "~/.cache/nightscribe/models"},
     )
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        default_factory=tuple,
+        description="Models that jobs may ask for besides the worker's own and those below the models folder: names "
+        "and paths, separated by commas.",
+        json_schema_extra={"shown": "all known names"},
+    )
     settle_s: float = Field(
         default=3.0, ge=0, description="A recording changed in the last so many seconds is still being written."
     )
@@ -112,6 +119,15 @@ class Settings(BaseSettings):
     # The queue
     queue_name: Annotated[str, AfterValidator(check_address)] = Field(
         default="nightscribe.fifo", description="Name of the FIFO queue, or its URL."
+    )
+    queue_secret: Annotated[tuple[str, ...], NoDecode] = Field(
+        default_factory=tuple,
+        description="Secrets to sign jobs with and to check them by, separated by commas; the first one signs.",
+        json_schema_extra={"shown": "none"},
+        repr=False,
+    )
+    queue_secret_file: str = Field(
+        default_factory=str, description="File with such secrets, one a line.", json_schema_extra={"shown": "none"}
     )
     max_queued_jobs: int = Field(
         default=5_000, ge=1, description="Most jobs the director keeps on the queue at a time."
@@ -149,6 +165,33 @@ class Settings(BaseSettings):
     def _check_formats(cls, value: object) -> object:
         return check_formats(value) if isinstance(value, str | tuple | list) else value
 
+    @field_validator("models", "queue_secret", mode="before")
+    @classmethod
+    def _divide(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("queue_secret")
+    @classmethod
+    def _check_secrets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return check_secrets(value)
+
+    @property
+    def queue_secrets(self) -> tuple[str, ...]:
+        """Return the secrets of the queue, the one that signs first.
+
+        Raises: SetupError: if the file with them cannot be read, or one of them is too short.
+        """
+        if not self.queue_secret_file:
+            return self.queue_secret
+        variable = ENV_PREFIX + "QUEUE_SECRET_FILE"
+        try:
+            lines = Path(self.queue_secret_file).read_text().splitlines()
+            return self.queue_secret + check_secrets(tuple(filter(None, map(str.strip, lines))))
+        except OSError as error:
+            raise SetupError(f"{variable}: {self.queue_secret_file!r} cannot be read ({error.strerror}).") from None
+        except ValueError as error:
+            raise SetupError(f"{variable}: {error}.") from None
+
     @field_validator("heartbeat_s")
     @classmethod
     def _heartbeat_in_time(cls, value: float, info: object) -> float:
@@ -178,7 +221,8 @@ def load_settings(**given: object) -> Settings:
         for problem in error.errors():
             name = str(problem["loc"][0]) if problem["loc"] else "settings"
             origin = origins.get(name, ENV_PREFIX + name.upper())
-            wrong.append(f"{origin} is {problem['input']!r}: {_sentence(problem)}")
+            given_as = "" if name == "queue_secret" else f" is {problem['input']!r}"
+            wrong.append(f"{origin}{given_as}: {_sentence(problem)}")
         raise SetupError("; ".join(wrong)) from None
 
 

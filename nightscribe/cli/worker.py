@@ -24,7 +24,7 @@ STOP_WITHIN_S = 7  # then the process ends in the middle of a window; what it wa
 
 @click.command()
 @folders()
-@settings("model", "engine", "threads", "batch_size", "queue_name", "models_dir", "follow_links")
+@settings("model", "models", "engine", "threads", "batch_size", "queue_name", "models_dir", "follow_links")
 @settings("log_level", "metrics_port")
 @flag("--until-empty", "End when nothing is left on the queue; otherwise wait for more.")
 def worker(source: "Location", dest: "Location", until_empty: bool, **given: Any) -> None:

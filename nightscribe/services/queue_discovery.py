@@ -64,6 +64,7 @@ def _found(name: str, settings: Settings) -> JobQueue:
             visibility_timeout_s=settings.visibility_timeout_s,
             max_receives=settings.max_receives,
             retry_timeout_s=WITHIN_S,
+            secrets=settings.queue_secrets,
         )
         queue.find()
     except (QueueError, RetryableError) as error:

@@ -159,6 +159,7 @@ def open_queue(settings: Settings, *, creates_on_aws: bool = True) -> JobQueue:
         visibility_timeout_s=settings.visibility_timeout_s,
         max_receives=settings.max_receives,
         creates_on_aws=creates_on_aws,
+        secrets=settings.queue_secrets,
     )
     queue.ensure()
     return queue

@@ -9,6 +9,7 @@ from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.process.scratch import sweep_scratch
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location
+from nightscribe.worker.engines.allowed import AllowedModels
 from nightscribe.worker.loop import Worker
 from nightscribe.worker.pipeline.models import Models
 
@@ -21,7 +22,12 @@ def open_worker(source: Location, dest: Location, settings: Settings) -> Worker:
     queue = open_queue(settings, creates_on_aws=False)
     sweep_scratch()
     # The model is loaded only now: it takes seconds and memory, in vain if there is no queue.
-    models = Models(settings.models_dir, threads=settings.threads, batch_size=settings.batch_size)
+    models = Models(
+        settings.models_dir,
+        threads=settings.threads,
+        batch_size=settings.batch_size,
+        allowed=AllowedModels(settings.model, settings.models, settings.models_dir),
+    )
     models.load(Options(engine=settings.engine, model=settings.model))
     return Worker(
         name=process_name(os.getpid()),

@@ -1,5 +1,6 @@
 """The whole queue as one object: producer, consumer and inspector on one connection."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError
@@ -27,10 +28,13 @@ def connect(
     max_receives: int,
     retry_timeout_s: float = RETRY_TIMEOUT_S,
     creates_on_aws: bool = True,
+    secrets: Sequence[str] = (),
 ) -> JobQueue:
     """Return the queue with this name on the server that the environment names (see `aws.client`), or at this URL.
 
-    It sends nothing yet. Raises: QueueError: if the address is incomplete or does not name a FIFO queue.
+    `secrets` sign jobs and check them (see `Signer`). It sends nothing yet.
+
+    Raises: QueueError: if the address is incomplete or does not name a FIFO queue.
     """
     try:
         parsed = QueueAddress.parse(address)
@@ -53,4 +57,5 @@ def connect(
         retry_timeout_s=retry_timeout_s,
         creates_on_aws=creates_on_aws,
         make_client=make,
+        secrets=secrets,
     )

@@ -1,7 +1,7 @@
 """Connect to a queue and its dead-letter queue: find or create both, and retry calls."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from math import ceil
 from typing import TYPE_CHECKING, TypeVar
@@ -11,6 +11,7 @@ import structlog
 from nightscribe.shared import aws
 from nightscribe.shared.errors import LeaseLost, QueueError, RetryableError
 from nightscribe.shared.queue.address import QueueAddress, is_amazons
+from nightscribe.shared.queue.signing import Signer
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -48,12 +49,14 @@ class QueueConnection:
         retry_timeout_s: float = RETRY_TIMEOUT_S,
         creates_on_aws: bool = True,
         make_client: "Callable[[], SQSClient] | None" = None,
+        secrets: Sequence[str] = (),
     ) -> None:
         """See `connect`; `make_client` makes a new client when the credentials have expired."""
         self._client = client
         self._make_client = make_client
         self._retry_timeout_s = retry_timeout_s
         self._creates_on_aws = creates_on_aws
+        self._signer = Signer(secrets)
         self.address = address
         parsed = QueueAddress.parse(address)
         self.name = parsed.name

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import ceil
 
 from nightscribe.shared.queue.connection import QueueConnection
-from nightscribe.shared.queue.messages import BATCH, CODE, REASON, RECORDED, RUN, TRACE, WORKER, Delivery
+from nightscribe.shared.queue.messages import BATCH, CODE, REASON, RECORDED, RUN, SIGNATURE, TRACE, WORKER, Delivery
 
 LONGEST_POLL_S = 3.0
 DEAD_LETTER_HIDDEN_S = 30
@@ -20,6 +20,10 @@ class Consumer(QueueConnection):
         """
         timeout_s = ceil(self._visibility_timeout_s)
         return next(self._receive(self._url, wait_s=wait_s, timeout_s=timeout_s, at_most=1), None)
+
+    def is_trusted(self, delivery: Delivery) -> bool:
+        """Return whether the message was signed with a secret of the queue; where there is none, all are trusted."""
+        return self._signer.accepts(delivery.body, delivery.signature)
 
     def change_visibility(self, delivery: Delivery, timeout_s: float, *, retry_timeout_s: float | None = None) -> None:
         """Hide the message for `timeout_s` from now; 0 releases it at once.
@@ -62,7 +66,7 @@ class Consumer(QueueConnection):
                 WaitTimeSeconds=round(min(LONGEST_POLL_S, wait_s)),
                 VisibilityTimeout=timeout_s,
                 AttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
-                MessageAttributeNames=[RUN, REASON, CODE, WORKER, RECORDED, TRACE],
+                MessageAttributeNames=[RUN, SIGNATURE, REASON, CODE, WORKER, RECORDED, TRACE],
             ),
         )
         for message in response.get("Messages", []):

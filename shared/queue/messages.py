@@ -14,10 +14,11 @@ REASON = "Reason"  # why a worker dead-lettered it
 CODE = "Code"  # the kind of that failure
 WORKER = "Worker"  # which worker did so
 RECORDED = "Recorded"  # present if all failures of its recordings were recorded first
+SIGNATURE = "Signature"  # of the body, where director and workers share a secret
 TRACE = "traceparent"  # W3C trace context, where traces are exported
 BATCH = 10  # messages that SQS accepts in one call
 BATCH_BYTES = 250 * 1024  # size of all messages in one call; older servers accept 256 KiB
-ATTRIBUTE_NAMES_BYTES = 108  # SQS counts the names and types of attributes as well
+ATTRIBUTE_NAMES_BYTES = 124  # SQS counts the names and types of attributes as well
 TRACE_BYTES = 55
 
 # SQS refuses these characters in an attribute, but a reason may quote anything, for example a file name.
@@ -46,6 +47,8 @@ class Delivery:
     """True if the failures of all its recordings were recorded before it was dead-lettered."""
     trace: str | None = None
     """W3C trace context of its job."""
+    signature: str | None = None
+    """Signature of the body (see `signing`)."""
 
     @classmethod
     def of(cls, message: "MessageTypeDef") -> "Delivery":
@@ -64,6 +67,7 @@ class Delivery:
             worker=ours.get(WORKER),
             recorded=RECORDED in ours,
             trace=ours.get(TRACE),
+            signature=ours.get(SIGNATURE),
         )
 
 
@@ -75,6 +79,7 @@ class Entry:
     group: str
     deduplication: str
     trace: str | None
+    signature: str | None
 
 
 def text_attributes(texts: Mapping[str, str | None]) -> dict[str, "MessageAttributeValueTypeDef"]:

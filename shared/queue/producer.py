@@ -11,6 +11,7 @@ from nightscribe.shared.queue.messages import (
     REASON,
     RECORDED,
     RUN,
+    SIGNATURE,
     TRACE,
     TRACE_BYTES,
     WORKER,
@@ -19,6 +20,7 @@ from nightscribe.shared.queue.messages import (
     batches,
     text_attributes,
 )
+from nightscribe.shared.queue.signing import SIGNATURE_BYTES
 from nightscribe.shared.telemetry import tracing
 
 if TYPE_CHECKING:
@@ -37,7 +39,13 @@ class Producer(QueueConnection):
         self._send(
             self._url,
             (
-                Entry(job.to_message(), job.id, job.deduplication_id(f"{run}-{again}"), self._trace_of(job, run))
+                Entry(
+                    body := job.to_message(),
+                    job.id,
+                    job.deduplication_id(f"{run}-{again}"),
+                    self._trace_of(job, run),
+                    self._signer.sign(body),
+                )
                 for job in jobs
             ),
             {RUN: run},
@@ -48,7 +56,8 @@ class Producer(QueueConnection):
 
         Raises: LeaseLost: if it is no longer ours. The queue then has it twice, and the second finds the work done.
         """
-        again = Entry(delivery.body, delivery.group, f"{delivery.message_id}-again", delivery.trace)
+        signature = self._signature_of(delivery, delivery.body)
+        again = Entry(delivery.body, delivery.group, f"{delivery.message_id}-again", delivery.trace, signature)
         self._send(self._url, [again], {RUN: delivery.run}, retry_timeout_s=retry_timeout_s)
         self._delete(self._url, delivery.receipt_handle, retry_timeout_s=retry_timeout_s)
 
@@ -68,7 +77,8 @@ class Producer(QueueConnection):
         `recorded`: its failures are on record, so the director need not record them. Each of the two calls is retried
         for half of `retry_timeout_s`.
         """
-        letter = Entry(body, delivery.message_id, delivery.message_id, delivery.trace)
+        signature = self._signature_of(delivery, body)
+        letter = Entry(body, delivery.message_id, delivery.message_id, delivery.trace, signature)
         attributes = {
             RUN: delivery.run,
             REASON: reason,
@@ -79,6 +89,10 @@ class Producer(QueueConnection):
         self._send(self._dead_url, [letter], attributes, retry_timeout_s=retry_timeout_s / 2)
         self._delete(self._url, delivery.receipt_handle, retry_timeout_s=retry_timeout_s / 2)
 
+    def _signature_of(self, delivery: Delivery, body: str) -> str | None:
+        """Return the signature for a message that takes the place of a received one."""
+        return self._signer.renew(delivery.body, delivery.signature, body)
+
     def _send(
         self,
         url: str,
@@ -88,14 +102,15 @@ class Producer(QueueConnection):
         retry_timeout_s: float | None = None,
     ) -> None:
         common = text_attributes(attributes)
-        for batch in batches(entries, TRACE_BYTES + sum(len(each["StringValue"].encode()) for each in common.values())):
+        fixed_bytes = TRACE_BYTES + SIGNATURE_BYTES
+        for batch in batches(entries, fixed_bytes + sum(len(each["StringValue"].encode()) for each in common.values())):
             messages: list[SendMessageBatchRequestEntryTypeDef] = [
                 {
                     "Id": str(n),
                     "MessageBody": entry.body,
                     "MessageGroupId": entry.group,
                     "MessageDeduplicationId": entry.deduplication,
-                    "MessageAttributes": common | text_attributes({TRACE: entry.trace}),
+                    "MessageAttributes": common | text_attributes({TRACE: entry.trace, SIGNATURE: entry.signature}),
                 }
                 for n, entry in enumerate(batch)
             ]

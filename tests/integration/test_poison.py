@@ -13,6 +13,7 @@ from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, working
 
 from nightscribe.shared.model.jobs import Options
+from nightscribe.worker.engines.allowed import AllowedModels
 from nightscribe.worker.loop import Worker
 from nightscribe.worker.pipeline.models import Models
 from nightscribe.worker.pipeline.transcriber import Transcriber
@@ -27,7 +28,8 @@ def worker(workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     workplace.settings = workplace.settings.model_copy(update={"retry_delay_s": 0})
-    models = Models(tmp_path / "models", threads=1)
+    allowed = AllowedModels(OWN[1], (), tmp_path / "models")
+    models = Models(tmp_path / "models", threads=1, allowed=allowed)
     models._transcriber, models._loaded = Transcriber(Dictated()), OWN
     worker = workplace.worker(Dictated())
     worker.transcriber_for = models.transcriber
@@ -55,14 +57,15 @@ def options(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "code", "why"),
     [
-        (options(model="large-v3"), "could not be fetched"),
-        (options(model="no-such-model"), "no model named"),
-        (options(engine="no-such-engine"), "no engine named"),
-        (options(engine="elsewhere"), "is not installed"),
-        (options(language="vi"), "knows only English"),
-        (options(task="translate"), "knows only English"),
+        (options(model="large-v3"), "model_unavailable", "could not be fetched"),
+        (options(model="no-such-model"), "model_refused", "do not allow it"),
+        (options(model="/etc/passwd"), "model_refused", "do not allow it"),
+        (options(engine="no-such-engine"), "model_unavailable", "no engine named"),
+        (options(engine="elsewhere"), "model_unavailable", "is not installed"),
+        (options(language="vi"), "model_unavailable", "knows only English"),
+        (options(task="translate"), "model_unavailable", "knows only English"),
     ],
 )
 def test_a_model_that_cannot_be_loaded_fails_its_recording_and_ends_no_worker(
@@ -71,12 +74,15 @@ def test_a_model_that_cannot_be_loaded_fails_its_recording_and_ends_no_worker(
     job: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[dict[str, Any]], dict[str, Any]],
+    code: str,
     why: str,
 ) -> None:
     """Other workers may have it, so it is tried three times; jobs behind it are done all the while, without a rest."""
     from nightscribe.shared.model import engines
 
-    missing = engines.EngineSpec(name="elsewhere", load="x:y", requires="no_such_module", install="x", speed=1.0)
+    missing = engines.EngineSpec(
+        name="elsewhere", load="x:y", requires="no_such_module", install="x", speed=1.0, models=frozenset({"tiny.en"})
+    )
     monkeypatch.setitem(engines._registered, "elsewhere", missing)
     shutil.copy(workplace.source / "a.wav", workplace.source / "b.wav")
     send(workplace, json.dumps(change(job)), "poison")
@@ -86,7 +92,7 @@ def test_a_model_that_cannot_be_loaded_fails_its_recording_and_ends_no_worker(
     assert workplace.texts == ["b.srt", "b.txt", "b.vtt"]
     failure = workplace.records.failure("a.wav")
     assert failure is not None
-    assert (failure.code, failure.attempts) == ("model_unavailable", 3)
+    assert (failure.code, failure.attempts) == (code, 3)
     assert why in failure.reason
     [letter] = workplace.dead_letters()
     assert letter.reason == failure.reason

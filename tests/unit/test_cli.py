@@ -108,6 +108,7 @@ def test_every_setting_a_user_may_need_is_an_option_of_some_command() -> None:
     """The others are for tests and deployments, and have their variables."""
     options = {option.name for command in LEAVES.values() for option in command.params}
     variables_only = {"settle_s", "poll_s", "visibility_timeout_s", "heartbeat_s", "max_receives", "retry_delay_s"}
+    variables_only |= {"queue_secret", "queue_secret_file"}  # everybody sees the arguments of a command
     of_buckets = {"s3_sse", "s3_kms_key", "s3_requester_pays", "cache_gb"}
     assert set(Settings.model_fields) - options == variables_only | of_buckets
 

@@ -24,6 +24,9 @@ NOT_DEFAULT = {
     "threads": 2,
     "batch_size": 8,
     "models_dir": Path("/models with spaces"),
+    "models": ("small", "/models/ours"),
+    "queue_secret": ("new secret of ours", "old secret of ours"),
+    "queue_secret_file": "/run/secrets/queue",
     "settle_s": 0.25,
     "poll_s": 0.75,
     "queue_name": "other.fifo",
@@ -187,3 +190,33 @@ def test_a_heartbeat_of_half_the_timeout_is_taken() -> None:
 def test_models_are_kept_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert load_settings().models_dir == tmp_path / "nightscribe" / "models"
+
+
+def test_the_secrets_of_the_queue_come_from_the_variable_and_from_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("third secret of ours\n\n fourth secret of ours \n")
+    monkeypatch.setenv("NIGHTSCRIBE_QUEUE_SECRET", "first secret of ours, second secret of ours")
+    assert load_settings().queue_secrets == ("first secret of ours", "second secret of ours")
+    monkeypatch.setenv("NIGHTSCRIBE_QUEUE_SECRET_FILE", str(file))
+    assert load_settings().queue_secrets[2:] == ("third secret of ours", "fourth secret of ours")
+
+
+def test_no_message_or_representation_holds_a_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither a good one nor one that is refused."""
+    monkeypatch.setenv("NIGHTSCRIBE_QUEUE_SECRET", "short-one")
+    with pytest.raises(SetupError, match="NIGHTSCRIBE_QUEUE_SECRET: each secret must have at least 16") as refused:
+        load_settings()
+    assert "short-one" not in str(refused.value)
+    monkeypatch.setenv("NIGHTSCRIBE_QUEUE_SECRET", "first secret of ours")
+    assert "first secret" not in repr(load_settings()) + str(load_settings())
+    file = tmp_path / "secret"
+    file.write_text("short-one")
+    monkeypatch.setenv("NIGHTSCRIBE_QUEUE_SECRET_FILE", str(file))
+    with pytest.raises(SetupError, match="each secret must have at least 16") as refused:
+        _ = load_settings().queue_secrets
+    assert "short-one" not in str(refused.value)
+    file.unlink()
+    with pytest.raises(SetupError, match="cannot be read"):
+        _ = load_settings().queue_secrets

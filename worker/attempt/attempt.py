@@ -13,6 +13,7 @@ from nightscribe.shared.errors import (
     LeaseLost,
     ModelUnavailable,
     NightscribeError,
+    NotSigned,
     PermanentError,
     RetryableError,
     SetupError,
@@ -130,6 +131,8 @@ class Attempt:
 
     def _make(self) -> Outcome:
         try:
+            if not self.queue.is_trusted(self.delivery):
+                raise NotSigned("The message is not signed with a secret of the queue that this worker knows.")
             job = Job.from_message(self.delivery.body)
         except JobError as error:
             self._settler.refuse(error)

@@ -9,6 +9,7 @@ from nightscribe.shared.errors import ModelUnavailable, SetupError, WeightsError
 from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.process.liveness import LONG_S, report_alive
 from nightscribe.worker.engines import registry as engines
+from nightscribe.worker.engines.allowed import AllowedModels
 from nightscribe.worker.pipeline.transcriber import Transcriber
 
 log = structlog.get_logger()
@@ -17,8 +18,12 @@ log = structlog.get_logger()
 class Models:
     """Holds one model in memory at a time, and changes it only when a job asks for another."""
 
-    def __init__(self, models_dir: Path, *, threads: int, batch_size: int = 0) -> None:
+    def __init__(
+        self, models_dir: Path, *, threads: int, batch_size: int = 0, allowed: AllowedModels | None = None
+    ) -> None:
+        """`allowed`: the models that jobs may ask for; None: any."""
         self._models_dir = models_dir
+        self._allowed = allowed
         self._threads = threads
         self._batch_size = batch_size
         self._loaded: tuple[str, str] | None = None
@@ -27,8 +32,11 @@ class Models:
     def transcriber(self, options: Options) -> Transcriber:
         """Return a transcriber for the options of a job.
 
-        Raises: ModelUnavailable: with the reason, if `load` raises SetupError, since no job may end a worker.
+        Raises: ModelUnavailable: if the worker may not load the model, or with the reason for which `load` cannot: no
+        job may end a worker.
         """
+        if self._allowed:
+            self._allowed.check(options)
         try:
             return self.load(options)
         except SetupError as error:
