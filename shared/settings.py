@@ -1,4 +1,4 @@
-"""Every setting with its default: read from `NIGHTSCRIBE_*` variables, overridden by the command line.
+"""Define every setting, read from `NIGHTSCRIBE_*` variables and overridden by the command line.
 
 The command line takes its help texts and defaults from here, so that each is written once.
 """
@@ -23,15 +23,15 @@ from nightscribe.shared.storage.base import StorageOptions
 
 ENV_PREFIX = "NIGHTSCRIBE_"
 Task = Literal["transcribe", "translate"]
-# Names of settings: what decides about the words of a transcript, and about the files it is written to.
+# Names of the settings that change the words of a transcript, and of those that change its text files.
 WORDS = ("model", "engine", "language", "language_per_window", "task")
 TEXTS = ("formats", "line_chars", "lines", "word_timestamps")
-# Names under which settings were known before: as variables, as options, and in the records of earlier runs.
+# Former names of settings, as variables, as options, and in the records of earlier runs.
 FORMER_NAMES = {"window": "max_queued_jobs"}
 
 
 def cache_folder() -> Path:
-    """What this machine keeps for this user and could do without."""
+    """Return the folder for what this machine keeps for this user and can recreate."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nightscribe"
 
 
@@ -44,7 +44,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
 
-    # What the transcripts look like
+    # Transcripts
     model: str = Field(default="base", description="Whisper model: a name such as tiny.en, base, small, or a path.")
     engine: Annotated[str, AfterValidator(engine_name)] = Field(
         default="auto",
@@ -64,14 +64,14 @@ class Settings(BaseSettings):
     line_chars: int = Field(
         default=42, ge=10, description="Longest line of a subtitle in characters; wide ones count as two."
     )
-    lines: int = Field(default=2, ge=1, description="Most lines of a subtitle.")
-    word_timestamps: bool = Field(default=False, description="Give the time of every word in the json format.")
+    lines: int = Field(default=2, ge=1, description="Maximum number of lines of a subtitle.")
+    word_timestamps: bool = Field(default=False, description="Include the time of every word in the json format.")
 
-    # Where and how it runs
+    # Processes and files
     workers: int = Field(
         default_factory=usable_cores,
         ge=1,
-        description="Worker processes of this machine.",
+        description="Number of worker processes on this machine.",
         json_schema_extra={"shown": "one for each core"},
     )
     threads: Annotated[int, AfterValidator(lambda threads: threads or usable_cores())] = Field(
@@ -94,16 +94,16 @@ class Settings(BaseSettings):
         json_schema_extra={"shown": "all known names"},
     )
     settle_s: float = Field(
-        default=3.0, ge=0, description="A recording changed in the last so many seconds is still being written."
+        default=3.0, ge=0, description="Seconds for which a recording must be unchanged before it is queued."
     )
     poll_s: float = Field(
         default=0,
         ge=0,
-        description="Seconds between two looks of --watch, more where a look takes long; 0 for 5, of buckets 60.",
+        description="Seconds between two scans of --watch, longer if a scan takes long; 0 for 5, or 60 for buckets.",
     )
 
     follow_links: bool = Field(
-        default=False, description="Follow links in SOURCE that lead out of it; director and worker alike."
+        default=False, description="Follow links in SOURCE that lead out of it; set it for director and workers."
     )
 
     # Buckets
@@ -111,9 +111,13 @@ class Settings(BaseSettings):
         default="default", description="Encryption of transcripts in a bucket: AES256, aws:kms or the bucket's default."
     )
     s3_kms_key: str = Field(default="alias/aws/s3", description="Key for aws:kms.")
-    s3_requester_pays: bool = Field(default=False, description="Pay for reading a SOURCE whose owner does not.")
+    s3_requester_pays: bool = Field(
+        default=False, description="Pay for requests to a SOURCE bucket that is set to requester pays."
+    )
     cache_gb: float = Field(
-        default=2, ge=0, description="Most gigabytes of recordings from a bucket that lie on this machine's disk."
+        default=2,
+        ge=0,
+        description="Maximum gigabytes of recordings from a bucket that are cached on this machine's disk.",
     )
 
     # The queue
@@ -130,28 +134,30 @@ class Settings(BaseSettings):
         default_factory=str, description="File with such secrets, one a line.", json_schema_extra={"shown": "none"}
     )
     max_queued_jobs: int = Field(
-        default=5_000, ge=1, description="Most jobs the director keeps on the queue at a time."
+        default=5_000, ge=1, description="Maximum number of jobs that the director keeps on the queue."
     )
     visibility_timeout_s: float = Field(
-        default=120, ge=1, le=43_200, description="How long a job stays hidden unless its worker asks for more."
+        default=120, ge=1, le=43_200, description="Seconds that a job stays hidden unless its worker extends this."
     )
-    heartbeat_s: float = Field(default=30, gt=0, description="How often a worker asks for more.")
+    heartbeat_s: float = Field(
+        default=30, gt=0, description="Seconds after which a worker extends the visibility timeout."
+    )
     max_receives: int = Field(default=3, ge=1, description="How often a job is tried before it becomes a dead letter.")
     retry_delay_s: float = Field(
-        default=30, ge=0, description="Wait before a job that failed is tried again; four times longer each time."
+        default=30, ge=0, description="Seconds before a failed job is tried again; four times longer each time."
     )
 
-    # What is said about it
+    # Logs and metrics
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe event logged."
     )
     metrics_port: int = Field(
-        default=0, ge=0, le=65_535, description="Port on which Prometheus finds metrics, on every address; 0 for none."
+        default=0, ge=0, le=65_535, description="Port that serves metrics to Prometheus, on every address; 0 for none."
     )
 
     @property
     def storage(self) -> StorageOptions:
-        """Return what the storage of SOURCE and DEST needs to know of these settings."""
+        """Return the settings that concern the storage of SOURCE and DEST."""
         key = {"SSEKMSKeyId": self.s3_kms_key} if self.s3_sse == "aws:kms" else {}
         return StorageOptions(
             follow_links=self.follow_links,
@@ -204,9 +210,9 @@ class Settings(BaseSettings):
 
 
 def load_settings(**given: object) -> Settings:
-    """Return the settings of the environment, with the values that are `given` and not None in their place.
+    """Return the settings of the environment, overridden by the `given` values that are not None.
 
-    Raises: SetupError: naming each setting that is wrong, and how it was given.
+    Raises: SetupError: if a setting is not valid; the message names each one and where it was set.
     """
     values = {FORMER_NAMES.get(name, name): value for name, value in given.items() if value is not None}
     origins = {name: "--" + name.replace("_", "-") for name in values}
@@ -236,7 +242,7 @@ _SENTENCES = {
 
 
 def _sentence(problem: ErrorDetails) -> str:
-    """Return what is wrong with a value, in our words instead of pydantic's."""
+    """Return what is wrong with a value, in plain words instead of pydantic's."""
     bounds = problem.get("ctx", {})
     match problem["type"]:
         case "value_error":
@@ -250,11 +256,11 @@ def _sentence(problem: ErrorDetails) -> str:
         case "less_than_equal":
             return f"it must be at most {bounds['le']:g}"
         case other:
-            return _SENTENCES.get(other.partition("_")[0], "it makes no sense here")
+            return _SENTENCES.get(other.partition("_")[0], "it cannot be used here")
 
 
 def shown_default(name: str) -> str:
-    """Return the default of a setting as help texts show it, without looking at this machine."""
+    """Return the default of a setting as help texts show it, the same on every machine."""
     field = Settings.model_fields[name]
     if isinstance(field.json_schema_extra, dict):
         return str(field.json_schema_extra["shown"])

@@ -1,1 +1,1 @@
-"""What a destination knows: transcripts, failures, partial results and their keys."""
+"""The contents of a destination: transcripts, failures, partial results and their keys."""

@@ -1,4 +1,4 @@
-"""Records as JSON under their keys in a store."""
+"""Store records as JSON under keys."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -17,7 +17,7 @@ T = TypeVar("T", bound=Stored)
 
 
 class NewerRecord(SetupError):
-    """A record has a version that this release does not know yet. It must be left as it is."""
+    """A record has a version that this release does not know. Leave it unchanged."""
 
     code = "newer_record"
 
@@ -51,7 +51,7 @@ class JsonStore:
             if version and issubclass(model, Versioned) and version > model.newest_version():
                 raise NewerRecord(
                     f"{key!r} was written by a newer nightscribe (version {version} of its format) and is left "
-                    "alone. Update nightscribe."
+                    "unchanged. Update nightscribe."
                 ) from None
             problem = error.errors(include_url=False, include_input=False)[0]
             log.warning("record.unreadable", key=key, why=problem["msg"])

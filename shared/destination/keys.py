@@ -1,4 +1,4 @@
-"""How files in the destination are called."""
+"""Name the files in a destination."""
 
 import hashlib
 
@@ -13,12 +13,12 @@ RUN = f"{RECORDS_FOLDER}/run.json"
 REPORT = f"{RECORDS_FOLDER}/report.json"
 REPORT_PAGE = f"{RECORDS_FOLDER}/report.html"
 
-MAX_NAME_BYTES = 255  # what Linux and macOS file systems take
+MAX_NAME_BYTES = 255  # the limit of Linux and macOS file systems
 
 
 def with_suffix(path: str, suffix: str) -> str:
-    """`path` + `suffix`, its last name shortened (and kept unique by a hash) where a file system would refuse it."""
-    if len(path) + len(suffix) <= MAX_NAME_BYTES // 4:  # however many bytes its letters need; most names are short
+    """Return `path` + `suffix`, with a last name that is too long shortened and kept unique by a hash."""
+    if len(path) + len(suffix) <= MAX_NAME_BYTES // 4:  # fits whatever its letters are, and most names are short
         return path + suffix
     folder, slash, name = path.rpartition("/")
     if len((name + suffix).encode()) > MAX_NAME_BYTES:
@@ -29,20 +29,20 @@ def with_suffix(path: str, suffix: str) -> str:
 
 
 def transcript_key(recording: str) -> str:
-    """Where the canonical transcript of a recording is kept."""
+    """Return the key of a recording's canonical transcript."""
     return TRANSCRIPTS + with_suffix(recording, ".json")
 
 
 def failure_key(recording: str) -> str:
-    """Where it is kept why a recording failed."""
+    """Return the key of a recording's failure record."""
     return FAILURES + with_suffix(recording, ".json")
 
 
 def parts_folder(recording: str) -> str:
-    """Where the results of its slices wait until a recording is done."""
+    """Return the folder that holds the results of a recording's slices until it is finished."""
     return PARTS + with_suffix(recording, "") + "/"
 
 
 def output_key(stem: str, fmt: str) -> str:
-    """Where the text of one format goes."""
+    """Return the key of a transcript's text file in one format."""
     return with_suffix(stem, suffix_of(fmt))

@@ -1,4 +1,4 @@
-"""Unfinished work on recordings: the results of their slices, and which worker has claimed which slice."""
+"""Store unfinished work on recordings: the results of their slices, and the claims of workers on slices."""
 
 from collections.abc import Collection
 
@@ -20,14 +20,14 @@ ID_CHARS, MAX_INDEX = 32, 9999  # the longest that the name of a part can have
 
 
 class _Cuts(Stored):
-    """Where the recording with this fingerprint was cut."""
+    """The cut points of the recording with this fingerprint."""
 
     fingerprint: str
     cuts: Cuts
 
 
 class Claim(Stored):
-    """Says which worker began a slice with which message, and where the text files of its recording go."""
+    """A note of which worker began a slice, with which message, and of the stem of its recording's text files."""
 
     stem: RelativePath
     worker: str
@@ -44,9 +44,9 @@ def partial_schema(name: str) -> type[Stored] | None:
 
 
 class NewerPart(RetryableError):
-    """A newer release has transcribed a slice: its part must not be replaced or removed.
+    """A newer release has transcribed a slice, so its part must not be replaced or removed.
 
-    Retryable, because the next worker to receive the job may be of that release.
+    It is retryable because the next worker to receive the job may run that release.
     """
 
     code = "newer_record"
@@ -55,7 +55,7 @@ class NewerPart(RetryableError):
 class PartialResults:
     """Reads and writes the folder of each unfinished recording.
 
-    A note of a newer release (a claim, cut points) counts as absent. A part of one never does: see `NewerPart`.
+    Claims and cut points of a newer release count as absent. Its parts never do: see `NewerPart`.
     """
 
     def __init__(self, store: TranscriptStore) -> None:
@@ -63,17 +63,17 @@ class PartialResults:
         self._typed = JsonStore(store)
 
     def kept(self, recordings: Collection[str]) -> dict[str, frozenset[str]]:
-        """Return the names of the files kept of unfinished work on each recording; mostly there are none.
+        """Return the names of the files with unfinished work on each recording; usually there are none.
 
-        By these names, callers save the calls of `get`, `claimed_by` and `drop` that would find nothing.
+        With these names, callers avoid calls of `get`, `claimed_by` and `drop` that would find nothing.
         """
         folders = {parts_folder(recording): recording for recording in recordings}
         return {folders[folder]: frozenset(names) for folder, names in self._store.names_in(folders).items()}
 
     def claim(self, job: Job, slice_: Slice, *, worker: str, message: str, is_first: bool = False) -> bool:
-        """Write down whose message holds a slice, and where the text files of its recording will go.
+        """Claim a slice for a worker and its message; return whether the claim was written.
 
-        `is_first`: write nothing if another worker has claimed it meanwhile. Returns whether the claim is written.
+        `is_first`: write nothing if another worker has claimed the slice meanwhile.
         """
         key, claim = self._key(job, slice_, CLAIM_SUFFIX), Claim(stem=slice_.stem, worker=worker, message=message)
         if is_first:
@@ -84,7 +84,7 @@ class PartialResults:
     def claimed_by(self, job: Job, slice_: Slice, *, besides: str, for_s: float) -> str | None:
         """Return the worker that claimed this slice with another message and has reported in the last `for_s` seconds.
 
-        Should it die, its message comes back by itself, so the caller may leave the slice out.
+        The caller may skip the slice: if that worker dies, its message returns to the queue by itself.
         """
         claim = self._typed.load(Claim, self._key(job, slice_, CLAIM_SUFFIX))
         if claim is None or claim.message == besides:
@@ -103,7 +103,7 @@ class PartialResults:
         self._typed.save(self._key(job, slice_), part)
 
     def get(self, job: Job, slice_: Slice) -> Part | None:
-        """Return the kept result of a slice, or None if there is none or it is damaged.
+        """Return the stored result of a slice, or None if it is missing or damaged.
 
         Raises: NewerPart: if a newer release transcribed it.
         """
@@ -113,11 +113,11 @@ class PartialResults:
             raise NewerPart(f"Part of it was transcribed by a newer nightscribe: {error}") from None
 
     def all(self, job: Job, slice_: Slice) -> list[Part] | None:
-        """Return the results of all slices of the recording in their order, or None while one is missing.
+        """Return the results of all slices of the recording in order, or None while one is missing.
 
         Raises: PermanentError: if one is damaged; it is removed. NewerPart: if a newer release transcribed one.
         """
-        if len(self.stored(job, slice_)) < slice_.count:  # names are read quickly, and parts may be long
+        if len(self.stored(job, slice_)) < slice_.count:  # listing names is fast, and parts may be long
             return None
         found = []
         for index in range(slice_.count):
@@ -125,35 +125,35 @@ class PartialResults:
             part = self.get(job, each)
             if part is None:
                 key = self._key(job, each)
-                if self._store.get(key) is None:  # another worker has just put them together and removed them
+                if self._store.get(key) is None:  # another worker has just assembled and removed them
                     return None
-                self._store.delete(key)  # or its name would promise a result to all who come later
+                self._store.delete(key)  # otherwise its name would promise a result to later attempts
                 raise PermanentError(
-                    f"What was transcribed of it before cannot be read any more ({key!r}). Try it again (nightscribe "
-                    "retry): only that stretch is done again. Is the disk failing?",
+                    f"A part that was transcribed earlier can no longer be read ({key!r}). Retry the recording "
+                    "(nightscribe retry); only that part is transcribed again. Check the disk if this recurs.",
                     code="part_damaged",
                 )
             found.append(part)
         return found
 
     def stored(self, job: Job, slice_: Slice) -> frozenset[int]:
-        """Return the indices of the slices whose results are in store."""
+        """Return the indices of the slices whose results are stored."""
         before = f"{job.part_id(slice_)}-"
         names = self._store.names(parts_folder(slice_.recording))
         indices = (name[len(before) : -len(PART)] for name in names if name.startswith(before) and name.endswith(PART))
-        return frozenset(int(index) for index in indices if index.isdecimal())  # a sync tool's copies have other names
+        return frozenset(int(index) for index in indices if index.isdecimal())  # ignores copies that sync tools make
 
     def keep_cuts(self, recording: str, fingerprint: str, cuts: tuple[float, ...]) -> None:
-        """Write down where a recording is cut: a later run that cuts it there again finds the parts of this one."""
+        """Store the cut points of a recording, so that a later run cuts it there too and finds these parts."""
         self._typed.save(parts_folder(recording) + CUTS, _Cuts(fingerprint=fingerprint, cuts=cuts))
 
     def kept_cuts(self, recording: str, fingerprint: str) -> tuple[float, ...] | None:
-        """Return where an unfinished recording was cut, if that was for the same fingerprint."""
+        """Return the cut points of an unfinished recording, or None if there are none for this fingerprint."""
         kept = self._typed.load(_Cuts, parts_folder(recording) + CUTS)
         return kept.cuts if kept and kept.fingerprint == fingerprint else None
 
     def claimed_stem(self, recording: str) -> str | None:
-        """Return where the text files of a recording go that somebody is working on: files found there are ours."""
+        """Return the stem of the text files of a claimed recording, or None; files found there are ours."""
         folder = parts_folder(recording)
         for name in self._store.names(folder):
             if name.endswith(CLAIM_SUFFIX) and (claim := self._typed.load(Claim, folder + name)):
@@ -166,7 +166,7 @@ class PartialResults:
         self._typed.save(f"{parts_folder(recording)}again{CLAIM_SUFFIX}", claim)
 
     def drop(self, recording: str, names: Collection[str] | None = None) -> None:
-        """Remove the parts of a finished recording, with all options, or only the files with these names."""
+        """Remove the parts of a finished recording for all options, or only the files with these names."""
         folder = parts_folder(recording)
         if names is None:
             names = self._store.names(folder)
@@ -176,12 +176,12 @@ class PartialResults:
             deleted()
 
     def has_room(self, recording: str) -> bool:
-        """Return whether the store takes the names that the parts of a recording would have."""
+        """Return whether the store accepts names as long as those of a recording's parts."""
         return self._store.takes(f"{parts_folder(recording)}{'0' * ID_CHARS}-{MAX_INDEX}{CLAIM_SUFFIX}")
 
     @staticmethod
     def name(job: Job, slice_: Slice, kind: str = PART) -> str:
-        """Return the name of the file with the result of a slice or, with CLAIM_SUFFIX, of the claim on it."""
+        """Return the name of the file with the result of a slice or, with CLAIM_SUFFIX, with the claim on it."""
         return f"{job.part_id(slice_)}-{slice_.index}{kind}"
 
     def _key(self, job: Job, slice_: Slice, kind: str = PART) -> str:

@@ -1,4 +1,4 @@
-"""What a destination knows: transcripts, failures, unfinished work, and who is doing what."""
+"""Read and write everything that a destination records: transcripts, failures, unfinished work, and activity."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -31,8 +31,8 @@ from nightscribe.shared.storage.base import TranscriptStore
 
 log = structlog.get_logger()
 
-# A transcript of hours is megabytes long, and a million of them are compared at each run: what is said before its
-# segments, which come last, is in its first bytes. Within a string, JSON writes no quotation mark without a backslash.
+# A long transcript takes megabytes, and each run compares up to a million, so read only the bytes before its segments,
+# which come last. This text marks where they begin: inside a string, JSON escapes every quotation mark.
 HEADER_BYTES = 4096
 SEGMENTS = b',"segments":['
 END = b"]}"
@@ -42,11 +42,11 @@ RENAMED = f"renamed{CLAIM_SUFFIX}"
 
 
 class _Header(Provenance, extra="ignore"):
-    """A transcript read without its segments."""
+    """A transcript without its segments."""
 
 
 class _Renaming(Claim):
-    """A move to another name that was begun, and from which one."""
+    """A note of an unfinished move to another name, with the former name in `before`."""
 
     worker: str = ""
     message: str = ""
@@ -54,10 +54,10 @@ class _Renaming(Claim):
 
 
 class Records:
-    """What is known about recordings in one destination.
+    """Reads and writes the records of one destination.
 
-    A damaged record counts as absent, and is logged; what it told is found out again. So is what a newer version has
-    left of work that is not finished. Its transcripts and failures are never taken for absent: see `NewerRecord`.
+    A damaged record is logged and counts as absent, so its work is done again. The same holds for a newer version's
+    notes on unfinished work, but never for its transcripts and failures: see `NewerRecord`.
     """
 
     def __init__(self, store: TranscriptStore) -> None:
@@ -69,11 +69,11 @@ class Records:
     # Finished recordings
 
     def provenance(self, recording: str) -> Provenance | None:
-        """How a finished recording was made, without its text. Raises: NewerRecord: if a newer version finished it."""
+        """Return how a finished recording was transcribed, or None. Raises: NewerRecord: if a newer version did it."""
         return self._provenance(transcript_key(recording))
 
     def provenance_at(self, key: str) -> Provenance | None:
-        """How the transcript under a key was made, if this version can tell."""
+        """Return how the transcript under a key was made, or None if this version cannot read it."""
         with contextlib.suppress(NewerRecord):
             return self._provenance(key)
         return None
@@ -84,20 +84,20 @@ class Records:
             return None
         if ends[1] == END and (header := _header(ends[0])):
             return header
-        # Someone else's JSON may be written in another way, and what is damaged or newer is told.
+        # Other programs may format JSON differently, and a damaged or newer record must be reported.
         return self._typed.load_known(_Header, key)
 
     def damaged(self, recording: str) -> Provenance | None:
-        """What the transcript of a recording says at its beginning, should the rest be damaged."""
+        """Return the provenance at the beginning of a transcript whose rest may be damaged, or None."""
         ends = self.store.ends(transcript_key(recording), HEADER_BYTES, 0)
         return _header(ends[0]) if ends else None
 
     def transcript(self, recording: str) -> Transcript | None:
-        """The canonical transcript of a finished recording."""
+        """Return the canonical transcript of a finished recording, or None."""
         return self._typed.load(Transcript, transcript_key(recording))
 
     def finish(self, transcript: Transcript, formats: Iterable[FormatName]) -> None:
-        """Write the text files, and last the canonical transcript: once it is there, the recording is finished.
+        """Write the text files, and the canonical transcript last: once it exists, the recording is finished.
 
         The record names only the formats that could be written; the next scan writes the others.
         """
@@ -108,18 +108,18 @@ class Records:
         self._typed.save(transcript_key(transcript.recording), transcript)
 
     def _before(self, transcript: Transcript) -> Transcript | None:
-        """The transcript of the same recording that a new one replaces, with its texts."""
+        """Return the transcript that a new one replaces together with its text files, or None."""
         old = self.transcript(transcript.recording)
         return old if old and old.stem == transcript.stem else None
 
     def orphan(self, key: str) -> Transcript | None:
-        """The transcript under a key whose recording is no longer in the source."""
+        """Return the transcript under the key of a recording that is no longer in the source, or None."""
         return self._typed.load(Transcript, key)
 
     def rename(
         self, old: Transcript, recording: str, mtime_ns: int | None, stem: str, formats: tuple[FormatName, ...]
     ) -> None:
-        """Move a transcript to its recording's new name, and its texts as they are: someone may have corrected them."""
+        """Move a transcript to its recording's new name, with its text files unchanged in case a person edited them."""
         new = old.model_copy(update={"recording": recording, "mtime_ns": mtime_ns, "stem": stem})
         there = self.texts.there(old, format_names())
         wanted = [fmt for fmt in formats if fmt not in there]
@@ -131,7 +131,7 @@ class Records:
             for fmt in named:
                 del moved[fmt]
             wanted += named
-        # By this note the next look finds where the texts of a move that is cut short go, and what it has left.
+        # If the move is interrupted, this note shows the next scan the texts' new place and what is left behind.
         self._typed.save(_renaming_key(recording), _Renaming(stem=stem, before=old.recording))
         for fmt, content in moved.items():
             self.texts.put_as(new, fmt, content)
@@ -140,15 +140,15 @@ class Records:
         self.store.delete(_renaming_key(recording))
 
     def renamed_from(self, recording: str) -> str | None:
-        """The name under which something may be left, because a move of this recording's transcript was cut short."""
+        """Return the former name of a recording whose transcript's move was interrupted, or None."""
         begun = self._typed.load(_Renaming, _renaming_key(recording))
         return begun.before if begun else None
 
     def end_rename(self, recording: str, before: str, *, is_gone: bool) -> None:
-        """Finish a move that was cut short after the transcript had its new name.
+        """Finish a move that was interrupted after the transcript had its new name.
 
-        `before`: see `renamed_from`. `is_gone`: whether there is no recording of that name any more. Otherwise what is
-        left there is that one's.
+        `before`: see `renamed_from`. `is_gone`: no recording has the former name any more; otherwise the files left
+        there belong to that recording.
         """
         new = self.provenance(recording)
         old = self.transcript(before) if is_gone else None
@@ -157,22 +157,22 @@ class Records:
         self.store.delete(_renaming_key(recording))
 
     def _leave(self, old: Transcript, new: Provenance) -> None:
-        """Remove what a transcript was that is another recording's now."""
+        """Remove the files that a transcript had before its move."""
         if old.stem != new.stem:
             self.texts.remove(old, new.stem, format_names())
         if not self.store.is_one(transcript_key(old.recording), transcript_key(new.recording)):
             self.store.delete(transcript_key(old.recording))
 
     def has_room(self, recording: str) -> bool:
-        """Whether what is kept of a recording would have no longer a name than the store takes."""
+        """Return whether the store accepts names as long as those of a recording's records."""
         return self.store.takes(transcript_key(recording)) and self.partial_results.has_room(recording)
 
     def require_room(self, recording: str) -> None:
-        """Raises: NameTooLong: if there is none."""
+        """Raise NameTooLong if the store would refuse the names of a recording's records."""
         if not self.has_room(recording):
             raise NameTooLong(
-                "Its name is too long: what nightscribe keeps of it has a longer one still. Shorten it, or those of "
-                "the folders it is in, or take a DEST with a shorter one."
+                "Its name is too long, because its records need longer names still. Shorten it or the names of "
+                "its folders, or choose a DEST with a shorter path."
             )
 
     # Failures
@@ -182,11 +182,11 @@ class Records:
         self._typed.save(failure_key(failure.recording), failure)
 
     def failure(self, recording: str) -> Failure | None:
-        """Why a recording has no transcript, if it was tried. Raises: NewerRecord: if a newer version says why."""
+        """Return the failure record of a recording, or None. Raises: NewerRecord: if a newer version wrote it."""
         return self._typed.load_known(Failure, failure_key(recording))
 
     def failures(self) -> Iterator[Failure]:
-        """Why recordings have no transcript, one after the other; what this version cannot read is left out."""
+        """Yield every failure record that this version can read."""
         yield from self._typed.each(Failure, self.store.walk(FAILURES))
 
     def forgive(self, recording: str) -> None:
@@ -194,8 +194,8 @@ class Records:
         self.store.delete(failure_key(recording))
 
     def count(self, folder: str) -> int:
-        """How many records there are in a folder of them and below, by their names alone: there may be a million."""
-        if self.store.max_concurrency > 1:  # what lies far below is told as quickly there as what does not
+        """Return the number of records in and below a folder, from names alone because there may be a million."""
+        if self.store.max_concurrency > 1:  # remote storage lists all levels in the same calls
             return sum(key.endswith(".json") for key in self.store.walk(folder))
         n, folders = 0, [folder]
         while folders:
@@ -208,38 +208,42 @@ class Records:
     # Activity
 
     def report(self, activity: Activity) -> None:
-        """Say what a worker is doing; nothing depends on it, so it may fail."""
+        """Write a worker's activity. Nothing depends on it, so errors are ignored."""
         try:
             self._typed.save(f"{JOBS}{activity.worker}.json", activity, durable=False)
         except NightscribeError as error:
             log.debug("activity.unwritten", why=str(error))
 
     def activities(self) -> Iterator[Activity]:
-        """What every worker says it is doing, as far as the store answers."""
+        """Yield the activity of every worker, until the store fails."""
         with contextlib.suppress(NightscribeError):
             names = (name for name in sorted(self.store.names(JOBS)) if name.endswith(".json"))
             yield from self._typed.each(Activity, (JOBS + name for name in names))
 
     def put_run(self, run: Run) -> None:
-        """Say how far a run is; it may fail as well."""
+        """Write the progress of a run, ignoring errors."""
         try:
             self._typed.save(RUN, run, durable=False)
         except NightscribeError as error:
             log.debug("run.unwritten", why=str(error))
 
     def last_run(self) -> Run | None:
-        """The last run that worked, or works, into this destination."""
+        """Return the last or current run into this destination, or None."""
         return self._typed.load(Run, RUN)
 
     def forget_activities(self) -> None:
-        """Remove what workers said that are no more; those of other machines are, when not heard of for long."""
+        """Remove the activities of workers that have ended, or that have not reported for an hour."""
         for name in self.store.names(JOBS):
-            said = self._typed.load(Activity, JOBS + name)
-            if said is None or has_ended(said.worker) or (utc_now() - said.updated_at).total_seconds() > SILENT_S:
+            activity = self._typed.load(Activity, JOBS + name)
+            if (
+                activity is None
+                or has_ended(activity.worker)
+                or (utc_now() - activity.updated_at).total_seconds() > SILENT_S
+            ):
                 self.store.delete(JOBS + name)
 
     def leave(self, worker: str) -> None:
-        """Remove what a worker said it was doing; it may fail as well."""
+        """Remove a worker's activity, ignoring errors."""
         with contextlib.suppress(NightscribeError):
             self.store.delete(f"{JOBS}{worker}.json")
 

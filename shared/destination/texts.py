@@ -1,4 +1,4 @@
-"""Keep the text files of transcripts, which people correct by hand and put files of their own beside."""
+"""Keep the text files of transcripts, which people may correct by hand or mix with their own files."""
 
 from collections.abc import Callable, Iterable
 from itertools import count
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class Texts:
-    """The text files in a store. What may be somebody's work is not lost: it is copied beside, as `talk (kept).txt`."""
+    """Writes text files into a store without losing a person's work, which it keeps as `talk (kept).txt`."""
 
     def __init__(self, store: TranscriptStore) -> None:
         self._store = store
@@ -28,11 +28,11 @@ class Texts:
         formats: Iterable[FormatName],
         before: Callable[[], Transcript | None] = lambda: None,
     ) -> frozenset[FormatName]:
-        """Write a transcript in each of these formats, and return those in which it could not be written.
+        """Write a transcript in each of these formats, and return the formats that failed.
 
-        A format that is not installed here, or fails, costs no transcription: the next scan writes what is missing.
+        A format that is not installed here, or fails, costs no transcription, because the next scan writes the file.
 
-        Args: before: returns the transcript that older files may have been made from; called only if there are some.
+        Args: before: returns the transcript that existing files may have been made from; called only if there are any.
         """
 
         def write(fmt: FormatName) -> None:
@@ -50,7 +50,7 @@ class Texts:
         content: bytes,
         before: Callable[[], Transcript | None] = lambda: None,
     ) -> None:
-        """Write one text file with this content, which somebody may have corrected."""
+        """Write one text file, keeping a copy of the existing one if a person may have edited it."""
         key = output_key(transcript.stem, fmt)
         if self._store.put_new(key, content):
             return
@@ -108,5 +108,5 @@ class Texts:
 
 
 def _laid_out_as(transcript: Transcript, old: Transcript) -> Transcript:
-    """Return the old transcript in the new one's layout: a missing file is written in the layout asked for that day."""
+    """Return the old transcript in the new one's layout, in which a missing file may have been written later."""
     return old.model_copy(update={"layout": transcript.layout})

@@ -1,1 +1,1 @@
-"""Write transcripts as the files that people read, one module a format."""
+"""Write transcripts as files that people read, with one module per format."""

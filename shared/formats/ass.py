@@ -1,4 +1,4 @@
-"""Advanced SubStation Alpha subtitles (v4.00+), in one plain style.
+"""Write Advanced SubStation Alpha subtitles (v4.00+) in one plain style.
 
 Source: the format notes of libass and ffmpeg's `ass` demuxer. Times are in hundredths of a second.
 """
@@ -29,15 +29,15 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
 
 LINE_BREAK = "\\N"
-# As ffmpeg writes them. `{` begins a command: libass reads `\{` as a brace and `{}` as an empty command, while readers
-# that know no escape, such as VSFilter, take `{{}` for a command and show a backslash; a plain `\{` would hide the text
-# behind it from their viewers. A word joiner after a backslash keeps `\N` in a text from breaking the line.
+# ffmpeg escapes in the same way. `{` begins a command: libass reads `\{` as a brace and `{}` as an empty command.
+# Readers without escapes, such as VSFilter, read `{{}` as a command and show a backslash; a plain `\{` would make them
+# hide the text after it. A word joiner after a backslash keeps `\N` in a text from breaking the line.
 WORD_JOINER = "\u2060"
 _ESCAPES = str.maketrans({"{": "\\{{}" + WORD_JOINER, "\\": "\\" + WORD_JOINER})
 
 
 def render(transcript: Transcript) -> bytes:
-    """Return one `Dialogue` line a cue, in UTF-8."""
+    """Return one `Dialogue` line per cue, in UTF-8."""
     events = (
         f"Dialogue: 0,{_time(cue.start_ms)},{_time(cue.end_ms)},Default,,0,0,0,,"
         f"{LINE_BREAK.join(line.translate(_ESCAPES) for line in cue.lines)}\n"
@@ -48,7 +48,7 @@ def render(transcript: Transcript) -> bytes:
 
 
 def is_same(content: bytes, transcript: Transcript) -> bool:
-    """Return whether a file has the same head, times and words, wherever its lines are broken."""
+    """Return whether a file has the same head, times and words, ignoring line breaks."""
     return _words(content) == _words(render(transcript))
 
 

@@ -1,4 +1,4 @@
-"""The canonical transcript as JSON (`docs/transcript.schema.json`)."""
+"""Write the canonical transcript as JSON (`docs/transcript.schema.json`)."""
 
 from pydantic import ValidationError
 
@@ -7,13 +7,13 @@ from nightscribe.shared.model.transcript import Transcript
 
 
 def render(transcript: Transcript) -> bytes:
-    """Return the whole record, with the times of words only where the layout asks for them."""
+    """Return the whole record, without the times of words unless the layout includes them."""
     hidden = None if transcript.layout.words else {"segments": {"__all__": {"words"}}}
     return (transcript.model_dump_json(indent=2, exclude=hidden) + "\n").encode()
 
 
 def is_same(content: bytes, transcript: Transcript) -> bool:
-    """Return whether a file has the same segments. It also says when it was made and how long that took."""
+    """Return whether a file has the same segments; its other fields, such as dates, may differ."""
     try:
         return _spoken(Transcript.model_validate_json(content)) == _spoken(transcript)
     except ValidationError:

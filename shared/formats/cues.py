@@ -21,12 +21,12 @@ MAX_CUE_MS = 7000
 LINGER_MS = 500
 FLICKER_MS = 500  # a screen that is empty for less than this flickers
 GAP_MS = 80  # two frames: the eye sees that the text has changed
-PAUSE_MS = 600  # between segments: another thought, or another speaker, follows
-LONG_PAUSE_MS = 1000  # inside a segment: the speaker takes a breath in mid-sentence
+PAUSE_MS = 600  # after such a pause between segments, another thought or another speaker follows
+LONG_PAUSE_MS = 1000  # inside a segment, the speaker takes a breath in mid-sentence
 COLUMNS_PER_S = 20  # how fast people read
 SLOWEST_COLUMNS_PER_S = 6  # how slowly people speak at most
 
-# What a cue costs in addition to the break at its end, on the scale of `line_breaks.break_cost`.
+# Costs of a cue in addition to the break at its end, on the scale of `line_breaks.break_cost`.
 CUE = 2.0  # for each cue
 FULL = 6.0  # times the square of how full it is, so that the parts of a sentence become equally long
 INNER_END = 3.0  # for each sentence that ends inside it
@@ -38,12 +38,12 @@ ORPHAN_COLUMNS = 12
 LINES = 0.3  # times what its line breaks cost
 UNEVEN = 12.0  # times the sum of the squared differences from even lines
 SLOPE = 0.08  # each line should be longer than the one above it by this share of a full line
-WITHIN_WORD = 2.0  # for a break inside what the model timed as one word, in scripts without spaces
+WITHIN_WORD = 2.0  # for a break inside a stretch that the model timed as one word, in scripts without spaces
 
 
 @dataclass(frozen=True)
 class Cue:
-    """Hold the lines that are on the screen from `start_ms` to `end_ms`."""
+    """The lines on the screen from `start_ms` to `end_ms`."""
 
     start_ms: int
     end_ms: int
@@ -51,7 +51,7 @@ class Cue:
 
 
 class _Piece(NamedTuple):
-    """Hold a stretch of text that no break divides."""
+    """A stretch of text that no break divides."""
 
     text: str
     spaced: bool  # a space precedes it, unless it begins a line
@@ -62,9 +62,9 @@ class _Piece(NamedTuple):
 
 
 def cues(segments: Sequence[Segment], layout: Layout, language: str | None = None) -> list[Cue]:
-    """Divide segments into cues, in order of time: none empty, shorter than `MIN_CUE_MS` or overlapping the next.
+    """Divide segments into cues, ordered by time; none is empty, shorter than `MIN_CUE_MS` or overlaps the next.
 
-    `language`: code of the language that the text is written in.
+    `language`: code of the language of the text.
     """
     made: list[Cue] = []
     for passage in _passages(_pieces(segments, layout.line_chars)):
@@ -78,7 +78,7 @@ def cues_of(transcript: Transcript) -> list[Cue]:
     return _cached(transcript.segments, transcript.layout, language)
 
 
-@lru_cache(maxsize=1)  # the formats of one transcript are rendered one after the other
+@lru_cache(maxsize=1)  # all formats of one transcript are rendered in sequence
 def _cached(segments: tuple[Segment, ...], layout: Layout, language: str | None) -> list[Cue]:
     return cues(segments, layout, language)
 
@@ -106,10 +106,10 @@ class _Time(NamedTuple):
 
 
 def _characters(segment: Segment, until_s: float) -> Iterator[_Time]:
-    """Yield when each character except spaces is said, by its place in its word and never outside the segment."""
+    """Yield the time of each character except spaces, spread evenly over its word and kept inside the segment."""
     text, words = one_line(segment.text), segment.words
     if one_line("".join(word.text for word in words)) != text:
-        # Without words, only the start is known. Nobody speaks slower than this; the rest is silence.
+        # Without words, only the start is certain. Nobody speaks more slowly than this, so the rest is silence.
         longest_s = max(MAX_CUE_MS / 1000, width(text) / SLOWEST_COLUMNS_PER_S)
         words = (Word(segment.start_s, min(segment.end_s, segment.start_s + longest_s), text),)
     lowest, highest = segment.start_s, max(segment.start_s, until_s)
@@ -135,7 +135,7 @@ def _passages(flow: list[_Piece]) -> Iterator[list[_Piece]]:
 
 
 class _Passage:
-    """Divide pieces that follow each other into cues; a stretch of them is `i` to `j`, without `j`."""
+    """Divides consecutive pieces into cues; `i` and `j` denote the pieces from `i` up to but excluding `j`."""
 
     def __init__(self, flow: list[_Piece], layout: Layout, language: str | None) -> None:
         self.flow, self.layout = flow, layout
@@ -159,7 +159,7 @@ class _Passage:
         return self.edges[j] - self.edges[i] - self.flow[i].spaced
 
     def _reach(self) -> Iterator[int]:
-        """Yield for each piece where the longest line that begins with it ends."""
+        """Yield, for each piece, the end of the longest line that begins with it."""
         j = 0
         for i in range(len(self.flow)):
             while j < len(self.flow) and self._width(i, j + 1) <= self.layout.line_chars:
@@ -167,7 +167,7 @@ class _Passage:
             yield j
 
     def cues(self) -> Iterator[Cue]:
-        """Yield the cheapest division into cues, timed as their words are."""
+        """Yield the cues of the cheapest division, with the times of their words."""
         n = len(self.flow)
         best, begin = [0.0] + [inf] * n, [0] * (n + 1)
         for i in range(n):
@@ -191,7 +191,7 @@ class _Passage:
             yield Cue(self.flow[i].start_ms, self.flow[j - 1].end_ms, self._text(i, j))
 
     def _cost(self, i: int, j: int) -> float:
-        """Return what a cue costs, without its line breaks."""
+        """Return the cost of a cue without its line breaks."""
         columns = self._width(i, j)
         fullness = columns / (self.layout.line_chars * self.layout.lines)
         cost = CUE + FULL * fullness**2 + self.breaks[j] + self.inner[j - 1] - self.inner[i]
@@ -203,7 +203,7 @@ class _Passage:
         return cost
 
     def _lines(self, i: int, j: int, count: int) -> tuple[float, tuple[int, ...]]:
-        """Return the cost of the cheapest division of a cue into `count` lines, and where each line ends."""
+        """Return the cost of the cheapest division of a cue into `count` lines, and the end of each line."""
         line_chars = self.layout.line_chars
         mean = self._width(i, j) / count
 

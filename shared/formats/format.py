@@ -1,4 +1,4 @@
-"""Define what a format is: how one kind of file is made from a transcript, and recognized again."""
+"""Define a format: how to make one kind of file from a transcript, and how to recognize it."""
 
 import re
 from collections.abc import Callable
@@ -18,12 +18,12 @@ class Format:
     """One kind of file that a transcript can be written as.
 
     Attributes:
-        name: what `--formats` takes, in lower case.
-        suffix: how its files end, with the dot; no two formats share one.
-        content_type: the media type that a bucket serves its files with.
+        name: its name in `--formats`, in lower case.
+        suffix: the suffix of its files, with the dot; no two formats share one.
+        content_type: the media type with which a bucket serves its files.
         render: returns a file's content; a pure function of the transcript, so that a lost file can be written again.
-        is_same: returns whether a file still says what `render` wrote. What it denies is kept as somebody's own work.
-        is_subtitle: whether players show it in time with the sound. Nobody keeps notes in such a file.
+        is_same: returns whether a file still says what `render` wrote; if not, it is kept as a person's work.
+        is_subtitle: whether players show it in time with the sound; people do not keep notes in such files.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Format:
 
 
 def same_bytes(render: Render) -> IsSame:
-    """Return a comparison that takes any change for somebody's work."""
+    """Return a comparison that treats any change as a person's work."""
     return lambda content, transcript: content == render(transcript)
 
 
 def same_words(render: Render) -> IsSame:
-    """Return a comparison that ignores where lines are broken: another layout breaks them elsewhere."""
+    """Return a comparison that ignores line breaks, which depend on the layout."""
     return lambda content, transcript: content.split() == render(transcript).split()

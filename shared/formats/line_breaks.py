@@ -1,7 +1,7 @@
 """Find where a line of text may be broken, and what a break costs the reader.
 
 The rules are those of subtitlers: break at the end of a sentence, else after a clause, else before a word that begins a
-phrase; never between such a word and what it belongs to.
+phrase, but never between such a word and the rest of its phrase.
 """
 
 import unicodedata
@@ -17,7 +17,7 @@ _DASHES = frozenset("–—-")
 _NEVER_FIRST = frozenset("ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ々〻ะาำๅๆฯ")
 _NEVER_LAST = frozenset("เแโใไ")
 
-# Words that begin a phrase and belong to what follows.
+# These words begin a phrase and belong to what follows.
 _LEADING_WORDS = """
     a an the this that these those my your his her its our their some every each and or but nor because although though
     while when where whether if unless until since as than which who whom whose what how why in on at to of by for from
@@ -33,8 +33,8 @@ _LEADING_WORDS = """
     và rồi nhưng nên vì mà thì là của trong ngoài trên dưới với cho từ đến để khi nếu ở bên một những các cùng
     в на и с к о у а но что как не из за по от для или под над при без это чтобы если когда
 """
-# Words that should stay with what follows, although they are no reason to break before them. Words of three letters or
-# fewer are treated alike, also in languages that are not listed.
+# These words should stay with what follows, but do not invite a break before them. Words of up to three letters are
+# treated alike, also in languages that are not listed.
 _HOLDING_WORDS = """
     were have been will would could should might must shall does don't can't won't it's that's i'm you're we're they're
     very more most both such they wird werden wurde haben hatte sind nicht kann muss sehr mehr être sont avait
@@ -48,14 +48,14 @@ _ABBREVIATED = TITLES.union(_SHORT_FORMS.split())
 
 
 def one_line(text: str) -> str:
-    """Return text without line breaks, control characters and lone surrogates: a blank line would end a cue."""
-    # Some scripts need joiners and direction marks, so those stay; a byte order mark has no place inside a text.
+    """Return text without line breaks, control characters and lone surrogates, because a blank line would end a cue."""
+    # Keep joiners and direction marks, which some scripts need, but not a byte order mark.
     plain = "".join(" " if unicodedata.category(c) in {"Cc", "Cs"} or c == "\ufeff" else c for c in text)
     return " ".join(plain.split())
 
 
 def width(text: str) -> int:
-    """Return the columns that a text takes: East Asian wide characters take two, combining marks none."""
+    """Return the width of a text in columns: East Asian wide characters take two, combining marks none."""
     if text.isascii():
         return len(text)
     return sum(

@@ -1,6 +1,6 @@
-"""LRC, the timed lines that music players show.
+"""Write LRC, the timed lines that music players show.
 
-A line is shown until the next one, so an empty line ends a cue that silence follows.
+A line is shown until the next one, so an empty line ends a cue before silence.
 """
 
 import re
@@ -12,8 +12,8 @@ from nightscribe.shared.formats.line_breaks import one_line
 from nightscribe.shared.formats.timecodes import centiseconds
 from nightscribe.shared.model.transcript import Transcript
 
-# Players search a whole line for times `[00:01]`, tags `[ar:…]` and word times `<00:01>`, ffmpeg takes any `[` at the
-# beginning for one, and LRC cannot escape them. A word joiner, which has no width, makes them text.
+# Players search a whole line for times `[00:01]`, tags `[ar:…]` and word times `<00:01>`, ffmpeg treats any `[` at the
+# beginning as one, and LRC has no escape. A word joiner, which has no width, turns them into text.
 _LIKE_TAG = re.compile(r"(^\[|[\[<](?=[^\]>]*:))")
 _WORD_JOINER = "\u2060"
 SILENCE_MS = 500  # a shorter gap between cues is only a breath

@@ -1,6 +1,6 @@
 """Find formats by name: the built-in ones, those of installed packages, and those registered in this process.
 
-A format is imported only when it is used. One that cannot be imported is left out; the others work.
+A format is imported only when it is used. One that cannot be imported does not affect the others.
 """
 
 from collections.abc import Iterable
@@ -28,22 +28,22 @@ BUILT_IN = {
 }
 
 _loaded: dict[FormatName, Format] = {}
-_unusable: dict[FormatName, str] = {}  # and why
+_unusable: dict[FormatName, str] = {}  # the reason by name
 
 
 @cache
 def _installed() -> dict[FormatName, EntryPoint]:
-    """Return the entry points of other packages by name; none takes the name of a built-in format."""
+    """Return the entry points of other packages by name, except those named like a built-in format."""
     return {name: entry for name, entry in plugins(GROUP).items() if name not in BUILT_IN}
 
 
 def format_names() -> tuple[FormatName, ...]:
-    """Return what `--formats` takes, the built-in ones first. Imports no format."""
+    """Return the names that `--formats` accepts, built-in ones first, without importing a format."""
     return tuple(dict.fromkeys((*BUILT_IN, *_installed(), *_loaded)))
 
 
 def get_format(name: FormatName) -> Format | None:
-    """Return the format of that name; None if there is none, or it cannot be imported."""
+    """Return the format with this name, or None if it does not exist or cannot be imported."""
     if name not in _loaded and name not in _unusable:
         entry = BUILT_IN.get(name) or _installed().get(name)
         if entry:
@@ -68,24 +68,24 @@ def _load(entry: EntryPoint) -> Format:
 
 
 def _require_free_suffix(new: Format) -> None:
-    """Raise `ValueError` if its files could be taken for those of another format, or for recordings."""
+    """Raise `ValueError` if its files could be mistaken for those of another format, or for recordings."""
     from nightscribe.shared.audio.probe import MEDIA_SUFFIXES
 
     if new.suffix.rpartition(".")[2] in MEDIA_SUFFIXES:
-        raise ValueError(f"its suffix {new.suffix} is one of recordings")
+        raise ValueError(f"its suffix {new.suffix} belongs to recordings")
     known = [format_ for name in (*BUILT_IN, *_loaded) if (format_ := get_format(name))]
     if taken := [other.name for other in known if other.suffix == new.suffix and other.name != new.name]:
-        raise ValueError(f"its suffix {new.suffix} is that of the format {taken[0]}")
+        raise ValueError(f"its suffix {new.suffix} belongs to the format {taken[0]}")
 
 
 def register_format(new: Format) -> None:
-    """Make a format known to this process. Worker processes find formats by entry points only.
+    """Make a format available in this process. Worker processes find formats by entry points only.
 
-    Raises: ValueRefused: if its name is that of a built-in format, or its suffix is taken.
+    Raises: ValueRefused: if a built-in format has its name, or another format its suffix.
     """
     try:
         if new.name in BUILT_IN:
-            raise ValueError("its name is that of a built-in format")  # noqa: TRY301
+            raise ValueError("a built-in format has its name")  # noqa: TRY301
         _require_free_suffix(new)
     except ValueError as error:
         raise ValueRefused(f"Format {new.name!r} cannot be registered: {error}.") from None
@@ -104,17 +104,17 @@ def check_formats(given: str | Iterable[str]) -> tuple[FormatName, ...]:
         if not get_format(name):
             if name in _unusable:
                 raise ValueRefused(
-                    f"Format {name!r} cannot be used ({_unusable[name]}). Repair the package that brings it, or leave "
-                    "the format out."
+                    f"Format {name!r} cannot be used ({_unusable[name]}). Repair the package that provides it, or "
+                    "leave the format out."
                 )
-            raise ValueRefused(f"Unknown format {name!r}. There are: {_listing()}")
+            raise ValueRefused(f"Unknown format {name!r}. Choose from: {_listing()}")
     if not names:
-        raise ValueRefused(f"No format is asked for. Give some of: {_listing()}")
+        raise ValueRefused(f"No format is given. Choose from: {_listing()}")
     return names
 
 
 def _listing() -> str:
-    """Say which formats there are, and why one that is installed cannot be used."""
+    """Return a sentence that lists the formats, and why an installed one cannot be used."""
     usable = [name for name in format_names() if get_format(name)]
     broken = [f"{name} ({why})" for name, why in _unusable.items()]
     return ", ".join(usable) + "." + (f" Installed but not usable: {'; '.join(broken)}." if broken else "")
@@ -123,11 +123,11 @@ def _listing() -> str:
 def render(transcript: Transcript, name: FormatName) -> bytes:
     """Return the content of a transcript's file in one format.
 
-    Raises: FormatError: if this installation does not have the format, or it fails.
+    Raises: FormatError: if the format is not installed here, or fails.
     """
     if not (format_ := get_format(name)):
         why = f" ({_unusable[name]})" if name in _unusable else ""
-        raise FormatError(f"The format {name!r} is not installed here{why}: install it, or ask for other formats.")
+        raise FormatError(f"The format {name!r} is not installed here{why}. Install it, or choose other formats.")
     try:
         return format_.render(transcript)
     except MemoryError:
@@ -139,7 +139,7 @@ def render(transcript: Transcript, name: FormatName) -> bytes:
 
 
 def is_same(content: bytes, transcript: Transcript, name: FormatName) -> bool:
-    """Return whether a file says what the transcript does; False where that cannot be known, so that it is kept."""
+    """Return whether a file says what the transcript does; False if that is unknown, so that the file is kept."""
     format_ = get_format(name)
     try:
         return format_ is not None and format_.is_same(content, transcript)
@@ -150,7 +150,7 @@ def is_same(content: bytes, transcript: Transcript, name: FormatName) -> bool:
 
 
 def suffix_of(name: FormatName) -> str:
-    """Return how the files of a format end; of one that is not installed here, what it most likely is."""
+    """Return the suffix of a format's files, or the likely one if the format is not installed here."""
     format_ = get_format(name)
     return format_.suffix if format_ else f".{name}"
 
@@ -162,7 +162,7 @@ def is_subtitle(name: FormatName) -> bool:
 
 
 def content_type_of(file_name: str) -> str | None:
-    """Return the media type of a text file; None if no built-in format and none used so far has its suffix."""
+    """Return the media type of a text file, or None if no built-in or loaded format has its suffix."""
     known = (get_format(name) for name in (*BUILT_IN, *_loaded))
     found = [format_ for format_ in known if format_ and file_name.endswith(format_.suffix)]
     return max(found, key=lambda format_: len(format_.suffix)).content_type if found else None

@@ -1,4 +1,4 @@
-"""SubRip subtitles, which almost every player shows."""
+"""Write SubRip subtitles, which almost every player shows."""
 
 import re
 
@@ -9,7 +9,7 @@ from nightscribe.shared.model.transcript import Transcript
 
 
 def render(transcript: Transcript) -> bytes:
-    """Return one numbered block a cue. SubRip cannot escape an arrow, so one in the text is shortened."""
+    """Return one numbered block per cue. SubRip cannot escape an arrow, so one in the text is shortened."""
     blocks = []
     for number, cue in enumerate(cues_of(transcript), 1):
         text = re.sub(r"-+->", "->", "\n".join(cue.lines))  # some players would read the arrow as a time line

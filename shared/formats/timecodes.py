@@ -1,8 +1,8 @@
-"""Write times as the formats spell them."""
+"""Format times as the file formats require."""
 
 
 def timecode(ms: int, point: str) -> str:
-    """Return `HH:MM:SS` + `point` + milliseconds; hours grow past two digits when they must."""
+    """Return `HH:MM:SS` + `point` + milliseconds; hours may have more than two digits."""
     seconds, ms = divmod(ms, 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
@@ -10,5 +10,5 @@ def timecode(ms: int, point: str) -> str:
 
 
 def centiseconds(ms: int) -> int:
-    """Return the nearest hundredth of a second; of two times, the later never becomes the earlier."""
+    """Return the nearest hundredth of a second; rounding is monotonic, so times keep their order."""
     return (ms + 5) // 10

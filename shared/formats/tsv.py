@@ -1,4 +1,4 @@
-"""Tab-separated values, which spreadsheets read."""
+"""Write tab-separated values, which spreadsheets read."""
 
 from nightscribe.shared.formats.cues import cues_of
 from nightscribe.shared.formats.format import Format, same_words

@@ -1,4 +1,4 @@
-"""WebVTT subtitles, which browsers show."""
+"""Write WebVTT subtitles, which browsers show."""
 
 from nightscribe.shared.formats.cues import cues_of
 from nightscribe.shared.formats.format import Format, same_words
@@ -7,7 +7,7 @@ from nightscribe.shared.model.transcript import Transcript
 
 
 def render(transcript: Transcript) -> bytes:
-    """Return one block a cue, with the characters that WebVTT gives a meaning escaped."""
+    """Return one block per cue, with WebVTT's special characters escaped."""
     blocks = (
         f"{timecode(cue.start_ms, '.')} --> {timecode(cue.end_ms, '.')}\n{_escape(cue.lines)}\n\n"
         for cue in cues_of(transcript)

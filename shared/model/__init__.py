@@ -1,1 +1,1 @@
-"""The values that everything agrees on: jobs, transcripts, recordings, activity. No I/O."""
+"""The values that all parts share: jobs, transcripts, recordings, activity. No I/O."""

@@ -9,7 +9,7 @@ from nightscribe.shared.model.transcript import Flag, Part, Transcript
 
 
 def merge(job: Job, slice_: Slice, parts: Sequence[Part], *, mtime_ns: int | None, finished_at: datetime) -> Transcript:
-    """Assemble the transcript of a recording from the parts of all its slices, which come in their order."""
+    """Assemble the transcript of a recording from the parts of all its slices, given in order."""
     spoken: Counter[str] = Counter()
     for part in parts:
         if part.language:

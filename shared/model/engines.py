@@ -1,4 +1,4 @@
-"""The speech engines that can be chosen, described as data.
+"""Describe the available speech engines as data.
 
 The director plans with these descriptions and the worker loads what they name, so nothing here imports an engine.
 An engine comes from the table below, from `register_engine`, or from an installed package with an entry point in the
@@ -16,7 +16,7 @@ ENTRY_POINTS = "nightscribe.engines"
 AUTO = "auto"
 
 WeightsLayout = Literal["ctranslate2", "openai"]
-"""How Whisper's weights lie on the disk: a folder for CTranslate2, or one checkpoint file of OpenAI's."""
+"""How Whisper's weights are stored: a folder for CTranslate2, or one checkpoint file for OpenAI's library."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class EngineSpec:
     """Describe a speech engine without importing it."""
 
     name: str
-    """What users write after `--engine`."""
+    """Value of `--engine`."""
     load: str
     """`module:attribute` of `load(model, weights, *, threads) -> Recognizer` (worker/engines/base.py)."""
     requires: str
@@ -32,21 +32,21 @@ class EngineSpec:
     install: str
     """What `pip install` needs in order to install `requires`."""
     weights: WeightsLayout | None = None
-    """Layout in which nightscribe finds or fetches Whisper's weights; None: the engine finds its own."""
+    """Layout in which nightscribe finds or downloads Whisper's weights. None: the engine finds its own."""
     models: frozenset[str] | None = None
-    """Names of the models, where the engine finds its own weights; None: any name."""
+    """Names of the models, if the engine finds its own weights. None: any name."""
     languages: frozenset[str] | None = None
-    """Codes of the languages it knows; None: all that nightscribe accepts."""
+    """Codes of the languages that the engine knows. None: all that nightscribe accepts."""
     tasks: frozenset[str] = frozenset({"transcribe"})
     """`transcribe`, and `translate` if it can translate into English."""
     speed: float
-    """Seconds of sound that one core transcribes in a second with `measured_model`."""
+    """Seconds of sound that one core transcribes per second with `measured_model`."""
     measured_model: str = ""
     parameters: Mapping[str, float] = field(default_factory=dict)
-    """Millions of parameters by part of a model's name; the first that fits counts. Work is proportional to them."""
+    """Millions of parameters by part of a model's name; the first match counts. Work is proportional to them."""
 
     def typical_speed(self, model: str) -> float:
-        """Return the seconds of sound that one core is likely to transcribe in a second."""
+        """Return the estimated seconds of sound that one core transcribes per second."""
         measured = self.parameters.get(self.measured_model, 1.0)
         return self.speed * measured / next((size for name, size in self.parameters.items() if name in model), measured)
 
@@ -74,7 +74,7 @@ _WHISPER_PARAMETERS = {
 }
 _WHISPER_TASKS = frozenset({"transcribe", "translate"})
 
-# In the order in which `auto` prefers them. Speeds were measured on read English (docs/performance.md).
+# `auto` prefers them in this order. Speeds were measured on read English (docs/performance.md).
 BUILT_IN: Mapping[str, EngineSpec] = {
     spec.name: spec
     for spec in (
@@ -107,9 +107,9 @@ _registered: dict[str, EngineSpec] = {}
 
 
 def register_engine(spec: EngineSpec) -> None:
-    """Add an engine to those that this process can choose; processes that it starts know it by an entry point only.
+    """Make an engine available in this process. Processes that it starts find engines by entry points only.
 
-    Raises: ValueRefused: if there is another engine of this name.
+    Raises: ValueRefused: if another engine has this name.
     """
     if spec.name == AUTO or engines().get(spec.name, spec) != spec:
         raise ValueRefused(f"There is another engine named {spec.name!r}. Choose another name.")
@@ -117,14 +117,14 @@ def register_engine(spec: EngineSpec) -> None:
 
 
 def engines() -> dict[str, EngineSpec]:
-    """Return every engine that can be chosen, by name; entry points that cannot be loaded are left out."""
+    """Return every available engine by name, without entry points that cannot be loaded."""
     found = {name: spec for name in sorted(plugins(ENTRY_POINTS)) if isinstance(spec := _loaded(name), EngineSpec)}
     return {**found, **_registered, **BUILT_IN}
 
 
 def engine_spec(name: str) -> EngineSpec:
-    """Return the description of an engine. Raises: ValueRefused: if there is none, with those that there are."""
-    if spec := BUILT_IN.get(name) or _registered.get(name):  # found without a look at every installed package
+    """Return the description of an engine. Raises: ValueRefused: if it does not exist; the message lists the others."""
+    if spec := BUILT_IN.get(name) or _registered.get(name):  # avoids searching every installed package
         return spec
     found = _loaded(name)
     if isinstance(found, EngineSpec):

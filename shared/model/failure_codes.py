@@ -1,11 +1,11 @@
-"""Codes that say, for programs, what went wrong. docs/failure-codes.md explains each of them."""
+"""Describe each failure code in a sentence. Programs branch on the codes; docs/failure-codes.md explains them."""
 
 import re
 
 from nightscribe.shared.errors import UNKNOWN
 
 SENTENCES = {
-    "archived": "They lie in an archive (storage class).",
+    "archived": "They are in an archive (storage class).",
     "changed": "They were changed after they were queued.",
     "credentials_expired": "The credentials have expired.",
     "cut_off": "They were cut off before their end.",
@@ -13,10 +13,10 @@ SENTENCES = {
     "empty": "They are empty or hold nothing but zero bytes.",
     "encrypted": "They are encrypted.",
     "ffmpeg_failed": "ffmpeg was killed or did not end.",
-    "format_unusable": "A format of text files is not installed or fails.",
+    "format_unusable": "A text format is not installed or fails.",
     "gone": "They are no longer in the source.",
     "interrupted": "The process was asked to stop.",
-    "job_not_understood": "The message is no job.",
+    "job_not_understood": "The message is not a job.",
     "job_too_large": "The job is too large for a message.",
     "lease_lost": "The lease ran out.",
     "model_unavailable": "No worker could load their model or engine.",
@@ -25,26 +25,26 @@ SENTENCES = {
     "newer_record": "A newer nightscribe wrote their records.",
     "no_audio_track": "They hold pictures but no sound.",
     "no_sound": "No sound in them can be decoded.",
-    "not_audio": "They are no recordings.",
+    "not_audio": "They are not recordings.",
     "not_readable": "They cannot be read.",
     "out_of_memory": "There was not enough memory.",
-    "outside_source": "They lead out of the source.",
-    "part_damaged": "What was transcribed of them before is damaged.",
-    "queue_unreachable": "The queue does not answer.",
+    "outside_source": "They are links that lead out of the source.",
+    "part_damaged": "A part of them that was transcribed earlier is damaged.",
+    "queue_unreachable": "The queue does not respond.",
     "queue_unusable": "The queue cannot be used as it is.",
     "setup": "Something must be set up first.",
     "signature_wrong": "Their job was not signed with the secret of the queue.",
-    "storage_unreachable": "The disk, share or bucket does not answer.",
-    "storage_unusable": "The share or bucket is missing, or refuses what is asked of it.",
+    "storage_unreachable": "The disk, share or bucket does not respond.",
+    "storage_unusable": "The share or bucket does not exist, or refuses requests.",
     "text_not_sound": "They hold text, not sound.",
     UNKNOWN: "They failed for other reasons.",
-    "value_refused": "A value makes no sense.",
-    "weights_unusable": "The model's weights cannot be found, fetched or trusted.",
+    "value_refused": "A value is not valid.",
+    "weights_unusable": "The model's weights cannot be found, downloaded or trusted.",
     "worker_died": "Their worker died or was stopped each time.",
 }
-"""Every code with a sentence that fits all the recordings that failed with it."""
+"""Every code with a sentence about all recordings that failed with it."""
 
-# What the first release wrote, whose failures have no codes: only sentences that it had for a single reason.
+# The first release recorded no codes. These are its sentences that had only one possible cause.
 _OF_THE_FIRST_RELEASE = {
     r"It is empty \(0 bytes\)\.|It holds nothing but zero bytes\.": "empty",
     r"It holds text, not sound\.": "text_not_sound",
@@ -63,7 +63,7 @@ _OF_THE_FIRST_RELEASE = {
 
 
 def code_of_first_release(reason: str) -> str:
-    """Return the code of a failure that the first release recorded, or `unknown` where the reason leaves it open."""
+    """Return the code of a failure that the first release recorded, or `unknown` if the reason is ambiguous."""
     for pattern, code in _OF_THE_FIRST_RELEASE.items():
         if re.fullmatch(pattern, reason, re.DOTALL):
             return code

@@ -1,4 +1,4 @@
-"""The job that one message on the queue holds. It names nothing that only one machine knows."""
+"""The job in a message on the queue. It holds nothing that is specific to one machine."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from nightscribe.shared.errors import JobError, NewerJob
 from nightscribe.shared.model.languages import language_code
 from nightscribe.shared.model.record import Stored, Versioned, has_unknown_fields, stated_version
 
-MAX_MESSAGE_BYTES = 200 * 1024  # older queues stop at 256 KiB
+MAX_MESSAGE_BYTES = 200 * 1024  # older queues accept 256 KiB
 RECORDS_FOLDER = ".nightscribe"  # in the destination
 
 
 def _inside(path: str) -> str:
-    """Return a path, if it is below the source or the destination and not among the records of nightscribe."""
+    """Return the path unchanged. Raises: ValueError: if it leads out of its root or into nightscribe's records."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts or path.startswith("/") or ".." in parts or "\0" in path or parts[0].casefold() == RECORDS_FOLDER:
         raise ValueError(f"{path!r} is not a path below the source")
@@ -37,14 +37,14 @@ Cuts = Annotated[tuple[float, ...], AfterValidator(_ascending)]
 
 FORMATS_OF_VERSION_1 = frozenset({"txt", "vtt", "srt", "json", "tsv"})
 
-# Any name: which formats there are is a matter of what is installed, and may differ between machines.
+# Any name is valid: installed formats may differ between machines.
 FormatName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
 class Options(Stored):
     """Everything that changes the words of a transcript.
 
-    A new option comes with a new version of `Job`, so that no release ignores one that it does not know.
+    A new option requires a new version of `Job`, so that no release ignores an option that it does not know.
     """
 
     engine: str
@@ -57,21 +57,21 @@ class Options(Stored):
 
 
 class Layout(Stored):
-    """How words become text files. It changes nothing about the words."""
+    """How words are laid out in text files. It never changes the words."""
 
     line_chars: int = Field(default=42, ge=10, description="Longest line of a cue; wide characters count as two.")
-    lines: int = Field(default=2, ge=1, description="Most lines of a cue.")
-    words: bool = Field(default=False, description="Whether the json format has the time of every word.")
+    lines: int = Field(default=2, ge=1, description="Maximum number of lines of a cue.")
+    words: bool = Field(default=False, description="Include the time of every word in the json format.")
 
 
 class Slice(Stored):
-    """The `index`-th of the stretches into which `cuts` divide one recording; without cuts, the whole recording."""
+    """One of the stretches into which `cuts` divide a recording; without cuts, the whole recording."""
 
     recording: RelativePath
     fingerprint: str
     size: int = Field(ge=0)
-    stem: RelativePath = Field(description="Where its text files go: path in the destination, without extension.")
-    cuts: Cuts = Field(default=(), description="Seconds at which the recording is cut, the same in every slice of it.")
+    stem: RelativePath = Field(description="Path of its text files in the destination, without extension.")
+    cuts: Cuts = Field(default=(), description="Seconds at which the recording is cut, the same in each of its slices.")
     index: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
@@ -82,17 +82,17 @@ class Slice(Stored):
 
     @property
     def count(self) -> int:
-        """Return into how many slices the recording is cut."""
+        """Return the number of slices of the recording."""
         return len(self.cuts) + 1
 
     @property
     def start_s(self) -> float:
-        """Return where the slice begins, in seconds from the beginning of the recording."""
+        """Return the start of the slice in seconds from the beginning of the recording."""
         return self.cuts[self.index - 1] if self.index else 0.0
 
     @property
     def end_s(self) -> float | None:
-        """Return where the slice ends; None means where the recording ends."""
+        """Return the end of the slice in seconds; None means the end of the recording."""
         return self.cuts[self.index] if self.index < len(self.cuts) else None
 
 
@@ -105,23 +105,23 @@ class Job(Versioned):
     formats: tuple[FormatName, ...]
     layout: Layout = Layout()
     redo: str | None = Field(
-        default=None, description="Run that asked for finished recordings to be done again; None does what is missing."
+        default=None, description="Run that requested finished recordings again; None if only missing ones are done."
     )
 
     def lowest_version(self) -> int:
-        """Return 2 if it asks for formats that came later or another release added fields, else 1."""
+        """Return 2 if the job has formats that were added later or fields from another release, else 1."""
         is_new = not FORMATS_OF_VERSION_1.issuperset(self.formats)
         return 2 if is_new or has_unknown_fields(self, self.options, self.layout, *self.slices) else 1
 
     @property
     def id(self) -> str:
-        """Return the identity: the same slices with the same options are the same job. 32 hex digits."""
+        """Return the identity, 32 hex digits: equal slices with equal options are the same job."""
         return _digest(
             {"slices": [s.model_dump() for s in self.slices], "options": self.options.model_dump(), "redo": self.redo}
         )
 
     def part_id(self, part: Slice) -> str:
-        """Return the identity of a recording's set of parts: results for other sound or other options never mix."""
+        """Return an identity for the parts of a recording, so that results for other sound or options never mix."""
         return _digest(
             {
                 "recording": part.recording,
@@ -133,11 +133,11 @@ class Job(Versioned):
         )
 
     def deduplication_id(self, run: str) -> str:
-        """Return an id that stays the same within one `run` of a director only, so no redo is swallowed."""
+        """Return an id that is stable only within one `run` of a director, so that SQS never drops a later redo."""
         return _digest({"job": self.id, "run": run})
 
     def to_message(self) -> str:
-        """Return ASCII JSON. Raises: JobError: if it is too large for every queue."""
+        """Return the job as ASCII JSON. Raises: JobError: if it may be too large for a queue."""
         body = json.dumps(self.model_dump(mode="json"), ensure_ascii=True, separators=(",", ":"))
         if len(body) > MAX_MESSAGE_BYTES:
             raise JobError(
@@ -150,7 +150,7 @@ class Job(Versioned):
     def from_message(cls, body: str) -> Self:
         """Read a message.
 
-        Raises: NewerJob: if only a newer release understands it. JobError: if it is no job at all.
+        Raises: NewerJob: if only a newer release understands it. JobError: if it is not a job.
         """
         try:
             return cls.model_validate_json(body)

@@ -1,4 +1,4 @@
-"""The languages that Whisper knows, so that a wrong one is refused before a model is loaded."""
+"""The languages that Whisper knows, to refuse a wrong one before a model is loaded."""
 
 from nightscribe.shared.errors import ValueRefused
 

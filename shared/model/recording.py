@@ -1,11 +1,11 @@
-"""A file of the source, and what else a look at its folders finds."""
+"""The contents of a source: recordings, folders, and what cannot be read."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A file of the source that may hold sound. `path` is relative to the source, with forward slashes."""
+    """A file in the source that may hold sound. `path` is relative to the source, with forward slashes."""
 
     path: str
     size: int
@@ -14,7 +14,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Something in the source that cannot be looked at, and what to do about it in a plain sentence."""
+    """Something in the source that cannot be read; `reason` says why and what to do, in one plain sentence."""
 
     path: str
     reason: str
@@ -22,10 +22,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What lies directly in one folder of the source, whose `path` is "" or ends in "/"."""
+    """The direct contents of one folder of the source, whose `path` is "" or ends in "/"."""
 
     path: str
     recordings: list[Recording]
     unreadable: list[Unreadable]
     below: list[str]
-    """Names of the folders in it, those that are not entered among them."""
+    """Names of all folders in it, including those that are skipped."""

@@ -1,4 +1,4 @@
-"""The canonical transcript, the stored result of a slice, and the reason why a recording has no transcript.
+"""The canonical transcript, the stored result of a slice, and the failure of a recording.
 
 Times are seconds from the beginning of the recording. Version 2 added speakers, scores that may be missing, the hash
 of the whole content, reviews and corrections, and the code of a failure; `Versioned` says when it is written.
@@ -17,19 +17,19 @@ from nightscribe.shared.model.record import Stored, Versioned, has_unknown_field
 
 
 class Flag(StrEnum):
-    """Something in a transcript that a person may want to look at."""
+    """A property of a transcript that a person may want to check."""
 
-    TRUNCATED = "truncated"  # less sound could be decoded than the file states
-    NO_SPEECH = "no speech"  # nobody speaks: the transcript is empty on purpose
-    REPETITION = "repetition"  # the same words over and over
-    LOW_CONFIDENCE = "low confidence"  # the model was not sure of what it heard
+    TRUNCATED = "truncated"  # the file states more sound than could be decoded
+    NO_SPEECH = "no speech"  # nobody speaks, so the transcript is empty
+    REPETITION = "repetition"  # the same words occur over and over
+    LOW_CONFIDENCE = "low confidence"  # the model was unsure of its words
     LANGUAGE_UNSURE = "language unsure"  # the detected language may be wrong
     LANGUAGE_CHANGES = "language changes"  # more than one language is spoken
     CHANNELS_CANCEL = "channels cancel"  # one channel is the other inverted; only one of them was listened to
 
 
 class Word(NamedTuple):
-    """A word with the spaces and marks that belong to it. In JSON a list of three, or of four with a speaker."""
+    """A word with its spaces and punctuation. In JSON, a list of three values, or of four with a speaker."""
 
     start_s: float
     end_s: float
@@ -38,12 +38,12 @@ class Word(NamedTuple):
 
 
 Speaker = Annotated[
-    str | None, Field(description="Who speaks, as far as that was asked for and found out.", exclude_if=is_none)
+    str | None, Field(description="Who speaks, where that was requested and found.", exclude_if=is_none)
 ]
 
 
 class Segment(Stored):
-    """A sentence or so of speech, with the scores that the model gave it."""
+    """About a sentence of speech, with the model's scores."""
 
     start_s: float = Field(ge=0)
     end_s: float = Field(ge=0)
@@ -53,7 +53,7 @@ class Segment(Stored):
     no_speech_probability: float | None = None
     compression_ratio: float | None = None
     words: tuple[Word, ...] = Field(
-        default=(), description="Joined, they are the text. Empty where no words were timed."
+        default=(), description="Joined, they are the text. Empty if the words have no times."
     )
 
     def lowest_version(self) -> int:
@@ -76,38 +76,38 @@ class Part(Versioned):
 
     version: Literal[1, 2] = 1
     segments: tuple[Segment, ...]
-    engine: str = Field(description="Name and version of the engine that did it.")
-    language: str | None = Field(description="Code of the language spoken; None where nobody speaks.")
-    container_s: float | None = Field(description="Length of the whole recording as its container states it.")
-    decoded_s: float = Field(description="Sound of this slice that could be decoded.")
+    engine: str = Field(description="Name and version of the engine.")
+    language: str | None = Field(description="Code of the language spoken; None if nobody speaks.")
+    container_s: float | None = Field(description="Length of the whole recording in seconds, as its container states.")
+    decoded_s: float = Field(description="Seconds of this slice that could be decoded.")
     processing_s: float
     flags: tuple[Flag, ...] = ()
 
     def lowest_version(self) -> int:
-        """Return 2 if a segment needs it or another release added fields, else 1."""
+        """Return 2 if a segment requires it or another release added fields, else 1."""
         return 2 if has_unknown_fields(self) else _lowest_version(self.segments)
 
 
 class Review(Stored):
-    """A person has read the transcript and stands by it."""
+    """A person's approval of a transcript."""
 
     by: str = Field(description="Name of the person.")
     at: AwareDatetime
 
 
 class Correction(Stored):
-    """A change that a person made to the text of a stretch."""
+    """A person's change to the text of a stretch."""
 
     by: str = Field(description="Name of the person.")
     at: AwareDatetime
-    start_s: float = Field(ge=0, description="Where the stretch begins.")
-    end_s: float = Field(ge=0, description="Where the stretch ends.")
-    before: str = Field(description="Its text before the correction.")
-    after: str = Field(description="Its text since.")
+    start_s: float = Field(ge=0, description="Start of the stretch.")
+    end_s: float = Field(ge=0, description="End of the stretch.")
+    before: str = Field(description="Text before the correction.")
+    after: str = Field(description="Text after the correction.")
 
 
 class Provenance(Versioned):
-    """Which recording a transcript belongs to, and how it was made."""
+    """The origin of a transcript: its recording, and how it was made."""
 
     version: Literal[1, 2] = 1
     recording: str = Field(description="Path below the source.")
@@ -117,49 +117,49 @@ class Provenance(Versioned):
     )
     size: int = Field(description="Bytes.")
     mtime_ns: int | None = Field(description="When the recording was last changed, where the source knows it.")
-    stem: RelativePath = Field(description="Where the text files are: path in the destination, without extension.")
+    stem: RelativePath = Field(description="Path of the text files in the destination, without extension.")
     formats: tuple[FormatName, ...] = Field(description="Text files written when it was finished.")
     layout: Layout = Layout()
     options: Options
-    redo: str | None = Field(default=None, description="Run that asked for a finished recording to be done again.")
-    engine: str = Field(description="Name and version of the engine that did it.")
+    redo: str | None = Field(default=None, description="Run that requested a finished recording again.")
+    engine: str = Field(description="Name and version of the engine.")
     language: str | None = None
     container_s: float | None = None
     decoded_s: float
     processing_s: float
     flags: tuple[Flag, ...] = ()
     reviewed: Review | None = Field(
-        default=None, description="Who has read the transcript and stands by it, and since when.", exclude_if=is_none
+        default=None, description="Who approved the transcript, and when.", exclude_if=is_none
     )
     finished_at: AwareDatetime
 
     def lowest_version(self) -> int:
-        """Return 2 if a field of version 2 is used or another release added fields, else 1."""
+        """Return 2 if it uses a field of version 2 or another release added fields, else 1."""
         has_new_formats = not FORMATS_OF_VERSION_1.issuperset(self.formats)
         is_new = self.content_sha256 is not None or self.reviewed is not None or has_new_formats
         return 2 if is_new or has_unknown_fields(self, self.layout, self.options) else 1
 
     def settles(self, job: Job, slice_: Slice) -> bool:
-        """Return whether it is what the job wants of that slice's recording: the same sound, and the same redo."""
+        """Return whether this transcript is what the job requests for the slice's recording: same sound, same redo."""
         return self.fingerprint == slice_.fingerprint and self.redo == job.redo
 
 
 class Transcript(Provenance):
-    """The canonical record of a finished recording. Every text file is made from it."""
+    """The canonical record of a finished recording, from which every text file is made."""
 
-    # Last, since how a transcript was made is read from the first bytes of its file; see `Records`.
+    # Keep segments last: `Records` reads the other fields from the first bytes of the file.
     segments: tuple[Segment, ...]
     corrections: tuple[Correction, ...] = Field(
-        default=(), description="What people changed in the text, oldest first.", exclude_if=is_empty
+        default=(), description="Changes that people made to the text, oldest first.", exclude_if=is_empty
     )
 
     def lowest_version(self) -> int:
-        """Return 2 if it, a segment or a correction uses a field of version 2 or an unknown one, else 1."""
+        """Return 2 if it has corrections, or it or a segment uses a field of version 2 or an unknown one, else 1."""
         return 2 if self.corrections else max(super().lowest_version(), _lowest_version(self.segments))
 
 
 class Failure(Versioned):
-    """Why a recording has no transcript."""
+    """The reason why a recording has no transcript."""
 
     version: Literal[1, 2] = 1
     recording: str
@@ -168,7 +168,7 @@ class Failure(Versioned):
     mtime_ns: int | None
     code: str = Field(
         default=UNKNOWN,
-        description="What kind of failure it is, for programs (docs/failure-codes.md).",
+        description="Kind of failure, for programs (docs/failure-codes.md).",
         pattern=r"^[a-z][a-z0-9_]*$",
         exclude_if=lambda code: code == UNKNOWN,
     )
@@ -190,5 +190,5 @@ class Failure(Versioned):
 
 
 def utc_now() -> datetime:
-    """Return the time that goes into records, to the second."""
+    """Return the current time as records state it, to the second."""
     return datetime.now(UTC).replace(microsecond=0)

@@ -95,4 +95,4 @@ def test_the_help_lists_it_and_without_the_package_it_is_unknown(site: Path, tmp
     (tmp_path / "in").mkdir()
     refused = nightscribe(tmp_path, "run", str(tmp_path / "in"), str(tmp_path / "out"), "--formats", "toy")
     assert refused.returncode == 2
-    assert "Unknown format 'toy'. There are: txt, vtt, srt, json, tsv, ass, lrc." in refused.stderr
+    assert "Unknown format 'toy'. Choose from: txt, vtt, srt, json, tsv, ass, lrc." in refused.stderr

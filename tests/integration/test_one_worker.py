@@ -692,7 +692,7 @@ def test_a_part_that_was_damaged_meanwhile_fails_the_recording_and_is_done_again
         wait_until(workplace.is_empty, what="the second half to be done")
         failed = workplace.records.failure("a.wav")
         assert failed
-        assert failed.reason.startswith("What was transcribed of it before cannot be read any more (")
+        assert failed.reason.startswith("A part that was transcribed earlier can no longer be read (")
         assert not stored.exists(), "whoever tries it again would meet it before it is done anew"
         workplace.records.forgive("a.wav")
         workplace.queue.send([workplace.job(each) for each in (first, second)], "again")

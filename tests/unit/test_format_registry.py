@@ -106,7 +106,7 @@ def test_a_registered_format_is_one_like_the_others(records: Records, tmp_path: 
     ("format_", "why"),
     [
         (toy("txt"), "built-in"),
-        (toy(suffix=".srt"), "that of the format srt"),
+        (toy(suffix=".srt"), "belongs to the format srt"),
         (toy(suffix=".mp3"), "of recordings"),
         (toy(suffix=".toy.mp3"), "of recordings"),
     ],
@@ -251,10 +251,10 @@ def test_a_package_that_cannot_be_imported_is_named_and_the_others_work(tmp_path
     assert refused(tmp_path, "txt,shout") == "txt shout"
     why = "ModuleNotFoundError: No module named 'no_such_library'"
     assert refused(tmp_path, "docx") == (
-        f"Format 'docx' cannot be used ({why}). Repair the package that brings it, or leave the format out."
+        f"Format 'docx' cannot be used ({why}). Repair the package that provides it, or leave the format out."
     )
     assert refused(tmp_path, "pdf") == (
-        "Unknown format 'pdf'. There are: txt, vtt, srt, json, tsv, ass, lrc, shout. "
+        "Unknown format 'pdf'. Choose from: txt, vtt, srt, json, tsv, ass, lrc, shout. "
         f"Installed but not usable: docx ({why})."
     )
 
@@ -265,7 +265,7 @@ def test_a_package_that_cannot_be_imported_is_named_and_the_others_work(tmp_path
         ("shout", "shout_format:render", "is not a nightscribe Format"),
         ("shout", "shout_format:MISSING", "no attribute 'MISSING'"),
         ("loud", "shout_format:SHOUT", "its entry point is called 'loud', and the format itself 'shout'"),
-        ("other", "shout_format:OTHER", "its suffix .txt is that of the format txt"),
+        ("other", "shout_format:OTHER", "its suffix .txt belongs to the format txt"),
     ],
 )
 def test_a_package_that_brings_no_proper_format_is_told_so(tmp_path: Path, name: str, module: str, why: str) -> None:

@@ -220,7 +220,7 @@ def assert_no_work_is_known(records: Records) -> None:
     assert records.orphan(transcript_key("a.mp3")) is None
     assert records.provenance_at(transcript_key("a.mp3")) is None
     assert records.partial_results.get(job(slice_of("a.mp3")), slice_of("a.mp3")) is None
-    with pytest.raises(PermanentError, match="cannot be read any more"):
+    with pytest.raises(PermanentError, match="can no longer be read"):
         records.partial_results.all(job(slice_of("a.mp3")), slice_of("a.mp3"))
     assert records.partial_results.claimed_stem("a.mp3") is None
     assert (

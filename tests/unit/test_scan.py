@@ -243,7 +243,7 @@ def test_what_a_newer_version_has_written_is_left_alone_and_said_so(place: Locat
     [told] = found.unreadable
     assert told.path == "talk.mp3"
     assert told.reason == (
-        f"'{kind}talk.mp3.json' was written by a newer nightscribe (version 3 of its format) and is left alone. "
+        f"'{kind}talk.mp3.json' was written by a newer nightscribe (version 3 of its format) and is left unchanged. "
         "Update nightscribe."
     )
     assert place.everything() == before
