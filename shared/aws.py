@@ -1,4 +1,4 @@
-"""Amazon's services and compatible ones, through boto3: clients, retries, and sentences for what goes wrong."""
+"""Call AWS and compatible services through boto3, with retries and errors in plain sentences."""
 
 import os
 import time
@@ -39,10 +39,10 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 LOCAL_QUEUE = "NIGHTSCRIBE_LOCAL_QUEUE"
-"""Variable by which `run` and its workers find the SQS server that it started, whatever else is set for AWS."""
+"""Variable that leads `run` and its workers to the SQS server that it started, whatever else is set for AWS."""
 LOCAL_REGION = "us-east-1"
-SHUTDOWN_CHECK_S = 0.2  # how often a wait looks at `ShutdownFlag`
-LAST_TRY_AT = 0.9  # share of the retry timeout: whatever the waits before, any shorter outage is survived
+SHUTDOWN_CHECK_S = 0.2  # how often a wait checks `ShutdownFlag`
+LAST_TRY_AT = 0.9  # share of the retry timeout; the last try comes then, so that any shorter outage is survived
 
 _REFUSED = {
     "AccessDenied",
@@ -59,31 +59,31 @@ _REFUSED = {
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _WRONG_CLOCK = {"RequestTimeTooSkewed"}
 _BUSY = {"SlowDown", "RequestTimeout", "RequestLimitExceeded", "TooManyRequests"}
-# Credentials from a file or another server are there again once somebody has logged in, or that server is back.
+# Credentials from a file or another server return once somebody has logged in or that server is back.
 _NO_NEW_CREDENTIALS = (CredentialRetrievalError, SSOTokenLoadError, TokenRetrievalError, UnauthorizedSSOTokenError)
 
 _backoff = wait_random_exponential(multiplier=0.2, max=10)
 
 
 class CredentialsExpired(RetryableError):
-    """The credentials have expired; the next try may find new ones, since a login renews the file they come from."""
+    """The credentials have expired. The next try may find new ones, because a login renews the file they come from."""
 
     code = "credentials_expired"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A queue or a bucket as error sentences name it: `queue 'a.fifo'`."""
+    """A queue or a bucket as error messages name it, for example `queue 'a.fifo'`."""
 
     name: str
     error: type[SetupError]
-    """Raised where the user must change something."""
+    """Class of the error that is raised if the user must change something."""
     address: str
     """Variable that names a server other than AWS."""
 
     @property
     def unreachable_code(self) -> str:
-        """Return the code of the error raised where the server does not answer."""
+        """Return the code of the error to raise if the server does not respond."""
         return "queue_unreachable" if issubclass(self.error, QueueError) else "storage_unreachable"
 
 
@@ -101,10 +101,10 @@ def client(
     endpoint: str | None = None,
     more: Config | None = None,
 ) -> "SQSClient | S3Client":
-    """Return a client of `sqs` or `s3` on the server that the environment names; nothing is sent yet.
+    """Return a client for `sqs` or `s3` on the server that the environment names, without sending anything yet.
 
-    The `AWS_*` variables are boto3's own; where LOCALSTACK_ENDPOINT or LOCALSTACK_HOST is set and no address for boto3,
-    LocalStack is found through localstack-client; otherwise it is AWS. `region` and `endpoint` override all of them;
+    The `AWS_*` variables are boto3's own. If they name no address but LOCALSTACK_ENDPOINT or LOCALSTACK_HOST is set,
+    localstack-client finds LocalStack; otherwise the server is AWS. `region` and `endpoint` override the environment;
     `more` holds further settings of the client.
     Raises: BotoCoreError, ValueError, RuntimeError: if the address is incomplete (see `incomplete`).
     """
@@ -119,21 +119,21 @@ def client(
 
 
 def local_client(endpoint: str, config: Config) -> "SQSClient":
-    """Return a client of the SQS server that `run` started on loopback; it uses no proxy."""
+    """Return a client for the SQS server that `run` started on loopback; it uses no proxy."""
     return boto3.session.Session().client(
         "sqs",
         endpoint_url=endpoint,
         aws_access_key_id="nightscribe",
-        aws_secret_access_key="nightscribe",  # noqa: S106  it takes any
+        aws_secret_access_key="nightscribe",  # noqa: S106  this server accepts any
         region_name=LOCAL_REGION,
         config=config.merge(Config(proxies={})),
     )
 
 
 class ShutdownFlag:
-    """Set once this process is to end: then no thread retries a call."""
+    """A flag that is set once this process must end, so that no thread retries a call."""
 
-    is_set = False  # not a threading.Event: a signal handler sets it, and could deadlock on the lock of an event
+    is_set = False  # not a threading.Event: a signal handler sets it and could deadlock on the event's lock
 
 
 def _sleep(seconds: float) -> None:
@@ -143,9 +143,9 @@ def _sleep(seconds: float) -> None:
 
 
 def incomplete(error: Exception, subject: Subject) -> SetupError:
-    """Return the error to raise for what `client` raised."""
+    """Return the SetupError for an error that `client` raised."""
     return subject.error(
-        f"The address of the {subject.name} is not complete: {str(error).rstrip('.')}. Set AWS_DEFAULT_REGION and, for "
+        f"The address of the {subject.name} is incomplete: {str(error).rstrip('.')}. Set AWS_DEFAULT_REGION and, for "
         f"a server other than AWS, {subject.address} (http://HOST:PORT) or LOCALSTACK_HOST (HOST:PORT)."
     )
 
@@ -160,11 +160,11 @@ def persist(
     translated: Callable[[str, str], Exception | None] = lambda _code, _message: None,
     is_final: Callable[[Exception], bool] = lambda _: False,
 ) -> T:
-    """Return what `do` returns, retried for `retry_timeout_s` where that may help.
+    """Return the result of `do`, retrying it for `retry_timeout_s` where that may help.
 
-    `renew` is called before the next try when credentials have expired. `translated` receives the code and the message
-    of an error response, and may return a more exact error than this module knows. An error for which `is_final`
-    returns true is not retried.
+    `renew` is called before the next try if the credentials have expired. `translated` receives the code and the
+    message of an error response, and may return a more specific error. An error for which `is_final` returns true is
+    not retried.
     Raises: RetryableError: if no try succeeded. SetupError: of the subject's class, if the user must do something.
     """
     last_s = LAST_TRY_AT * retry_timeout_s
@@ -193,7 +193,7 @@ def persist(
     except CredentialsExpired as error:
         raise subject.error(
             f"The credentials for the {subject.name} have expired, and there are no newer ones ({error}). Log in again "
-            "(aws sso login) or set new AWS_* variables, and start again: it goes on where it stopped."
+            "(aws sso login) or set new AWS_* variables, and start again; work continues where it stopped."
         ) from error
 
 
@@ -201,48 +201,48 @@ def _once(
     do: Callable[[], T], subject: Subject, operation: str, translated: Callable[[str, str], Exception | None]
 ) -> T:
     try:
-        answer = do()
+        response = do()
     except ClientError as error:
-        said = error.response.get("Error", {})
-        code, message = said.get("Code", "").rpartition(".")[2], said.get("Message", "")
-        about = error.response.get("ResponseMetadata", {})
-        if is_page(about):
+        details = error.response.get("Error", {})
+        code, message = details.get("Code", "").rpartition(".")[2], details.get("Message", "")
+        metadata = error.response.get("ResponseMetadata", {})
+        if is_page(metadata):
             raise RetryableError(not_the_service(subject), code=subject.unreachable_code) from error
-        status = about.get("HTTPStatusCode", 500)
+        status = metadata.get("HTTPStatusCode", 500)
         raise translated(code, message) or _translated(code, message, status, subject, operation) from error
     except (NoCredentialsError, PartialCredentialsError, NoRegionError) as error:
         raise subject.error(
             f"The {subject.name} cannot be reached: {str(error).rstrip('.')}. Set AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION, or AWS_PROFILE; for a local server any values do."
+            "AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION, or AWS_PROFILE; a local server accepts any values."
         ) from error
     except _NO_NEW_CREDENTIALS as error:
         raise CredentialsExpired(str(error).rstrip(".")) from error
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise RetryableError(
-            f"The server of the {subject.name} does not answer ({error}).", code=subject.unreachable_code
+            f"The server of the {subject.name} does not respond ({error}).", code=subject.unreachable_code
         ) from error
-    except (ResponseParserError, RecursionError) as error:  # botocore follows a redirection of S3 without end
+    except (ResponseParserError, RecursionError) as error:  # botocore may follow redirections of S3 without end
         raise RetryableError(not_the_service(subject), code=subject.unreachable_code) from error
     except BotoCoreError as error:
         raise subject.error(f"The {subject.name} cannot be used: {error}") from error
-    if isinstance(answer, dict) and is_page(answer.get("ResponseMetadata", {})):
+    if isinstance(response, dict) and is_page(response.get("ResponseMetadata", {})):
         raise RetryableError(not_the_service(subject), code=subject.unreachable_code)
-    return answer
+    return response
 
 
-def is_page(about: Mapping[str, Any]) -> bool:
-    """Return whether a response, by its metadata, is a web page and does not come from the service."""
-    headers = about.get("HTTPHeaders", {})
+def is_page(metadata: Mapping[str, Any]) -> bool:
+    """Return whether a response, judging by its metadata, is a web page and does not come from the service."""
+    headers = metadata.get("HTTPHeaders", {})
     return headers.get("content-type", "").startswith("text/html") and not any(
         name.startswith("x-amz") for name in headers
     )
 
 
 def not_the_service(subject: Subject) -> str:
-    """Return the sentence for a response that another server gave in place of the service."""
+    """Return the sentence for a response from another server than the service."""
     return (
-        f"What answers in place of the server of the {subject.name} is none: perhaps a proxy, or the login page of "
-        f"this network. Log in there, and check {subject.address} and the proxy variables (HTTPS_PROXY, NO_PROXY)."
+        f"The response does not come from the server of the {subject.name}, but perhaps from a proxy or the login page "
+        f"of this network. Log in there, and check {subject.address} and the proxy variables (HTTPS_PROXY, NO_PROXY)."
     )
 
 
@@ -251,13 +251,15 @@ def _translated(code: str, message: str, status: int, subject: Subject, operatio
     if code in _EXPIRED:
         return CredentialsExpired(why)
     if code in _WRONG_CLOCK:
-        return subject.error(f"The {subject.name} refuses {operation} ({why}). Set the clock of this machine right.")
+        return subject.error(f"The {subject.name} refuses {operation} ({why}). Correct the clock of this machine.")
     if code in _REFUSED:
         return subject.error(
-            f"The {subject.name} refuses {operation} ({why}). Check the AWS credentials, and what they allow."
+            f"The {subject.name} refuses {operation} ({why}). Check the AWS credentials and their permissions."
         )
     if status >= 500 or status == 429 or code in _BUSY or "Throttl" in code:
-        return RetryableError(f"The server of the {subject.name} has trouble ({why}).", code=subject.unreachable_code)
+        return RetryableError(
+            f"The server of the {subject.name} is overloaded or failing ({why}).", code=subject.unreachable_code
+        )
     return subject.error(f"The {subject.name} refuses {operation} ({why}).")
 
 
@@ -267,7 +269,7 @@ def _session(service: str, *, named: bool) -> boto3.session.Session:
     if localstack and not named:
         import localstack_client.session
 
-        # The library itself reads only LOCALSTACK_HOST, and only HOST:PORT from it.
+        # The library reads only LOCALSTACK_HOST, and expects HOST:PORT in it.
         host = localstack.rpartition("://")[2].rstrip("/")
         session: boto3.session.Session = localstack_client.session.Session(localstack_host=host)
         return session

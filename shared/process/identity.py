@@ -37,11 +37,11 @@ def is_alive(pid: int) -> bool:
 
 @cache
 def machine_id() -> str:
-    """Return 12 hex digits shared by exactly those processes whose ids mean the same as here.
+    """Return 12 hex digits that identify the set of processes whose ids can be compared with those of this process.
 
-    A host name will not do, nor /etc/machine-id: machines made from one image share them. The id of this boot is the
-    kernel's own, and containers on one kernel differ in the namespace of their process ids. Where neither can be read,
-    every process has an id of its own, so that nothing is concluded about any other.
+    A host name or /etc/machine-id will not do, because machines made from one image share them. The kernel gives each
+    boot its own id, and containers on one kernel differ in the namespace of their process ids. If these cannot be read,
+    every process gets its own id, so that nothing is concluded about any other.
     """
     try:
         parts = BOOT_ID.read_text().strip(), str(PROCESS_IDS.readlink())

@@ -1,1 +1,1 @@
-"""Where recordings come from and transcripts go: one backend for each kind of storage, found by the scheme of a URL."""
+"""Storage of recordings and transcripts, with one backend for each URL scheme."""

@@ -20,32 +20,32 @@ from nightscribe.shared.model.recording import Folder, Recording
 
 LOGS = "logs"
 """Name of the folder for the logs of a `run`, in the records folder of a destination on this machine's file system."""
-CHANGED = "It was changed while it was transcribed; the next run takes it as it is then."
+CHANGED = "It was changed while it was transcribed; the next run transcribes its new content."
 
 
 class Denied(RetryableError):
-    """This one recording may not be read; its owner can change that. The others may be readable."""
+    """This recording may not be read until its owner allows it. Others may be readable."""
 
 
 @dataclass(frozen=True)
 class StorageOptions:
-    """What users may set about storage. Each backend takes what concerns it."""
+    """Settings for storage. Each backend uses those that concern it."""
 
     follow_links: bool = False
     """Follow links in a source that lead out of it."""
     s3_requester_pays: bool = False
-    """Pay for reading a source whose owner does not."""
+    """Pay for requests to a source bucket that is set to requester pays."""
     s3_encryption: Mapping[str, str] = field(default_factory=dict)
-    """Arguments of S3's PutObject that say how to encrypt."""
+    """Arguments of S3's PutObject that select the encryption."""
     cache_bytes: int = 2 * 2**30
-    """Most bytes of remote recordings that lie on this machine's disk."""
+    """Maximum bytes of remote recordings that are cached on this machine's disk."""
 
 
 class RecordingSource(Protocol):
-    """Files, some of which are recordings: the director decides which."""
+    """A place with files, some of which are recordings; the director decides which."""
 
     max_concurrency: int
-    """Calls worth making at the same time: 1 where a call takes less time than starting a thread."""
+    """Number of calls worth making at the same time; 1 if a call is faster than starting a thread."""
 
     def folders(self) -> Iterator[Folder]:
         """Yield every folder with all its files that are not hidden, sorted by name; parents come before children."""
@@ -56,47 +56,47 @@ class RecordingSource(Protocol):
         ...
 
     def fingerprint(self, recording: Recording) -> str:
-        """Return what `fingerprint.fingerprint` makes of the recording.
+        """Return the fingerprint of the recording as `fingerprint.fingerprint` computes it.
 
         Raises: PermanentError: if it is gone or may not be read. RetryableError: if reading fails.
         """
         ...
 
     def local(self, path: str) -> AbstractContextManager[Readable]:
-        """Open the recording as something that ffmpeg can read, for as long as the context lasts."""
+        """Open the recording in a form that ffmpeg can read, until the context ends."""
         ...
 
 
 class TranscriptStore(Protocol):
-    """Whole files under keys with forward slashes. Every method raises RetryableError while the storage is away."""
+    """Stores whole files under keys with forward slashes. Methods raise RetryableError if storage is unreachable."""
 
     @property
     def max_concurrency(self) -> int:
-        """Return how many calls are worth making at the same time: 1 where a call is faster than starting a thread."""
+        """Return how many calls are worth making at the same time; 1 if a call is faster than starting a thread."""
         ...
 
     def get(self, key: str) -> bytes | None:
-        """Return the whole file, or None if there is none."""
+        """Return the whole file, or None if it does not exist."""
         ...
 
     def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
-        """Return the first and the last bytes of a file (they overlap in a short one), or None if there is none."""
+        """Return the first and last bytes of a file, which overlap if it is short, or None if it does not exist."""
         ...
 
     def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
-        """Store the whole file or nothing; if `durable`, it survives a power cut once this returns."""
+        """Store the whole file or nothing; if `durable`, it survives a power failure once this returns."""
         ...
 
     def put_new(self, key: str, content: bytes) -> bool:
-        """Store the whole file unless there is one; return whether this content is there now.
+        """Store the whole file unless one exists; return whether the file has this content now.
 
-        If several processes do so at the same time, one succeeds. Storage that cannot tell (a file system without hard
-        links, a server without conditional requests) may overwrite a file that came a moment ago.
+        If several processes do so at the same time, one succeeds. Storage without the means (hard links, conditional
+        requests) may overwrite a file that was created a moment ago.
         """
         ...
 
     def takes(self, key: str) -> bool:
-        """Return whether a file can have so long a name there; otherwise `put` raises NameTooLong."""
+        """Return whether the storage accepts a name of this length; otherwise `put` raises NameTooLong."""
         ...
 
     def is_one(self, key: str, other: str) -> bool:
@@ -104,7 +104,7 @@ class TranscriptStore(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove the file; a missing one is no error."""
+        """Remove the file; it is not an error if it does not exist."""
         ...
 
     def names(self, folder: str) -> list[str]:
@@ -112,7 +112,7 @@ class TranscriptStore(Protocol):
         ...
 
     def names_in(self, folders: Collection[str]) -> dict[str, list[str]]:
-        """Return the names of the files directly in each of several folders, whose names are close in sort order."""
+        """Return the names of the files directly in each of several folders, which should be close in sort order."""
         ...
 
     def listing(self, folder: str) -> tuple[list[str], list[str]]:
@@ -138,20 +138,20 @@ class Housekeeping(Protocol):
 
 
 class Location(ABC):
-    """A place named by a user as SOURCE or DEST; `str()` gives its name. Compared by value.
+    """A place that a user names as SOURCE or DEST. `str()` returns its name, and equal names are equal places.
 
     Only the first three methods must be written. The others have defaults that suit remote storage.
     """
 
     poll_s: ClassVar[float] = 60.0
-    """Seconds between two scans of `director --watch`, unless the user sets another interval. Lists may cost money."""
+    """Seconds between scans of `director --watch`, unless the user sets an interval. Listing may cost money."""
 
     @abstractmethod
     def __str__(self) -> str: ...
 
     @abstractmethod
     def open_source(self, options: StorageOptions, *, leave_out: "Location | None" = None) -> RecordingSource:
-        """Return the recordings in this place, without those in `leave_out`, the destination, which may lie in it.
+        """Return the recordings in this place, except those in `leave_out`, which is a destination inside it.
 
         Raises: SetupError: if the place cannot hold recordings, or its address is incomplete.
         """
@@ -164,42 +164,42 @@ class Location(ABC):
         """
 
     def absolute(self) -> "Location":
-        """Return the same place under a name that means the same in every working directory."""
+        """Return this place under a name that does not depend on the working directory."""
         return self
 
     def display(self, key: str) -> str:
-        """Return how people are told of a file or a folder in this place."""
+        """Return the name of a file or a folder in this place as people see it."""
         return f"{self}/{key.removesuffix('/')}"
 
     @property
     def local_path(self) -> Path | None:
-        """Return the folder of this machine's file system that this place is, or None if it is something else.
+        """Return this place as a folder of this machine's file system, or None if it is not one.
 
         Such a folder can be watched for changes, and holds the lock and the logs of a `run` into it.
         """
         return None
 
     def volume(self) -> int | None:
-        """Return the number of the volume that the place is on, which changes where a share is no longer mounted.
+        """Return the number of the volume of this place, which changes when a share is no longer mounted.
 
-        Raises: OSError: if nothing is there.
+        Raises: OSError: if the place does not exist.
         """
         return None
 
     def lack_of_room(self) -> str | None:
-        """Return the beginning of a sentence about how little room is left, or None while there is enough."""
+        """Return the beginning of a sentence about how little space is left, or None while there is enough."""
         return None
 
-    # What can be checked before any work is wasted
+    # Checks before any work is wasted
 
     def check_source(self, options: StorageOptions) -> None:
-        """Raise SetupError unless recordings can be read here, and RetryableError if the storage is away."""
+        """Raise SetupError unless recordings can be read here, and RetryableError if the storage is unreachable."""
         next(iter(self.open_source(options).folders()), None)
 
     def check_dest(self, options: StorageOptions, *, create: bool) -> None:
-        """Raise SetupError unless transcripts can be stored here, and RetryableError if the storage is away.
+        """Raise SetupError unless transcripts can be stored here, and RetryableError if the storage is unreachable.
 
-        Nothing is written unless `create` is true.
+        It writes nothing unless `create` is true.
         """
         store = self.open_store(options)
         store.listing("")
@@ -216,13 +216,13 @@ class Location(ABC):
 
 
 def trial_key() -> str:
-    """Return the key of a file that only shows whether files can be stored; no other process writes it."""
+    """Return the key of a file that tests whether files can be stored, unique to this process."""
     return f"{RECORDS_FOLDER}/trial-{socket.gethostname()}-{os.getpid()}"
 
 
 def no_records(location: Location) -> SetupError:
-    """Return the error for a place that is no destination of nightscribe."""
+    """Return the error for a place that is not a destination of nightscribe."""
     return SetupError(
         f"DEST {str(location)!r} holds no records of nightscribe (nothing below {RECORDS_FOLDER}/ in it); give the "
-        "place that `run` or `director` was given as DEST."
+        "DEST of an earlier `run` or `director`."
     )

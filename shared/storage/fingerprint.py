@@ -1,4 +1,4 @@
-"""Fingerprints of recordings: cheap on a network share, and unchanged by a rename."""
+"""Compute fingerprints of recordings, which are cheap on a network share and survive a rename."""
 
 import hashlib
 from collections.abc import Callable
@@ -9,7 +9,7 @@ FINGERPRINT_BYTES = 64 * 1024
 def fingerprint(size: int, read: Callable[[int, int], bytes]) -> str:
     """Return the size of a recording and a hash of its first and last 64 KiB.
 
-    `read(first, n)` returns `n` bytes from offset `first` on, or fewer at the end of the recording.
+    `read(first, n)` returns `n` bytes from offset `first`, or fewer at the end of the recording.
     """
     digest = hashlib.sha256(read(0, FINGERPRINT_BYTES))
     if size > FINGERPRINT_BYTES:

@@ -1,8 +1,8 @@
-"""Which storage there is, by the scheme of a URL; what has no scheme is a folder.
+"""Find storage by the scheme of a URL; an address without a scheme is a folder.
 
 Storage comes from the table below, from `register_storage`, or from an installed package with an entry point in the
-group `nightscribe.storages`: its name is the scheme, and it leads to a function that makes a `Location` from what a
-user typed. Nothing is imported before a user names that scheme. See docs/adding-a-storage.md.
+group `nightscribe.storages`: its name is the scheme, and it leads to a function that makes a `Location` from a user's
+argument. Nothing is imported before a user names that scheme. See docs/adding-a-storage.md.
 """
 
 import re
@@ -17,7 +17,7 @@ from nightscribe.shared.storage.base import Location
 
 ENTRY_POINTS = "nightscribe.storages"
 Parse = Callable[[str], Location]
-"""Make a place from what a user typed. Raises: SetupError: with a sentence, if it makes no sense."""
+"""A function that makes a place from a user's argument. Raises: SetupError: if the argument is not valid."""
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _FOLDER = EntryPoint("folder", "nightscribe.shared.storage.folder.location:FolderLocation.parse", ENTRY_POINTS)
@@ -29,31 +29,31 @@ _registered: dict[str, Parse] = {}
 
 @dataclass(frozen=True)
 class Storage:
-    """A kind of storage that can be named."""
+    """A kind of storage that users can name."""
 
     scheme: str
     provider: str
-    """Distribution that it comes from."""
+    """Distribution that provides it."""
     problem: str | None = None
-    """Why it cannot be used, in a plain sentence."""
+    """Why it cannot be used, in one plain sentence."""
 
 
 def register_storage(scheme: str, parse: Parse) -> None:
-    """Add storage to that of this process; processes that it starts know it by an entry point only.
+    """Make storage available in this process. Processes that it starts find storage by entry points only.
 
-    Raises: ValueRefused: if `scheme` is none, or there is another storage of that name.
+    Raises: ValueRefused: if `scheme` is not valid, or another storage has it.
     """
     if not _SCHEME.fullmatch(scheme):
-        raise ValueRefused(f"{scheme!r} is no scheme of a URL; give lower-case letters, digits, '+', '.' or '-'.")
+        raise ValueRefused(f"{scheme!r} is not a URL scheme; use lower-case letters, digits, '+', '.' or '-'.")
     if scheme in _BUILT_IN or _registered.get(scheme, parse) is not parse:
         raise ValueRefused(f"There is another storage for {scheme}://. Choose another scheme.")
     _registered[scheme] = parse
 
 
 def parse_location(text: str) -> Location:
-    """Return the place that a user names. Raises: SetupError: with a sentence, if there is no storage for it."""
+    """Return the place that a user names. Raises: SetupError: if no storage is known for it."""
     if not text:
-        raise SetupError("An empty argument names no folder. Is a variable not set? A dot names this folder.")
+        raise SetupError("An empty argument names no folder; perhaps a variable is not set. Use a dot for this folder.")
     scheme, colon, rest = text.partition(":/")
     if colon and (parse := _parser(scheme.casefold())):
         return parse(text)
@@ -63,7 +63,7 @@ def parse_location(text: str) -> Location:
 
 
 def storages() -> list[Storage]:
-    """Return every storage with a scheme, sorted by it, those that cannot be used among them."""
+    """Return every storage with a scheme, sorted by scheme, including those that cannot be used."""
     found = {scheme: Storage(scheme, "nightscribe") for scheme in _BUILT_IN}
     found |= {scheme: Storage(scheme, parse.__module__.partition(".")[0]) for scheme, parse in _registered.items()}
     for scheme, entry in plugins(ENTRY_POINTS).items():
@@ -72,7 +72,7 @@ def storages() -> list[Storage]:
 
 
 def _parser(scheme: str) -> Parse | None:
-    if entry := _BUILT_IN.get(scheme):  # found without a look at every installed package
+    if entry := _BUILT_IN.get(scheme):  # avoids searching every installed package
         return _parse_of(entry)
     if parse := _registered.get(scheme):
         return parse
@@ -101,4 +101,4 @@ def _unknown(text: str) -> str:
     others = [each for each in storages() if each.scheme not in _BUILT_IN]
     usable = "".join(f", {each.scheme}://…" for each in others if not each.problem)
     problems = "".join(f" {each.problem}" for each in others if each.problem)
-    return f"{text!r} is no place that nightscribe knows; give a folder, s3://bucket/prefix{usable}.{problems}"
+    return f"{text!r} is not a place that nightscribe knows; give a folder, s3://bucket/prefix{usable}.{problems}"

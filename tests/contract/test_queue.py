@@ -547,7 +547,7 @@ def test_a_server_that_is_down_is_waited_for_as_long_as_was_said(sqs_server: Sqs
     delivery = received(queue)
     sqs_server.kill()
     began = time.monotonic()
-    with pytest.raises(RetryableError, match="does not answer") as raised:
+    with pytest.raises(RetryableError, match="does not respond") as raised:
         queue.change_visibility(delivery, 30, retry_timeout_s=1)
     assert 0.9 <= time.monotonic() - began < 45
     assert not isinstance(raised.value, QueueMissing)
@@ -643,7 +643,7 @@ def test_credentials_that_expired_are_read_anew(
 
 def test_credentials_that_have_expired_for_good_end_the_work_with_a_sentence(at: Callable[[str], JobQueue]) -> None:
     """Which says what to do, and that nothing is lost."""
-    with answering(403, "ExpiredToken") as address, pytest.raises(QueueError, match=r"expired.*goes on where it"):
+    with answering(403, "ExpiredToken") as address, pytest.raises(QueueError, match=r"expired.*continues where it"):
         at(address).change_visibility(Delivery("message", "", "handle", 1), 30, retry_timeout_s=1)
 
 

@@ -172,7 +172,7 @@ def test_a_source_in_whose_place_another_one_answers_is_told_before_any_work(
 ) -> None:
     """All its recordings would seem to be gone."""
     monkeypatch.setattr("nightscribe.shared.storage.s3.location.CHECK_TIMEOUT_S", 0.2)
-    with pytest.raises(RetryableError, match="perhaps a proxy, or the login page"):
+    with pytest.raises(RetryableError, match="perhaps from a proxy or the login page"):
         bucket.at().check_source(Settings().storage)
 
 
@@ -291,7 +291,7 @@ def test_a_bucket_that_is_away_in_the_middle_of_a_recording_does_not_look_like_i
     bucket.put("a.wav", long.read_bytes())
     faulty = Faulty(bucket.client, "get_object", dict.fromkeys(range(n, 1000), AWAY))
     source = BucketSource(objects_with(bucket, faulty, retry_timeout_s=0.2), Blocks(0))
-    with source.local("a.wav") as opened, pytest.raises(RetryableError, match="does not answer"):
+    with source.local("a.wav") as opened, pytest.raises(RetryableError, match="does not respond"):
         list(Decoder(opened))
 
 
@@ -301,7 +301,7 @@ def test_a_bucket_that_is_away_does_not_look_like_something_that_is_no_recording
     bucket.put("a.wav", long.read_bytes())
     faulty = Faulty(bucket.client, "get_object", dict.fromkeys(FOR_EVER, AWAY))
     source = BucketSource(objects_with(bucket, faulty, retry_timeout_s=0.2), Blocks(0))
-    with source.local("a.wav") as opened, pytest.raises(RetryableError, match="does not answer"):
+    with source.local("a.wav") as opened, pytest.raises(RetryableError, match="does not respond"):
         probe(opened)
 
 
@@ -518,7 +518,7 @@ def test_a_bucket_that_is_away_ends_the_search_for_renamed_recordings(bucket: Te
     scanner = Scanner(
         BucketSource(objects_with(bucket, faulty, retry_timeout_s=0.2), Blocks(0)), records, ("txt",), settle_s=0
     )
-    with pytest.raises(RetryableError, match="does not answer"):
+    with pytest.raises(RetryableError, match="does not respond"):
         scanner.scan()
 
 
@@ -545,9 +545,9 @@ def answering(bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> Callable[[
         ("list_objects_v2", refused("PermanentRedirect", 301), "in another region .* Set AWS_DEFAULT_REGION"),
         ("list_objects_v2", refused("AuthorizationHeaderMalformed"), "in another region .* Set AWS_DEFAULT_REGION"),
         ("list_objects_v2", refused("InvalidAccessKeyId", 403), "Check the AWS credentials"),
-        ("list_objects_v2", refused("RequestTimeTooSkewed", 403), "Set the clock"),
+        ("list_objects_v2", refused("RequestTimeTooSkewed", 403), "Correct the clock"),
         ("list_objects_v2", EXPIRED, "have expired"),
-        ("list_objects_v2", AWAY, "does not answer"),
+        ("list_objects_v2", AWAY, "does not respond"),
     ],
 )
 def test_a_source_that_cannot_be_read_is_told_before_any_work(

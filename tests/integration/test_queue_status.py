@@ -133,7 +133,7 @@ def test_a_server_that_is_away_costs_a_sentence_and_little_time(workplace: Workp
     began = time.monotonic()
     status = gather(FolderLocation(workplace.dest), load_settings(queue_name=workplace.queue.name))
     assert status.queue is None
-    assert "does not answer" in (status.no_queue or "")
+    assert "does not respond" in (status.no_queue or "")
     assert time.monotonic() - began < RETRY_TIMEOUT_S / 2  # what the work itself would wait
 
 

@@ -209,8 +209,8 @@ def test_without_folders_the_first_one_is_asked_for(command: str) -> None:
         (["--language", "klingon"], "Unknown language 'klingon'"),
         (["--model", "tiny.en", "--language", "fr"], "knows only English, and the language is fr. Take --model tiny."),
         (["--model", "tiny.en", "--task", "translate"], "cannot translate. Take --model tiny."),
-        (["--formats", "docx"], "Unknown format 'docx'. There are: txt, vtt, srt, json, tsv, ass, lrc."),
-        (["--formats", ","], "No format is asked for"),
+        (["--formats", "docx"], "Unknown format 'docx'. Choose from: txt, vtt, srt, json, tsv, ass, lrc."),
+        (["--formats", ","], "No format is given"),
         (["--workers", "zero"], "--workers is 'zero': "),
         (["--workers", "0"], "--workers is '0': "),
         (["--engine", "siri"], "There is no engine named 'siri'. Choose auto, faster-whisper or openai-whisper."),
@@ -282,7 +282,7 @@ def test_folders_may_be_given_by_variables(source: Path, tmp_path: Path) -> None
 def test_a_folder_that_cannot_even_be_looked_at_is_a_sentence(folders: tuple[str, ...], tmp_path: Path) -> None:
     """This user may not enter the one above it, or, the same for everybody, its name is too long for one."""
     said = refused(call(*(str(tmp_path / ("n" * 300)) if word == "X" else word for word in folders)))
-    assert "cannot be looked at" in said
+    assert "cannot be accessed" in said
 
 
 def test_a_source_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
@@ -318,4 +318,4 @@ def test_ctrl_c_before_a_command_is_loaded_ends_it_with_a_word() -> None:
 @pytest.mark.parametrize("arguments", [("run", "", "out"), ("run", "in", ""), ("status", "")])
 def test_an_empty_argument_is_not_the_folder_one_stands_in(arguments: tuple[str, ...]) -> None:
     """It is a variable that was not set, and a run would fill that folder with texts."""
-    assert "Is a variable not set?" in refused(call(*arguments))
+    assert "perhaps a variable is not set" in refused(call(*arguments))

@@ -107,8 +107,8 @@ def test_a_registered_format_is_one_like_the_others(records: Records, tmp_path: 
     [
         (toy("txt"), "built-in"),
         (toy(suffix=".srt"), "belongs to the format srt"),
-        (toy(suffix=".mp3"), "of recordings"),
-        (toy(suffix=".toy.mp3"), "of recordings"),
+        (toy(suffix=".mp3"), "belongs to recordings"),
+        (toy(suffix=".toy.mp3"), "belongs to recordings"),
     ],
 )
 def test_a_format_never_takes_the_files_of_another_or_of_a_recording(format_: Format, why: str) -> None:

@@ -234,7 +234,7 @@ def test_a_folder_that_may_not_be_read_is_said_to_be_so_and_the_rest_goes_on(ope
     assert set(found) == {"locked", "open/b.mp3"}
     locked = found["locked"]
     assert isinstance(locked, Unreadable)
-    assert locked.reason == "It cannot be read (Permission denied); give this user the right to read it."
+    assert locked.reason == "It cannot be read (Permission denied); give this user permission to read it."
 
 
 def test_a_file_that_may_not_be_read_will_not_be_readable_later(open_folder: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_source_that_may_not_be_read_for_a_while_says_nothing_about_its_record
     source = FolderSource(file(open_folder / "in" / "a.mp3").parent)
     (open_folder / "in").chmod(0)
     try:
-        with as_nobody(), pytest.raises(RetryableError, match="may not be read now"):
+        with as_nobody(), pytest.raises(RetryableError, match="cannot be read now"):
             source.fingerprint(Recording("a.mp3", 1, 1))
     finally:
         (open_folder / "in").chmod(0o755)
@@ -272,7 +272,7 @@ def test_a_source_that_is_not_mounted_says_nothing_about_its_recordings(tmp_path
     source = FolderSource(tmp_path / "in")
     shutil.rmtree(tmp_path / "in")
     for ask in (lambda: source.stat("a.mp3"), lambda: source.fingerprint(Recording("a.mp3", 1, 1))):
-        with pytest.raises(RetryableError, match="is not there now"):
+        with pytest.raises(RetryableError, match="does not exist now"):
             ask()
 
 

@@ -430,7 +430,7 @@ def test_the_queue_of_a_run_that_does_not_answer_costs_a_sentence(records: Recor
     status = gather(FolderLocation(tmp_path), SETTINGS)
     assert (status.live, status.queue, status.n_failed) == (True, None, 1)
     assert status.no_queue
-    assert status.no_queue.startswith("The server of the queue 'nightscribe.fifo' does not answer")
+    assert status.no_queue.startswith("The server of the queue 'nightscribe.fifo' does not respond")
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:99999", "http://[", "nonsense"])

@@ -118,7 +118,9 @@ def test_an_unknown_scheme_is_answered_with_all_that_there_are(install: Install)
     with pytest.raises(SetupError) as refused:
         parse_location("gs://bucket/a")
     said = str(refused.value)
-    assert "'gs://bucket/a' is no place that nightscribe knows; give a folder, s3://bucket/prefix, sqlite://…" in said
+    assert (
+        "'gs://bucket/a' is not a place that nightscribe knows; give a folder, s3://bucket/prefix, sqlite://…" in said
+    )
     assert "broken://…" not in said
     assert "no_such_module" in said
 
@@ -144,7 +146,7 @@ def test_storage_can_be_registered_in_this_process(monkeypatch: pytest.MonkeyPat
     for scheme in ("mount", "s3"):
         with pytest.raises(ValueRefused, match="There is another storage"):
             register_storage(scheme, FolderLocation.parse)
-    with pytest.raises(ValueRefused, match="is no scheme"):
+    with pytest.raises(ValueRefused, match="is not a URL scheme"):
         register_storage("My Disk", parse)
 
 

@@ -1,1 +1,1 @@
-"""Folders of this machine's file system, network shares among them."""
+"""Folders in this machine's file system, including network shares."""

@@ -1,4 +1,4 @@
-"""A folder as SOURCE or DEST, and what can be checked about it before any work is wasted."""
+"""Use a folder as SOURCE or DEST, and check it before any work is wasted."""
 
 import os
 import shutil
@@ -15,12 +15,12 @@ from nightscribe.shared.storage.base import LOGS, Location, StorageOptions
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.shared.storage.folder.store import FolderStore
 
-MIN_FREE_BYTES = 64 * 2**20  # transcripts are small; a disk with less will be full before morning
+MIN_FREE_BYTES = 64 * 2**20  # transcripts are small, but a disk with less would be full before morning
 
 
 @dataclass(frozen=True)
 class FolderLocation(Location):
-    """A folder of this machine's file system."""
+    """A folder in this machine's file system."""
 
     poll_s: ClassVar[float] = 5.0
 
@@ -28,7 +28,7 @@ class FolderLocation(Location):
 
     @classmethod
     def parse(cls, text: str) -> "FolderLocation":
-        """Return the folder of that path."""
+        """Return the folder with this path."""
         return cls(Path(text))
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class FolderLocation(Location):
 
     def lack_of_room(self) -> str | None:
         """See `Location.lack_of_room`."""
-        with suppress(OSError):  # a share that is away is noticed by whoever writes to it
+        with suppress(OSError):  # the next write reports a share that is unreachable
             free = shutil.disk_usage(self.path).free
             if free < MIN_FREE_BYTES:
                 return f"DEST {str(self)!r} has only {free // 2**20} MB free"
@@ -72,7 +72,7 @@ class FolderLocation(Location):
         """See `Location.check_source`."""
         if not _is_utf8(self.path.absolute()):
             raise SetupError(
-                f"The path of SOURCE {str(self)!r} is not valid UTF-8, as ffmpeg needs it; rename that folder."
+                f"The path of SOURCE {str(self)!r} is not valid UTF-8, which ffmpeg requires; rename that folder."
             )
         with self._inspecting("SOURCE"):
             is_file, is_folder = self.path.is_file(), self.path.is_dir()
@@ -84,7 +84,7 @@ class FolderLocation(Location):
             raise SetupError(f"SOURCE {str(self)!r} may not be read by this user; change its permissions.")
 
     def check_dest(self, options: StorageOptions, *, create: bool) -> None:  # noqa: ARG002  none concerns it
-        """See `Location.check_dest`; with `create`, the folder and those for records and logs exist afterwards."""
+        """See `Location.check_dest`; with `create`, it creates the folder and those for records and logs."""
         with self._inspecting("DEST"):
             is_other = self.path.exists() and not self.path.is_dir()
         if is_other:
@@ -103,7 +103,7 @@ class FolderLocation(Location):
                 "change its permissions."
             ) from None
         if lack := self.lack_of_room():
-            raise SetupError(f"{lack}; make room (64 MB at least) or choose another.")
+            raise SetupError(f"{lack}; free up space (at least 64 MB) or choose another.")
 
     def check_records(self, options: StorageOptions) -> None:  # noqa: ARG002  none concerns it
         """See `Location.check_records`."""
@@ -114,7 +114,7 @@ class FolderLocation(Location):
         if not has_records:
             raise SetupError(
                 f"DEST {str(self)!r} holds no records of nightscribe (no folder {RECORDS_FOLDER} in it); "
-                "give the folder that `run` or `director` was given as DEST."
+                "give the DEST of an earlier `run` or `director`."
             )
 
     @contextmanager
@@ -123,8 +123,8 @@ class FolderLocation(Location):
             yield
         except OSError as error:
             raise SetupError(
-                f"{argument} {str(self)!r} cannot be looked at ({error.strerror}: {error.filename}); give another "
-                "folder, or change the permissions of it and of those above it."
+                f"{argument} {str(self)!r} cannot be accessed ({error.strerror}: {error.filename}); give another "
+                "folder, or change the permissions of this one and its parents."
             ) from None
 
 

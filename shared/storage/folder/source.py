@@ -1,4 +1,4 @@
-"""A folder as the source of recordings."""
+"""Read recordings from a folder."""
 
 import errno
 import os
@@ -15,25 +15,25 @@ from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.storage.fingerprint import fingerprint
 
 LEADS_OUT = "is a link that leads out of the source; put a copy there, or allow it with --follow-links."
-LEADS_NOWHERE = "It is a link that leads nowhere; bring back what it leads to (is a disk not mounted?), or remove it."
+LEADS_NOWHERE = "It is a link that leads nowhere; restore its target (perhaps a disk is not mounted), or remove it."
 
 
 class FolderSource:
-    """Reads a folder and the folders below it. Follows symbolic links that stay inside; walks a loop once."""
+    """Reads a folder and all folders below it. It follows symbolic links that stay inside, and walks a loop once."""
 
     max_concurrency = 1
 
     def __init__(self, root: Path, *, leave_out: Path | None = None, follow_links: bool = False) -> None:
-        """`follow_links`: also follow links that lead out. Then a message can name whatever they lead to."""
+        """`follow_links`: also follow links that lead out, so that a message on the queue can name their targets."""
         self.root = root.resolve()
         self._leave_out = leave_out.resolve() if leave_out else None
         self._follow_links = follow_links
 
     def folders(self) -> Iterator[Folder]:
-        """See `RecordingSource.folders`; `leave_out` (the destination) is not entered."""
+        """See `RecordingSource.folders`; it does not enter `leave_out`, the destination."""
         root = str(self.root)
         pending = [("", root)]
-        # Keep hashes, not a million real paths; two equal hashes are less likely than a broken disk.
+        # Keep hashes instead of a million real paths; a collision is less likely than a broken disk.
         seen: set[int] = set()
         while pending:
             path, real = pending.pop()
@@ -53,7 +53,7 @@ class FolderSource:
         return not self._follow_links and not (real + "/").startswith(str(self.root).rstrip("/") + "/")
 
     def _place(self, path: str) -> Path:
-        """Return where a recording is. Raises: PermanentError: if a link on the way there leads out of the source."""
+        """Return the path of a recording. Raises: PermanentError: if a link in it leads out of the source."""
         if self._leads_out(os.path.realpath(self.root / path)):
             raise PermanentError(f"{path!r} {LEADS_OUT}", code="outside_source")
         return self.root / path
@@ -61,11 +61,11 @@ class FolderSource:
     def _is_barred(self, real: str) -> bool:
         if real == str(self.root):
             return False
-        above = str(self.root).startswith(real.rstrip("/") + "/")  # a link upwards would lead to everything else
+        above = str(self.root).startswith(real.rstrip("/") + "/")  # a link upwards would lead to unrelated files
         return above or (self._leave_out is not None and real == str(self._leave_out))
 
     def _look_into(self, folder: Folder, real: str) -> dict[str, str]:
-        """Fill the folder; return the real paths of the folders below it by name."""
+        """Fill in the folder's contents; return the real paths of the folders in it by name."""
         real_below: dict[str, str] = {}
         with os.scandir(f"{self.root}/{folder.path}") as entries:
             for entry in entries:
@@ -124,9 +124,9 @@ class FolderSource:
         try:
             yield
         except FileNotFoundError:
-            if not self.root.is_dir():  # a share that is not mounted tells nothing about its recordings
+            if not self.root.is_dir():  # a share that is not mounted says nothing about its recordings
                 raise RetryableError(
-                    f"The source {str(self.root)!r} is not there now.", code="storage_unreachable"
+                    f"The source {str(self.root)!r} does not exist now.", code="storage_unreachable"
                 ) from None
             if (self.root / path).exists():  # something else is missing
                 raise
@@ -134,7 +134,7 @@ class FolderSource:
         except PermissionError:
             if not os.access(self.root, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
                 raise RetryableError(
-                    f"The source {str(self.root)!r} may not be read now.", code="storage_unreachable"
+                    f"The source {str(self.root)!r} cannot be read now.", code="storage_unreachable"
                 ) from None
             raise PermanentError(
                 f"{path!r} may not be read by this user; change its permissions.", code="not_readable"
@@ -155,5 +155,5 @@ def _shown(path: str) -> str:
 def _unreadable(path: str, error: OSError) -> Unreadable:
     if error.errno == errno.ELOOP:
         return Unreadable(_shown(path), LEADS_NOWHERE)
-    reason = f"It cannot be read ({error.strerror or error}); give this user the right to read it."
+    reason = f"It cannot be read ({error.strerror or error}); give this user permission to read it."
     return Unreadable(_shown(path) or ".", reason)

@@ -1,4 +1,4 @@
-"""A folder as the store of transcripts and records."""
+"""Store transcripts and records in a folder."""
 
 import contextlib
 import errno
@@ -17,12 +17,12 @@ from nightscribe.shared.process.identity import is_alive, machine_id
 
 TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]+\.tmp$")
 TEMPORARY_BYTES = 100  # length of such a name with a long host name, and of the slash before it
-STALE_AFTER_S = 24 * 3600  # a file that is left for a day harms nobody; one that is removed too early costs work
+STALE_AFTER_S = 24 * 3600  # keeping a leftover file for a day is harmless, but removing one too early costs work
 MAX_WRITES = 5
 
 
 class FolderStore:
-    """Keeps files in a folder: writes each under a temporary name beside its place, flushes it and renames it."""
+    """Stores files in a folder; it writes each under a temporary name in the same folder, flushes and renames it."""
 
     max_concurrency = 1
 
@@ -30,7 +30,7 @@ class FolderStore:
         self.root = root
         self._longest: tuple[int, int] | None = None
         self._has_locks = True
-        # A host's name may contain anything, and several hosts may share one; `_sweep` must be able to read it back.
+        # A host name may contain any character, but `_sweep` must be able to parse it; several hosts may share one.
         self._host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:51] + f".{machine_id()}"
 
     def get(self, key: str) -> bytes | None:
@@ -65,20 +65,20 @@ class FolderStore:
         return self._write(key, content, _linked) or self.get(key) == content
 
     def _write(self, key: str, content: bytes, named: Callable[[Path, Path], bool], *, durable: bool = True) -> bool:
-        """Write a file under a temporary name, let `named` give it its own, and return what `named` returns."""
+        """Write a file under a temporary name, let `named` rename it, and return the result of `named`."""
         target = self.root / key
         for n_left in reversed(range(MAX_WRITES)):
             try:
                 self._require_root()
                 return self._write_once(target, content, named, durable=durable)
             except OSError as error:
-                # Gone may be the temporary file: a person tidied up, or an older release on another machine swept.
+                # The temporary file may be gone: a person tidied up, or an older release on another machine swept it.
                 if not (isinstance(error, FileNotFoundError) and n_left and self.root.is_dir()):
                     raise self._failed("write", key, error) from error
         raise AssertionError  # the last round returns or raises
 
     def _require_root(self) -> None:
-        """Raise FileNotFoundError where a share is merely not mounted: no new tree is made in its place."""
+        """Raise FileNotFoundError if the folder is missing: creating it would hide a share that is not mounted."""
         if not self.root.is_dir():
             raise FileNotFoundError(f"the destination {str(self.root)!r} is gone")
 
@@ -88,7 +88,7 @@ class FolderStore:
             try:
                 self._lock(file)
                 file.write(content)
-                file.flush()  # or a reader could find the file renamed and still empty
+                file.flush()  # otherwise a reader could find the file renamed but still empty
                 if durable:
                     os.fsync(file.fileno())
                 return named(temporary, target)
@@ -100,11 +100,11 @@ class FolderStore:
         return folder / f".nightscribe-{self._host}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
     def _lock(self, file: BinaryIO) -> None:
-        """Show whoever sweeps that this file's writer lives; the lock ends with the process, however that ends."""
+        """Lock the file to protect it from sweeping; the system releases the lock when the process ends."""
         if self._has_locks:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:  # a share without locks: asking it again for each file may take long
+            except OSError:  # the share has no locks, and trying again for each file may take long
                 self._has_locks = False
 
     def takes(self, key: str) -> bool:
@@ -112,7 +112,7 @@ class FolderStore:
         if self._longest is None:
             try:
                 self._longest = os.pathconf(self.root, "PC_NAME_MAX"), os.pathconf(self.root, "PC_PATH_MAX")
-            except OSError:  # the folder is gone; the next write says so
+            except OSError:  # the folder is gone, which the next write reports
                 return True
         longest_name, longest_path = self._longest
         path = os.fsencode(self.root.absolute() / key)
@@ -130,7 +130,7 @@ class FolderStore:
             return False
 
     def delete(self, key: str) -> None:
-        """See `TranscriptStore.delete`; also removes folders of ours that it leaves empty."""
+        """See `TranscriptStore.delete`; it also removes record folders that become empty."""
         path = self.root / key
         try:
             path.unlink(missing_ok=True)
@@ -157,7 +157,7 @@ class FolderStore:
         return {folder: self.names(folder) for folder in folders}
 
     def listing(self, folder: str) -> tuple[list[str], list[str]]:
-        """See `TranscriptStore.listing`; removes temporary files of dead writers on the way."""
+        """See `TranscriptStore.listing`; it also removes temporary files of dead writers."""
         found: list[str] = []
         folders: list[str] = []
         try:
@@ -207,17 +207,17 @@ class FolderStore:
                         yield path.relative_to(self.root).as_posix()
 
     def _sweep(self, entry: "os.DirEntry[str]", match: re.Match[str]) -> None:
-        """Remove a temporary file whose writer cannot come back; one that is locked stays in any case.
+        """Remove a temporary file whose writer has certainly ended, but never a locked one.
 
-        A process is known to have ended only if it was one of this machine. Any other file must be a day old, by the
-        clock of this machine and by the one that sets the times of files in that folder.
+        Only a process of this machine is known to have ended. Any other file must be a day old, both by this machine's
+        clock and by the clock that sets the times of files in that folder.
         """
         path = Path(entry.path)
         try:
             ended = match["host"] == self._host and not is_alive(int(match["pid"]))
             if (ended or self._is_stale(path)) and not _is_locked(path):
                 path.unlink(missing_ok=True)
-        except OSError:  # someone else removes it at this moment, or may
+        except OSError:  # another process is removing it, or this user may not
             return
 
     def _is_stale(self, path: Path) -> bool:
@@ -226,7 +226,7 @@ class FolderStore:
         return is_old_here and self._now(path.parent) - changed_at > STALE_AFTER_S
 
     def _now(self, folder: Path) -> float:
-        """Return the time by the clock that sets the times of new files in a folder: on a share, the server's."""
+        """Return the time by the clock that dates new files in a folder, which on a share is the server's."""
         probe = self._temporary(folder)
         with probe.open("xb") as file:
             try:
@@ -238,7 +238,7 @@ class FolderStore:
 
     def _failed(self, what: str, key: str, error: OSError) -> RetryableError | NameTooLong:
         if error.errno == errno.ENAMETOOLONG:
-            return NameTooLong(f"{key!r} in {str(self.root)!r} would have a longer name than file systems take.")
+            return NameTooLong(f"{key!r} in {str(self.root)!r} would have a longer name than the file system allows.")
         code = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "storage_unreachable"
         return RetryableError(f"Cannot {what} {key!r} in {str(self.root)!r}: {error.strerror or error}.", code=code)
 
@@ -249,10 +249,10 @@ def _moved(temporary: Path, target: Path) -> bool:
 
 
 def _linked(temporary: Path, target: Path) -> bool:
-    """Give the file its name unless another file has it; return whether it has it now."""
+    """Give the file its name unless another file has that name; return whether it succeeded."""
     try:
         os.link(temporary, target)
-    except OSError as error:  # there is one, or the file system has no hard links (memory sticks)
+    except OSError as error:  # the name is taken, or the file system has no hard links (memory sticks)
         if not isinstance(error, FileExistsError) and not os.path.lexists(target):
             return _moved(temporary, target)
         temporary.unlink(missing_ok=True)
@@ -265,7 +265,7 @@ def _is_locked(path: Path) -> bool:
     """Return whether a writer holds the lock on a file; False where the file system has no locks."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, since NFS grants no other on a file open for reading
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: NFS grants only this on a file open for reading
     except BlockingIOError:
         return True
     except OSError:
@@ -276,7 +276,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _made(path: Path) -> BinaryIO:
-    """Create and open a file, and its folder, which another process may remove while it is empty."""
+    """Create and open a file in its folder, which another process may remove while it is empty."""
     for _ in range(10):
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -285,7 +285,7 @@ def _made(path: Path) -> BinaryIO:
 
 
 def _is_absent(error: OSError) -> bool:
-    """Return whether the error means that there is no such file; one with too long a name cannot exist."""
+    """Return whether the error means that the file does not exist; one with too long a name cannot."""
     return isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG
 
 

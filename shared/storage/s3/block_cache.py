@@ -1,4 +1,4 @@
-"""A cache on this machine's disk for blocks of remote recordings: limited in bytes, least recently used go first."""
+"""Cache blocks of remote recordings on this machine's disk, up to a limit, dropping the least recently used."""
 
 import contextlib
 import fcntl
@@ -19,17 +19,17 @@ from nightscribe.shared.process.scratch import SharedScratch
 log = structlog.get_logger()
 
 BLOCK_BYTES = 2 * 2**20  # a clip fits into one (`CLIP_BYTES` in audio/clips.py)
-KEPT_FREE_BYTES = 2**30  # not a share of the disk: a large, well used disk would never have room
-# There may be forty thousand clips, and listing them takes longer than decoding one. So a listing counts until this
-# share of the room that it found is used (other processes use some of it too), and several blocks are removed at once.
+KEPT_FREE_BYTES = 2**30  # not a share of the disk, or a large and almost full disk would never have room
+# The cache may hold forty thousand clips, and listing them takes longer than decoding one. So a listing stays valid
+# until this share of its room is used (other processes use some too), and several blocks are removed at once.
 LOOK_SHARE = 1 / 64
 REMOVED_SHARE = 1 / 8
 
 
 class Blocks:
-    """Keeps blocks by name, for every process of this user on this machine; never removes a block that is in use.
+    """Caches blocks by name for all processes of this user on this machine, and never removes a block in use.
 
-    Where the disk is full or fails, blocks are fetched again.
+    If the disk is full or fails, blocks are fetched again.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -46,9 +46,9 @@ class Blocks:
 
     @contextmanager
     def pinned(self, name: str, fetch: Callable[[], bytes], *, suffix: str = "") -> Iterator[tuple[bytes, Path | None]]:
-        """Yield a block and its file (None if there is no room for one), which stays for as long as the context lasts.
+        """Yield a block and its file, which stays until the context ends; the file is None if there is no room.
 
-        `suffix` is the end of the file's name, where that matters to its reader.
+        `suffix` is the end of the file's name, if its reader depends on it.
         """
         path = self._path(name, suffix)
         file = _opened(path) if path else None
@@ -63,7 +63,7 @@ class Blocks:
             yield content, path if file is not None else None
         finally:
             if file is not None:
-                os.close(file)  # with its lock
+                os.close(file)  # releases its lock
 
     def _path(self, name: str, suffix: str) -> Path | None:
         if not self._limit_bytes:
@@ -80,7 +80,7 @@ class Blocks:
         return self._scratch.folder / (hashlib.sha256(name.encode()).hexdigest() + suffix)
 
     def _keep(self, path: Path, content: bytes) -> int | None:
-        """Write a block if room can be made for it; return its open file."""
+        """Write a block if there is room or some can be made; return its open file, or None."""
         temporary = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
         try:
             if not self._has_room(path.parent, len(content)):
@@ -105,7 +105,7 @@ class Blocks:
             return True
 
     def _make_room(self, folder: Path, n_bytes: int, free: int) -> float:
-        """Remove the least recently used blocks if there is no room for `n_bytes`; return how much room there is."""
+        """Remove the least recently used blocks if there is no room for `n_bytes`; return the room in bytes."""
         with os.scandir(folder) as entries:
             found = sorted((stat.st_mtime, stat.st_size, each.path) for each in entries for stat in [each.stat()])
         used = sum(size for _, size, _ in found)
@@ -121,7 +121,7 @@ class Blocks:
 
 
 def _opened(path: Path) -> int | None:
-    """Open a file, which nobody removes until it is closed; return None if there is none."""
+    """Open a file and lock it against removal until it is closed; return None if it does not exist."""
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError:
@@ -130,7 +130,7 @@ def _opened(path: Path) -> int | None:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         if os.fstat(file).st_nlink:
             return file
-    except OSError:  # it is being removed at this moment
+    except OSError:  # another process is removing it
         pass
     os.close(file)
     return None

@@ -1,4 +1,4 @@
-"""Objects in a bucket of S3 or of a compatible server: calls that are retried, and lists of any length."""
+"""Read, write and list objects in a bucket of S3 or a compatible server, with retries."""
 
 import re
 from collections.abc import Callable, Collection, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_CONCURRENCY = 16
-"""Calls worth making at the same time: each mostly waits for the network."""
+"""Number of calls worth making at the same time, because each mostly waits for the network."""
 TIMEOUT_S = 20.0
 RETRY_TIMEOUT_S = 60.0  # how long a call is retried before its error is raised
 LONGEST_KEY = 1024  # bytes
@@ -37,13 +37,13 @@ _ACTIONS = {
 }
 _ELSEWHERE = {"301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 _DENIED = {"AccessDenied", "403"}
-# What every S3 server returns with success, and what the page of a proxy or of a network's login lacks.
-_ALWAYS_SAID = {"list_objects_v2": "Name", "head_object": "ETag", "get_object": "ETag", "put_object": "ETag"}
+# Every S3 server includes these on success, but the page of a proxy or a network's login does not.
+_ALWAYS_PRESENT = {"list_objects_v2": "Name", "head_object": "ETag", "get_object": "ETag", "put_object": "ETag"}
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket, or what lies in it below a prefix."""
+    """A bucket, or the part of it below a prefix."""
 
     name: str
     prefix: str = ""
@@ -51,21 +51,21 @@ class Bucket:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read `s3://bucket` or `s3://bucket/prefix`. Raises: SetupError: if it is neither."""
+        """Parse `s3://bucket` or `s3://bucket/prefix`. Raises: SetupError: if it is neither."""
         name, _, prefix = url.removeprefix("s3://").partition("/")
         if not url.startswith("s3://") or not _NAME.fullmatch(name):
             raise SetupError(
-                f"{url!r} names no bucket; write s3://bucket or s3://bucket/prefix (the name of a bucket has three "
-                "letters at least)."
+                f"{url!r} names no bucket; write s3://bucket or s3://bucket/prefix (the name of a bucket has at least "
+                "three letters)."
             )
         if name.endswith("--x-s3"):
             raise SetupError(
-                f"{url!r} is a directory bucket (S3 Express One Zone), which lists what is in it in no order; give a "
+                f"{url!r} is a directory bucket (S3 Express One Zone), which lists its objects in no order; give a "
                 "general purpose bucket."
             )
         prefix = prefix.removesuffix("/")
         if prefix and any(part in ("", ".", "..") for part in prefix.split("/")):
-            raise SetupError(f"{url!r} has '//', '.' or '..' in its prefix, which no folder is called; leave it out.")
+            raise SetupError(f"{url!r} has '//', '.' or '..' in its prefix, which cannot name a folder; remove it.")
         return cls(name, prefix and prefix + "/")
 
     def __str__(self) -> str:
@@ -74,18 +74,18 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """What ListObjects and HeadObject tell of an object. `key` is relative to the prefix."""
+    """The metadata of an object from ListObjects or HeadObject. `key` is relative to the prefix."""
 
     key: str
     size: int
     modified: datetime
     etag: str
-    """Opaque: a hash of the content only if it was uploaded in one piece and is not encrypted."""
+    """An opaque string; a hash of the content only if it was uploaded in one piece and is not encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A range of bytes of an object, with the size and the ETag of the whole."""
+    """A range of bytes of an object, with the size and ETag of the whole object."""
 
     content: bytes
     size: int
@@ -104,7 +104,7 @@ class Replaced(PermanentError):
 class Objects:
     """Reads and writes objects below a prefix. Safe to use from several threads. Keys are relative to the prefix.
 
-    Every method raises RetryableError if the server does not answer for a minute, and StorageError if it refuses.
+    Every method raises RetryableError if the server does not respond for a minute, and StorageError if it refuses.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Objects:
         payer: bool = False,
         retry_timeout_s: float = RETRY_TIMEOUT_S,
     ) -> None:
-        """`payer`: this account pays for the requests instead of the owner of the bucket."""
+        """`payer`: this account pays for the requests instead of the bucket's owner."""
         self.bucket = bucket
         self._make_client = make_client
         self._client = make_client()
@@ -130,20 +130,20 @@ class Objects:
         return self._client.meta.endpoint_url
 
     def head(self, key: str) -> Object | None:
-        """Return what HeadObject tells of one object, or None if there is none."""
+        """Return the metadata of one object, or None if it does not exist."""
         if not self.takes(key):
             return None
         try:
             found = self._call("head_object", Key=self._full(key))
         except _NoKey:
-            # Only a response with a body tells whether the bucket exists.
+            # Only a response with a body shows whether the bucket exists.
             return None if self.read(key, 0, 1) is None else self.head(key)
         return Object(key, found["ContentLength"], found["LastModified"], found["ETag"])
 
     def read(self, key: str, first: int = 0, n: int | None = None, *, etag: str | None = None) -> Piece | None:
-        """Return `n` bytes from offset `first` on (fewer at its end), or all of it; None if there is no such object.
+        """Return `n` bytes from offset `first` (fewer at the end), or the whole object; None if it does not exist.
 
-        Raises: Replaced: if the object has another ETag than `etag` by now.
+        Raises: Replaced: if the object no longer has this `etag`.
         """
         if not self.takes(key):
             return None
@@ -151,9 +151,9 @@ class Objects:
         if etag:
             wanted["IfMatch"] = etag
         try:
-            # Reading the body is a part of the call, and retried with it.
+            # Reading the body is part of the call, so that it is retried with it.
             return self._persist(
-                "get_object", lambda ask: _piece(ask(Key=self._full(key), **wanted), first, n), given=wanted
+                "get_object", lambda get: _piece(get(Key=self._full(key), **wanted), first, n), given=wanted
             )
         except _NoKey:
             return None
@@ -162,14 +162,14 @@ class Objects:
             return Piece(b"", whole.size, whole.etag) if whole else None
 
     def put(self, key: str, content: bytes, **options: str) -> None:
-        """Store an object, whole or not at all. Raises: NameTooLong."""
+        """Store the whole object or nothing. Raises: NameTooLong: if the key is too long for S3."""
         self._call("put_object", Key=self._writable(key), Body=content, **options)
 
     def put_new(self, key: str, content: bytes, **options: str) -> bool:
-        """Store an object unless there is one; return whether this content is there now.
+        """Store an object unless one exists; return whether the object has this content now.
 
-        A retry may meet what it stored itself. A server without conditional requests overwrites what is there.
-        Raises: NameTooLong.
+        A retry may find what an earlier try stored. A server without conditional requests overwrites the object.
+        Raises: NameTooLong: if the key is too long for S3.
         """
         if self._knows_conditions:
             try:
@@ -184,15 +184,15 @@ class Objects:
         return True
 
     def delete(self, key: str) -> None:
-        """Remove an object; a missing one is no error."""
+        """Remove an object; it is not an error if it does not exist."""
         if self.takes(key):
             self._call("delete_object", Key=self._full(key))
 
     def pages(self, folder: str, *, deep: bool, after: str = "") -> Iterator[tuple[list[Object], list[str]]]:
         """Yield the objects in a folder ("" or ending in "/"), a thousand at a time by key, and the folders in it.
 
-        With `deep`, also yield those below, and no folders; with `after`, only keys behind that one. Whatever
-        interrupts it, no object is missed or yielded twice.
+        With `deep`, it yields all objects below instead of folders; with `after`, only keys after that one. An
+        interruption causes no object to be missed or yielded twice.
         """
         before = self.bucket.prefix
         if not self.takes(folder):
@@ -220,7 +220,7 @@ class Objects:
             token = page.get("NextContinuationToken", "")
 
     def takes(self, key: str) -> bool:
-        """Return whether an object can have that key."""
+        """Return whether the key is short enough for S3."""
         return len(self._full(key).encode()) <= LONGEST_KEY
 
     def _full(self, key: str) -> str:
@@ -229,19 +229,19 @@ class Objects:
     def _writable(self, key: str) -> str:
         if not self.takes(key):
             raise NameTooLong(
-                f"{key!r} in {str(self.bucket)!r} would have a longer name than the {LONGEST_KEY:,} bytes of S3."
+                f"{key!r} in {str(self.bucket)!r} would have a longer name than the {LONGEST_KEY:,} bytes S3 allows."
             )
         return self._full(key)
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        return self._persist(operation, lambda ask: ask(**arguments), given=arguments)
+        return self._persist(operation, lambda call: call(**arguments), given=arguments)
 
     def _persist(
         self, operation: str, do: Callable[[Callable[..., dict[str, Any]]], T], *, given: Collection[str]
     ) -> T:
-        """Return what `do` returns, which receives the operation; `given` names the arguments that errors are about."""
+        """Return the result of `do`, which receives the operation to call; `given` names the call's arguments."""
         return aws.persist(
-            lambda: do(partial(self._ask, operation, Bucket=self.bucket.name, **self._payer)),
+            lambda: do(partial(self._request, operation, Bucket=self.bucket.name, **self._payer)),
             self._subject,
             operation=operation,
             retry_timeout_s=self._retry_timeout_s,
@@ -250,22 +250,22 @@ class Objects:
             is_final=lambda error: isinstance(error, Denied),
         )
 
-    def _ask(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = getattr(self._client, operation)(**arguments)
-        if not _is_of_s3(operation, answer):
-            if body := answer.get("Body"):
+    def _request(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        response: dict[str, Any] = getattr(self._client, operation)(**arguments)
+        if not _is_from_s3(operation, response):
+            if body := response.get("Body"):
                 body.close()
             raise RetryableError(aws.not_the_service(self._subject), code=self._subject.unreachable_code)
-        return answer
+        return response
 
     def _renew(self) -> None:
         self._client = self._make_client()
 
     def _translated(self, code: str, message: str, operation: str, given: Collection[str]) -> Exception | None:
         why = f"{code}: {message}" if message else code
-        if code in _ANSWERS:
-            return _ANSWERS[code]()
-        for argument, codes, refused in _ANSWERS_TO:
+        if code in _ERRORS:
+            return _ERRORS[code]()
+        for argument, codes, refused in _ARGUMENT_ERRORS:
             if argument in given and code in codes:
                 return refused()
         if code in _DENIED:
@@ -273,25 +273,24 @@ class Objects:
             return kind(self._denied(operation, why))
         if operation == "head_object" and code == "400":  # a response without a body gives no reason
             return aws.CredentialsExpired("perhaps: the server gave no reason")
-        return StorageError(said) if (said := self._unreachable(code, why)) else None
+        return StorageError(sentence) if (sentence := self._unreachable(code, why)) else None
 
     def _unreachable(self, code: str, why: str) -> str | None:
         if code == "NoSuchBucket":
             return (
-                f"There is no bucket {self.bucket.name!r} on {self.address}. Check its name, and that "
-                "AWS_ENDPOINT_URL_S3 and the credentials lead where it is."
+                f"There is no bucket {self.bucket.name!r} on {self.address}. Check its name, AWS_ENDPOINT_URL_S3 and "
+                "the credentials."
             )
         if code in _ELSEWHERE:
             return (
-                f"The bucket {self.bucket.name!r} is in another region ({why}). Set AWS_DEFAULT_REGION to the one "
-                "where it is."
+                f"The bucket {self.bucket.name!r} is in another region ({why}). Set AWS_DEFAULT_REGION to that region."
             )
         return None
 
     def _denied(self, operation: str, why: str) -> str:
         action = _ACTIONS[operation]
         where = "" if action == "s3:ListBucket" else f"/{self.bucket.prefix}*"
-        more = " (and s3:ListBucket, without which nothing is ever missing)" if action == "s3:GetObject" else ""
+        more = " (and s3:ListBucket, without which S3 denies missing objects)" if action == "s3:GetObject" else ""
         return (
             f"The bucket {self.bucket.name!r} denies {operation} ({why}). These credentials need {action} on "
             f"arn:aws:s3:::{self.bucket.name}{where}{more}."
@@ -314,7 +313,7 @@ class _NoConditions(Exception):
     pass
 
 
-_ANSWERS: dict[str, Callable[[], Exception]] = {
+_ERRORS: dict[str, Callable[[], Exception]] = {
     "NoSuchKey": _NoKey,
     "404": _NoKey,
     "InvalidRange": _BeyondEnd,
@@ -322,27 +321,27 @@ _ANSWERS: dict[str, Callable[[], Exception]] = {
     "PreconditionFailed": Replaced,
     "412": Replaced,
     "ConditionalRequestConflict": lambda: RetryableError(
-        "Another one writes that object at this moment.", code="storage_unreachable"
+        "Another process is writing that object.", code="storage_unreachable"
     ),
-    "KeyTooLongError": lambda: NameTooLong("Its name is longer than the bucket's server takes; rename it."),
+    "KeyTooLongError": lambda: NameTooLong("Its name is longer than the bucket's server allows; rename it."),
     "InvalidObjectState": lambda: PermanentError(
-        "It lies in an archive (storage class); restore it there.", code="archived"
+        "It is in an archive (storage class); restore it there.", code="archived"
     ),
 }
 
 
-_ANSWERS_TO: tuple[tuple[str, set[str], type[Exception]], ...] = (
+_ARGUMENT_ERRORS: tuple[tuple[str, set[str], type[Exception]], ...] = (
     ("ContinuationToken", {"InvalidArgument", "InvalidRequest", "IncorrectContinuationToken"}, _TokenRefused),
     ("IfNoneMatch", {"NotImplemented"}, _NoConditions),
 )
 
 
 def objects_of(bucket: Bucket, *, payer: bool = False, retry_timeout_s: float = RETRY_TIMEOUT_S) -> Objects:
-    """Return the objects of a bucket on the server that the environment names (see `aws.client`); send nothing yet.
+    """Return the objects of a bucket on the server that the environment names (see `aws.client`), sending nothing yet.
 
-    Raises: StorageError: if its address is incomplete.
+    Raises: StorageError: if the server's address is incomplete.
     """
-    # Other servers refuse checksums that only AWS knows.
+    # Other servers refuse checksums that only AWS supports.
     more = Config(
         max_pool_connections=2 * MAX_CONCURRENCY,
         request_checksum_calculation="when_required",
@@ -364,14 +363,14 @@ def _subject(bucket: Bucket) -> aws.Subject:
     return aws.Subject(f"bucket {bucket.name!r}", StorageError, "AWS_ENDPOINT_URL_S3")
 
 
-def _is_of_s3(operation: str, answer: dict[str, Any]) -> bool:
-    is_told = operation not in _ALWAYS_SAID or _ALWAYS_SAID[operation] in answer
-    return is_told and not aws.is_page(answer["ResponseMetadata"])
+def _is_from_s3(operation: str, response: dict[str, Any]) -> bool:
+    is_complete = operation not in _ALWAYS_PRESENT or _ALWAYS_PRESENT[operation] in response
+    return is_complete and not aws.is_page(response["ResponseMetadata"])
 
 
 def _piece(found: dict[str, Any], first: int, n: int | None) -> Piece:
     content: bytes = found["Body"].read()
-    if said := _RANGE.match(found.get("ContentRange", "")):
-        return Piece(content, int(said[1]), found["ETag"])
-    # The whole object was wanted, or the server ignored the range.
+    if content_range := _RANGE.match(found.get("ContentRange", "")):
+        return Piece(content, int(content_range[1]), found["ETag"])
+    # The whole object was requested, or the server ignored the range.
     return Piece(content[first : None if n is None else first + n], len(content), found["ETag"])

@@ -1,4 +1,4 @@
-"""A bucket as SOURCE or DEST, and what can be checked about it before any work is wasted."""
+"""Use a bucket as SOURCE or DEST, and check it before any work is wasted."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from nightscribe.shared.storage.s3.client import Bucket, objects_of
 from nightscribe.shared.storage.s3.source import BucketSource
 from nightscribe.shared.storage.s3.store import BucketStore
 
-CHECK_TIMEOUT_S = 8.0  # somebody is waiting for the answer
-TRIED = 3  # objects: one alone may belong to another account
+CHECK_TIMEOUT_S = 8.0  # a person is waiting for the result
+TRIED = 3  # number of objects: a single one may belong to another account
 
 
 @dataclass(frozen=True)
 class BucketLocation(Bucket, Location):
-    """A bucket, or what lies in it below a prefix."""
+    """A bucket, or the part of it below a prefix."""
 
     def open_source(self, options: StorageOptions, *, leave_out: Location | None = None) -> BucketSource:
         """See `Location.open_source`. Raises: StorageError: if the address of the bucket's server is incomplete."""
@@ -31,7 +31,7 @@ class BucketLocation(Bucket, Location):
         return BucketStore(objects_of(self), options.s3_encryption)
 
     def check_source(self, options: StorageOptions) -> None:
-        """See `Location.check_source`; lists once, and reads a byte of an object or two."""
+        """See `Location.check_source`; it lists once, and reads one byte of up to three objects."""
         objects = objects_of(self, payer=options.s3_requester_pays, retry_timeout_s=CHECK_TIMEOUT_S)
         found, _ = next(objects.pages("", deep=True))
         denied: Denied | None = None
@@ -46,7 +46,7 @@ class BucketLocation(Bucket, Location):
             raise StorageError(str(denied)) from denied
 
     def check_dest(self, options: StorageOptions, *, create: bool) -> None:
-        """See `Location.check_dest`; with `create`, writes, reads and deletes one empty object."""
+        """See `Location.check_dest`; with `create`, it writes, reads and deletes one empty object."""
         objects = objects_of(self, retry_timeout_s=CHECK_TIMEOUT_S)
         next(objects.pages("", deep=False))
         if not create:

@@ -1,4 +1,4 @@
-"""A remote recording that is read in ranges: by Python as a file, and by ffmpeg over HTTP."""
+"""Read ranges of a remote recording: Python as from a file, and ffmpeg over HTTP."""
 
 import contextlib
 import io
@@ -28,10 +28,10 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 class Remote:
-    """An open recording. It keeps the error that interrupts reading, which ffmpeg cannot tell from the end.
+    """An open recording. It keeps the error that interrupts reading, because ffmpeg mistakes it for the end.
 
-    ffmpeg reads it from a server of ours on this machine that knows this one recording under a secret name and answers
-    in place of every other (it is ffmpeg's proxy): so nothing that stands in a recording can lead elsewhere.
+    ffmpeg reads it from our own server on this machine, which knows only this recording, under a secret name. It is
+    also ffmpeg's proxy for all other addresses, so that nothing inside a recording can lead elsewhere.
     """
 
     def __init__(self, path: str, size: int, fetch: Callable[[int], bytes]) -> None:
@@ -39,21 +39,21 @@ class Remote:
         self.size = size
         self.url = f"http://recording/{secrets.token_urlsafe(32)}{quote(PurePosixPath(path).suffix)}"
         self.proxy = ""
-        """Address of the server, while there is one."""
+        """Address of the server while it runs."""
         self._block = lru_cache(IN_MEMORY)(fetch)
         self._error: NightscribeError | None = None
 
     def open(self, _mode: Literal["rb"] = "rb") -> BinaryIO:
-        """Open it as a file of bytes."""
+        """Open the recording as a binary file."""
         return io.BufferedReader(_File(self))
 
     def read(self, first: int, n: int) -> bytes:
-        """Return at most `n` bytes from offset `first` on."""
+        """Return at most `n` bytes from offset `first`."""
         at = first % BLOCK_BYTES
         return self._block(first // BLOCK_BYTES)[at : at + n] if first < self.size else b""
 
     def check(self) -> None:
-        """Raise the NightscribeError that kept ffmpeg from reading all that it requested."""
+        """Raise the NightscribeError that kept ffmpeg from reading everything that it requested."""
         if self._error:
             raise self._error
 
@@ -64,7 +64,7 @@ class Remote:
                 piece = self.read(first, last + 1 - first)
                 if not piece:
                     raise RetryableError(
-                        "The bucket's server gave less of the recording than it has.", code="storage_unreachable"
+                        "The bucket's server returned only a part of the recording.", code="storage_unreachable"
                     )
                 yield piece
                 first += len(piece)
@@ -74,7 +74,7 @@ class Remote:
 
 @contextmanager
 def served(remote: Remote) -> Iterator[Remote]:
-    """Serve the recording to ffmpeg for as long as the context lasts."""
+    """Serve the recording to ffmpeg until the context ends."""
     with _Server(remote) as server:
         over = threading.Event()
 
@@ -102,7 +102,7 @@ class _Server(ThreadingTCPServer):
         self.remote = remote
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore it: ffmpeg hangs up when it has read enough."""
+        """Ignore the error: ffmpeg hangs up when it has read enough."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
 
     def log_message(self, *_: object) -> None:
-        """Log nothing: nobody reads it."""
+        """Log nothing, because nobody would read it."""
 
 
 class _File(io.RawIOBase):

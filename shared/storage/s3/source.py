@@ -1,4 +1,4 @@
-"""A bucket as the source of recordings."""
+"""Read recordings from a bucket."""
 
 import contextlib
 import threading
@@ -15,7 +15,7 @@ from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, Blocks
 from nightscribe.shared.storage.s3.client import MAX_CONCURRENCY, Bucket, Object, Objects, Piece, Replaced
 from nightscribe.shared.storage.s3.remote_file import Remote, served
 
-SEEN_FOR_S = 5.0  # a caller of `stat` reads the recording next, and then wants the object that it saw
+SEEN_FOR_S = 5.0  # a caller of `stat` usually reads the recording next, and must get the object that it saw
 
 
 class BucketSource:
@@ -34,7 +34,7 @@ class BucketSource:
         self._lock = threading.Lock()
 
     def folders(self) -> Iterator[Folder]:
-        """See `RecordingSource.folders`; lists some of the next folders ahead."""
+        """See `RecordingSource.folders`; it lists some of the next folders ahead."""
         pending = [""]
         coming: dict[str, Future[Folder]] = {}
         with ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
@@ -54,7 +54,7 @@ class BucketSource:
         for objects, below in self._objects.pages(path, deep=False):
             for each in objects:
                 name = each.key[len(path) :]
-                if not name or name.startswith("."):  # the folder itself, as web consoles mark it, or a hidden file
+                if not name or name.startswith("."):  # an object that marks the folder itself, or a hidden file
                     continue
                 if "\0" in name:
                     folder.unreadable.append(Unreadable(repr(each.key), "Its key holds a zero byte; rename it."))
@@ -63,7 +63,7 @@ class BucketSource:
             for each_path in below:
                 name = each_path[len(path) : -1]
                 if not name or "\0" in name:
-                    why = "No folder is called that, and what is in it is not looked at; rename its objects."
+                    why = "This is not a valid name of a folder, so its contents are skipped; rename its objects."
                     folder.unreadable.append(Unreadable(repr(each_path), why))
                 elif not name.startswith(".") and each_path != self._leave_out:
                     folder.below.append(name)
@@ -83,7 +83,7 @@ class BucketSource:
         return found if time.monotonic() - at < SEEN_FOR_S else None
 
     def fingerprint(self, recording: Recording) -> str:
-        """See `RecordingSource.fingerprint`; makes one call for a short recording."""
+        """See `RecordingSource.fingerprint`; it makes one call for a short recording."""
         path = recording.path
         seen = self._seen_lately(path)
         if seen and 0 < seen.size <= BLOCK_BYTES and _recording(seen) == recording:
@@ -91,11 +91,11 @@ class BucketSource:
             with contextlib.suppress(Replaced), self._whole(seen) as (content, _):
                 return fingerprint(len(content), lambda first, n: content[first : first + n])
         while True:
-            with contextlib.suppress(Replaced):  # between its two ends
+            with contextlib.suppress(Replaced):  # try again if the object was replaced between the two reads
                 return self._fingerprint(path)
 
     def _fingerprint(self, path: str) -> str:
-        """Read both ends. Raises: Replaced: if they are those of two objects."""
+        """Read both ends. Raises: Replaced: if they belong to different objects."""
         start = self._read(path, 0, 2 * FINGERPRINT_BYTES)
 
         def read(first: int, n: int) -> bytes:
@@ -107,7 +107,7 @@ class BucketSource:
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path | Remote]:
-        """See `RecordingSource.local`; a short recording becomes a file, of a longer one ffmpeg reads ranges."""
+        """See `RecordingSource.local`; it downloads a short recording, and lets ffmpeg read ranges of a longer one."""
         found = self._seen_lately(path) or self._head(path)
         if 0 < found.size <= BLOCK_BYTES:
             with self._whole(found) as (_, file):
@@ -121,7 +121,7 @@ class BucketSource:
             yield remote
 
     def _whole(self, found: Object) -> AbstractContextManager[tuple[bytes, Path | None]]:
-        """Fetch all of an object that is no longer than a block."""
+        """Fetch the whole of an object that is not larger than a block."""
         # ffmpeg recognizes short clips of a few formats by their name alone.
         kind = PurePosixPath(found.key).suffix
         suffix = kind if kind.removeprefix(".").isalnum() else ""

@@ -1,4 +1,4 @@
-"""A bucket as the store of transcripts and records."""
+"""Store transcripts and records in a bucket."""
 
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from nightscribe.shared.formats.registry import content_type_of
 from nightscribe.shared.storage.s3.client import MAX_CONCURRENCY, Objects, Replaced
 
-# A browser that is given the report or a text of a bucket shows it instead of saving it.
+# With this content type, a browser shows the report instead of downloading it.
 HTML = "text/html; charset=utf-8"
 
 
 class BucketStore:
-    """Keeps files as objects below a prefix. S3 stores each whole or not at all; the last of several writers wins."""
+    """Stores files as objects below a prefix. S3 stores each whole or not at all; the last of several writers wins."""
 
     max_concurrency = MAX_CONCURRENCY
 
     def __init__(self, objects: Objects, encryption: Mapping[str, str] | None = None) -> None:
-        """`encryption`: arguments of PutObject that say how to encrypt."""
+        """`encryption`: arguments of PutObject that select the encryption."""
         self._objects = objects
         self._encryption = encryption or {}
 
@@ -27,7 +27,7 @@ class BucketStore:
         return found.content if found else None
 
     def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
-        """See `TranscriptStore.ends`; makes one call for a short file, or if no last bytes are wanted."""
+        """See `TranscriptStore.ends`; it makes one call for a short file, or if `n_last` is 0."""
         while True:
             first = self._objects.read(key, 0, max(1, n_first))
             if first is None:
@@ -81,7 +81,7 @@ class BucketStore:
         return self.listing(folder)[0]
 
     def names_in(self, folders: Collection[str]) -> dict[str, list[str]]:
-        """See `TranscriptStore.names_in`; makes one call for all of them if few other keys lie between them."""
+        """See `TranscriptStore.names_in`; it makes one call for all folders if few other keys lie between them."""
         if not folders:
             return {}
         found: dict[str, list[str]] = {folder: [] for folder in folders}
