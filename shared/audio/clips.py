@@ -10,7 +10,7 @@ import numpy as np
 from nightscribe.shared.audio.channels import ChannelSelector
 from nightscribe.shared.audio.decode import Decoder, is_truncated, read_head, sound_arguments
 from nightscribe.shared.audio.ffmpeg_process import STALL_S, Log, begins_at, read_format, read_gaps, samples
-from nightscribe.shared.audio.layout import Layout, Piece, read_layout
+from nightscribe.shared.audio.layout import Layout, read_layout
 from nightscribe.shared.audio.probe import (
     check_content,
     check_open,
@@ -48,33 +48,33 @@ def decode_together(paths: Sequence[Readable]) -> Iterator[Sound | Decoder | Nig
     Yields the decoder itself for a file that turns out to be long, so that its sound can be taken as a stream. Only the
     bundle of files that is being handed out is on the disk, and only one sound in memory.
     """
-    clips: list[tuple[Path, Piece]] = []
+    clips: list[tuple[Path, Layout]] = []
     for path in paths:
-        piece = _clip(path)
-        if isinstance(path, Path) and piece:
-            clips.append((path, piece))
-        if clips and (not piece or len(clips) == TOGETHER):
+        layout = _clip_layout(path)
+        if isinstance(path, Path) and layout:
+            clips.append((path, layout))
+        if clips and (not layout or len(clips) == TOGETHER):
             yield from _decode(clips)
             clips = []
-        if not piece:
+        if not layout:
             yield _decode_alone(path)
     yield from _decode(clips)
 
 
-def _clip(path: Readable) -> Piece | None:
-    """Return the piece of which a short recording consists; None where it needs an ffmpeg of its own."""
+def _clip_layout(path: Readable) -> Layout | None:
+    """Return the layout of a short recording of one piece; None where it needs an ffmpeg of its own."""
     try:
         if not isinstance(path, Path) or path.stat().st_size > CLIP_BYTES:
             return None
         check_content(path)  # what is no recording would make the ffmpeg of all fail
-        layout: Layout = read_layout(path)
+        layout = read_layout(path)
         check_open(layout)
     except (OSError, PermanentError, RetryableError):
         return None  # its own decoder finds the words for it
-    return layout.pieces[0] if len(layout.pieces) == 1 else None
+    return layout if len(layout.pieces) == 1 else None
 
 
-def _decode(clips: Sequence[tuple[Path, Piece]]) -> Iterator[Sound | Decoder | NightscribeError]:
+def _decode(clips: Sequence[tuple[Path, Layout]]) -> Iterator[Sound | Decoder | NightscribeError]:
     """Decode by one ffmpeg; where that fails by two for the halves, until the one that made it fail is alone."""
     if len(clips) < 2:
         yield from (_decode_alone(path) for path, _ in clips)
@@ -86,8 +86,8 @@ def _decode(clips: Sequence[tuple[Path, Piece]]) -> Iterator[Sound | Decoder | N
             yield from (_decode_alone(path) for path, _ in clips)
             return
         if said is not None:
-            for name, (path, piece) in enumerate(clips):
-                yield _sound(piece, folder / f"{name}.wav", said, name) or _decode_alone(path)
+            for name, (path, layout) in enumerate(clips):
+                yield _sound(layout, folder / f"{name}.wav", said, name) or _decode_alone(path)
             return
     yield from _decode(clips[: len(clips) // 2])
     yield from _decode(clips[len(clips) // 2 :])
@@ -114,14 +114,14 @@ def _decode_alone(path: Readable) -> Sound | Decoder | NightscribeError:
     )
 
 
-def _run(clips: Sequence[tuple[Path, Piece]], folder: Path) -> str | None:
+def _run(clips: Sequence[tuple[Path, Layout]], folder: Path) -> str | None:
     """Write the sound of the n-th file to `n.wav`; return what ffmpeg said, or None if it failed in any way."""
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1"]
-    for path, piece in clips:
-        command += ["-threads", "1", *input_arguments(path, piece)]
+    for path, layout in clips:
+        command += ["-threads", "1", *input_arguments(path, layout.pieces[0])]
     try:
-        for name, (path, piece) in enumerate(clips):
-            head = read_head(path, piece.start)
+        for name, (path, layout) in enumerate(clips):
+            head = read_head(path, layout.pieces[0].start)
             command += sound_arguments(f"{folder}/{name}.wav", head, name=name, t=LONGEST_S, map=f"{name}:a:0")
     except RetryableError:
         return None
@@ -130,7 +130,7 @@ def _run(clips: Sequence[tuple[Path, Piece]], folder: Path) -> str | None:
     return None if done.returncode or "Input/output error" in said else said
 
 
-def _sound(piece: Piece, wav: Path, said: str, name: int) -> Sound | None:
+def _sound(layout: Layout, wav: Path, said: str, name: int) -> Sound | None:
     """Return the sound of the input of that number; None if its own decoder should have a look at it.
 
     It should where anything is out of the ordinary: several tracks, a gap in its time, or less sound than it states.
@@ -145,7 +145,7 @@ def _sound(piece: Piece, wav: Path, said: str, name: int) -> Sound | None:
             return None
         chunks = list(selector.to_mono(samples(file.read, found.n_channels, log), found.mask))
     waveform = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
-    container_s, decoded_s = stated_s(piece) or info.duration_s, len(waveform) / RATE
+    container_s, decoded_s = stated_s(layout.pieces[0], layout) or info.duration_s, len(waveform) / RATE
     has_gap = any(gap.at_s < decoded_s - GAP_AT_END_S for gap in read_gaps(said, name))
     if has_gap or not 0 < len(waveform) < LONGEST_S * RATE or is_truncated(container_s or 0.0, decoded_s):
         return None

@@ -103,7 +103,7 @@ class Decoder:
                     raise
                 self._lost_piece = True
                 continue
-            promised.append(stated_s(piece) or info.duration_s)
+            promised.append(stated_s(piece, layout) or info.duration_s)
         if not self.decoded_s and not self._start_s:
             raise AudioError(
                 "Its header is that of a recording, but no sound follows that can be decoded.", code="no_sound"

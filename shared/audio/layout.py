@@ -13,6 +13,7 @@ from typing import BinaryIO
 from nightscribe.shared.audio import flac
 from nightscribe.shared.audio.containers import id3_bytes, is_mpeg_audio, is_transport_stream
 from nightscribe.shared.audio.readable import Readable
+from nightscribe.shared.audio.stated_length import stated_length
 from nightscribe.shared.audio.wav import Wav, read_wav
 from nightscribe.shared.errors import RetryableError
 
@@ -50,6 +51,8 @@ class Layout:
     is_one_timeline: bool = False
     """Whether ffmpeg finds by seeking the same samples that it finds by decoding from the beginning."""
     is_encrypted: bool = False
+    stated_s: float | None = None
+    """The length that the header states, where ffmpeg only says how much is there; None where it does say it."""
     may_have_tracks: bool = False
     """Whether there may be several tracks of sound, of which one is to be chosen."""
 
@@ -87,7 +90,11 @@ def _layout(file: BinaryIO, head: bytes, size: int) -> Layout:
         is_one = flac.is_one(file, size)
     else:
         is_one = is_mpeg_audio(head[id3_bytes(head) :] or head)
-    return Layout(is_one_timeline=is_one, may_have_tracks=head.startswith(_OF_MANY_TRACKS) or is_transport_stream(head))
+    return Layout(
+        is_one_timeline=is_one,
+        stated_s=stated_length(file, head),
+        may_have_tracks=head.startswith(_OF_MANY_TRACKS) or is_transport_stream(head),
+    )
 
 
 def _wav_layout(file: BinaryIO, size: int) -> Layout:

@@ -111,14 +111,14 @@ def probe(path: Readable) -> MediaInfo:
     check_content(path)
     layout = read_layout(path)
     check_open(layout)
-    infos = [_probe_piece(path, piece) for piece in layout.pieces[:PROBED_PIECES]]
+    infos = [_probe_piece(path, piece, layout) for piece in layout.pieces[:PROBED_PIECES]]
     lengths = [info.duration_s for info in infos]
     known = [length for length in lengths if length is not None]
     whole = len(known) == len(lengths)
     return replace(infos[0], duration_s=sum(known) * len(layout.pieces) / len(lengths) if whole else None)
 
 
-def _probe_piece(path: Readable, piece: Piece) -> MediaInfo:
+def _probe_piece(path: Readable, piece: Piece, layout: Layout) -> MediaInfo:
     # ffmpeg without an output prints what it found and gives up; that is all that is wanted of it.
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", *input_arguments(path, piece)]
     try:
@@ -134,12 +134,12 @@ def _probe_piece(path: Readable, piece: Piece) -> MediaInfo:
     info = parse_banner(said)
     if info is None:
         raise why_not(path, said)
-    return replace(info, duration_s=stated_s(piece) or info.duration_s)
+    return replace(info, duration_s=stated_s(piece, layout) or info.duration_s)
 
 
-def stated_s(piece: Piece) -> float | None:
-    """Return the length that a WAV's own header states, since ffmpeg only says how much is there; None for others."""
-    return piece.wav.seconds if piece.wav else None
+def stated_s(piece: Piece, layout: Layout) -> float | None:
+    """Return the length that a header states, where ffmpeg only says how much is there; None where it does say it."""
+    return piece.wav.seconds if piece.wav else layout.stated_s
 
 
 def check_open(layout: Layout) -> None:

@@ -42,9 +42,12 @@ class Wav:
 
     @property
     def seconds(self) -> float | None:
-        """Return how much sound the header promises; what is there, where it promises less or nothing."""
-        if not self.bytes_per_s:
-            return None
+        """Return how much sound the header promises; what is there, where it promises less or nothing.
+
+        None where that is not known.
+        """
+        if not self.bytes_per_s or not (self.is_true or self.raw_format):
+            return None  # of a codec, programs do not always state the rate that it has
         there = self.sound_end - self.sound_at
         return max(there, self.stated_bytes or 0) / self.bytes_per_s
 

@@ -407,6 +407,23 @@ def test_a_film_that_was_cut_off_lacks_sound(tmp_path: Path) -> None:
     assert decode(film)[1].is_truncated
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.caf", ("-c:a", "pcm_s16le")), ("a.wma", ("-c:a", "wmav2")), ("a.w64", ()), ("a.aiff", ()), ("a.flac", ())],
+)
+def test_what_ends_before_its_header_says_is_truncated(tmp_path: Path, name: str, options: tuple[str, ...]) -> None:
+    path = recordings.varied(tmp_path / name, 20, *options, rate=16_000)
+    found, decoder = decode(path)
+    assert (decoder.container_s, decoder.is_truncated) == (pytest.approx(20, abs=0.2), False)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    found, decoder = decode(path)
+    assert (decoder.container_s, decoder.is_truncated) == (pytest.approx(20, abs=0.2), True)
+    assert 11 * RATE < len(found) < 15 * RATE
+    [clip, _] = decode_together([path, path])
+    assert isinstance(clip, Sound)
+    assert clip.is_truncated
+
+
 def test_a_clock_that_begins_late_makes_no_recording_longer(tmp_path: Path) -> None:
     tone = recordings.tone(tmp_path / "a.wav", 4)
     path = recordings.cut(tone, tmp_path / "a.mka", 0, 4, "-output_ts_offset", "36000", "-c:a", "flac")
