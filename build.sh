@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The one entry for people. Needs Python 3.11 or newer, or Docker for the commands about containers.
+# The entry point for people. Needs Python 3.11 or newer, or Docker for the container commands.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,25 +14,25 @@ Usage: ./build.sh COMMAND
 On this machine, in a virtual environment:
   run SOURCE DEST [OPTIONS]  transcribe the recordings in SOURCE into DEST
                              (options: ./build.sh run --help)
-  status DEST [--watch]      show how far it is, what is queued, and what failed and why
-  retry DEST                 put recordings back that failed
-  verify DEST [SOURCE]       check that every record, text and recording is whole
+  status DEST [--watch]      show the progress, what is queued, and what failed and why
+  retry DEST                 retry recordings that failed
+  verify DEST [SOURCE]       check every record, text and recording
   test [PYTEST OPTIONS]      check types and style, and run the tests
   quick [PYTEST OPTIONS]     run the tests that need no weights, server or ffmpeg: under a minute
   docs [MKDOCS OPTIONS]      build the documentation as a website in site/
   bench [NAME] [OPTIONS]     run one of the programs in bench/; without NAME, list them
-  setup                      only make the virtual environment in .venv
+  setup                      only create the virtual environment in .venv
 
 In containers, with the folders that .env names (copy .env.example):
-  build                      make the images, the model's weights included
-  deploy                     start the queue, the director and the workers; again after any interruption
-  status [--watch]           show which containers run, and how far they are
-  logs [-f] [SERVICE]        show what they say
-  scale N                    have N workers, until the next deploy
-  down                       stop and remove them; nothing that is finished is lost
+  build                      build the images, including the model's weights
+  deploy                     start the queue, the director and the workers; repeat it after any interruption
+  status [--watch]           show the containers and the progress
+  logs [-f] [SERVICE]        show the logs
+  scale N                    run N workers, until the next deploy
+  down                       stop and remove the containers; nothing that is finished is lost
 
-The first use makes a virtual environment in .venv, which takes some minutes. With
-NIGHTSCRIBE_GPU=1 it gets torch for NVIDIA GPUs, which is several GB more.
+The first use creates a virtual environment in .venv, which takes a few minutes. With
+NIGHTSCRIBE_GPU=1 it gets torch for NVIDIA GPUs, which is several GB larger.
 EOF
 }
 
@@ -46,50 +46,50 @@ find_python() {
       return
     fi
   done
-  die "No Python 3.11 or newer was found. Install it (Debian, Ubuntu: apt-get install python3 python3-venv), or name it: PYTHON=/path/to/python3.11 ./build.sh …"
+  die "Python 3.11 or newer was not found. Install it (Debian, Ubuntu: apt-get install python3 python3-venv), or give its path: PYTHON=/path/to/python3.11 ./build.sh …"
 }
 
 answers() {
   "$VENV/bin/python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=10)' "$1" 2>/dev/null
 }
 
-# setup EXTRAS: a virtual environment with the project and these extras, made again only when they change.
+# setup EXTRAS: create a virtual environment with the project and these extras, again only when they change.
 setup() {
   local extras=$1 stamp wanted python torch_index=()
   stamp=$VENV/.nightscribe-$extras
   wanted=$(cat "$ROOT/pyproject.toml" "$ROOT/constraints.txt" "$ROOT/nightscribe/_version.py" <(echo "${NIGHTSCRIBE_GPU:-}") | cksum)
   [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
-  if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then  # none yet, or one whose making was interrupted
+  if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then  # it does not exist, or its creation was interrupted
     rm -rf "$VENV"
     python=$(find_python)
-    echo "Making a virtual environment in $VENV with $("$python" -V) …" >&2
+    echo "Creating a virtual environment in $VENV with $("$python" -V) …" >&2
     "$python" -m venv "$VENV" || {
       rm -rf "$VENV"
-      die "$python cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv."
+      die "$python cannot create a virtual environment. On Debian and Ubuntu, install python3-venv: apt-get install python3-venv."
     }
   fi
-  echo "Installing nightscribe and its speech engines (once, some minutes) …" >&2
-  # Plain torch for Linux brings gigabytes of GPU libraries with it.
+  echo "Installing nightscribe and its speech engines (once, a few minutes) …" >&2
+  # The default torch for Linux includes gigabytes of GPU libraries.
   if [ -z "${NIGHTSCRIBE_GPU:-}" ] && [ "$(uname)" = Linux ]; then
     if answers "$TORCH_CPU_INDEX/torch/"; then
       torch_index=(--extra-index-url "$TORCH_CPU_INDEX")
     else
-      echo "The index of CPU builds of torch does not answer; taking torch from pip's own index." >&2
+      echo "The index of CPU builds of torch is unreachable; installing torch from pip's default index." >&2
     fi
   fi
   local pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet -c "$ROOT/constraints.txt")
-  "${pip[@]}" ${torch_index[@]+"${torch_index[@]}"} "$TORCH" || die "torch could not be installed; what pip says above is the reason."
-  "${pip[@]}" -e "${ROOT}[$extras]" || die "nightscribe could not be installed; what pip says above is the reason."
+  "${pip[@]}" ${torch_index[@]+"${torch_index[@]}"} "$TORCH" || die "torch could not be installed; see pip's message above."
+  "${pip[@]}" -e "${ROOT}[$extras]" || die "nightscribe could not be installed; see pip's message above."
   echo "$wanted" >"$stamp"
 }
 
-# bench [NAME] [OPTIONS]: one of the programs in bench/, or what each of them is for.
+# bench [NAME] [OPTIONS]: run one of the programs in bench/, or list them with their purpose.
 bench() {
   local program name
   if [ $# -eq 0 ]; then
     echo "Usage: ./build.sh bench NAME [OPTIONS]   (--help explains each)"
     for program in "$ROOT"/bench/*.py "$ROOT"/bench/*/__main__.py; do
-      if grep -q '__name__ == "__main__"' "$program"; then  # the others are parts of these
+      if grep -q '__name__ == "__main__"' "$program"; then  # the others are modules of these
         name=${program%/__main__.py}
         printf '  %-10s %s\n' "$(basename "$name" .py)" "$(sed -n '1s/^"""\([^"]*\).*/\1/p' "$program")"
       fi
@@ -104,14 +104,14 @@ bench() {
     PYTHONPATH=$ROOT/bench exec "$VENV/bin/python" -m "$name" "$@"
   fi
   program=$ROOT/bench/$name.py
-  [ -f "$program" ] || die "There is no benchmark of that name. ./build.sh bench lists what there is."
+  [ -f "$program" ] || die "There is no benchmark of that name. List them with: ./build.sh bench"
   setup all,test
   exec "$VENV/bin/python" "$program" "$@"
 }
 
 # Containers
 
-# setting NAME: its value in the shell or else in .env, as compose takes it.
+# setting NAME: print its value from the shell or else from .env, as compose does.
 setting() {
   local value=${!1:-}
   if [ -z "$value" ] && [ -f "$ROOT/.env" ]; then
@@ -128,14 +128,14 @@ setting() {
   echo "$value"
 }
 
-# place VARIABLE BUCKET_VARIABLE: a folder as a whole path; s3://… goes to the second, and an empty folder is mounted.
+# place VARIABLE BUCKET_VARIABLE: make a folder an absolute path; move s3://… to the second, and mount an empty folder.
 place() {
   local value nothing=$ROOT/.cache/nothing
   value=$(setting "$1")
-  # shellcheck disable=SC2088  # in .env nobody has put the home folder in place of it
+  # shellcheck disable=SC2088  # no shell has expanded the ~ in .env
   case $value in
     '' | s3://*)
-      [ -z "$value" ] || mkdir -p "$nothing"  # where it is not set, nothing is started
+      [ -z "$value" ] || mkdir -p "$nothing"  # if it is not set, nothing is started
       export "$1=$nothing" "$2=$value"
       ;;
     /*) export "$1=$value" ;;
@@ -144,14 +144,14 @@ place() {
   esac
 }
 
-# The user whose the transcripts are to be: who typed this. For root, whoever became root, or the owner of DEST_DIR.
+# Print the user who will own the transcripts: the caller; for root, the user who called sudo, or the owner of DEST_DIR.
 run_as() {
   if [ "$(id -u)" -ne 0 ]; then
     echo "$(id -u):$(id -g)"
   elif [ -n "${SUDO_UID:-}" ]; then
     echo "$SUDO_UID:${SUDO_GID:-$SUDO_UID}"
   elif [ -d "$DEST_DIR" ]; then
-    # shellcheck disable=SC2012  # no other command tells numbers on Linux and macOS alike
+    # shellcheck disable=SC2012  # no other command prints numeric owners on both Linux and macOS
     ls -ldn "$DEST_DIR" | awk '{ print $3 ":" $4 }'
   else
     echo 0:0
@@ -160,7 +160,7 @@ run_as() {
 
 compose() { (cd "$ROOT" && docker compose "$@"); }
 
-# The variables of docker-compose.yml that are not as .env has them.
+# Export the variables of docker-compose.yml whose values differ from those in .env.
 prepare() {
   unset LANGUAGE  # a locale on many systems, which would win over the one in .env
   for each in SOURCE_DIR DEST_DIR; do
@@ -175,26 +175,26 @@ prepare() {
 }
 unset_folders=()
 
-# What Docker would answer in words that help nobody.
+# Explain what Docker's own messages would not.
 check_folders() {
   [ ${#unset_folders[@]} -eq 0 ] ||
     die "${unset_folders[0]} is not set. Copy .env.example to .env, and set in it SOURCE_DIR to the folder with your recordings and DEST_DIR to the one for the transcripts."
-  [ -d "$SOURCE_DIR" ] || die "SOURCE_DIR '$SOURCE_DIR' is no folder; set it in .env to the one with your recordings."
+  [ -d "$SOURCE_DIR" ] || die "SOURCE_DIR '$SOURCE_DIR' is not a folder; set it in .env to the folder with your recordings."
   [ -d "$DEST_DIR" ] || [ ! -e "$DEST_DIR" ] || die "DEST_DIR '$DEST_DIR' is a file; set it in .env to a folder."
 }
 
 check_docker() {
   local said
   command -v docker >/dev/null ||
-    die "Docker is not installed: there is no command 'docker'. Install it with its compose plugin (https://docs.docker.com/engine/install/), or do without containers: ./build.sh run SOURCE DEST."
+    die "Docker is not installed: there is no command 'docker'. Install it with its compose plugin (https://docs.docker.com/engine/install/), or work without containers: ./build.sh run SOURCE DEST."
   docker compose version >/dev/null 2>&1 ||
     die "This Docker has no 'docker compose'. Install its compose plugin (https://docs.docker.com/compose/install/linux/)."
   if ! said=$(docker version --format '{{.Server.Version}}' 2>&1); then
     case $said in
       *'permission denied'*)
-        die "You have no permission to use Docker's socket. Join its group with 'sudo usermod -aG docker $(id -un)', log out and in again, and type this once more." ;;
+        die "You have no permission to use Docker's socket. Join its group with 'sudo usermod -aG docker $(id -un)', log out and in again, and repeat this command." ;;
       *)
-        die "Docker does not answer: ${said##*$'\n'} Start it (sudo systemctl start docker; or Docker Desktop), or let DOCKER_HOST name the one that runs." ;;
+        die "Docker does not respond: ${said##*$'\n'} Start it (sudo systemctl start docker; or Docker Desktop), or set DOCKER_HOST to one that is running." ;;
     esac
   fi
 }
@@ -205,24 +205,24 @@ deploy() {
   check_folders
   check_docker
   if [ ! -d "$DEST_DIR" ]; then
-    mkdir -p "$DEST_DIR" || die "DEST_DIR '$DEST_DIR' cannot be made; set it in .env to another folder."
+    mkdir -p "$DEST_DIR" || die "DEST_DIR '$DEST_DIR' cannot be created; set it in .env to another folder."
     [ "$(id -u)" -ne 0 ] || chown "$RUN_AS" "$DEST_DIR"
   fi
   said=$(mktemp)
   if compose up --detach "$@" 2>&1 | tee "$said"; then
     rm "$said"
-    echo "It is at work: ./build.sh status --watch, ./build.sh logs -f, ./build.sh down."
+    echo "Everything has started. Continue with: ./build.sh status --watch, ./build.sh logs -f, ./build.sh down."
     return
   fi
   port=$(grep -E 'already (allocated|in use)' "$said" | grep -oE ':[0-9]{2,5}\b' | head -n 1) || true
   rm "$said"
   [ -z "$port" ] ||
-    die "Port ${port#:} of this machine is in use by another program. End that, or set another port in .env (QUEUE_PORT and others, see .env.example)."
+    die "Another program uses port ${port#:} of this machine. Stop it, or set another port in .env (QUEUE_PORT and others, see .env.example)."
   why=$(compose logs --no-log-prefix check 2>/dev/null | sed -n 's/.*Error: //p' | tail -n 1)
-  die "${why:-Not everything could be started; what Docker says above is the reason.}"
+  die "${why:-Some containers could not be started; see the messages of Docker above.}"
 }
 
-# In a container, because the address of the queue is one that only they know.
+# Run it in a container, because only containers can resolve the queue's address.
 deployment_status() {
   prepare
   check_folders
@@ -254,7 +254,7 @@ case $command in
     "$VENV/bin/ruff" check .
     "$VENV/bin/ruff" format --check .
     "$VENV/bin/mypy"
-    # Each process has SQS servers and models of its own; a core that is idle takes tests from one that is not.
+    # Each process has its own SQS servers and models; an idle process takes tests from a busy one.
     exec "$VENV/bin/python" -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal "$@"
     ;;
   quick)
@@ -284,7 +284,7 @@ case $command in
     compose logs "$@"
     ;;
   scale)
-    [[ ${1:-} =~ ^[0-9]+$ ]] || die "Say how many workers there are to be, as in: ./build.sh scale 3"
+    [[ ${1:-} =~ ^[0-9]+$ ]] || die "Give the number of workers, as in: ./build.sh scale 3"
     prepare
     check_folders
     check_docker

@@ -84,19 +84,19 @@ def test_the_example_alone_is_not_enough(project: Path) -> None:
 @pytest.mark.parametrize("value", ["/none there", '"/none there"', "'/none there'", "/none there   # my recordings"])
 def test_a_folder_in_the_file_is_read_as_compose_reads_it(project: Path, value: str) -> None:
     (project / ".env").write_text(f"# folders\nSOURCE_DIR=/other\nSOURCE_DIR={value}\nDEST_DIR=/tmp\n")
-    assert "SOURCE_DIR '/none there' is no folder" in refused(build(project, "deploy"))
+    assert "SOURCE_DIR '/none there' is not a folder" in refused(build(project, "deploy"))
 
 
 def test_the_shell_wins_over_the_file(project: Path) -> None:
     (project / ".env").write_text("SOURCE_DIR=/other\nDEST_DIR=/tmp\n")
-    assert "SOURCE_DIR '/mine' is no folder" in refused(build(project, "deploy", SOURCE_DIR="/mine"))
+    assert "SOURCE_DIR '/mine' is not a folder" in refused(build(project, "deploy", SOURCE_DIR="/mine"))
 
 
 @pytest.mark.parametrize(("value", "meant"), [("~/talks", "{home}/talks"), ("talks", "{project}/talks")])
 def test_a_folder_may_be_given_from_home_or_from_where_the_file_is(project: Path, value: str, meant: str) -> None:
     (project / ".env").write_text(f"SOURCE_DIR={value}\nDEST_DIR=/tmp\n")
     path = meant.format(home="/home/me", project=project)
-    assert f"SOURCE_DIR '{path}' is no folder" in refused(build(project, "deploy", HOME="/home/me"))
+    assert f"SOURCE_DIR '{path}' is not a folder" in refused(build(project, "deploy", HOME="/home/me"))
 
 
 def test_a_destination_that_is_a_file_is_refused(project: Path, folders: dict[str, str]) -> None:
@@ -167,7 +167,7 @@ def test_a_docker_that_does_not_run_is_to_be_started(
     project: Path, folders: dict[str, str], compose: Path, tmp_path: Path
 ) -> None:
     said = refused(build(project, "deploy", DOCKER_HOST=f"unix://{tmp_path}/none.sock", **folders))
-    assert "Docker does not answer" in said
+    assert "Docker does not respond" in said
     assert "systemctl start docker" in said
 
 
