@@ -104,7 +104,7 @@ bench() {
     PYTHONPATH=$ROOT/bench exec "$VENV/bin/python" -m "$name" "$@"
   fi
   program=$ROOT/bench/$name.py
-  [ -f "$program" ] || die "There is no benchmark of that name. List them with: ./build.sh bench"
+  [ -f "$program" ] || die "There is no benchmark of that name. ./build.sh bench lists all of them."
   setup all,test
   exec "$VENV/bin/python" "$program" "$@"
 }
