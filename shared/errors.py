@@ -13,7 +13,7 @@ NightscribeError
 │   ├── AudioError        a recording has no sound that can be decoded
 │   └── JobError          a message is not a job
 │       ├── NewerJob      only a newer release understands the job
-│       └── NotSigned     a message is not signed with a secret of the queue
+│       └── NotSigned     a message is not signed with a known secret
 ├── LeaseLost             another worker may have the job
 └── Interrupted           the process was asked to stop
 """
@@ -57,7 +57,7 @@ class QueueError(SetupError):
 
 
 class StorageError(SetupError):
-    """A share, bucket or other storage does not exist, or it refuses a request or the credentials for good."""
+    """A share, bucket or other storage does not exist, or it permanently refuses a request or the credentials."""
 
     code = "storage_unusable"
 

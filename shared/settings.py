@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     )
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         default_factory=tuple,
-        description="Models that jobs may ask for besides the worker's own and those below the models folder: names "
+        description="Models that jobs may request besides the worker's own and those below the models folder: names "
         "and paths, separated by commas.",
         json_schema_extra={"shown": "all known names"},
     )
@@ -126,12 +126,12 @@ class Settings(BaseSettings):
     )
     queue_secret: Annotated[tuple[str, ...], NoDecode] = Field(
         default_factory=tuple,
-        description="Secrets to sign jobs with and to check them by, separated by commas; the first one signs.",
+        description="Secrets that sign and verify jobs, separated by commas; the first one signs.",
         json_schema_extra={"shown": "none"},
         repr=False,
     )
     queue_secret_file: str = Field(
-        default_factory=str, description="File with such secrets, one a line.", json_schema_extra={"shown": "none"}
+        default_factory=str, description="File with such secrets, one per line.", json_schema_extra={"shown": "none"}
     )
     max_queued_jobs: int = Field(
         default=5_000, ge=1, description="Maximum number of jobs that the director keeps on the queue."
@@ -183,9 +183,9 @@ class Settings(BaseSettings):
 
     @property
     def queue_secrets(self) -> tuple[str, ...]:
-        """Return the secrets of the queue, the one that signs first.
+        """Return the secrets of the queue, beginning with the one that signs.
 
-        Raises: SetupError: if the file with them cannot be read, or one of them is too short.
+        Raises: SetupError: if the file with the secrets cannot be read, or a secret is too short.
         """
         if not self.queue_secret_file:
             return self.queue_secret

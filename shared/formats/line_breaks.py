@@ -40,7 +40,7 @@ _HOLDING_WORDS = """
     very more most both such they wird werden wurde haben hatte sind nicht kann muss sehr mehr être sont avait
     está están
 """
-_SHORT_FORMS = "sr sra nr bzw ca vs jr mme mlle"  # beside titles; with or without a full stop
+_SHORT_FORMS = "sr sra nr bzw ca vs jr mme mlle"  # besides titles; with or without a full stop
 
 _LEADING = frozenset(_LEADING_WORDS.split())
 _HOLDING = frozenset(_HOLDING_WORDS.split())

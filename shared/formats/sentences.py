@@ -1,7 +1,7 @@
-"""Tell where a sentence ends, so that segments, cues and lines agree on it. Pure.
+"""Find the ends of sentences in the same way for segments, cues and lines. Pure.
 
-sentencex (MIT, by the Wikimedia language team) knows the abbreviations of some 300 languages, but reads running text:
-it never ends a sentence inside quotation marks, and it misses titles at the beginning of a text. So it is asked about
+sentencex (MIT, by the Wikimedia language team) knows the abbreviations of some 300 languages, but expects running
+text: it never ends a sentence inside quotation marks, and it misses titles at the beginning of a text. So it gets only
 one pair of words at a time, and the abbreviations that it lacks are listed here.
 """
 
@@ -15,7 +15,7 @@ CLOSING = "\"'”’»›)]}」』）】》〉"
 OPENERS = "“‘«‹([{„‚「『（【《〈¿¡"
 OPENING = "\"'" + OPENERS
 
-# Titles come before a name, so no sentence ends after one, whatever the language.
+# Titles precede a name, so no sentence ends after one in any language.
 _TITLE_WORDS = "mr mrs ms messrs dr drs prof st mt rev hon capt col gen lt maj sgt cpl gov sen rep pres"
 TITLES = frozenset(_TITLE_WORDS.split())
 _ABBREVIATIONS = {
@@ -44,10 +44,10 @@ _ABBREVIATIONS = {
 }
 _SAME = {"nn": "no", "nb": "no", "gl": "pt", "be": "ru", "lb": "de", "af": "nl"}
 _OF_LANGUAGE = {language: frozenset(words.split()) for language, words in _ABBREVIATIONS.items()}
-# Words that sentencex takes for abbreviations, as of American states, although sentences end with them.
+# sentencex treats these words as abbreviations, for example of American states, although sentences end with them.
 _ORDINARY = "ok me may ill al no miss art con de ex un"
 _WORDS = frozenset(_ORDINARY.split())
-# Languages that write "5. Januar" for the fifth of January.
+# These languages write "5. Januar" for the fifth of January.
 _ORDINALS = "de lb da no nn nb fo is fi et lv cs sk pl sl hr bs sr hu tr eu"
 _WITH_ORDINALS = frozenset(_ORDINALS.split())
 
@@ -56,9 +56,9 @@ _DOTTED = re.compile(r"(?:[^\W\d_]{1,3}\.)+[^\W\d_]{1,4}")  # "z.B", "a.m", "f.e
 
 @lru_cache(maxsize=4096)
 def ends_sentence(before: str, after: str, language: str | None = None) -> bool:
-    """Return whether a sentence ends between two words, or stretches of text, that follow each other.
+    """Return whether a sentence ends between two consecutive words or stretches of text.
 
-    `language`: code of the language of the text; None: abbreviations are English ones, and "5." may be an ordinal.
+    `language`: code of the language of the text. None: abbreviations are English, and "5." may be an ordinal.
     """
     stem = before.strip().rstrip(CLOSING)
     following = after.strip().lstrip(OPENING + "—–- ")
@@ -70,7 +70,7 @@ def ends_sentence(before: str, after: str, language: str | None = None) -> bool:
 
 
 def is_continued(before: str, after: str, language: str | None = None) -> bool:
-    """Return whether a sentence certainly goes on from one text to the next, although a pause lies between them."""
+    """Return whether a sentence certainly continues from one text to the next, despite a pause between them."""
     stem, following = before.strip().rstrip(CLOSING), after.strip().lstrip(OPENING)
     if not stem or not following:
         return False
@@ -80,7 +80,7 @@ def is_continued(before: str, after: str, language: str | None = None) -> bool:
 
 
 def _is_abbreviation(word: str, following: str, language: str | None) -> bool:
-    """Return whether the full stop behind a word belongs to the word alone."""
+    """Return whether the full stop after a word only marks an abbreviation or ordinal."""
     known = _SAME.get(language or "en", language or "en")
     folded = word.casefold()
     if folded in TITLES or folded in _OF_LANGUAGE.get(known, ()):
@@ -88,7 +88,7 @@ def _is_abbreviation(word: str, following: str, language: str | None) -> bool:
     if word.isdecimal():
         return len(word) <= 2 and (language is None or language in _WITH_ORDINALS)
     if known != "en" and (_DOTTED.fullmatch(word) or (len(word) == 1 and word.lower() != word.upper())):
-        return True  # in English a sentence may end with "p.m." or "plan B", and sentencex knows when
+        return True  # in English, a sentence may end with "p.m." or "plan B", which sentencex recognizes
     if folded in _WORDS and not following[:1].isdigit():
         return False
     return len(sentencex.segment(known, f"{word}. {following}")) == 1

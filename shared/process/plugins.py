@@ -1,10 +1,10 @@
-"""Find what other installed packages add to nightscribe, by their entry points, and import it when it is needed."""
+"""Find the plugins that other packages add by entry points, and import each when it is needed."""
 
 from importlib.metadata import EntryPoint, entry_points
 
 
 class PluginBroken(Exception):
-    """An entry point cannot be imported. Its text is the type and the message of what its code raised."""
+    """An entry point cannot be imported. The message holds the type and text of the original error."""
 
 
 def plugins(group: str) -> dict[str, EntryPoint]:
@@ -13,9 +13,9 @@ def plugins(group: str) -> dict[str, EntryPoint]:
 
 
 def load_plugin(point: EntryPoint) -> object:
-    """Import what an entry point leads to.
+    """Import the object that an entry point names.
 
-    Raises: PluginBroken: whatever its code raises, so that a broken package harms no other.
+    Raises: PluginBroken: for any error in its code, so that a broken package does not affect others.
     """
     try:
         return point.load()
@@ -24,5 +24,5 @@ def load_plugin(point: EntryPoint) -> object:
 
 
 def package_of(point: EntryPoint) -> str:
-    """Return the name of the distribution that an entry point comes from, or else of its module."""
+    """Return the name of the distribution that provides an entry point, or else of its module."""
     return point.dist.name if point.dist else point.module

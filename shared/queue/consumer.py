@@ -22,7 +22,7 @@ class Consumer(QueueConnection):
         return next(self._receive(self._url, wait_s=wait_s, timeout_s=timeout_s, at_most=1), None)
 
     def is_trusted(self, delivery: Delivery) -> bool:
-        """Return whether the message was signed with a secret of the queue; where there is none, all are trusted."""
+        """Return whether the message was signed with a secret of the queue; True if the queue has no secret."""
         return self._signer.accepts(delivery.body, delivery.signature)
 
     def change_visibility(self, delivery: Delivery, timeout_s: float, *, retry_timeout_s: float | None = None) -> None:

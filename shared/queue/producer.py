@@ -90,7 +90,7 @@ class Producer(QueueConnection):
         self._delete(self._url, delivery.receipt_handle, retry_timeout_s=retry_timeout_s / 2)
 
     def _signature_of(self, delivery: Delivery, body: str) -> str | None:
-        """Return the signature for a message that takes the place of a received one."""
+        """Return the signature for a message that replaces a received one."""
         return self._signer.renew(delivery.body, delivery.signature, body)
 
     def _send(
