@@ -1,1 +1,1 @@
-"""One job at a time: receive, transcribe, store, delete."""
+"""The worker, which receives, transcribes, stores and deletes one job at a time."""

@@ -1,4 +1,4 @@
-"""A store for the results of a worker, which writes only while its lease is held."""
+"""Fence a store so that a worker writes only while it holds its lease."""
 
 from collections.abc import Collection, Iterator
 
@@ -8,9 +8,10 @@ from nightscribe.worker.lease import Lease
 
 
 class FencedStore:
-    """Wraps a store: once another worker may hold the job, nothing is written or deleted.
+    """Wraps a store, and refuses to write or delete once another worker may hold the job.
 
-    The lease is checked before each file, because a process that is stopped between two files may go on an hour later.
+    It checks the lease before each file, because a process that was suspended between two files may resume an hour
+    later.
     """
 
     def __init__(self, store: TranscriptStore, lease: Lease) -> None:

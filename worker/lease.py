@@ -1,4 +1,4 @@
-"""The right to work on a delivery while its message is invisible to others."""
+"""Hold the right to work on a delivery while its message is invisible to others."""
 
 import threading
 import time
@@ -16,22 +16,22 @@ from nightscribe.shared.telemetry import metrics
 
 log = structlog.get_logger()
 
-END_WITHIN_S = 5  # a server that does not answer must not keep a worker from ending
+END_WITHIN_S = 5  # a server that does not respond must not keep a worker from ending
 
-# A clock that also counts while a laptop sleeps, where the system has one: its leases run out meanwhile.
+# Prefer a clock that also runs while a laptop sleeps, because its leases run out meanwhile.
 _CLOCK_ID = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def lease_clock() -> float:
-    """Return seconds since some moment, those of a sleeping machine included."""
+    """Return seconds since an arbitrary moment, including the time that the machine sleeps."""
     return time.clock_gettime(_CLOCK_ID)
 
 
 class Lease:
-    """Extends a delivery's visibility timeout from its own thread for as long as the context lasts.
+    """Extends a delivery's visibility timeout from its own thread until the context ends.
 
-    The worker's own clock decides: a lease that was not extended in time is lost, whatever the server says, because
-    some servers accept a stale receipt handle and so take the message from its new owner.
+    The worker's own clock decides: a lease that was not extended in time is lost even if the server accepts the
+    extension, because some servers accept a stale receipt handle and so take the message from its new owner.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Lease:
         self.end()
 
     def end(self) -> None:
-        """Stop extending. Wait a little for an extension under way, which could hide a message just released."""
+        """Stop extending. Wait briefly for a pending extension, which could hide a message that is released next."""
         self._thread.stop(END_WITHIN_S)
 
     def give_up(self) -> None:
-        """Leave the job to others: from here on, no thread may store or delete anything of it."""
+        """Give up the lease, so that no thread may store or delete anything for this job any more."""
         self._lost.set()
 
     @property
@@ -80,7 +80,7 @@ class Lease:
 
     @property
     def remaining_s(self) -> float:
-        """Return how long the lease lasts if it is not extended."""
+        """Return the seconds until the lease runs out unless it is extended."""
         return max(0.0, self._deadline - self._clock()) if self.held else 0.0
 
     def check(self) -> None:
@@ -91,8 +91,8 @@ class Lease:
             raise Interrupted("The worker was asked to stop.")
 
     def _extend(self) -> None:
-        asked_at = self._clock()
-        remaining_s = self._deadline - asked_at
+        requested_at = self._clock()
+        remaining_s = self._deadline - requested_at
         if remaining_s <= 0:
             self._lose("not renewed in time")
             return
@@ -106,11 +106,11 @@ class Lease:
             metrics.LEASE_EXTENSIONS.labels("failed").inc()
             log.warning("lease.extension_failed", why=str(error), remaining_s=round(self._deadline - self._clock(), 1))
         else:
-            # A response that arrives after the lease ran out revives nothing: the message may have a new owner.
+            # A response that arrives after the lease ran out cannot revive it: the message may have a new owner.
             if self._clock() >= self._deadline:
-                self._lose("the answer came too late")
+                self._lose("the response came too late")
                 return
-            self._deadline = asked_at + self._timeout_s
+            self._deadline = requested_at + self._timeout_s
             metrics.LEASE_EXTENSIONS.labels("extended").inc()
             log.debug("lease.extended", for_s=self._timeout_s)
 

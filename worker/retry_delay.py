@@ -1,7 +1,7 @@
 """Compute how long a job waits before it is tried again. Pure."""
 
 MAX_RETRY_DELAY_S = 900
-FACTOR = 4.0  # each delay is so many times as long as the one before
+FACTOR = 4.0  # ratio of each delay to the one before
 
 
 def retry_delay_s(first_s: float, receive_count: int) -> float:

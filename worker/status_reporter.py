@@ -1,4 +1,4 @@
-"""What a worker reports about the job it holds: for people, and for workers whose jobs overlap with it."""
+"""Report on the job that a worker holds, for people and for workers whose jobs overlap with it."""
 
 import time
 from types import TracebackType
@@ -13,18 +13,18 @@ from nightscribe.shared.queue.messages import Delivery
 from nightscribe.shared.telemetry import metrics
 
 REPORT_EVERY_S = 1.0
-REMOTE_REPORT_EVERY_S = 10.0  # where each report is a paid call: one a second would cost more than a vCPU
-END_WITHIN_S = 5.0  # a store that does not answer must not keep a worker from its next job
+REMOTE_REPORT_EVERY_S = 10.0  # each report is a paid call, and one a second would cost more than a vCPU
+END_WITHIN_S = 5.0  # a store that does not respond must not keep a worker from its next job
 
 
 class StatusReporter:
-    """Keeps the activity of one job up to date from a thread of its own.
+    """Keeps the activity of one job up to date from its own thread.
 
-    So a slow store does not slow the work, and a worker whose engine takes minutes for a batch does not look dead.
+    A slow store therefore does not slow the work, and a worker whose engine takes minutes for a batch looks alive.
     """
 
     def __init__(self, records: Records, worker: str, delivery: Delivery, *, refresh_s: float) -> None:
-        """`refresh_s`: how often an activity that has not changed is reported again."""
+        """`refresh_s`: seconds after which an unchanged activity is reported again."""
         self._records = records
         self._worker = worker
         self._delivery = delivery
@@ -49,7 +49,7 @@ class StatusReporter:
         self.end()
 
     def begin(self, slice_: Slice, n_recordings: int) -> None:
-        """Report what the job begins with; others can read it once this returns."""
+        """Report the first slice of the job; others can read this once the method returns."""
         now = utc_now()
         self._activity = Activity(
             worker=self._worker,
@@ -64,7 +64,7 @@ class StatusReporter:
         self._thread.start()
 
     def progress(self, slice_: Slice, done_s: float) -> None:
-        """Note that `done_s` seconds of a slice are done; the thread reports it."""
+        """Note that `done_s` seconds of a slice are done, for the thread to report."""
         metrics.LAST_PROGRESS.set_to_current_time()
         if self._activity:
             self._activity = self._activity.model_copy(
@@ -72,7 +72,7 @@ class StatusReporter:
             )
 
     def end(self) -> None:
-        """Stop reporting, and let the thread remove the report: the job is no longer held."""
+        """Stop reporting, and let the thread remove the report because the job is no longer held."""
         self._thread.stop(END_WITHIN_S)
 
     def _report_news(self) -> None:

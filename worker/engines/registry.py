@@ -1,4 +1,4 @@
-"""From the name of a speech engine to the engine with a model in memory; its library is imported only then."""
+"""Find and load speech engines by name; the library of an engine is imported only when it is loaded."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ from nightscribe.worker.weights.resolver import Weights
 
 
 def choose(name: str) -> str:
-    """Return the engine that `auto` means on this machine, or `name` itself.
+    """Return the engine that `auto` selects on this machine, or `name` itself.
 
     Raises: SetupError: if the engine is unknown or not installed.
     """
@@ -26,9 +26,9 @@ def choose(name: str) -> str:
 
 
 def check(engine: str, model: str, *, language: str, task: str) -> None:
-    """Raise SetupError if the engine cannot run the model, or if the two cannot do the language or the task.
+    """Raise SetupError if the engine cannot run the model, or if they do not support the language or the task.
 
-    With `auto`, which may mean another engine on another machine, only the model is checked.
+    With `auto`, which may select another engine on another machine, it checks only the model.
     """
     spec = None if engine == AUTO else engine_spec(engine)
     if spec is not None:
@@ -47,15 +47,15 @@ def _check_english_only(model: str, *, language: str, task: str) -> None:
     if task == "translate":
         lack = lack or " and cannot translate"
     if lack:
-        raise SetupError(f"The model {model} knows only English{lack}. Take --model {model.removesuffix('.en')}.")
+        raise SetupError(f"The model {model} knows only English{lack}. Choose --model {model.removesuffix('.en')}.")
 
 
 def find_weights(engine: str, model: str, models_dir: Path) -> Weights:
-    """Return the weights of a model for an engine, fetched if they are nowhere on this machine.
+    """Return the weights of a model for an engine, downloading them if they are not on this machine.
 
     An engine that finds its own weights gets a folder for them in `models_dir`, which may not exist yet.
 
-    Raises: WeightsError: if they cannot be found or fetched.
+    Raises: WeightsError: if they cannot be found or downloaded.
     """
     spec = engine_spec(engine)
     if spec.weights is None:
@@ -64,7 +64,7 @@ def find_weights(engine: str, model: str, models_dir: Path) -> Weights:
 
 
 def load(engine: str, model: str, weights: Path, *, threads: int) -> Recognizer:
-    """Return the engine with a model in memory; this takes seconds."""
+    """Load a model into memory, which takes seconds, and return its engine."""
     module, _, attribute = engine_spec(engine).load.partition(":")
     recognizer: Recognizer = getattr(import_module(module), attribute)(model, weights, threads=threads)
     return recognizer

@@ -1,1 +1,1 @@
-"""From a slice of sound to its `Part`: windows, speech detection, recognition, segments."""
+"""Turn a slice of sound into its `Part`: windows, speech detection, recognition, segments."""

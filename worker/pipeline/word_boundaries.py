@@ -1,6 +1,6 @@
-"""Move the beginnings and ends of words to where there is sound. Pure; times are seconds.
+"""Move the beginnings and ends of words to where there is sound. Pure; times are in seconds.
 
-A model knows the order of the words and roughly when each is said, but counts a pause to the word before or after it.
+A model knows the order of the words and roughly when each is said, but adds pauses to the words around them.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from nightscribe.shared.model.transcript import Word
 HOP_S = 0.01
 HOP = round(HOP_S * RATE)
 LOUD_PERCENTILE, QUIET_PERCENTILE = 90, 10
-ABOVE_QUIET = 0.3  # share of the way, in decibels, from the quiet to the loud
-MOST_DB = 35  # a word is at most this much softer than the loud
-SHORTEST_PAUSE_S = 0.15  # the closure of a "t" is no pause
-SHORTEST_SOUND_S = 0.04  # a click is no word
+ABOVE_QUIET = 0.3  # share of the range, in decibels, from the quiet to the loud level
+MOST_DB = 35  # a word is at most this much softer than the loud level
+SHORTEST_PAUSE_S = 0.15  # the closure of a "t" is not a pause
+SHORTEST_SOUND_S = 0.04  # a click is not a word
 REACH_S = 0.4
-LEAD_S = 0.2  # an "f" or "h" is heard before it is loud; a cue should not appear after the speaker has begun
+LEAD_S = 0.2  # an "f" or "h" is audible before it is loud, and a cue should not appear after the speaker has begun
 
 
 def sounding(waveform: Waveform) -> NDArray[np.floating]:
@@ -32,7 +32,7 @@ def sounding(waveform: Waveform) -> NDArray[np.floating]:
     quiet, loud = np.percentile(level, (QUIET_PERCENTILE, LOUD_PERCENTILE))
     active = level > max(quiet + ABOVE_QUIET * (loud - quiet), loud - MOST_DB)
     edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0)).reshape(-1, 2) * HOP_S
-    if not len(edges):  # equally loud throughout, as only silence is
+    if not len(edges):  # the level is constant, as only in silence
         return edges
     pauses = edges[1:, 0] - edges[:-1, 1] >= SHORTEST_PAUSE_S
     merged = np.stack([edges[np.r_[True, pauses], 0], edges[np.r_[pauses, True], 1]], axis=1)
@@ -41,7 +41,7 @@ def sounding(waveform: Waveform) -> NDArray[np.floating]:
 
 
 def fitted(words: Sequence[Word], stretches: NDArray[np.floating]) -> list[Word]:
-    """Return the words without the pauses that the model counted to them, in order and without overlap."""
+    """Return the words without the pauses that the model added to them, in order and without overlap."""
     made: list[Word] = []
     free_s = 0.0
     for word in words:

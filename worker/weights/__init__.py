@@ -1,1 +1,1 @@
-"""Weights of Whisper models: the known names, and how to get from a name to files on this machine."""
+"""Weights of Whisper models: the known names, and how to find or download their files."""

@@ -1,4 +1,4 @@
-"""Run a download program: report its progress by what arrives on the disk, and end it with this process."""
+"""Run a download program that ends with this process, and watch its progress on the disk."""
 
 import os
 import subprocess
@@ -15,9 +15,9 @@ POLL_S = 1.0
 def fetched(
     command: list[str], into: Path, *, stdout: int | None, stderr: int | None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that downloads into a folder, and report this process alive whenever something arrives there.
+    """Run a command that downloads into a folder, and report this process alive whenever data arrives there.
 
-    `into` need not exist yet. `stdout` and `stderr` are those of `subprocess`.
+    `into` need not exist yet. `stdout` and `stderr` are passed to `subprocess`.
     """
     seen = _size(into)
     with subprocess.Popen(
@@ -27,7 +27,7 @@ def fetched(
         stderr=stderr,
         env=env,
         text=True,
-        preexec_fn=ends_with_parent(),  # noqa: PLW1509  see there
+        preexec_fn=ends_with_parent(),  # noqa: PLW1509  it takes no lock that another thread may hold
     ) as process:
         try:
             while True:
@@ -44,13 +44,13 @@ def fetched(
 
 
 def _size(root: Path) -> int:
-    """Return a number that grows with what is written below a folder."""
+    """Return a number that grows as files are written below a folder."""
     n = 0
     for folder, _, names in os.walk(root):
         for name in names:
             try:
                 stat = os.lstat(f"{folder}/{name}")
-            except OSError:  # renamed or removed at this moment
+            except OSError:  # just renamed or removed
                 continue
             n += stat.st_size + 512 * stat.st_blocks  # blocks, because some files have their full length from the start
     return n

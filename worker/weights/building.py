@@ -1,4 +1,4 @@
-"""Build a file or folder of a cache: it appears whole or not at all, and one process at a time builds it."""
+"""Build a file or folder in a cache so that it appears whole or not at all, one process at a time."""
 
 import fcntl
 import os
@@ -16,16 +16,16 @@ POLL_S = 0.2
 
 @contextmanager
 def workshop(target: Path) -> Iterator[Path]:
-    """Provide an empty folder beside `target` to build it in; other processes that want to build it wait.
+    """Yield an empty folder beside `target` to build it in, while other processes that want to build it wait.
 
-    Look for `target` again inside the block: another process may have built it meanwhile. The folder is removed
-    afterwards. What a killed process left in it is removed first, since only the holder of the lock works there.
+    Check for `target` again inside the block, because another process may have built it meanwhile. The folder is
+    emptied first and removed afterwards.
 
     Raises: OSError: if the folder of `target` cannot be written to.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{target.name}.partial")
-    # Keep the lock file: were it removed, a third process could lock a new one while a second waits for the old one.
+    # Keep the lock file: if it were removed, one process could lock a new file while another waits for the old one.
     with target.with_name(f".{target.name}.lock").open("w") as lock:
         _wait_for(lock)
         shutil.rmtree(scratch, ignore_errors=True)
@@ -37,9 +37,9 @@ def workshop(target: Path) -> Iterator[Path]:
 
 
 def publish(built: Path, target: Path) -> None:
-    """Move a file, or a folder of files, to its final name after its content has reached the disk.
+    """Flush a file or a folder of files to the disk, then move it to its final name.
 
-    Raises: OSError: if the disk refuses, or `target` is a folder that is not empty.
+    Raises: OSError: if the disk fails, or `target` is a folder that is not empty.
     """
     for path in [*built.iterdir(), built] if built.is_dir() else [built]:
         report_alive(LONG_S)
@@ -50,7 +50,7 @@ def publish(built: Path, target: Path) -> None:
 
 
 def _wait_for(lock: IO[str]) -> None:
-    """Wait until no other process holds the lock, reporting alive: the holder of the lock is the one that may hang."""
+    """Wait for the lock, and report this process alive meanwhile, because only the lock's holder can hang."""
     while True:
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

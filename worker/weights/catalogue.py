@@ -1,4 +1,4 @@
-"""The Whisper models known by name, and which engine can run which."""
+"""List the Whisper models that are known by name, and the engines that can run each."""
 
 import difflib
 import re
@@ -14,7 +14,7 @@ ENGINES: Mapping[WeightsLayout, str] = {spec.weights: spec.name for spec in BUIL
 
 @dataclass(frozen=True)
 class Model:
-    """A model: where its CTranslate2 form is published, and in which layouts it exists."""
+    """A model, with the repository of its CTranslate2 form and the layouts in which it exists."""
 
     repo_id: str
     layouts: tuple[WeightsLayout, ...]
@@ -52,16 +52,16 @@ def names(layout: WeightsLayout | None = None) -> list[str]:
 
 
 def check_model(model: str, layout: WeightsLayout | None) -> None:
-    """Accept the name of a known model that exists in the layout, or a path that exists.
+    """Check that `model` is the name of a known model in this layout, or an existing path.
 
-    Raises: WeightsError: for anything else; it suggests similar names.
+    Raises: WeightsError: if it is neither; the message suggests similar names.
     """
     if model in MODELS:
         if layout is not None and layout not in MODELS[model].layouts:
             others = " and ".join(ENGINES[other] for other in MODELS[model].layouts)
             raise WeightsError(
                 f"The model {model} does not exist for {ENGINES[layout]}, only for {others}. Choose that engine, "
-                f"or one of the models {ENGINES[layout]} has: {', '.join(names(layout))}."
+                f"or one of the models for {ENGINES[layout]}: {', '.join(names(layout))}."
             )
         return
     if model and Path(model).expanduser().exists():
@@ -78,6 +78,6 @@ def check_model(model: str, layout: WeightsLayout | None) -> None:
 
 def is_english_only(model: str) -> bool:
     """Return whether a model knows only English, judging by its name or the last part of its path."""
-    # In the Hugging Face cache a folder is named after a revision; the model's name is two levels above it.
+    # In the Hugging Face cache, a folder is named after a revision; the model's name is two levels above it.
     parts = [Path(model).name, *(part for part in Path(model).parts if part.startswith("models--"))]
     return any(re.search(r"\.en(?![a-z0-9])", part) for part in parts)

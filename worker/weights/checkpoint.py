@@ -1,4 +1,4 @@
-"""Convert a CTranslate2 model to OpenAI's checkpoint: the same numbers under other names; one download serves both."""
+"""Convert a CTranslate2 model to an OpenAI checkpoint by renaming its arrays, so that one download serves both."""
 
 import math
 import mmap
@@ -23,23 +23,23 @@ TYPES: dict[int, np.dtype[Any]] = {
     3: np.dtype("<i4"),
     4: np.dtype("<f2"),
 }
-HEAD_STATES = 64  # in every Whisper model
+HEAD_STATES = 64  # the width of an attention head in every Whisper model
 
 
 class _FormatError(Exception):
-    """States why the bytes are not the expected model; the caller adds the name of the file."""
+    """The bytes are not the expected model. The message says why; the caller adds the name of the file."""
 
 
 def convert(model_bin: Path, checkpoint: Path) -> None:
     """Write the weights of a CTranslate2 Whisper model as a checkpoint that `whisper.load_model` reads.
 
-    Raises: WeightsError: if `model_bin` is not a float Whisper model or is truncated. OSError: if the disk refuses.
+    Raises: WeightsError: if `model_bin` is not a float Whisper model or is truncated. OSError: if the disk fails.
     """
     variables = read_variables(model_bin)
     try:
         dims, state = _dims(variables), _state(variables)
     except _FormatError as error:
-        raise WeightsError(f"{model_bin} cannot be made a checkpoint for openai-whisper: {error}.") from None
+        raise WeightsError(f"{model_bin} cannot be converted to a checkpoint for openai-whisper: {error}.") from None
     report_alive(LONG_S)
     import torch
 
@@ -56,23 +56,23 @@ def convert(model_bin: Path, checkpoint: Path) -> None:
 
 
 def read_variables(model_bin: Path) -> dict[str, Array]:
-    """Return the variables of a CTranslate2 model and its aliases by name; the arrays are views of the mapped file.
+    """Return the variables and aliases of a CTranslate2 model by name, as array views of the mapped file.
 
-    Raises: WeightsError: if it is another kind of file, or truncated.
+    Raises: WeightsError: if it is another kind of file or is truncated.
     Source: CTranslate2 python/ctranslate2/specs/model_spec.py, `_serialize`.
     """
     try:
         with model_bin.open("rb") as file:
-            # The mapping lives as long as the arrays that are views of it.
+            # The mapping lives as long as the arrays that view it.
             return _parse(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
     except OSError as error:
         raise WeightsError(f"{model_bin} cannot be read: {error.strerror}.") from error
     except (_FormatError, ValueError) as error:  # mmap refuses an empty file with a ValueError
-        raise WeightsError(f"{model_bin} is not a whole CTranslate2 model: {error}. Fetch it again.") from None
+        raise WeightsError(f"{model_bin} is not a complete CTranslate2 model: {error}. Download it again.") from None
 
 
 class _Reader:
-    """Reads little-endian fields one after the other, and never past the end."""
+    """Reads little-endian fields in sequence, and never past the end."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
@@ -95,7 +95,7 @@ class _Reader:
     def string(self) -> str:
         raw = bytes(self.take(self.number("H")))
         if not raw.endswith(b"\0"):
-            raise _FormatError("a name in it has no end")
+            raise _FormatError("one of its names is not terminated")
         return raw[:-1].decode(errors="replace")
 
 
@@ -103,11 +103,11 @@ def _parse(data: memoryview) -> dict[str, Array]:
     reader = _Reader(data)
     version = reader.number("I")
     if version != FORMAT_VERSION:
-        raise _FormatError(f"its format version is {version}, and only {FORMAT_VERSION} is understood")
+        raise _FormatError(f"its format version is {version}, but only {FORMAT_VERSION} is supported")
     spec = reader.string()
     reader.number("I")  # revision of the specification
     if spec != "WhisperSpec":
-        raise _FormatError(f"it says it is a {spec}, not a WhisperSpec")
+        raise _FormatError(f"it holds a {spec}, not a WhisperSpec")
     variables: dict[str, Array] = {}
     for _ in range(reader.number("I")):
         name = reader.string()
@@ -116,7 +116,7 @@ def _parse(data: memoryview) -> dict[str, Array]:
         size = reader.number("I")
         raw = reader.take(size)
         if kind is None:
-            continue  # bfloat16, which numpy does not have; where it is needed it is reported as missing
+            continue  # bfloat16, which numpy lacks; a variable that is needed is reported as missing
         if size != math.prod(shape) * kind.itemsize:
             raise _FormatError(f"{name} has {size} bytes for a shape of {shape}")
         variables[name] = np.frombuffer(raw, kind).reshape(shape)
@@ -138,7 +138,7 @@ def _floats(variables: dict[str, Array], name: str, rank: int) -> Array:
 
 
 def _parts(variables: dict[str, Array], name: str, count: int) -> list[Array]:
-    """Undo the stacking on axis 0."""
+    """Split an array that was stacked along axis 0 into `count` parts."""
     stacked = _floats(variables, name, 2 if name.endswith("/weight") else 1)
     if len(stacked) % count:
         raise _FormatError(f"{name} is not {count} stacked matrices")
@@ -170,7 +170,10 @@ def _dims(variables: dict[str, Array]) -> dict[str, int]:
 
 
 def _state(variables: dict[str, Array]) -> dict[str, Array]:
-    """OpenAI's names for the arrays. Source: CTranslate2 converters/transformers.py and openai/whisper model.py."""
+    """Return the arrays by OpenAI's names.
+
+    Source: CTranslate2 converters/transformers.py and openai/whisper model.py.
+    """
     state: dict[str, Array] = {}
 
     def same(openai: str, ours: str, rank: int = 2) -> None:
@@ -188,7 +191,7 @@ def _state(variables: dict[str, Array]) -> dict[str, Array]:
             if name != "key":
                 state[f"{openai}.{name}.bias"] = bias
             elif bias.any():
-                raise _FormatError(f"{ours} gives the key a bias, which OpenAI's model has no place for")
+                raise _FormatError(f"{ours} has a bias for the key, which OpenAI's model does not have")
 
     for convolution in ("conv1", "conv2"):
         same(f"encoder.{convolution}", f"encoder/{convolution}", rank=3)

@@ -1,7 +1,8 @@
-"""`python -m nightscribe.worker.weights.download REPO_ID PATTERN…`: download from the Hugging Face hub into its cache.
+"""Download a model from the Hugging Face hub into its cache.
 
-It runs in a process of its own, because the library's threads go on after an interruption, and Python waits for them
-before it exits. It prints the folder, or why there is none, and shows its progress on stderr.
+Usage: `python -m nightscribe.worker.weights.download REPO_ID PATTERN…`. It runs in its own process, because the
+library's threads continue after an interruption and Python waits for them before it exits. It prints the folder or
+the reason of a failure, and shows its progress on stderr.
 """
 
 import signal
@@ -10,14 +11,14 @@ import sys
 
 def main() -> None:
     """Download the files and print their folder."""
-    # Ctrl-C reaches all processes of a terminal; the process that started this one ends it.
+    # Ctrl-C reaches all processes of a terminal, but the process that started this one ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import huggingface_hub
 
     repo_id, *patterns = sys.argv[1:]
     try:
         print(huggingface_hub.snapshot_download(repo_id, allow_patterns=patterns))
-    except Exception as error:  # noqa: BLE001  printed for the user, whatever it is
+    except Exception as error:  # noqa: BLE001  any error is shown to the user
         print(str(error).strip() or type(error).__name__)
         sys.exit(1)
 

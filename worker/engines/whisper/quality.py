@@ -1,4 +1,4 @@
-"""Rules by which to doubt what a Whisper model says it heard. Pure."""
+"""Judge whether to trust the text that a Whisper model decoded. Pure."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from nightscribe.worker.engines.whisper.runtime import Decoded
 from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO, compression_ratio
 
-# Source: openai/whisper transcribe.py, which decodes a window beyond these again.
+# Source: openai/whisper transcribe.py, which decodes a window outside these limits again.
 MIN_LOG_PROBABILITY = -1.0
 MAX_NO_SPEECH_PROBABILITY = 0.6
-SURE_LOG_PROBABILITY = -0.4  # below it, hearing a short window in full often finds other words
-MAX_TOKENS_PER_S = 12  # nobody speaks so fast
+SURE_LOG_PROBABILITY = -0.4  # below it, encoding a short window in full often finds other words
+MAX_TOKENS_PER_S = 12  # nobody speaks that fast
 FOREIGN_SHARE = 0.3  # share of the letters; names and loan words make up less
 
-# How the Unicode names of a script's letters begin. Languages that are not listed are written in Latin letters.
+# Prefixes of the Unicode names of a script's letters. Languages that are not listed use Latin letters.
 _OTHER_SCRIPTS = {
     ("CYRILLIC",): "ba be bg kk mk mn ru sr tg tt uk",
     ("ARABIC",): "ar fa ps sd ur",
@@ -41,13 +41,13 @@ _OTHER_SCRIPTS = {
     ("TIBETAN",): "bo",
 }
 _SCRIPTS = {language: script for script, languages in _OTHER_SCRIPTS.items() for language in languages.split()}
-_LATIN = ("LATIN", "FULLWIDTH LATIN", "MODIFIER", "FEMININE", "MASCULINE")  # names are written in it everywhere
-# Languages written in two scripts, or as often in Latin letters as in their own.
+_LATIN = ("LATIN", "FULLWIDTH LATIN", "MODIFIER", "FEMININE", "MASCULINE")  # every language uses it for names
+# These languages use two scripts, or Latin letters as often as their own.
 _ANY_SCRIPT = frozenset({"sr", "mn", "kk", "uz", "az", "pa", "sd", "ms", "tt", "ba", "ha"})
 
 
 def is_repetitive(decoded: Decoded, seconds: float) -> bool:
-    """Return whether the model went round in circles; it can be very sure of itself when it does."""
+    """Return whether the model repeated itself, which it may do with high confidence."""
     return (
         compression_ratio(decoded.text) > MAX_COMPRESSION_RATIO or len(decoded.tokens) > 8 + MAX_TOKENS_PER_S * seconds
     )
@@ -64,7 +64,7 @@ def is_foreign(text: str, language: str) -> bool:
 
 
 def is_doubtful(decoded: Decoded, seconds: float, language: str) -> bool:
-    """Return whether a window should be heard again, in full."""
+    """Return whether to encode and decode a window again, in full."""
     return (
         decoded.average_log_probability < SURE_LOG_PROBABILITY
         or not decoded.text.strip()
@@ -74,7 +74,7 @@ def is_doubtful(decoded: Decoded, seconds: float, language: str) -> bool:
 
 
 def is_bad(decoded: Decoded, seconds: float, language: str) -> bool:
-    """Return whether to sample other words than the likeliest."""
+    """Return whether to sample words other than the likeliest."""
     return (
         decoded.average_log_probability < MIN_LOG_PROBABILITY
         or is_repetitive(decoded, seconds)
@@ -83,7 +83,7 @@ def is_bad(decoded: Decoded, seconds: float, language: str) -> bool:
 
 
 def is_invented(decoded: Decoded) -> bool:
-    """Return whether the model doubts both its words and that anybody spoke."""
+    """Return whether the model doubts both its words and the presence of speech."""
     return (
         decoded.no_speech_probability > MAX_NO_SPEECH_PROBABILITY
         and decoded.average_log_probability < MIN_LOG_PROBABILITY

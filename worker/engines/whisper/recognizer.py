@@ -1,4 +1,4 @@
-"""Whisper as a `Recognizer`: detect the language, decode with fallback, align the words."""
+"""Recognize speech with Whisper: detect the language, decode with fallback, align the words."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,12 +15,12 @@ from nightscribe.worker.engines.whisper.language import (
 from nightscribe.worker.engines.whisper.quality import SURE_LOG_PROBABILITY, is_invented
 from nightscribe.worker.engines.whisper.runtime import Decoded, Encoded, Runtime
 
-# Whisper hears up to 30 s at once, but takes less time per second for shorter windows.
+# Whisper processes up to 30 s at once, but takes less time per second for shorter windows.
 WINDOW_LIMITS = WindowLimits(shortest_s=10.0, longest_s=18.0)
 
 
 class WhisperRecognizer:
-    """See `Recognizer`. Keeps the encoder's output in a window's notes, and the language in those of its slice."""
+    """A `Recognizer` that keeps the encoder's output in a window's notes, and the language in its slice's notes."""
 
     window_limits = WINDOW_LIMITS
 
@@ -76,7 +76,7 @@ class WhisperRecognizer:
     def _detect_languages(
         self, windows: Iterable[SpeechWindow], request: RecognitionRequest
     ) -> dict[SpeechSlice, SliceLanguage]:
-        """Detect the language of each slice that has none yet, and return those that are new."""
+        """Detect the language of each slice that has none yet, and return the new ones."""
         new: dict[SpeechSlice, SliceLanguage] = {}
         if request.language is not None:
             return new
@@ -88,7 +88,7 @@ class WhisperRecognizer:
         return new
 
     def _window_languages(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[str]:
-        """Return the language to decode each window in."""
+        """Return the language in which to decode each window."""
         if request.language is not None:
             return [request.language] * len(windows)
         languages = [window.slice_.notes.language for window in windows]
@@ -107,7 +107,7 @@ class WhisperRecognizer:
         languages: Sequence[str],
         request: RecognitionRequest,
     ) -> list[list[Word] | None]:
-        """Return the words of each window with their times; None where nobody needs them."""
+        """Return the words of each window with their times, or None for a window that needs no times."""
         words: list[list[Word] | None] = [None for _ in windows]
         wanted = [
             n for n, each in enumerate(decoded) if each.text.strip() and request.needs_words(windows[n], each.text)

@@ -1,4 +1,4 @@
-"""The steps of Whisper that a runtime performs, and the sizes on which the runtimes agree."""
+"""Define the steps of Whisper that a runtime performs, and the sizes that all runtimes share."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,21 +7,21 @@ from typing import Any, Protocol
 from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.model.transcript import Word
 
-WINDOW_S = 30.0  # the most that Whisper hears at once; the rest of a longer window is cut off
+WINDOW_S = 30.0  # the longest window that Whisper processes; the rest of a longer one is cut off
 HOP = RATE // 100  # samples from one frame of the mel spectrogram to the next
 FRAMES = 3000  # frames of 10 ms in a whole window; the encoder turns two of them into one position
 POSITION_S = 0.02
 SILENCE = -0.9  # value of the mel spectrogram of silence, on Whisper's scale
-BEST_OF = 5  # samples at a temperature above 0; openai-whisper takes as many
+BEST_OF = 5  # samples at a temperature above 0, as in openai-whisper
 
-# How much of the 30 s a short window still needs (docs/performance.md).
+# The part of the 30 s that a short window still needs (docs/performance.md).
 PAD_S = 1.0
 SHORTEST_S = 3.0
-FILLED_S = 17.0  # the decoder attends to at least this much, silence included; with much less it repeats itself
-FULL_S = 20.0  # sound and padding together where a window is heard a second time
+FILLED_S = 17.0  # the decoder attends to at least this much, including silence; with much less it repeats itself
+FULL_S = 20.0  # sound and padding together if a window is decoded a second time
 
-TOKENS_PER_S = 20  # in scripts that need several for a letter
-MAX_TOKENS = 220  # half of the 448 that fit are for the text
+TOKENS_PER_S = 20  # enough for scripts that need several tokens per letter
+MAX_TOKENS = 220  # half of the model's 448 tokens are for the text
 BATCH_BYTES = 1024**3  # memory for the keys and values of a batch: every decoder layer, every position
 LARGEST_BATCH = 16
 DEPTHS = {384: 4, 512: 6, 768: 12, 1024: 24, 1280: 32}  # decoder layers of Whisper's models by their width
@@ -29,13 +29,13 @@ DEPTHS = {384: 4, 512: 6, 768: 12, 1024: 24, 1280: 32}  # decoder layers of Whis
 
 @dataclass(frozen=True)
 class Encoded:
-    """A window after the encoder."""
+    """The encoder's output for a window."""
 
     states: Any
-    """The runtime's own array that its decoder attends to, shape (1, n_positions, n_states)."""
+    """The runtime's own array for its decoder to attend to, shape (1, n_positions, n_states)."""
     seconds: float
     full: bool = False
-    """Whether the encoder heard everything that the decoder attends to."""
+    """True if the encoder processed everything that the decoder attends to."""
 
 
 @dataclass(frozen=True)
@@ -53,30 +53,30 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of the engine and version of its library."""
+        """Return the name of the engine and the version of its library."""
         ...
 
     @property
     def batch_size(self) -> int:
-        """Number of windows that can be decoded at once without using too much memory."""
+        """Return the number of windows that can be decoded at once without using too much memory."""
         ...
 
     def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
         """Run the encoder on one window of at most `WINDOW_S`.
 
-        A short window costs less than a long one. With `full` the encoder also hears the padding that the decoder
-        attends to, which is nearer to what Whisper was trained on and costs more.
+        A short window costs less than a long one. With `full`, the encoder also processes the padding that the decoder
+        attends to, which is closer to Whisper's training and costs more.
         """
         ...
 
     def detect_language(self, windows: Sequence[Encoded]) -> list[dict[str, float]]:
-        """Return the probability of each language code, for each window."""
+        """Return, for each window, the probability of each language code."""
         ...
 
     def decode(
         self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
     ) -> list[Decoded]:
-        """Return what is said in each window, given its language.
+        """Return the words spoken in each window, given its language.
 
         A temperature above 0 samples several texts and returns the likeliest of them.
         """
@@ -85,15 +85,15 @@ class Runtime(Protocol):
     def align(
         self, windows: Sequence[Encoded], decoded: Sequence[Decoded], languages: Sequence[str], *, task: str
     ) -> list[list[Word]]:
-        """Return the words of each window with their times, in seconds from the beginning of the window.
+        """Return the words of each window with their times, in seconds from the start of the window.
 
-        Joined, the words are the text but for the space before it.
+        Joined, the words are the text except for the space before it.
         """
         ...
 
 
 def by_language(languages: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
-    """Yield each language with the indexes of the windows in it: a step of the decoder takes one language."""
+    """Yield each language with the indexes of its windows, because a step of the decoder takes one language."""
     for language in sorted(set(languages)):
         yield language, [n for n, each in enumerate(languages) if each == language]
 
@@ -101,29 +101,29 @@ def by_language(languages: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
 def stacked(windows: Sequence[Encoded], filler: Any, n_positions: int, join: Callable[[list[Any], int], Any]) -> Any:
     """Join windows into one array of shape (n_windows, n_positions, n_states).
 
-    `filler`: array of shape (1, 1500, n_states); each window is filled up with the positions of it that lie behind its
-    own end. `join`: concatenates arrays along an axis.
+    `filler`: array of shape (1, 1500, n_states), whose positions after a window's own end fill up the window.
+    `join`: concatenates arrays along an axis.
     """
     return join([join([w.states, filler[:, w.states.shape[1] : n_positions]], 1) for w in windows], 0)
 
 
 def n_frames(seconds: float, *, full: bool) -> int:
-    """Return how many frames of the mel spectrogram to encode for a window, an even number."""
+    """Return the even number of mel spectrogram frames to encode for a window."""
     needed_s = max(seconds + PAD_S, FULL_S if full else SHORTEST_S)
     return min(FRAMES, 2 * round(50 * needed_s))
 
 
 def n_positions(lengths: Iterable[int]) -> int:
-    """Return to how many positions windows of these lengths are filled up in order to be decoded together."""
+    """Return the number of positions to which windows of these lengths are filled up for decoding together."""
     return max(round(FILLED_S / POSITION_S), *lengths)
 
 
 def most_tokens(windows: Sequence[Encoded]) -> int:
-    """Return after how many tokens to stop a text that goes round in circles."""
+    """Return the number of tokens after which to stop a text, which then certainly repeats itself."""
     return min(MAX_TOKENS, 16 + round(TOKENS_PER_S * max(window.seconds for window in windows)))
 
 
 def batch_size(width: int) -> int:
-    """Return `Runtime.batch_size` for a model with that number of states."""
+    """Return `Runtime.batch_size` for a model with this number of states."""
     layers = DEPTHS.get(width, max(DEPTHS.values()))
     return max(1, min(LARGEST_BATCH, BATCH_BYTES // (2 * layers * FRAMES // 2 * width * 4)))
