@@ -32,7 +32,7 @@ from nightscribe.shared.model.assembly import merge
 from nightscribe.shared.model.jobs import Job, Options, Slice
 from nightscribe.shared.model.transcript import Part, utc_now
 from nightscribe.shared.queue.client import JobQueue, connect
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.shared.storage.folder.store import FolderStore
 

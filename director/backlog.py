@@ -4,9 +4,10 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.paths import without_suffix
 from nightscribe.shared.model.recording import Recording, Unreadable
-from nightscribe.shared.model.transcript import Failure, Provenance
+from nightscribe.shared.model.transcript import Provenance
 
 UNKNOWN_TIME = -(2**63)
 

@@ -7,11 +7,12 @@ import structlog
 from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import UNKNOWN, JobError, NameTooLong, NotSigned, RetryableError
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job, Slice
-from nightscribe.shared.model.transcript import Failure, utc_now
+from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.queue.client import JobQueue
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.telemetry import metrics
 
 log = structlog.get_logger()

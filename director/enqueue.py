@@ -22,7 +22,7 @@ from nightscribe.shared.model.jobs import FormatName, Job, Layout, Options, Slic
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.queue.client import JobQueue
 from nightscribe.shared.queue.connection import QueueMissing
-from nightscribe.shared.queue.messages import BATCH
+from nightscribe.shared.queue.wire import BATCH
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics
 

@@ -11,9 +11,10 @@ from nightscribe.director.plan.planner import Planned
 from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.keys import FAILURES
 from nightscribe.shared.destination.records import Records
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.recording import Unreadable
-from nightscribe.shared.model.transcript import Failure, Provenance
+from nightscribe.shared.model.transcript import Provenance
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
 

@@ -18,7 +18,8 @@ from nightscribe.shared.destination.keys import TRANSCRIPTS
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.formats.registry import check_formats, render
-from nightscribe.shared.model.transcript import Failure, Segment, Word
+from nightscribe.shared.model.failure import Failure
+from nightscribe.shared.model.transcript import Segment, Word
 from nightscribe.shared.model.transcript import Transcript as Record
 from nightscribe.shared.settings import load_settings
 from nightscribe.shared.storage.base import Location

@@ -11,7 +11,7 @@ import structlog
 from nightscribe.shared.errors import Interrupted, LeaseLost, NightscribeError
 from nightscribe.shared.process.periodic import PeriodicThread
 from nightscribe.shared.queue.client import JobQueue
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.telemetry import metrics
 
 log = structlog.get_logger()

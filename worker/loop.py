@@ -18,7 +18,7 @@ from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.queue.client import JobQueue
 from nightscribe.shared.queue.connection import QueueMissing
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import RecordingSource, trial_key
 from nightscribe.shared.telemetry import metrics, tracing

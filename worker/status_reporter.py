@@ -9,7 +9,7 @@ from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.process.periodic import PeriodicThread
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.telemetry import metrics
 
 REPORT_EVERY_S = 1.0

@@ -16,7 +16,7 @@ from typing import Any
 
 from chaos.event_log import EventLog
 from chaos.sound import JOB_S, RATES, Reader, first_sound_s
-from nightscribe.cli.worker import stop_on_signals
+from nightscribe.cli.signals import stop_on_signals
 from nightscribe.director.enqueue import Director
 from nightscribe.director.scan.scanner import Scanner
 from nightscribe.log import configure_logging
@@ -28,7 +28,7 @@ from nightscribe.shared.process.children import PR_SET_PDEATHSIG
 from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.process.scratch import sweep_scratch
 from nightscribe.shared.queue.client import JobQueue
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.shared.storage.folder.store import FolderStore

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from nightscribe.director.backlog import Missing
 from nightscribe.director.scan.discover import Candidate
 from nightscribe.director.scan.text_stems import free_stem, missing_formats
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.recording import Recording
-from nightscribe.shared.model.transcript import Failure, Provenance
+from nightscribe.shared.model.transcript import Provenance
 from nightscribe.shared.storage.base import RecordingSource
 
 

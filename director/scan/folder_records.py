@@ -4,8 +4,9 @@ from functools import cached_property
 
 from nightscribe.shared.destination.keys import FAILURES, PARTS, TRANSCRIPTS, with_suffix
 from nightscribe.shared.destination.records import Records
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.recording import Recording
-from nightscribe.shared.model.transcript import Failure, Provenance
+from nightscribe.shared.model.transcript import Provenance
 from nightscribe.shared.process.concurrency import map_concurrently
 
 

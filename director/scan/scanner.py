@@ -12,9 +12,10 @@ from nightscribe.director.scan.renames import HiddenTranscripts, RenameFollower
 from nightscribe.director.scan.repair_texts import repair_texts
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import FormatName, Layout
 from nightscribe.shared.model.recording import Unreadable
-from nightscribe.shared.model.transcript import Failure, Provenance
+from nightscribe.shared.model.transcript import Provenance
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.storage.base import RecordingSource

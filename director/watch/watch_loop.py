@@ -13,8 +13,8 @@ from nightscribe.director.plan.estimate import Rates
 from nightscribe.director.scan.scanner import Scan, Scanner
 from nightscribe.director.watch.file_system_watcher import FileSystemWatcher
 from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.recording import Unreadable
-from nightscribe.shared.model.transcript import Failure
 from nightscribe.shared.telemetry import metrics, tracing
 
 log = structlog.get_logger()

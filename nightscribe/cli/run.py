@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nightscribe.cli.options import flag, folders, settings
-from nightscribe.services.asked import OPTIONS
+from nightscribe.services.requested_settings import OPTIONS
 from nightscribe.shared.settings import load_settings
 
 if TYPE_CHECKING:

@@ -1,11 +1,24 @@
-"""End a command in order on Ctrl-C, a kill or a closed terminal, and only once."""
+"""Handle signals: end a command in order on Ctrl-C, SIGTERM or a closed terminal, and stop a worker."""
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
+
+import structlog
 
 from nightscribe.shared.aws import ShutdownFlag
+
+if TYPE_CHECKING:
+    from nightscribe.worker.loop import Worker
+
+log = structlog.get_logger()
+
+RELEASE_WITHIN_S = 1.5
+STOP_WITHIN_S = 7  # then the process ends in the middle of a window; what it was doing is done again elsewhere
 
 
 class Interruption:
@@ -42,3 +55,24 @@ def interruptible() -> Iterator[Interruption]:
         ShutdownFlag.is_set = False
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_on_signals(running: "Worker") -> None:
+    """Have a signal stop the worker; if it is still busy after `STOP_WITHIN_S`, release its job and end the process."""
+
+    def end() -> None:
+        releasing = threading.Thread(target=running.abandon, daemon=True)
+        releasing.start()
+        releasing.join(RELEASE_WITHIN_S)
+        log.info("worker.stopped", worker=running.name, why="busy for too long after a signal")
+        os._exit(0)
+
+    def stop(_number: int, _frame: object) -> None:
+        if not running.stop.is_set():
+            running.stop.set()
+            timer = threading.Timer(STOP_WITHIN_S, end)
+            timer.daemon = True
+            timer.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)

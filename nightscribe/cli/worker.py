@@ -1,9 +1,7 @@
 """`nightscribe worker`."""
 
-import os
 import signal
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,12 +12,8 @@ from nightscribe.shared.settings import load_settings
 
 if TYPE_CHECKING:
     from nightscribe.shared.storage.base import Location
-    from nightscribe.worker.loop import Worker
 
 log = structlog.get_logger()
-
-RELEASE_WITHIN_S = 1.5
-STOP_WITHIN_S = 7  # then the process ends in the middle of a window; what it was doing is done again elsewhere
 
 
 @click.command()
@@ -40,6 +34,7 @@ def worker(source: "Location", dest: "Location", until_empty: bool, **given: Any
     to the queue and ends within ten seconds.
     """
     from nightscribe.cli.observing import observe
+    from nightscribe.cli.signals import stop_on_signals
     from nightscribe.cli.watchdog import end_once_silent
     from nightscribe.log import configure_logging
     from nightscribe.services import preflight
@@ -59,24 +54,3 @@ def worker(source: "Location", dest: "Location", until_empty: bool, **given: Any
     log.info("worker.started", worker=opened.name, queue=chosen.queue_name)
     opened.run(until_empty=until_empty)
     log.info("worker.stopped", worker=opened.name)
-
-
-def stop_on_signals(running: "Worker") -> None:
-    """Have a signal stop the worker; if it is still busy after `STOP_WITHIN_S`, release its job and end the process."""
-
-    def end() -> None:
-        releasing = threading.Thread(target=running.abandon, daemon=True)
-        releasing.start()
-        releasing.join(RELEASE_WITHIN_S)
-        log.info("worker.stopped", worker=running.name, why="busy for too long after a signal")
-        os._exit(0)
-
-    def stop(_number: int, _frame: object) -> None:
-        if not running.stop.is_set():
-            running.stop.set()
-            timer = threading.Timer(STOP_WITHIN_S, end)
-            timer.daemon = True
-            timer.start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)

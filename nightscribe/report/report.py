@@ -6,12 +6,13 @@ from typing import Literal
 from pydantic import Field
 
 from nightscribe.report.timeline import TimeLine
-from nightscribe.services.asked import asked
+from nightscribe.services.requested_settings import asked
 from nightscribe.services.run_progress import RunProgress
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.paths import printable
-from nightscribe.shared.model.record import Frozen
-from nightscribe.shared.model.transcript import Failure, Flag
+from nightscribe.shared.model.transcript import Flag
+from nightscribe.shared.model.versioned import Frozen
 from nightscribe.shared.settings import TEXTS, WORDS, Settings
 from nightscribe.shared.storage.base import Location
 from nightscribe.views.cli_hints import retry_command, run_again

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import Field
 
 from nightscribe.shared.model.activity import Activity
-from nightscribe.shared.model.record import Frozen
+from nightscribe.shared.model.versioned import Frozen
 
 MAX_BINS = 400
 UNSEEN_S = 120.0  # nobody knows what was going on in a longer pause: the machine slept, or the store did not answer

@@ -15,7 +15,7 @@ from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.activity import Run
-from nightscribe.shared.model.transcript import Failure
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.settings import FORMER_NAMES, Settings, load_settings
 from nightscribe.shared.storage.base import Location
 from nightscribe.shared.storage.registry import parse_location

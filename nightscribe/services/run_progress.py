@@ -14,9 +14,10 @@ from nightscribe.director.scan.scanner import Scan
 from nightscribe.shared.destination.keys import output_key
 from nightscribe.shared.errors import UNKNOWN
 from nightscribe.shared.model.activity import UNREADABLE_KEPT, Activity
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.paths import printable
 from nightscribe.shared.model.recording import Recording, Unreadable
-from nightscribe.shared.model.transcript import Failure, Flag
+from nightscribe.shared.model.transcript import Flag
 
 STALE_AFTER_S = 300.0
 

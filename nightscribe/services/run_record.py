@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from nightscribe.director.enqueue import Director
-from nightscribe.services.asked import Command, asked
 from nightscribe.services.request import Request
+from nightscribe.services.requested_settings import Command, asked
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.activity import Run

@@ -12,10 +12,10 @@ from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import JobError, NightscribeError
 from nightscribe.shared.model.activity import Activity, Run
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.model.paths import printable
-from nightscribe.shared.model.record import Frozen
-from nightscribe.shared.model.transcript import Failure
+from nightscribe.shared.model.versioned import Frozen
 from nightscribe.shared.process.identity import has_ended
 from nightscribe.shared.queue.client import JobQueue
 from nightscribe.shared.queue.inspector import Peeked

@@ -32,10 +32,11 @@ from nightscribe.shared.destination.records import RENAMED, Records, schema_of
 from nightscribe.shared.errors import FormatError, NightscribeError, PermanentError, SetupError
 from nightscribe.shared.formats.registry import format_names, get_format, is_same, render, suffix_of
 from nightscribe.shared.model.activity import Run
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.model.paths import without_suffix
-from nightscribe.shared.model.record import Stored, Versioned, stated_version
-from nightscribe.shared.model.transcript import Failure, Transcript, utc_now
+from nightscribe.shared.model.transcript import Transcript, utc_now
+from nightscribe.shared.model.versioned import Stored, Versioned, stated_version
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.identity import has_ended
 from nightscribe.shared.storage.base import Housekeeping, Location, RecordingSource, StorageOptions

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from shutil import which
 
-from nightscribe.services.asked import OPTIONS, Command, Value
+from nightscribe.services.requested_settings import OPTIONS, Command, Value
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location
 from nightscribe.terminal import visible

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import click
 
-from nightscribe.services.asked import asked
+from nightscribe.services.requested_settings import asked
 from nightscribe.services.retry import Retried
 from nightscribe.shared.destination.keys import FAILURES
 from nightscribe.terminal import visible, visible_lines

@@ -11,7 +11,7 @@ from rich.text import Text
 from nightscribe.services.status import FAILURES_KEPT, QueuedJob, QueueState, Status, Working
 from nightscribe.shared.destination.keys import FAILURES
 from nightscribe.shared.model.activity import Run
-from nightscribe.shared.model.transcript import Failure
+from nightscribe.shared.model.failure import Failure
 from nightscribe.terminal import visible_lines
 from nightscribe.views.humanize import count, duration, failure_group, group_sentence
 from nightscribe.views.progress import bar_of_all, so_far

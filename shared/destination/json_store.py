@@ -7,7 +7,7 @@ import structlog
 from pydantic import ValidationError
 
 from nightscribe.shared.errors import SetupError
-from nightscribe.shared.model.record import Stored, Versioned, stated_version
+from nightscribe.shared.model.versioned import Stored, Versioned, stated_version
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.storage.base import TranscriptStore
 

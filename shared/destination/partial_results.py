@@ -7,8 +7,8 @@ from nightscribe.shared.destination.keys import JOBS, parts_folder
 from nightscribe.shared.errors import PermanentError, RetryableError
 from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.model.jobs import Cuts, Job, RelativePath, Slice
-from nightscribe.shared.model.record import Stored
 from nightscribe.shared.model.transcript import Part, utc_now
+from nightscribe.shared.model.versioned import Stored
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.storage.base import TranscriptStore
 

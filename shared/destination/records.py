@@ -23,9 +23,10 @@ from nightscribe.shared.destination.texts import Texts
 from nightscribe.shared.errors import NameTooLong, NightscribeError
 from nightscribe.shared.formats.registry import format_names, is_same, render
 from nightscribe.shared.model.activity import Activity, Run
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import FormatName
-from nightscribe.shared.model.record import Stored
-from nightscribe.shared.model.transcript import Failure, Provenance, Transcript, utc_now
+from nightscribe.shared.model.transcript import Provenance, Transcript, utc_now
+from nightscribe.shared.model.versioned import Stored
 from nightscribe.shared.process.identity import has_ended
 from nightscribe.shared.storage.base import TranscriptStore
 

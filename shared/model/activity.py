@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from nightscribe.shared.model.record import Stored, Versioned
 from nightscribe.shared.model.recording import Unreadable
+from nightscribe.shared.model.versioned import Stored, Versioned
 
 UNREADABLE_KEPT = 1_000
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError, 
 
 from nightscribe.shared.errors import JobError, NewerJob
 from nightscribe.shared.model.languages import language_code
-from nightscribe.shared.model.record import Stored, Versioned, has_unknown_fields, stated_version
+from nightscribe.shared.model.versioned import Stored, Versioned, has_unknown_fields, stated_version
 
 MAX_MESSAGE_BYTES = 200 * 1024  # older queues accept 256 KiB
 RECORDS_FOLDER = ".nightscribe"  # in the destination

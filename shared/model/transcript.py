@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AwareDatetime, Field, field_serializer, model_validator
+from pydantic import AwareDatetime, Field, field_serializer
 
-from nightscribe.shared.errors import UNKNOWN
-from nightscribe.shared.model.failure_codes import code_of_first_release
 from nightscribe.shared.model.jobs import FORMATS_OF_VERSION_1, FormatName, Job, Layout, Options, RelativePath, Slice
-from nightscribe.shared.model.record import Stored, Versioned, has_unknown_fields, is_empty, is_none
+from nightscribe.shared.model.versioned import Stored, Versioned, has_unknown_fields, is_empty, is_none
 
 
 class Flag(StrEnum):
@@ -156,37 +154,6 @@ class Transcript(Provenance):
     def lowest_version(self) -> int:
         """Return 2 if it has corrections, or it or a segment uses a field of version 2 or an unknown one, else 1."""
         return 2 if self.corrections else max(super().lowest_version(), _lowest_version(self.segments))
-
-
-class Failure(Versioned):
-    """The reason why a recording has no transcript."""
-
-    version: Literal[1, 2] = 1
-    recording: str
-    fingerprint: str
-    size: int
-    mtime_ns: int | None
-    code: str = Field(
-        default=UNKNOWN,
-        description="Kind of failure, for programs (docs/failure-codes.md).",
-        pattern=r"^[a-z][a-z0-9_]*$",
-        exclude_if=lambda code: code == UNKNOWN,
-    )
-    reason: str = Field(description="One plain sentence.")
-    attempts: int
-    worker: str
-    failed_at: AwareDatetime
-
-    @model_validator(mode="before")
-    @classmethod
-    def _infer_code(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "code" not in given and isinstance(given.get("reason"), str):
-            return given | {"code": code_of_first_release(given["reason"])}
-        return given
-
-    def lowest_version(self) -> int:
-        """Return 2 if the failure has a code or another release added fields, else 1."""
-        return 2 if self.code != UNKNOWN or has_unknown_fields(self) else 1
 
 
 def utc_now() -> datetime:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import ceil
 
 from nightscribe.shared.queue.connection import QueueConnection
-from nightscribe.shared.queue.messages import BATCH, CODE, REASON, RECORDED, RUN, SIGNATURE, TRACE, WORKER, Delivery
+from nightscribe.shared.queue.wire import BATCH, CODE, REASON, RECORDED, RUN, SIGNATURE, TRACE, WORKER, Delivery
 
 LONGEST_POLL_S = 3.0
 DEAD_LETTER_HIDDEN_S = 30

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from nightscribe.shared.errors import RetryableError
 from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.queue.connection import RETRY_TIMEOUT_S, QueueConnection
-from nightscribe.shared.queue.messages import (
+from nightscribe.shared.queue.signing import SIGNATURE_BYTES
+from nightscribe.shared.queue.wire import (
     CODE,
     REASON,
     RECORDED,
@@ -20,7 +21,6 @@ from nightscribe.shared.queue.messages import (
     batches,
     text_attributes,
 )
-from nightscribe.shared.queue.signing import SIGNATURE_BYTES
 from nightscribe.shared.telemetry import tracing
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from nightscribe.shared.errors import LeaseLost, QueueError, RetryableError
 from nightscribe.shared.model.jobs import Job, Options, Slice
 from nightscribe.shared.queue.client import JobQueue, connect
 from nightscribe.shared.queue.connection import QueueMissing
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 
 TEMPLATE = Path(__file__).parents[2] / "infra" / "create_queue.json"
 

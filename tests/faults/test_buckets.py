@@ -25,15 +25,16 @@ from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import PermanentError, RetryableError, SetupError, StorageError
 from nightscribe.shared.model.assembly import merge
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job, Slice
-from nightscribe.shared.model.transcript import Failure, Part, Transcript, utc_now
+from nightscribe.shared.model.transcript import Part, Transcript, utc_now
 from nightscribe.shared.queue.client import connect
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES
 from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, Blocks
-from nightscribe.shared.storage.s3.client import Objects
 from nightscribe.shared.storage.s3.location import BucketLocation
+from nightscribe.shared.storage.s3.objects import Objects
 from nightscribe.shared.storage.s3.source import BucketSource
 from nightscribe.shared.storage.s3.store import BucketStore
 

@@ -14,7 +14,7 @@ from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS, transcript_k
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX
 from nightscribe.shared.errors import Interrupted, LeaseLost
 from nightscribe.shared.queue.client import JobQueue, connect
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.worker.lease import Lease, lease_clock

@@ -31,7 +31,7 @@ LONG_S = 1200.0  # which takes an engine longer than the test lasts
 STUCK = """
 import threading
 from support.workplace import Dictated
-from nightscribe.cli import worker
+from nightscribe.cli import signals
 from nightscribe.cli.main import main
 from nightscribe.worker.engines import registry as engines
 
@@ -39,7 +39,7 @@ def stuck():
     print('"engine.stuck"', flush=True)
     threading.Event().wait()
 
-worker.RELEASE_WITHIN_S = 30
+signals.RELEASE_WITHIN_S = 30
 engines.load = lambda *_, **__: Dictated(before=stuck)
 main()
 """

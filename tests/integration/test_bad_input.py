@@ -14,9 +14,9 @@ from nightscribe.director.backlog import Settled
 from nightscribe.shared.destination.keys import failure_key, transcript_key
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.recording import Unreadable
-from nightscribe.shared.model.transcript import Failure
-from nightscribe.shared.queue.messages import CODE, REASON, RUN
+from nightscribe.shared.queue.wire import CODE, REASON, RUN
 from nightscribe.shared.storage.folder.store import FolderStore
 
 NEWER = b'{"version": 3, "words": "in another shape"}'

@@ -21,11 +21,12 @@ from nightscribe.director.plan.estimate import Rates
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import RetryableError, SetupError
 from nightscribe.shared.model.assembly import merge
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.recording import Unreadable
-from nightscribe.shared.model.transcript import Failure, Part, Provenance, utc_now
+from nightscribe.shared.model.transcript import Part, Provenance, utc_now
 from nightscribe.shared.queue.client import JobQueue, connect
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.storage.folder.store import FolderStore
 
 WAV = Rates({".wav": 1 / 32_000})

@@ -14,7 +14,7 @@ from nightscribe.director.enqueue import Director
 from nightscribe.director.scan.scanner import Scanner
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.storage.s3.block_cache import Blocks
-from nightscribe.shared.storage.s3.client import Objects
+from nightscribe.shared.storage.s3.objects import Objects
 from nightscribe.shared.storage.s3.source import BucketSource
 from nightscribe.shared.storage.s3.store import BucketStore
 

@@ -26,9 +26,10 @@ from nightscribe.director.watch.watch_loop import WatchLoop
 from nightscribe.services.watch import check_of
 from nightscribe.shared.audio.probe import MediaInfo, probe
 from nightscribe.shared.errors import PermanentError
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.model.recording import Folder, Recording
-from nightscribe.shared.model.transcript import Failure, utc_now
+from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.storage.folder.location import FolderLocation
 from nightscribe.shared.storage.folder.source import FolderSource

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
-from nightscribe.shared.storage.s3.client import Objects, objects_of
 from nightscribe.shared.storage.s3.location import BucketLocation
+from nightscribe.shared.storage.s3.objects import Objects, objects_of
 
 
 @dataclass(frozen=True)

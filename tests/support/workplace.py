@@ -17,7 +17,7 @@ from nightscribe.shared.errors import WeightsError
 from nightscribe.shared.model.jobs import Job, Options, Slice
 from nightscribe.shared.model.transcript import Word
 from nightscribe.shared.queue.client import JobQueue
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import TranscriptStore
 from nightscribe.shared.storage.folder.source import FolderSource

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from nightscribe.shared.model.activity import Activity, Run
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job, Options, Slice
 from nightscribe.shared.model.recording import Recording
-from nightscribe.shared.model.transcript import Failure, Part, Segment, Transcript
+from nightscribe.shared.model.transcript import Part, Segment, Transcript
 
 WHEN = datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)
 OPTIONS = Options(engine="auto", model="tiny.en")

@@ -10,8 +10,8 @@ from making import failure
 
 from nightscribe.shared import errors
 from nightscribe.shared.errors import UNKNOWN, NightscribeError, PermanentError, RetryableError
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.failure_codes import SENTENCES
-from nightscribe.shared.model.transcript import Failure
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("shared", "director", "worker", "nightscribe")

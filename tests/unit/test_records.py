@@ -18,8 +18,8 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import PermanentError, RetryableError
 from nightscribe.shared.formats.registry import BUILT_IN, render
 from nightscribe.shared.model.jobs import FormatName, Layout
-from nightscribe.shared.model.record import Stored
 from nightscribe.shared.model.transcript import Correction, Flag, Provenance, Review, Transcript, Word, utc_now
+from nightscribe.shared.model.versioned import Stored
 from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.storage.folder.store import FolderStore
 

@@ -25,7 +25,7 @@ from nightscribe.report.plot import MAX_TICKS, ticks
 from nightscribe.report.report import Failed, Report, Suspicious, report
 from nightscribe.report.run_report import RunReport
 from nightscribe.report.timeline import Sightings
-from nightscribe.services.asked import asked
+from nightscribe.services.requested_settings import asked
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.destination.keys import REPORT, REPORT_PAGE
 from nightscribe.shared.model.recording import Unreadable

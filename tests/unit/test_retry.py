@@ -10,10 +10,11 @@ from making import WHEN, failure, run_of, transcript
 from support.surface import command_named
 
 from nightscribe.cli.main import cli
-from nightscribe.services.asked import Command, asked
+from nightscribe.services.requested_settings import Command, asked
 from nightscribe.services.retry import _asked, matches
 from nightscribe.shared.destination.records import Records
-from nightscribe.shared.model.transcript import Failure, utc_now
+from nightscribe.shared.model.failure import Failure
+from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.settings import load_settings
 from nightscribe.shared.storage.folder.location import FolderLocation
 from nightscribe.shared.storage.folder.store import FolderStore

@@ -9,9 +9,10 @@ from jsonschema import Draft202012Validator
 from making import WHEN, activity, failure, job, part, run_of, segment, slice_of, transcript
 
 from nightscribe.shared.model.activity import Activity, Run
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job
-from nightscribe.shared.model.record import Stored, Versioned
-from nightscribe.shared.model.transcript import Correction, Failure, Part, Review, Transcript, Word
+from nightscribe.shared.model.transcript import Correction, Part, Review, Transcript, Word
+from nightscribe.shared.model.versioned import Stored, Versioned
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 MODELS: dict[str, type[Stored]] = {

@@ -10,7 +10,7 @@ from support.waiting import wait_until
 
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.activity import Activity
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.worker import status_reporter as reporter
 from nightscribe.worker.status_reporter import StatusReporter

@@ -33,7 +33,7 @@ from nightscribe.shared.formats.registry import render
 from nightscribe.shared.model.jobs import FormatName, Job, Slice
 from nightscribe.shared.model.transcript import Part, Segment, Transcript
 from nightscribe.shared.process.identity import process_name
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.folder import store
 from nightscribe.shared.storage.folder.source import FolderSource

@@ -37,7 +37,8 @@ from nightscribe.services.status import Working as Worker
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.model.activity import Run
-from nightscribe.shared.model.transcript import Failure, Flag
+from nightscribe.shared.model.failure import Failure
+from nightscribe.shared.model.transcript import Flag
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.folder.location import FolderLocation
 from nightscribe.shared.storage.folder.store import FolderStore

@@ -21,7 +21,7 @@ from support.workplace import received
 from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.queue.client import JobQueue, connect
 from nightscribe.shared.settings import load_settings
-from nightscribe.shared.storage.s3 import client as bucket
+from nightscribe.shared.storage.s3 import objects as bucket
 
 ROOT = Path(__file__).parents[2]
 TERRAFORM = ROOT / "infra" / "terraform"

@@ -32,7 +32,7 @@ from nightscribe.shared.process import liveness as pulse
 from nightscribe.worker.engines.base import Recognizer
 from nightscribe.worker.pipeline.models import Models
 from nightscribe.worker.weights import hub
-from nightscribe.worker.weights.building import workshop
+from nightscribe.worker.weights.cache_build import workshop
 from nightscribe.worker.weights.catalogue import MODELS, check_model, is_english_only, names
 from nightscribe.worker.weights.packaged import PACKAGES, PackedFile, PackedModel, fetch
 from nightscribe.worker.weights.resolver import Weights, resolve

@@ -20,7 +20,7 @@ from nightscribe.shared.errors import (
 )
 from nightscribe.shared.model.jobs import Job, Options
 from nightscribe.shared.queue.client import JobQueue
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics

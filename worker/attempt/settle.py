@@ -17,10 +17,11 @@ from nightscribe.shared.errors import (
     RetryableError,
     SetupError,
 )
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job, Slice
-from nightscribe.shared.model.transcript import Failure, utc_now
+from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.queue.client import JobQueue
-from nightscribe.shared.queue.messages import Delivery
+from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics, tracing
 from nightscribe.worker.attempt.job_progress import JobProgress

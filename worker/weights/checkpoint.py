@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nightscribe.shared.errors import WeightsError
 from nightscribe.shared.process.liveness import LONG_S, report_alive
-from nightscribe.worker.weights.building import publish, workshop
+from nightscribe.worker.weights.cache_build import publish, workshop
 
 Array = NDArray[Any]
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from nightscribe.shared.errors import WeightsError
 from nightscribe.shared.process.liveness import report_alive
-from nightscribe.worker.weights.arrival import fetched
-from nightscribe.worker.weights.building import publish, workshop
+from nightscribe.worker.weights.cache_build import publish, workshop
+from nightscribe.worker.weights.download_process import fetched
 
 RESPONSE_TIMEOUT_S = 5.0  # a hub that is silent for this long counts as unreachable
 STALL_S = 30.0  # a download that receives nothing for this long has failed
@@ -61,7 +61,7 @@ def fetch_ctranslate2(repo_id: str) -> Path:
     host = urlsplit(huggingface_hub.constants.ENDPOINT).netloc
     # snapshot_download would wait for the first response without a timeout.
     _probe(host, lambda: huggingface_hub.HfApi().model_info(repo_id, timeout=RESPONSE_TIMEOUT_S))
-    command = [sys.executable, "-P", "-m", "nightscribe.worker.weights.download", repo_id, *PATTERNS]
+    command = [sys.executable, "-P", "-m", "nightscribe.worker.weights.hub_download", repo_id, *PATTERNS]
     done = fetched(command, into=_cache(repo_id), stdout=subprocess.PIPE, stderr=None)
     output = done.stdout.splitlines() or [f"it ended with exit code {done.returncode}"]
     if done.returncode != 0:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from nightscribe.shared.errors import WeightsError
 from nightscribe.shared.process.liveness import report_alive
-from nightscribe.worker.weights.arrival import fetched
-from nightscribe.worker.weights.building import publish, workshop
+from nightscribe.worker.weights.cache_build import publish, workshop
+from nightscribe.worker.weights.download_process import fetched
 
 CHUNK_BYTES = 1 << 20
 

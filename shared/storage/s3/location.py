@@ -6,7 +6,7 @@ from nightscribe.shared.errors import StorageError
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.storage.base import Denied, Location, StorageOptions, no_records, trial_key
 from nightscribe.shared.storage.s3.block_cache import Blocks
-from nightscribe.shared.storage.s3.client import Bucket, objects_of
+from nightscribe.shared.storage.s3.objects import Bucket, objects_of
 from nightscribe.shared.storage.s3.source import BucketSource
 from nightscribe.shared.storage.s3.store import BucketStore
 

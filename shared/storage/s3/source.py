@@ -12,7 +12,7 @@ from nightscribe.shared.errors import PermanentError
 from nightscribe.shared.model.recording import Folder, Recording, Unreadable
 from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES, fingerprint
 from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, Blocks
-from nightscribe.shared.storage.s3.client import MAX_CONCURRENCY, Bucket, Object, Objects, Piece, Replaced
+from nightscribe.shared.storage.s3.objects import MAX_CONCURRENCY, Bucket, Object, Objects, Piece, Replaced
 from nightscribe.shared.storage.s3.remote_file import Remote, served
 
 SEEN_FOR_S = 5.0  # a caller of `stat` usually reads the recording next, and must get the object that it saw

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 
 from nightscribe.shared.formats.registry import content_type_of
-from nightscribe.shared.storage.s3.client import MAX_CONCURRENCY, Objects, Replaced
+from nightscribe.shared.storage.s3.objects import MAX_CONCURRENCY, Objects, Replaced
 
 # With this content type, a browser shows the report instead of downloading it.
 HTML = "text/html; charset=utf-8"

@@ -1,6 +1,6 @@
 """Download a model from the Hugging Face hub into its cache.
 
-Usage: `python -m nightscribe.worker.weights.download REPO_ID PATTERN…`. It runs in its own process, because the
+Usage: `python -m nightscribe.worker.weights.hub_download REPO_ID PATTERN…`. It runs in its own process, because the
 library's threads continue after an interruption and Python waits for them before it exits. It prints the folder or
 the reason of a failure, and shows its progress on stderr.
 """
