@@ -16,8 +16,8 @@ from nightscribe.shared.audio.probe import (
     check_open,
     ffmpeg_path,
     input_arguments,
+    length_s,
     parse_banner,
-    stated_s,
 )
 from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.audio.waveform import RATE, Waveform
@@ -145,7 +145,7 @@ def _sound(layout: Layout, wav: Path, said: str, name: int) -> Sound | None:
             return None
         chunks = list(selector.to_mono(samples(file.read, found.n_channels, log), found.mask))
     waveform = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
-    container_s, decoded_s = stated_s(layout.pieces[0], layout) or info.duration_s, len(waveform) / RATE
+    container_s, decoded_s = length_s(layout.pieces[0], layout, info.duration_s), len(waveform) / RATE
     has_gap = any(gap.at_s < decoded_s - GAP_AT_END_S for gap in read_gaps(said, name))
     if has_gap or not 0 < len(waveform) < LONGEST_S * RATE or is_truncated(container_s or 0.0, decoded_s):
         return None

@@ -20,8 +20,8 @@ from nightscribe.shared.audio.probe import (
     ffmpeg_environment,
     ffmpeg_path,
     input_arguments,
+    length_s,
     parse_banner,
-    stated_s,
     why_not,
     why_silent,
 )
@@ -103,7 +103,7 @@ class Decoder:
                     raise
                 self._lost_piece = True
                 continue
-            promised.append(stated_s(piece, layout) or info.duration_s)
+            promised.append(length_s(piece, layout, info.duration_s))
         if not self.decoded_s and not self._start_s:
             raise AudioError(
                 "Its header is that of a recording, but no sound follows that can be decoded.", code="no_sound"

@@ -134,12 +134,17 @@ def _probe_piece(path: Readable, piece: Piece, layout: Layout) -> MediaInfo:
     info = parse_banner(said)
     if info is None:
         raise why_not(path, said)
-    return replace(info, duration_s=stated_s(piece, layout) or info.duration_s)
+    return replace(info, duration_s=length_s(piece, layout, info.duration_s))
 
 
-def stated_s(piece: Piece, layout: Layout) -> float | None:
-    """Return the length that a header states, where ffmpeg only says how much is there; None where it does say it."""
-    return piece.wav.seconds if piece.wav else layout.stated_s
+def length_s(piece: Piece, layout: Layout, found_s: float | None) -> float | None:
+    """Return the length of a piece of which ffmpeg says that it is `found_s` long.
+
+    Prefers what a header states where ffmpeg only says how much is there. None where the header lies to both.
+    """
+    if piece.wav:
+        return piece.wav.seconds or (found_s if piece.wav.is_true else None)
+    return layout.stated_s or found_s
 
 
 def check_open(layout: Layout) -> None:

@@ -443,7 +443,8 @@ def test_a_wav_with_a_wrong_size_is_heard_whole(tmp_path: Path, codec: str, size
     found, decoder = decode(tmp_path / "b.wav")
     assert len(found) == pytest.approx(len(whole), abs=RATE // 8)  # some codecs fill their last block
     assert np.array_equal(found[:RATE], whole[:RATE])
-    assert (decoder.container_s, decoder.is_truncated) == (pytest.approx(3, abs=0.1), False)
+    length_s = None if codec == "adpcm_ima_wav" else pytest.approx(3, abs=0.1)  # its own rate may be wrong, too
+    assert (decoder.container_s, decoder.is_truncated) == (length_s, False)
 
 
 # Files that decode to more than anybody can have recorded in them
