@@ -14,7 +14,7 @@ from nightscribe.director.outage import is_outage
 from nightscribe.director.scan.classify import same_at_a_glance
 from nightscribe.services.events import Tell, Verifying, ignore
 from nightscribe.services.integrity import is_damaged_text, time_fault
-from nightscribe.services.run_record import is_live
+from nightscribe.services.run_record import LIVE_S
 from nightscribe.shared.destination.keys import (
     FAILURES,
     JOBS,
@@ -31,7 +31,7 @@ from nightscribe.shared.destination.partial_results import CUTS, Claim
 from nightscribe.shared.destination.records import RENAMED, Records, schema_of
 from nightscribe.shared.errors import FormatError, NightscribeError, PermanentError, SetupError
 from nightscribe.shared.formats.registry import format_names, get_format, is_same, render, suffix_of
-from nightscribe.shared.model.activity import Run
+from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.model.paths import without_suffix
@@ -201,9 +201,11 @@ class _Verification:
 
     def _is_at_work(self) -> bool:
         last = self._last_run()
-        return (last is not None and is_live(last)) or any(
-            not has_ended(each.worker) and (utc_now() - each.updated_at).total_seconds() < SILENT_S
-            for each in self._records.activities()
+        if last is not None and last.ended_at is None and _silent_s(last) < LIVE_S:
+            return True
+        # A process that is not found here may be one of another machine with the same name, if it reported just now.
+        return any(
+            _silent_s(each) < (LIVE_S if has_ended(each.worker) else SILENT_S) for each in self._records.activities()
         )
 
     def _last_run(self) -> Run | None:
@@ -537,6 +539,10 @@ class _Verification:
             if any(self._store.ends(output_key(stem, fmt), 1, 0) is not None for fmt in format_names()):
                 self._records.partial_results.reserve(recording, stem)
                 return
+
+
+def _silent_s(reporter: Run | Activity) -> float:
+    return (utc_now() - reporter.updated_at).total_seconds()
 
 
 def _sha256(source: RecordingSource, path: str) -> str:

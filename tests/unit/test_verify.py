@@ -3,6 +3,9 @@
 import hashlib
 import json
 import os
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -437,14 +440,23 @@ def test_temporary_files_are_found_and_old_ones_removed(
 
 
 def at_work(records: Records, *, by: str) -> None:
+    """Somebody reports, perhaps on a machine that is called as this one is, where that process is not to be found."""
     now = utc_now()
-    if by == "run":
-        records.put_run(run_of(began_at=now, updated_at=now))
+    process = f"{socket.gethostname()}-{dead_pid()}" if "namesake" in by else "elsewhere-1"
+    if by.startswith("run"):
+        records.put_run(run_of(process=process, began_at=now, updated_at=now))
     else:
-        records.report(activity(worker="elsewhere-1", updated_at=now))
+        records.report(activity(worker=process, updated_at=now))
 
 
-@pytest.mark.parametrize("by", ["run", "worker"])
+def dead_pid() -> int:
+    """Return the id of a process that has ended."""
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    return done.pid
+
+
+@pytest.mark.parametrize("by", ["run", "worker", "run of a namesake", "worker of a namesake"])
 def test_what_a_run_at_work_may_have_in_hand_is_no_stray(records: Records, source: Path, dest: Path, by: str) -> None:
     at_work(records, by=by)
     begin(records, fingerprint=finished_fingerprint(records))
@@ -455,6 +467,12 @@ def test_what_a_run_at_work_may_have_in_hand_is_no_stray(records: Records, sourc
     assert found.is_at_work
     assert found.problems == ()
     assert all_files(dest) == before
+
+
+def test_a_run_that_broke_off_long_ago_is_at_work_no_more(records: Records, dest: Path) -> None:
+    records.put_run(run_of())
+    records.report(activity(worker="elsewhere-1"))
+    assert not checked(dest).is_at_work
 
 
 def test_beside_a_run_only_what_is_old_is_removed_and_no_record_is_touched(records: Records, dest: Path) -> None:
