@@ -1,1 +1,1 @@
-"""From a file to a waveform."""
+"""Decode recordings into waveforms."""

@@ -1,4 +1,4 @@
-"""Turn the channels of a recording into the one that a recogniser hears. Pure."""
+"""Mix the channels of a recording into the one that a recognizer needs. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,26 +7,26 @@ from numpy.typing import NDArray
 
 from nightscribe.shared.audio.separation import SeparationMeter
 
-SILENT = 1e-4  # 40 dB below the loudest channel: nobody speaks into it, and its share of a mix would only cost level
-CANCELLED = 0.03  # 15 dB below the channels they are made of, which two microphones in one room do not do by chance
-HEARD = 1e-6  # mean square, 60 dB below full scale: less is no signal to judge by
+SILENT = 1e-4  # 40 dB below the loudest channel, which holds no speech and would only lower the level of a mix
+CANCELLED = 0.03  # 15 dB below its channels: two microphones in one room do not produce such a mix by chance
+HEARD = 1e-6  # mean square, 60 dB below full scale: a weaker signal is not judged
 SHARE_CANCELLED = 0.1
-RUMBLE = 0.01  # of its energy at 16 kHz, the difference of neighbouring samples holds less only below some 250 Hz
+RUMBLE = 0.01  # below about 250 Hz, the difference of successive samples at 16 kHz has less than this share of energy
 
 # Speakers by their bit in the mask of a WAV header.
 FRONT_CENTER, LOW_FREQUENCY = 0x4, 0x8
 FRONT = 0x1 | 0x2 | 0x40 | 0x80
-# As ffmpeg mixes a film: the dialogue comes from the middle, the room from the sides.
+# ffmpeg mixes a film with these weights: the dialogue comes from the center, the room from the sides.
 CENTER_WEIGHT, SIDE_WEIGHT = 2**0.5, 2**-0.5
-SURROUND = 5  # channels from which on a stated layout is that of a film
+SURROUND = 5  # a stated layout with at least this many channels is that of a film
 
 
 class ChannelSelector:
-    """Mixes all channels, since in an interview each speaker may have one.
+    """Mixes all channels, because in an interview each speaker may have one.
 
-    Leaves out those that are silent, and listens to the loudest alone where two channels cancel each other (as by a
-    wire soldered the wrong way round). Decides anew for every second from the first sample on, so that the result does
-    not depend on where chunks end. After listening, `channels_cancel` says whether that was more than a moment.
+    It omits silent channels, and uses only the loudest if two channels cancel each other (for example because of
+    reversed wires). It decides separately for every second from the first sample, so that the result does not depend
+    on the chunks. Afterwards, `channels_cancel` says whether channels cancelled each other for more than a moment.
     """
 
     def __init__(self, rate: int) -> None:
@@ -46,9 +46,9 @@ class ChannelSelector:
         return self._meter is not None and self._meter.are_apart
 
     def to_mono(self, chunks: Iterable[NDArray[np.int16]], mask: int = 0) -> Iterator[NDArray[np.float32]]:
-        """Turn chunks of shape (n_samples, n_channels) into chunks of shape (n_samples,) in [-1, 1].
+        """Mix chunks of shape (n_samples, n_channels) into chunks of shape (n_samples,) in [-1, 1].
 
-        `mask` names the speakers for which the channels are meant, as a WAV header does; 0 if that is not known.
+        `mask` assigns the channels to loudspeakers as in a WAV header; 0 if unknown.
         """
         rest: NDArray[np.int16] | None = None
         for chunk in chunks:
@@ -76,7 +76,7 @@ class ChannelSelector:
         energies = np.einsum("ij,ij->i", sound, sound)
         loudest = float(energies.max())
         live = energies >= SILENT * loudest
-        for n in np.flatnonzero(live & (weights == 0)):  # the low-frequency channel of a film, or somebody's microphone
+        for n in np.flatnonzero(live & (weights == 0)):  # a film's low-frequency channel, or a microphone
             live[n] = np.square(np.diff(sound[n])).sum() > RUMBLE * energies[n]
         counted = np.where(live, np.where(weights == 0, np.float32(1), weights), np.float32(0))
         if not counted.any():
@@ -93,16 +93,16 @@ class ChannelSelector:
 
     @staticmethod
     def _expected(energies: NDArray[np.float32], counted: NDArray[np.float32]) -> float:
-        """Return the energy that a mix has if each channel holds something of its own; of two, that of the louder."""
+        """Return the energy of a mix of independent channels; of two channels, the energy of the louder."""
         if len(energies) == 2:
             return float(energies.max())
         return float((energies * (counted / counted.sum()) ** 2).sum())
 
 
 def channel_weights(n_channels: int, mask: int) -> NDArray[np.float32]:
-    """Return how much each channel counts: alike, or as in the sound of a film where the mask says that it is one.
+    """Return the weight of each channel: all equal, or those for a film if the mask shows one.
 
-    0 stands for the channel of low frequencies, which counts only where more than rumble is in it.
+    The low-frequency channel has weight 0 and counts only if it holds more than rumble.
     """
     speakers = [1 << bit for bit in range(32) if mask >> bit & 1]
     if len(speakers) != n_channels or n_channels < SURROUND or FRONT_CENTER not in speakers:

@@ -1,4 +1,4 @@
-"""Decode many short recordings by one ffmpeg: starting it can cost as much as transcribing a clip."""
+"""Decode many short recordings with one ffmpeg, because starting it can cost as much as transcribing a clip."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -25,14 +25,14 @@ from nightscribe.shared.errors import NightscribeError, PermanentError, Retryabl
 from nightscribe.shared.process.scratch import scratch_folder
 
 TOGETHER = 16
-CLIP_BYTES = 2_000_000  # what is larger is worth an ffmpeg of its own
+CLIP_BYTES = 2_000_000  # a larger file is worth its own ffmpeg
 GAP_AT_END_S = 0.1
-LONGEST_S = 300  # so is what turns out to be long: that many of them lie on the disk at a time
+LONGEST_S = 300  # so is a longer one, because the sound of a whole bundle is on the disk at the same time
 
 
 @dataclass(frozen=True)
 class Sound:
-    """All that a `Decoder` gives of a whole file."""
+    """The complete result of a `Decoder` for a whole file."""
 
     waveform: Waveform
     container_s: float | None
@@ -43,10 +43,10 @@ class Sound:
 
 
 def decode_together(paths: Sequence[Readable]) -> Iterator[Sound | Decoder | NightscribeError]:
-    """Yield for each path in its order the sound of the whole file, or the error that its `Decoder` raises about it.
+    """Yield, for each path in order, the sound of the whole file, or the error that its `Decoder` raises.
 
-    Yields the decoder itself for a file that turns out to be long, so that its sound can be taken as a stream. Only the
-    bundle of files that is being handed out is on the disk, and only one sound in memory.
+    For a file that turns out to be long, it yields the decoder, so that the sound can be read as a stream. Only the
+    current bundle of files is on the disk, and only one sound is in memory.
     """
     clips: list[tuple[Path, Layout]] = []
     for path in paths:
@@ -62,27 +62,27 @@ def decode_together(paths: Sequence[Readable]) -> Iterator[Sound | Decoder | Nig
 
 
 def _clip_layout(path: Readable) -> Layout | None:
-    """Return the layout of a short recording of one piece; None where it needs an ffmpeg of its own."""
+    """Return the layout of a short recording of one piece, or None if it needs its own ffmpeg."""
     try:
         if not isinstance(path, Path) or path.stat().st_size > CLIP_BYTES:
             return None
-        check_content(path)  # what is no recording would make the ffmpeg of all fail
+        check_content(path)  # a file that is not a recording would make the ffmpeg of the whole bundle fail
         layout = read_layout(path)
         check_open(layout)
     except (OSError, PermanentError, RetryableError):
-        return None  # its own decoder finds the words for it
+        return None  # its own decoder reports the error
     return layout if len(layout.pieces) == 1 else None
 
 
 def _decode(clips: Sequence[tuple[Path, Layout]]) -> Iterator[Sound | Decoder | NightscribeError]:
-    """Decode by one ffmpeg; where that fails by two for the halves, until the one that made it fail is alone."""
+    """Decode with one ffmpeg; if that fails, with one for each half, until the file that fails is alone."""
     if len(clips) < 2:
         yield from (_decode_alone(path) for path, _ in clips)
         return
     with scratch_folder() as folder:
         try:
             said = _run(clips, folder)
-        except subprocess.TimeoutExpired:  # halves would wait as long for the same disk, again and again
+        except subprocess.TimeoutExpired:  # each half would wait as long for the same disk
             yield from (_decode_alone(path) for path, _ in clips)
             return
         if said is not None:
@@ -115,7 +115,7 @@ def _decode_alone(path: Readable) -> Sound | Decoder | NightscribeError:
 
 
 def _run(clips: Sequence[tuple[Path, Layout]], folder: Path) -> str | None:
-    """Write the sound of the n-th file to `n.wav`; return what ffmpeg said, or None if it failed in any way."""
+    """Write the sound of the n-th file to `n.wav`; return ffmpeg's messages, or None if it failed in any way."""
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1"]
     for path, layout in clips:
         command += ["-threads", "1", *input_arguments(path, layout.pieces[0])]
@@ -131,9 +131,9 @@ def _run(clips: Sequence[tuple[Path, Layout]], folder: Path) -> str | None:
 
 
 def _sound(layout: Layout, wav: Path, said: str, name: int) -> Sound | None:
-    """Return the sound of the input of that number; None if its own decoder should have a look at it.
+    """Return the sound of the input with this number, or None if it needs its own decoder.
 
-    It should where anything is out of the ordinary: several tracks, a gap in its time, or less sound than it states.
+    It does if anything is unusual: several tracks, a gap in its time, or less sound than it states.
     """
     info, log = parse_banner(said, name), Log()
     log.begins_at = begins_at(said, name)

@@ -1,4 +1,4 @@
-"""Decode a file into a waveform, as a stream: a ten-hour recording needs no more memory than a short one."""
+"""Decode a file into a stream of waveforms, so that a ten-hour recording needs no more memory than a short one."""
 
 import math
 import os
@@ -31,28 +31,28 @@ from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.errors import AudioError, RetryableError
 from nightscribe.shared.process.liveness import report_alive
 
-WARM_UP_S = 2  # a decoder that begins in the middle is not right from its first frame on
+WARM_UP_S = 2  # the first frames of a decoder that begins in the middle are not right
 READ_BYTES = 2**20
 PICTURE_TAIL_S = 20
-PICTURE_MISSES_S = 2  # a few of the last pictures may be counted by when they are decoded
-ABSURD_AFTER_S = 3600  # a file that gives more sound than this ...
-LEAST_BYTES_PER_S = 4  # ... in fewer bytes a second holds none: silence itself takes more in every codec
+PICTURE_MISSES_S = 2  # the times of the last few pictures may be those of decoding
+ABSURD_AFTER_S = 3600  # a file with more sound than this ...
+LEAST_BYTES_PER_S = 4  # ... in fewer bytes per second is wrong: even silence takes more in every codec
 
 RESAMPLE = f"aresample={RATE}"
-# The log tells when the sound begins, later than the film's pictures perhaps. (`first_pts=0` would put silence before
-# it, but also wherever the sampling rate changes on the way.)
+# This logs when the sound begins, which may be later than a film's pictures. (`first_pts=0` would insert silence before
+# it, but also wherever the sampling rate changes.)
 SAY_WHEN = "ametadata=add:key=first:value=1:enable='eq(n,0)',ametadata@{name}=print:enable='eq(n,0)'"
 
 
 class Decoder:
-    """Sound of a file from `start_s` to `end_s` (None: its end); slices that meet join without a seam.
+    """Decodes the sound of a file from `start_s` to `end_s` (None: its end); adjacent slices join without a seam.
 
-    Seeks only where the file proves that its clock never starts anew. Otherwise it decodes from the beginning and
-    counts samples, so that the slices of any file give the same sound as the whole.
+    It seeks only if the file proves that its clock never restarts. Otherwise it decodes from the beginning and counts
+    samples, so that the slices of any file give the same sound as the whole.
 
-    With `channel`, only that one is heard. After iterating, `container_s` is what the whole file promises, `decoded_s`
-    what came, `is_truncated` whether sound is missing in the slice, and `channels_cancel` whether one channel is
-    another turned upside down, so that one was listened to instead of the silence of both.
+    With `channel`, it decodes only that channel. After iterating, `container_s` is the length that the whole file
+    states, `decoded_s` the decoded length, `is_truncated` tells whether sound is missing in the slice, and
+    `channels_cancel` whether channels cancelled each other, so that only one was used.
     """
 
     def __init__(
@@ -83,13 +83,13 @@ class Decoder:
     def __iter__(self) -> Iterator[Waveform]:
         """Yield the sound in chunks of some seconds.
 
-        Raises: AudioError: if the file holds no sound. RetryableError: if the disk stops answering.
+        Raises: AudioError: if the file holds no sound. RetryableError: if the disk stops responding.
         """
         self._selector, self._holes_s, self._lost_piece, self.decoded_s = ChannelSelector(RATE), 0.0, False, 0.0
         check_content(self._path)
         layout = read_layout(self._path)
         check_open(layout)
-        # In whole seconds the samples of every usual rate meet those of ours.
+        # At whole seconds, the samples of every usual rate coincide with ours.
         from_s = max(0, math.floor(self._start_s) - WARM_UP_S) if layout.is_one_timeline else 0
         self._at = from_s * RATE
         promised: list[float | None] = []
@@ -134,7 +134,7 @@ class Decoder:
         if from_s:
             window["ss"] = from_s
         if self._end_s is not None and layout.is_one_timeline:
-            window["t"] = self._end_s - from_s + 1  # the last second keeps the resampler from ending within the slice
+            window["t"] = self._end_s - from_s + 1  # one more second keeps the resampler from ending within the slice
         seek = [text for name, value in window.items() for text in (f"-{name}", f"{value:.6f}")]
         command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-threads", "1"]
         track = choose_track(self._path, head, piece) if layout.may_have_tracks else None
@@ -152,17 +152,17 @@ class Decoder:
         return last is not None and self._at >= last
 
     def _cut(self, sound: Iterator[Waveform]) -> Iterator[Waveform]:
-        """Yield what lies within the slice, of sound that begins at sample `_at` of the file."""
+        """Yield the part of `sound` within the slice; it begins at sample `_at` of the file."""
         first, last = round(self._start_s * RATE), self._last()
         absurd = max(ABSURD_AFTER_S, file_bytes(self._path) // LEAST_BYTES_PER_S) * RATE
         n_kept = round(self.decoded_s * RATE)
         for waveform in sound:
-            report_alive()  # what lies before a slice may take minutes
+            report_alive()  # decoding the sound before a slice may take minutes
             kept = waveform[max(0, first - self._at) : None if last is None else max(0, last - self._at)]
             self._at += len(waveform)
             if self._at > absurd:
                 raise AudioError(
-                    "It claims to be hours of sound, which so few bytes cannot hold: its header or its times are wrong."
+                    "It claims to be hours of sound, but it is too small for that: its header or its times are wrong."
                 )
             if len(kept):
                 n_kept += len(kept)
@@ -187,7 +187,7 @@ class Decoder:
         return not (ends_early and has_picture and not self._holes_s and self._picture_is_whole())
 
     def _picture_is_whole(self) -> bool:
-        """Return whether the pictures go on to the end of a film whose sound ends before: then nothing was cut off."""
+        """Return whether the pictures of a film continue to its end although its sound does not, so nothing is cut."""
         if self.container_s is None:
             return False
         from_s = max(0.0, self.container_s - PICTURE_TAIL_S)
@@ -206,7 +206,7 @@ class Decoder:
     def _is_read_whole(self) -> bool:
         """Return whether every byte of a file without sound can be read.
 
-        Then an error of reading is what ffmpeg makes of such a file, and no other try will change it.
+        If so, ffmpeg's read error comes from the content of the file, and trying again would not help.
         """
         if self._at or not isinstance(self._path, Path):
             return False
@@ -237,20 +237,20 @@ class Decoder:
 
 
 def is_truncated(promised_s: float, decoded_s: float) -> bool:
-    """Return whether more is missing than 2 s or 2 %.
+    """Return whether more than 2 s or 2 % is missing.
 
-    Codecs add a few hundredths of a second, and a film's sound may end half a second before its pictures do:
-    neither is damage.
+    Codecs add a few hundredths of a second, and a film's sound may end half a second before its pictures; neither is
+    damage.
     """
     missing_s = promised_s - decoded_s
     return missing_s > 2 or (missing_s > 0.5 and missing_s > 0.02 * promised_s)
 
 
 def sound_arguments(to: str, head: bytes, *, name: int = 0, **more: str | float) -> list[str]:
-    """Return ffmpeg's arguments to write all channels as 16-bit WAV, and to log by a name when the sound begins."""
+    """Return ffmpeg's arguments to write all channels as 16-bit WAV, and to log with `name` when the sound begins."""
     clock = keep_time(name) if has_times(head) else RESAMPLE
     filters = f"{clock},aformat=sample_fmts=s16,{SAY_WHEN.format(name=name)}"
-    # Tags would stand between the header and the samples.
+    # Omit tags, which would lie between the header and the samples.
     wav = {"f": "wav", "af": filters, "vn": None, "sn": None, "dn": None, "bitexact": None, "map_metadata": -1}
     made = ffmpeg.input("-").output(to, **wav, **more)
     arguments: list[str] = made.get_args()
@@ -258,7 +258,7 @@ def sound_arguments(to: str, head: bytes, *, name: int = 0, **more: str | float)
 
 
 def read_head(path: Readable, at: int = 0) -> bytes:
-    """Return the bytes that begin there. Raises: RetryableError: if the file cannot be read now."""
+    """Return the first bytes from offset `at`. Raises: RetryableError: if the file cannot be read now."""
     try:
         with path.open("rb") as file:
             file.seek(at)

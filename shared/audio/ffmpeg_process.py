@@ -1,4 +1,4 @@
-"""Run ffmpeg: read the sound that it writes, and beside it what it says about gaps in the recording's clock."""
+"""Run ffmpeg, and read the sound that it writes and its messages about gaps in the recording's clock."""
 
 import os
 import re
@@ -19,29 +19,29 @@ from nightscribe.shared.audio.waveform import RATE
 from nightscribe.shared.errors import RetryableError
 
 CHUNK_BYTES = 10 * 2 * RATE
-STALL_S = 120  # a share that gives nothing for so long is down, not slow
+STALL_S = 120  # a share that returns nothing for this long is down, not slow
 LOG_LINES = 500
 READ_BYTES = 64 * 1024
 
-FILLED_S = 10  # ffmpeg fills shorter gaps with silence itself; of longer ones it would hold all of it in memory
-LONGEST_GAP_S = 24 * 3600  # a longer one is a clock that was set, not a pause
-HOLE_S = 0.5  # shorter gaps are how some codecs and calls write silence
+FILLED_S = 10  # ffmpeg itself fills shorter gaps with silence, but would hold longer ones in memory
+LONGEST_GAP_S = 24 * 3600  # a longer gap means that the clock was set, not that there was a pause
+HOLE_S = 0.5  # some codecs and calls write silence as shorter gaps
 _BACK_S = 0.5
-# A printed number says whose gap it is by the billions in it. The rest is where the gap begins, if the number is
-# negative, or how long it is.
+# The billions in a printed number identify the sound. The rest is the start of the gap if the number is negative, and
+# its length otherwise.
 _BILLION = 10**9
 _NUMBER = re.compile(r"^(?:\[Eval @ \w+\] )?(-?\d{10,}\.\d{6})$", re.MULTILINE)
 
 
 def keep_time(name: int = 0) -> str:
-    """Return the filter that keeps the recording's clock: a gap becomes silence, or everything behind would be early.
+    """Return the filter that keeps the recording's clock by turning gaps into silence, so that later sound is on time.
 
-    Where the clock goes back, as it does where recordings are joined, no sound is lost, and it goes on from there. The
-    filter prints each gap: where it begins and how long it is, both in seconds and with `name` (see `read_gaps`).
+    If the clock goes back, as in joined recordings, no sound is lost, and the clock continues from there. The filter
+    prints the start and the length of each gap, both in seconds and marked with `name` (see `read_gaps`).
     """
     mark = _BILLION * (name + 1)
     steps = [
-        "st(1,(PTS-ld(3)-ld(0))*TB)",  # by how much the next sound comes late; 0 is when it is due, 3 what was removed
+        "st(1,(PTS-ld(3)-ld(0))*TB)",  # 1: delay of the next sound; 0: when it is due; 3: what was removed
         f"if(gt(ld(1),{HOLE_S}),print(-{mark}-ld(0)*TB,32)+print({mark}+ld(1),32))",
         f"if(gt(ld(1),{FILLED_S})+lt(ld(1),-{_BACK_S})*gt(ld(0),0),st(3,ld(3)+ld(1)/TB))",
         "st(2,max(PTS-ld(3),ld(0)))",
@@ -53,15 +53,15 @@ def keep_time(name: int = 0) -> str:
 
 @dataclass(frozen=True)
 class Gap:
-    """Time in which the recording's clock went on without sound."""
+    """A period in which the recording's clock ran without sound."""
 
     at_s: float
-    """Where it begins, not counting longer gaps before it."""
+    """Start of the gap, not counting longer gaps before it."""
     seconds: float
 
 
 class Log:
-    """What ffmpeg says while it works: the beginning, and the end, since a damaged file can complain for megabytes."""
+    """The first and last lines of ffmpeg's messages, because a damaged file can cause megabytes of them."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -72,16 +72,16 @@ class Log:
         self.begins_at: int | None = None
         self.gaps: deque[Gap] = deque()
         self.holes: list[Gap] = []
-        """Gaps between sounds, counted from the first sample that `samples` gave."""
+        """Gaps between sounds, counted from the first sample that `samples` yielded."""
 
     def feed(self, read: bytes) -> None:
-        """Take in what has come."""
+        """Add bytes that ffmpeg wrote."""
         *lines, self._unfinished = (self._unfinished + read).split(b"\n")
         for raw in lines:
             self._take(raw.decode(errors="replace"))
 
     def text(self) -> str:
-        """Return all that was kept."""
+        """Return all lines that were kept."""
         return "\n".join((*self._lines, *self._last, self._unfinished.decode(errors="replace")))
 
     def _take(self, line: str) -> None:
@@ -90,8 +90,8 @@ class Log:
             return
         (self._lines if len(self._lines) < LOG_LINES else self._last).append(line)
         if (began := begins_at(line)) is not None:
-            # ffmpeg sets up its filters anew where the sampling rate changes, and counts from zero again: from there on
-            # it is not known where a gap lies.
+            # If the sampling rate changes, ffmpeg creates its filters anew and counts from zero again. The place of
+            # later gaps is then unknown.
             self._knows_gaps = self.begins_at is None
             self.begins_at = began if self.begins_at is None else self.begins_at
 
@@ -106,7 +106,7 @@ class Log:
 
 
 class FfmpegProcess:
-    """A running ffmpeg that writes to its standard output; it ends with the `with` block at the latest."""
+    """A running ffmpeg that writes to its standard output; leaving the `with` block kills it."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str] | None) -> None:
         self.log = Log()
@@ -129,18 +129,18 @@ class FfmpegProcess:
         self._err.close()
 
     def read(self, n_bytes: int) -> bytes:
-        """Return sound that has come, up to so many bytes; nothing at its end.
+        """Return up to `n_bytes` of sound as soon as there is some; an empty result means the end.
 
-        All that ffmpeg said before it wrote them has been taken into the log.
+        The log then has all messages that ffmpeg wrote before these bytes.
 
-        Raises: RetryableError: if nothing comes for long.
+        Raises: RetryableError: if nothing arrives for a long time.
         """
         while True:
             waiting = [self._out] if self._said_all else [self._out, self._err]
             ready = select.select(waiting, [], [], STALL_S)[0]
             if not ready:
                 raise RetryableError(
-                    f"The recording gave no sound for {STALL_S} s: its disk or share does not answer.",
+                    f"The recording gave no sound for {STALL_S} s: its disk or share does not respond.",
                     code="storage_unreachable",
                 )
             if self._err in ready:
@@ -149,7 +149,7 @@ class FfmpegProcess:
                 return os.read(self._out.fileno(), n_bytes)
 
     def wait(self) -> int:
-        """Return its exit status, once it has ended and all that it said is in the log."""
+        """Wait until ffmpeg has ended and all its messages are in the log; return its exit status."""
         while not self._said_all:
             self._listen()
         return self._process.wait()
@@ -162,15 +162,15 @@ class FfmpegProcess:
 
 @dataclass(frozen=True)
 class WavFormat:
-    """What the header of the WAV that ffmpeg writes says."""
+    """The format that ffmpeg's WAV header states."""
 
     n_channels: int
     mask: int
-    """The speakers for which the channels are meant; 0 if ffmpeg does not know."""
+    """Loudspeakers of the channels; 0 if ffmpeg does not know them."""
 
 
 def read_format(read: Callable[[int], bytes]) -> WavFormat | None:
-    """Read the header in front of the samples; None if none comes."""
+    """Read the header before the samples; return None if there is none."""
     if len(_exactly(read, 12)) < 12:
         return None
     n_channels, mask = 1, 0
@@ -186,18 +186,18 @@ def read_format(read: Callable[[int], bytes]) -> WavFormat | None:
 
 
 def samples(read: Callable[[int], bytes], n_channels: int, log: Log) -> Iterator[NDArray[np.int16]]:
-    """Yield samples of shape (n_samples, n_channels) from behind the header, the first of them where time is zero.
+    """Yield the samples after the header, shape (n_samples, n_channels), beginning at time zero.
 
-    Silence stands where sound begins late, and in the gaps that ffmpeg leaves to its caller (see `keep_time`).
+    Silence fills the time before a late beginning, and the gaps that ffmpeg leaves to its caller (see `keep_time`).
     """
     frame_bytes = 2 * n_channels
-    # Read before the sound's place is asked for: by then ffmpeg has said it.
+    # Read before using `begins_at`, because only then has ffmpeg certainly printed it.
     rest = read(CHUNK_BYTES)
     late = log.begins_at or 0
     yield from _silence(late, n_channels)
     if late < 0:
         rest = (rest + _exactly(read, -late * frame_bytes - len(rest)))[-late * frame_bytes :]
-    at, n_filled = max(0, late), 0  # as ffmpeg counts, without the gaps that it leaves out
+    at, n_filled = max(0, late), 0  # in ffmpeg's count, which omits long gaps
     begun = False
     while True:
         n_bytes = len(rest) // frame_bytes * frame_bytes
@@ -228,7 +228,7 @@ def _silence(n_samples: int, n_channels: int) -> Iterator[NDArray[np.int16]]:
 
 
 def _exactly(read: Callable[[int], bytes], n_bytes: int) -> bytes:
-    """Return so many bytes, or fewer at the end."""
+    """Return `n_bytes` bytes, or fewer at the end."""
     found = b""
     while len(found) < n_bytes and (came := read(n_bytes - len(found))):
         found += came
@@ -236,9 +236,9 @@ def _exactly(read: Callable[[int], bytes], n_bytes: int) -> bytes:
 
 
 def begins_at(said: str, name: int | None = None) -> int | None:
-    """Return the sample with which the sound (of that name) begins, counted from the film's beginning or from the seek.
+    """Return the first sample of the sound (with this name), counted from the film's beginning or from the seek.
 
-    ffmpeg's threads write into each other's lines: a name may be lost, and only one sound needs none.
+    ffmpeg's threads write into each other's lines, so a name may be lost; a single sound needs none.
     """
     whose = "" if name is None else rf"\[ametadata@{name} @ \w+\] "
     found = re.search(rf"{whose}frame:0 +pts:(-?\d+)", said)
@@ -246,9 +246,9 @@ def begins_at(said: str, name: int | None = None) -> int | None:
 
 
 def read_gaps(said: str, name: int) -> list[Gap]:
-    """Return the gaps of the sound of that name.
+    """Return the gaps of the sound with this name.
 
-    The last may lie at its end: some versions of ffmpeg ask their filters once more there, with a wrong time.
+    The last may be at its end, where some versions of ffmpeg call their filters once more with a wrong time.
     """
     own = [float(each) for each in _NUMBER.findall(said) if int(abs(float(each)) // _BILLION) == name + 1]
     return [Gap(-at_s % _BILLION, length % _BILLION) for at_s, length in pairwise(own) if at_s < 0 < length]

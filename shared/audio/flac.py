@@ -1,4 +1,4 @@
-"""Find out whether a FLAC file is one recording or several, by the numbers that its frames carry."""
+"""Determine from frame numbers whether a FLAC file is one recording or several joined ones."""
 
 import struct
 from itertools import pairwise
@@ -12,8 +12,8 @@ _BLOCK_SIZES = {1: 192, **{n: 576 << n - 2 for n in range(2, 6)}, **{n: 256 << n
 def is_one(file: BinaryIO, size: int) -> bool:
     """Return whether the clock runs from the first frame to the last, and ends where the header says.
 
-    Looks at frames in many places. Where recordings are put together, either the last frame does not end where the
-    first header says, or the clock goes back between two of these places.
+    It reads frames in many places. In joined recordings, either the last frame does not end where the first header
+    says, or the clock goes back between two of these places.
     """
     file.seek(0)
     info = file.read(42)
@@ -36,7 +36,7 @@ def is_one(file: BinaryIO, size: int) -> bool:
 
 
 def _frames(block: bytes, shortest: int, longest: int) -> list[tuple[int, int]]:
-    """Return (first sample, number of samples) of each frame whose header stands in `block`."""
+    """Return (first sample, number of samples) of each frame whose header is in `block`."""
     found = []
     at = block.find(b"\xff")
     while 0 <= at < len(block) - 16:
@@ -67,7 +67,7 @@ def _frame(head: bytes, shortest: int, longest: int) -> tuple[int, int] | None:
 
 
 def _coded_number(head: bytes, at: int) -> tuple[int | None, int]:
-    """Return the number that is coded like a UTF-8 character at `at`, and where it ends."""
+    """Return the number that is coded like a UTF-8 character at `at`, and the index after it."""
     first = head[at]
     if first < 0x80:
         return first, at + 1

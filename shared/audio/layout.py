@@ -1,6 +1,6 @@
-"""Find out how a file is put together: of which recordings one behind the other, and whether their time is one.
+"""Determine the layout of a file: the recordings joined in it, and whether they share one timeline.
 
-A container is trusted with seeking only if its own structure proves that its clock never starts anew.
+Seeking in a container is trusted only if its structure proves that its clock never restarts.
 """
 
 import os
@@ -18,24 +18,24 @@ from nightscribe.shared.audio.wav import Wav, read_wav
 from nightscribe.shared.errors import RetryableError
 
 HEAD_BYTES = 64 * 1024
-MOST_STEPS = 3_000_000  # of one walk through a file, which takes some seconds
+MOST_STEPS = 3_000_000  # in one walk through a file, which takes some seconds
 MOST_PIECES = 1000
 LONGEST_JUMP_S = 600
 LONGEST_MOOV_BYTES = 64 * 2**20
 
-_SEEKABLE_WAV_CODECS = (1, 3, 6, 7)  # PCM, float and the laws of telephony; in the others not every seek arrives
+_SEEKABLE_WAV_CODECS = (1, 3, 6, 7)  # PCM, float, A-law and µ-law; in others, seeking is not always exact
 _OF_MANY_TRACKS = (b"\0\0\1\xba", b"\x30\x26\xb2\x75", b"RIFF")  # MPEG-PS, ASF, AVI
-_ENCRYPTED = (b"enca", b"drms", b"aavd")  # sample entries of MP4 for sound under a key
+_ENCRYPTED = (b"enca", b"drms", b"aavd")  # sample entries of MP4 for encrypted sound
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a file that is a recording of its own."""
+    """A stretch of a file that is a complete recording."""
 
     start: int = 0
-    """Its first byte."""
+    """Offset of its first byte."""
     end: int | None = None
-    """The byte behind its last; None: it reaches to the end of the file."""
+    """Offset after its last byte. None: the end of the file."""
     wav: Wav | None = None
     """Its header, if it is a WAV."""
 
@@ -45,20 +45,20 @@ WHOLE = Piece()
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is put together."""
+    """The recordings in a file, and how to read them."""
 
     pieces: tuple[Piece, ...] = (WHOLE,)
     is_one_timeline: bool = False
-    """Whether ffmpeg finds by seeking the same samples that it finds by decoding from the beginning."""
+    """True if seeking with ffmpeg leads to the same samples as decoding from the beginning."""
     is_encrypted: bool = False
     stated_s: float | None = None
-    """The length that the header states, where ffmpeg only says how much is there; None where it does say it."""
+    """Length that the header states, if ffmpeg reports only the existing length; otherwise None."""
     may_have_tracks: bool = False
-    """Whether there may be several tracks of sound, of which one is to be chosen."""
+    """True if the file may have several audio tracks."""
 
 
 def read_layout(path: Readable) -> Layout:
-    """Return how a file is put together, reading no more of it than the headers of its parts.
+    """Return the layout of a file, reading only the headers of its parts.
 
     Raises: RetryableError: if the file cannot be read now.
     """
@@ -70,7 +70,7 @@ def read_layout(path: Readable) -> Layout:
     except OSError as error:
         raise RetryableError(f"The recording cannot be read ({error.strerror}).", code="not_readable") from None
     except (struct.error, IndexError, OverflowError):
-        return Layout()  # it is damaged where its structure is described
+        return Layout()  # the description of its structure is damaged
 
 
 def _layout(file: BinaryIO, head: bytes, size: int) -> Layout:
@@ -111,7 +111,7 @@ def _wav_layout(file: BinaryIO, size: int) -> Layout:
 
 
 def _next_riff(file: BinaryIO, at: int, size: int) -> int:
-    """Return where behind the sound the next WAV begins, or the end of the file."""
+    """Return the offset of the next WAV after the sound, or the end of the file."""
     for _ in range(100):
         at += at % 2
         file.seek(at)
@@ -125,7 +125,7 @@ def _next_riff(file: BinaryIO, at: int, size: int) -> int:
 
 
 def _form_layout(file: BinaryIO, size: int) -> Layout:
-    """AIFF: one `FORM` chunk, or several one behind the other."""
+    """Return the layout of an AIFF file, which has one or more `FORM` chunks in succession."""
     starts: list[int] = []
     at = 0
     while at + 12 <= size and len(starts) < MOST_PIECES:
@@ -176,7 +176,7 @@ def _mp4_layout(file: BinaryIO, size: int) -> Layout:
 
 
 def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int, int]]:
-    """Yield (first byte, name, first byte of the body, end) of each box of the outermost level."""
+    """Yield (start, name, start of the body, end) of each top-level box."""
     at = 0
     for _ in range(MOST_STEPS):
         file.seek(at)
@@ -218,7 +218,7 @@ def _advance(clocks: dict[int, int], moof: bytes) -> bool:
 
 _EBML, _SEGMENT, _CLUSTER, _TIMESTAMP = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0xE7
 _INFO, _SCALE, _TRACKS = 0x1549A966, 0x2AD7B1, 0x1654AE6B
-_SOUND_TRACK = b"\x83\x81\x02"  # the element of a track that says it holds sound
+_SOUND_TRACK = b"\x83\x81\x02"  # the element that marks a track as audio
 _TOP_LEVEL = {_EBML, _SEGMENT, _CLUSTER, _INFO, _TRACKS, 0x114D9B74, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
 _INSIDE_CLUSTER = {_TIMESTAMP, 0xA3, 0xA0, 0xA7, 0xAB, 0x5854, 0xAF, 0xEC, 0xBF}
 _VOID = (0xEC, 0xBF)
@@ -251,7 +251,7 @@ def _matroska_layout(file: BinaryIO, size: int) -> Layout:
             scale_ns = int.from_bytes(file.read(n_bytes or 0), "big")
         elif name not in _TOP_LEVEL | _INSIDE_CLUSTER and n_bytes is None:
             break
-        # Into these one goes, past the others; the first child of a cluster is its time, and there it is left again.
+        # Enter these elements and skip the others; of a cluster, read only its first child, which is its time.
         if name in (_SEGMENT, _INFO) or (name == _CLUSTER and n_bytes is None):
             at = body
         elif name == _CLUSTER and n_bytes is not None:
@@ -272,7 +272,7 @@ def _first_child_advances(file: BinaryIO, body: int, last: int | None, scale_ns:
 
 
 def _cluster_clock(file: BinaryIO, at: int) -> int | None:
-    """Return the time of the cluster whose children begin at byte `at`."""
+    """Return the time of the cluster whose children begin at offset `at`."""
     for _ in range(4):
         found = _element(file, at)
         if found is None or found[2] is None:
@@ -286,7 +286,7 @@ def _cluster_clock(file: BinaryIO, at: int) -> int | None:
 
 
 def _element(file: BinaryIO, at: int) -> tuple[int, int, int | None] | None:
-    """Return (ID, first byte of its body, length or None for unknown) of the EBML element at byte `at`."""
+    """Return (ID, start of the body, length or None if unknown) of the EBML element at offset `at`."""
     file.seek(at)
     head = file.read(12)
     if len(head) < 2 or not head[0]:
@@ -334,7 +334,7 @@ def _flv_layout(file: BinaryIO, size: int) -> Layout:
 
 
 def _is_one_ogg(file: BinaryIO, size: int) -> bool:
-    """Walk all pages: no stream begins later than the first sound, and no clock goes back."""
+    """Return whether, in all pages, no stream begins after the first sound and no clock goes back."""
     clocks: dict[int, int] = {}
     at, beginning = 0, True
     for _ in range(MOST_STEPS):

@@ -1,4 +1,4 @@
-"""ffmpeg: where it is, and what it says a file holds."""
+"""Find ffmpeg, and determine with it what a file holds."""
 
 import codecs
 import contextlib
@@ -16,18 +16,18 @@ from nightscribe.shared.audio.layout import WHOLE, Layout, Piece, read_layout
 from nightscribe.shared.audio.readable import Readable, RemoteRecording
 from nightscribe.shared.errors import AudioError, RetryableError, SetupError
 
-# What recorders and telephone systems write without a header, or in a format that ffmpeg does not know. They are taken
-# for recordings, so that each is named with a reason instead of being left out.
+# Recorders and telephone systems write these without a header, or in a format that ffmpeg does not know. They count as
+# recordings, so that each is reported with a reason instead of being skipped.
 UNREADABLE_SUFFIXES = frozenset("alaw ds2 dvf g711 g723 g729 msv mulaw pcm sln ulaw vox".split())  # noqa: SIM905
-# What ffmpeg reads, by the names such files go by. Anything else is looked into before it is taken for a recording.
+# Suffixes of files that ffmpeg reads. Any other file is probed before it counts as a recording.
 MEDIA_SUFFIXES = frozenset(
     """
     3g2 3ga 3gp 8svx aa aac aax ac3 adts aif aifc aiff alac amr ape asf au avi awb caf divx dsf dss dts dv eac3 f4v
     flac flv gsm m2a m2ts m4a m4b m4r m4v mka mkv mod mov mp1 mp2 mp3 mp4 mpa mpc mpeg mpg mts mxf oga ogg ogm ogv
     ogx opus qcp qt ra ram rm rmvb snd spx tak tta ts vob voc w64 wav wave weba webm wma wmv wv
-    """.split()  # noqa: SIM905  a list of one word a line would fill two screens
+    """.split()  # noqa: SIM905  a list with one word per line would fill two screens
 ).union(UNREADABLE_SUFFIXES)
-# What lies beside recordings and is none; not worth starting ffmpeg for.
+# Suffixes of other files that lie beside recordings, for which starting ffmpeg is a waste.
 OTHER_SUFFIXES = frozenset(
     """
     7z ass bak bmp bz2 cfg conf crdownload css csv cue db doc docx epub exe gif gz heic htm html ini iso jpeg jpg js
@@ -37,17 +37,17 @@ OTHER_SUFFIXES = frozenset(
     """.split()  # noqa: SIM905
 )
 
-# Formats that lead to other files or hosts: a recording is one file, whoever it came from.
+# Formats that can refer to other files or hosts. A recording must be a single file, because its source is not trusted.
 LEADING_ON = frozenset(
     """
     avisynth concat concatf dash dvdvideo hls image2 imf rtp rtsp sap sdp vapoursynth vobsub webm_dash_manifest
     """.split()  # noqa: SIM905  as above
 )
-SYNTHESISED = frozenset({"sbg", "tty"})  # text from which ffmpeg makes sound or pictures that nobody recorded
+SYNTHESISED = frozenset({"sbg", "tty"})  # text from which ffmpeg synthesizes sound or pictures
 
-LOOKED_AT_BYTES = 64 * 1024  # text that is longer than this is text to its end
+LOOKED_AT_BYTES = 64 * 1024  # a file with this much text at its beginning is a text file
 ZEROS_BYTES = 2**20
-ASCII_SHARE = 0.8  # of text in an old encoding of a Western language
+ASCII_SHARE = 0.8  # minimum share in text of a Western language in an old encoding
 
 PROBE_TIMEOUT_S = 60
 PROBED_PIECES = 50
@@ -55,23 +55,23 @@ PROBED_PIECES = 50
 
 @dataclass(frozen=True)
 class Track:
-    """A track of sound."""
+    """An audio track."""
 
     number: int
-    """Among all streams of the file, as ffmpeg counts."""
+    """Number among all streams of the file, as ffmpeg counts."""
     language: str | None
     description: str
-    """Codec, rate, channels and so on, as ffmpeg prints them."""
+    """Codec, rate, channels and other properties, as ffmpeg prints them."""
 
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What a container says of itself."""
+    """The properties that a container states."""
 
     duration_s: float | None
     audio_tracks: int
     has_picture: bool = False
-    """Whether it is a film; a cover does not make it one."""
+    """True if the file is a film; a cover picture does not count."""
     tracks: tuple[Track, ...] = field(default=(), compare=False)
 
     @property
@@ -86,9 +86,9 @@ class MediaInfo:
 
 @cache
 def ffmpeg_path() -> str:
-    """The system's ffmpeg, or else the one that comes in the imageio-ffmpeg package.
+    """Return the path of the system's ffmpeg, or else of the one in the imageio-ffmpeg package.
 
-    Raises: SetupError: if there is neither.
+    Raises: SetupError: if neither exists.
     """
     if found := shutil.which("ffmpeg"):
         return found
@@ -97,16 +97,16 @@ def ffmpeg_path() -> str:
     try:
         packaged: str = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError:
-        raise SetupError("No ffmpeg is found. Install it (on Debian or Ubuntu: apt-get install ffmpeg).") from None
+        raise SetupError("ffmpeg was not found. Install it (on Debian or Ubuntu: apt-get install ffmpeg).") from None
     return packaged
 
 
 def probe(path: Readable) -> MediaInfo:
-    """Return what the container says, without decoding it and without ffprobe.
+    """Return the properties that a container states, without decoding it and without ffprobe.
 
-    Of recordings joined in one file, the lengths are added up; the tracks are those of the first.
+    The lengths of recordings joined in one file are added up; the tracks are those of the first.
 
-    Raises: AudioError: with ffmpeg's reason, if it cannot be opened. RetryableError: if the disk does not answer.
+    Raises: AudioError: with ffmpeg's reason, if it cannot be opened. RetryableError: if the disk does not respond.
     """
     check_content(path)
     layout = read_layout(path)
@@ -119,7 +119,7 @@ def probe(path: Readable) -> MediaInfo:
 
 
 def _probe_piece(path: Readable, piece: Piece, layout: Layout) -> MediaInfo:
-    # ffmpeg without an output prints what it found and gives up; that is all that is wanted of it.
+    # Without an output, ffmpeg only prints what it found, and exits.
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", *input_arguments(path, piece)]
     try:
         done = subprocess.run(
@@ -127,7 +127,7 @@ def _probe_piece(path: Readable, piece: Piece, layout: Layout) -> MediaInfo:
         )
     except subprocess.TimeoutExpired:
         raise RetryableError(
-            f"ffmpeg could not look into the file within {PROBE_TIMEOUT_S} s.", code="ffmpeg_failed"
+            f"ffmpeg could not read the file within {PROBE_TIMEOUT_S} s.", code="ffmpeg_failed"
         ) from None
     check_read(path)
     said = done.stderr.decode(errors="replace")
@@ -138,9 +138,9 @@ def _probe_piece(path: Readable, piece: Piece, layout: Layout) -> MediaInfo:
 
 
 def length_s(piece: Piece, layout: Layout, found_s: float | None) -> float | None:
-    """Return the length of a piece of which ffmpeg says that it is `found_s` long.
+    """Return the length of a piece for which ffmpeg reports `found_s`.
 
-    Prefers what a header states where ffmpeg only says how much is there. None where the header lies to both.
+    It prefers the length in a header if ffmpeg reports only the existing length. None if the header is wrong.
     """
     if piece.wav:
         return piece.wav.seconds or (found_s if piece.wav.is_true else None)
@@ -148,10 +148,10 @@ def length_s(piece: Piece, layout: Layout, found_s: float | None) -> float | Non
 
 
 def check_open(layout: Layout) -> None:
-    """Raise: AudioError: if the sound is encrypted."""
+    """Raise AudioError if the sound is encrypted."""
     if layout.is_encrypted:
         raise AudioError(
-            "It is encrypted: only a player that holds its key can decode it. Export it without protection.",
+            "It is encrypted: only a player with its key can decode it. Export it without protection.",
             code="encrypted",
         )
 
@@ -159,8 +159,9 @@ def check_open(layout: Layout) -> None:
 def input_arguments(path: Readable, piece: Piece = WHOLE) -> list[str]:
     """Return ffmpeg's arguments to open a recording, or a piece of one.
 
-    `file:` keeps any name from meaning a protocol. What leads on to other files is no recording (see `LEADING_ON`), and
-    what is remote reaches no local file; its other addresses end at the proxy (see `RemoteRecording`).
+    `file:` prevents a name from being read as a protocol. Formats that refer to other files are not allowed (see
+    `LEADING_ON`), and a remote recording cannot reach local files; its other addresses end at the proxy (see
+    `RemoteRecording`).
     """
     wav = piece.wav if piece.wav and not piece.wav.is_true else None
     raw = wav.raw_format if wav else None
@@ -172,8 +173,8 @@ def input_arguments(path: Readable, piece: Piece = WHOLE) -> list[str]:
     if (start, end) != (0, None):
         name, protocols = f"subfile,,start,{start},end,{end or 0},,:{name}", f"subfile,{protocols}"
     if isinstance(path, RemoteRecording):
-        # `async:` keeps the last megabytes. Without it, ffmpeg 5.1 may ask anew for every second byte of an MP3 in
-        # which it looks for the first frame (`mp3_read_header`): 32,000 requests.
+        # `async:` caches the last megabytes. Without it, ffmpeg 5.1 may send 32,000 requests for an MP3, one for every
+        # second byte in which it searches for the first frame (`mp3_read_header`).
         name = f"async:{name}"
     options: dict[str, str | int] = {}
     if wav and raw:
@@ -187,19 +188,19 @@ def input_arguments(path: Readable, piece: Piece = WHOLE) -> list[str]:
 
 @cache
 def _formats() -> str:
-    """All that this ffmpeg may take a file for. Raises: RetryableError: if it does not tell."""
+    """Return the formats that this ffmpeg may read. Raises: RetryableError: if it does not list them."""
     command = [ffmpeg_path(), "-hide_banner", "-demuxers"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     names = re.findall(r"^ D[E ] ? +(\S+)", done.stdout.partition("--\n")[2], re.MULTILINE)
     if done.returncode != 0 or not names:
         raise RetryableError(
-            f"ffmpeg does not tell what it can read (exit status {done.returncode}).", code="ffmpeg_failed"
+            f"ffmpeg does not list the formats that it can read (exit status {done.returncode}).", code="ffmpeg_failed"
         )
     return ",".join(name for name in names if (LEADING_ON | SYNTHESISED).isdisjoint(name.split(",")))
 
 
 def ffmpeg_environment(path: Readable) -> dict[str, str] | None:
-    """The variables of an ffmpeg that is to open a recording; None: those of this process."""
+    """Return the environment for an ffmpeg that opens a recording; None means that of this process."""
     if not isinstance(path, RemoteRecording):
         return None
     others = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
@@ -207,23 +208,23 @@ def ffmpeg_environment(path: Readable) -> dict[str, str] | None:
 
 
 def check_read(path: Readable) -> None:
-    """Raises: NightscribeError: if ffmpeg was not given all of the recording that it asked for."""
+    """Raise a NightscribeError if ffmpeg did not receive all of the recording that it requested."""
     if isinstance(path, RemoteRecording):
         path.check()
 
 
 def parse_banner(said: str, index: int = 0) -> MediaInfo | None:
-    """What ffmpeg printed about the `index`-th of its inputs, or None if it could not open it."""
+    """Return what ffmpeg printed about the input number `index`, or None if it could not open that."""
     inputs = re.split(rf"^Input #(?:{index}|{index + 1}),|^Stream mapping:|^Output #", said, flags=re.MULTILINE)
     if not re.search(rf"^Input #{index},", said, re.MULTILINE):
         return None
     before, banner = inputs[:2]
     found = re.search(r"^\s*Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", banner, re.MULTILINE)
-    # A guess from the bit rate is not the container's word, and can be wrong by a factor.
+    # An estimate from the bit rate is not what the container states, and may be wrong by a factor.
     if "Estimating duration from bitrate" in before[before.rfind("\nInput #") + 1 :]:
         found = None
     duration_s = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
-    # Matroska states when the last sound ends, on a clock that may have begun at any time.
+    # Matroska states the end of the last sound, on a clock that may start at any time.
     is_matroska = banner.lstrip().startswith("matroska,")
     began = re.search(r"^\s*Duration: .*\bstart: (\d+\.\d+)", banner, re.MULTILINE) if is_matroska else None
     if duration_s is not None and began:
@@ -239,13 +240,13 @@ def parse_banner(said: str, index: int = 0) -> MediaInfo | None:
 
 
 def why_not(path: Readable, said: str) -> AudioError:
-    """Return the error for a file that is no recording: what it holds, if that can be seen, or ffmpeg's complaint."""
+    """Return the error for a file that is not a recording: what it holds, if known, or ffmpeg's message."""
     if held := content(_head(path)):
         return held
     name = path.url if isinstance(path, RemoteRecording) else path.name
     if (kind := name.rpartition(".")[2].casefold()) in UNREADABLE_SUFFIXES:
         return AudioError(
-            f"It is named .{kind}: such a file does not say how its sound is written. Convert it to WAV.",
+            f"It is named .{kind}: such a file does not state how its sound is encoded. Convert it to WAV.",
         )
     if "moov atom not found" in said:
         return AudioError(
@@ -254,22 +255,22 @@ def why_not(path: Readable, said: str) -> AudioError:
         )
     complaint = re.sub(r"^\[[^]]*\]\s*", "", said.strip().splitlines()[-1]) if said.strip() else ""
     complaint = re.sub(r"^(Error opening input.*?: |file:.*: |http://recording/\S*: )", "", complaint).rstrip(".")
-    if complaint in ("", "Invalid argument", "Invalid data found when processing input"):  # which say nothing
-        return AudioError("It is no recording: ffmpeg finds no audio or video in it that it knows.")
-    return AudioError(f"It is no recording that ffmpeg can read ({complaint}).")
+    if complaint in ("", "Invalid argument", "Invalid data found when processing input"):  # these explain nothing
+        return AudioError("It is not a recording: ffmpeg finds no audio or video in it.")
+    return AudioError(f"It is not a recording that ffmpeg can read ({complaint}).")
 
 
 def why_silent(path: Readable) -> AudioError:
-    """Return the error for a file that ffmpeg reads and that gives no sound."""
+    """Return the error for a file that ffmpeg can read but that has no sound."""
     return content(_head(path)) or AudioError(
         "It holds pictures but no sound: there is no audio track in it.", code="no_audio_track"
     )
 
 
 def check_content(path: Readable) -> None:
-    """Refuse a file that its first bytes prove to be something else, whatever ffmpeg would guess from its name.
+    """Refuse a file whose first bytes prove that it is not a recording, whatever ffmpeg would guess from its name.
 
-    Raises: AudioError: naming what it holds. RetryableError: if the file cannot be read now.
+    Raises: AudioError: if so; it names what the file holds. RetryableError: if the file cannot be read now.
     """
     try:
         head = _head(path)
@@ -281,7 +282,7 @@ def check_content(path: Readable) -> None:
 
 
 def _head(path: Readable) -> bytes:
-    """Return the first bytes that belong to no tag, since ffmpeg, too, looks behind tags for what a file is."""
+    """Return the first bytes after any tags, where ffmpeg, too, determines the kind of a file."""
     with path.open("rb") as file:
         at, head = 0, file.read(LOOKED_AT_BYTES)
         while size := id3_bytes(head):
@@ -294,7 +295,7 @@ def _head(path: Readable) -> bytes:
 
 
 def is_zero(path: Readable) -> bool:
-    """Return whether a file holds no byte but zeros, reading no further than to the first other."""
+    """Return whether a file holds only zero bytes, reading no further than the first other byte."""
     with path.open("rb") as file:
         while block := file.read(ZEROS_BYTES):
             if block.strip(b"\0"):
@@ -303,7 +304,7 @@ def is_zero(path: Readable) -> bool:
 
 
 def content(head: bytes) -> AudioError | None:
-    """Return an error saying what a file is by its first bytes, if that often gets a recording's name by mistake."""
+    """Return an error if the first bytes show a kind of file that is often named like a recording by mistake."""
     signatures = {
         b"\xff\xd8\xff": "a JPEG picture",
         b"\x89PNG": "a PNG picture",
@@ -325,7 +326,7 @@ def content(head: bytes) -> AudioError | None:
 def _is_text(head: bytes) -> bool:
     encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     with contextlib.suppress(UnicodeDecodeError):
-        # The last character may be cut in two.
+        # The last character may be incomplete.
         text = codecs.getincrementaldecoder(encoding)().decode(head).removeprefix("\ufeff")
         if all(c.isprintable() or c.isspace() for c in text):
             return True

@@ -1,4 +1,4 @@
-"""What ffmpeg can open: a file of this machine, or a recording that is read from elsewhere."""
+"""Types of recordings that ffmpeg can open: a local file, or a remote recording."""
 
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, runtime_checkable
@@ -6,21 +6,21 @@ from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
 @runtime_checkable
 class RemoteRecording(Protocol):
-    """An open recording that ffmpeg reads over HTTP, through a proxy of ours and from nowhere else."""
+    """An open recording that ffmpeg reads over HTTP, only through our own proxy."""
 
     url: str
-    """Where it is, for ffmpeg."""
+    """URL for ffmpeg."""
     proxy: str
     """Address of the proxy that serves it."""
 
     def open(self, mode: Literal["rb"] = "rb", /) -> BinaryIO:
-        """Open it as a file of bytes."""
+        """Open the recording as a binary file."""
         ...
 
     def check(self) -> None:
-        """Raise what kept ffmpeg from reading all that it asked for, which it takes for the end of the recording."""
+        """Raise the error that interrupted ffmpeg's reading, which ffmpeg mistakes for the end of the recording."""
         ...
 
 
 Readable = Path | RemoteRecording
-"""A recording that can be read here and now."""
+"""A recording that is open for reading."""

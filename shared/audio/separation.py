@@ -1,7 +1,7 @@
-"""Tell whether two channels carry different speech, as a call does that keeps each side apart. Pure.
+"""Determine whether two channels carry different speech, as in a call that records each side separately. Pure.
 
-In one room, two microphones hear the same voices a little earlier or later, louder or softer; a film's dialogue is on
-both sides. Only where hardly anything is on both, and somebody speaks on either, the channels are apart.
+In one room, two microphones pick up the same voices a little earlier or later, louder or softer, and a film's dialogue
+is on both sides. Channels are apart only if both carry speech and share hardly any sound.
 """
 
 from itertools import pairwise
@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 FRAME_S = 0.5
-DECIMATION = 4  # voices are told apart below 2 kHz, too
-LATEST_S = 0.02  # by which a voice reaches one microphone in a room later than the other
-SAME = 0.5  # correlation from which on a frame is the same sound on both channels
-DIFFERENT = 0.3  # correlation below which it is not
+DECIMATION = 4  # voices differ below 2 kHz as well
+LATEST_S = 0.02  # maximum delay of a voice between two microphones in a room
+SAME = 0.5  # correlation from which a frame has the same sound on both channels
+DIFFERENT = 0.3  # correlation below which it has different sounds
 ALONE = 30.0  # 15 dB louder than the other channel
 QUIET = 1e-7  # mean square, 70 dB below full scale
-ACTIVE = 0.05  # 13 dB below the loud frames of a channel: as loud as most of what is said
-DYNAMICS = 10.0  # speech has pauses; noise and hum are as loud in their softest frames as in their loudest
+ACTIVE = 0.05  # 13 dB below the loud frames of a channel; most speech is louder
+DYNAMICS = 10.0  # speech has pauses, while noise and hum are equally loud in all frames
 LEAST_S = 1.5
 LEAST_SHARE = 0.05
 MOST_SHARED = 0.1
 
 
 class SeparationMeter:
-    """Listens to two channels, and then says whether each carries speech of its own."""
+    """Analyzes the sound of two channels, and then says whether each carries its own speech."""
 
     def __init__(self, rate: int) -> None:
         self._size = round(FRAME_S * rate) // DECIMATION * DECIMATION
@@ -33,7 +33,7 @@ class SeparationMeter:
         self._frames: list[tuple[float, float, float]] = []
 
     def listen(self, sound: NDArray[np.float32]) -> None:
-        """Take in sound of shape (2, n_samples)."""
+        """Analyze sound of shape (2, n_samples)."""
         sound = np.concatenate((self._rest, sound), axis=1)
         edges = range(0, sound.shape[1] + 1, self._size)
         for start, end in pairwise(edges):

@@ -1,4 +1,4 @@
-"""Find where a waveform may be cut without cutting a word. Pure."""
+"""Find a place to cut a waveform without cutting a word. Pure."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ HOP = RATE // 50
 
 
 def quietest(waveform: Waveform, first: int) -> int:
-    """Return the sample from `first` on around which the least is heard for `QUIET_S`."""
+    """Return the sample, from `first` on, at the center of the quietest `QUIET_S` seconds."""
     waveform = centred(waveform)
     n_hops = len(waveform) // HOP
     energy = np.square(waveform[: n_hops * HOP]).reshape(n_hops, HOP).mean(axis=1)

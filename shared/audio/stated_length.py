@@ -1,4 +1,4 @@
-"""Read the length that the header of a CAF, W64, WMA or WMV file states; ffmpeg only says how much of it is there."""
+"""Read the length that the header of a CAF, W64, WMA or WMV file states; ffmpeg reports only the existing length."""
 
 import struct
 from typing import BinaryIO
@@ -12,7 +12,7 @@ _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 
 
 def stated_length(file: BinaryIO, head: bytes) -> float | None:
-    """Return the seconds that a file states in its first bytes `head` or behind; None where it states none."""
+    """Return the length in seconds that a file states, or None; `head` is its beginning."""
     if head.startswith(_ASF):
         return _asf_s(head)
     if head.startswith(b"caff"):

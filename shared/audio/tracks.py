@@ -1,4 +1,4 @@
-"""Choose the track of sound that is transcribed, where a file has several."""
+"""Choose the audio track to transcribe if a file has several."""
 
 import re
 from pathlib import Path
@@ -11,16 +11,16 @@ from nightscribe.shared.process.liveness import report_alive
 
 LOOK_S = 300
 MOST_KEPT = 256
-SILENT_DB = -55.0  # the loudest sample of a track into which nobody speaks
+SILENT_DB = -55.0  # a track without a louder sample holds no speech
 
 _chosen: dict[tuple[str, int, Piece], int | None] = {}
 
 
 def choose_track(path: Readable, head: bytes, piece: Piece) -> int | None:
-    """Return the number that ffmpeg gives to the stream with the sound to transcribe; None if it has no choice.
+    """Return ffmpeg's number of the stream to transcribe, or None if there is no choice.
 
-    That is the one ffmpeg takes by itself, unless it is silent and another is not. Listens at the beginning and in the
-    middle, once for a file that begins with `head`.
+    It is ffmpeg's default stream, unless that one is silent and another is not. Levels are measured at the beginning
+    and in the middle, once for each path and `head`.
     """
     key = (str(path) if isinstance(path, Path) else path.url, hash(head), piece)
     if key not in _chosen:
@@ -53,7 +53,7 @@ def _choose(path: Readable, piece: Piece) -> int | None:
 
 
 def _listen(path: Readable, piece: Piece, n_tracks: int, start_s: float, length_s: float) -> str:
-    """Return what ffmpeg says about the level of the track that it takes by itself, and then of each track."""
+    """Return ffmpeg's messages about the level of its default track, and then of each track."""
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-ss", f"{start_s:.3f}", "-t", f"{length_s:.3f}"]
     command += input_arguments(path, piece)
     for name in range(n_tracks + 1):

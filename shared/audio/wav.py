@@ -1,12 +1,12 @@
-"""Read the header of a WAV file (RIFF, RF64, BW64), and find out how much of what it says is true."""
+"""Read the header of a WAV file (RIFF, RF64, BW64), and check whether the size that it states is true."""
 
 import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-LONGEST_HEADER = 64  # chunks in front of the sound; a file with more is no WAV worth reading
+LONGEST_HEADER = 64  # chunks before the sound; a file with more is not a usable WAV
 CHUNK_HEADER_BYTES = 8
-NEARLY = 0x1_0000  # programs that write to a pipe state a size near the largest that fits into 31 or 32 bits
+NEARLY = 0x1_0000  # programs that write to a pipe state a size near the maximum of 31 or 32 bits
 EXTENSIBLE = 0xFFFE
 
 _RAW = {
@@ -23,42 +23,42 @@ _RAW = {
 
 @dataclass(frozen=True)
 class Wav:
-    """One WAV in a file, which may hold several, one behind the other."""
+    """One WAV in a file, which may hold several in succession."""
 
     codec: int
-    """As in the `fmt ` chunk: 1 for PCM, 3 for float, 6 and 7 for A-law and µ-law."""
+    """Code in the `fmt ` chunk: 1 for PCM, 3 for float, 6 and 7 for A-law and µ-law."""
     n_channels: int
     rate: int
     bytes_per_s: int
     bits: int
     sound_at: int
-    """Byte of the file with which the sound begins."""
+    """Offset in the file at which the sound begins."""
     sound_end: int
-    """Byte of the file at which the sound ends, whatever the header says."""
+    """Offset in the file at which the sound really ends."""
     stated_bytes: int | None
-    """Size of the sound by the header; None where it states none, as programs that write to a pipe do."""
+    """Size of the sound in the header. None if it states none, as with programs that write to a pipe."""
     is_true: bool
-    """Whether a reader that believes the header hears all of it."""
+    """True if a reader that trusts the header reads all of the sound."""
 
     @property
     def seconds(self) -> float | None:
-        """Return how much sound the header promises; what is there, where it promises less or nothing.
+        """Return the length that the header states, or the real one if that is longer or the header states none.
 
-        None where that is not known.
+        Return None if the length is unknown.
         """
         if not self.bytes_per_s or not (self.is_true or self.raw_format):
-            return None  # of a codec, programs do not always state the rate that it has
+            return None  # programs do not always state the true rate of a codec
         there = self.sound_end - self.sound_at
         return max(there, self.stated_bytes or 0) / self.bytes_per_s
 
     @property
     def raw_format(self) -> str | None:
-        """Return ffmpeg's name for such samples without a header; None for codecs that need one."""
+        """Return ffmpeg's name for these samples without a header, or None for a codec that needs one."""
         return _RAW.get((self.codec, self.bits))
 
 
 def read_wav(file: BinaryIO, at: int, size: int) -> Wav | None:
-    """Return the WAV that begins at byte `at` of a file of `size` bytes, or None if none begins there."""
+    """Return the WAV that begins at offset `at` in a file of `size` bytes, or None if none begins there."""
     file.seek(at)
     riff = file.read(12)
     if riff[:4] not in (b"RIFF", b"RF64", b"BW64") or riff[8:] != b"WAVE":
@@ -105,7 +105,7 @@ def _wav(file: BinaryIO, fmt: bytes, at: int, stated: int, size: int) -> Wav:
 
 
 def _goes_on(file: BinaryIO, at: int, size: int) -> bool:
-    """Return whether the sound can end before byte `at`: behind it stands nothing, another chunk or another WAV."""
+    """Return whether the sound can end at offset `at`, because nothing, another chunk or another WAV follows."""
     if at >= size - 1:
         return True
     file.seek(at)
@@ -119,7 +119,7 @@ def _goes_on(file: BinaryIO, at: int, size: int) -> bool:
 
 
 def _next_wav(file: BinaryIO, at: int, size: int) -> int | None:
-    """Return where another WAV begins behind byte `at`. Headers that lie are rare enough to read all for it."""
+    """Return the offset of the next WAV after `at`, or None. This may read the whole file, but is rarely needed."""
     file.seek(at)
     kept = b""
     while at < size and (read := file.read(2**20)):

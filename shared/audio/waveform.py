@@ -1,14 +1,14 @@
-"""What a recogniser hears: one channel of samples at one rate."""
+"""The waveform for recognizers: one channel of samples at one rate."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-RATE = 16_000  # samples a second
+RATE = 16_000  # samples per second
 
 Waveform = NDArray[np.float32]
 """Mono, 16 kHz, in [-1, 1], shape (n_samples,)."""
 
-OFFSET = 0.003  # of a waveform's mean from zero; speech has less
+OFFSET = 0.003  # the mean of speech is closer to zero
 
 
 def centred(waveform: Waveform) -> Waveform:

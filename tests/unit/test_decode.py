@@ -456,7 +456,7 @@ def test_a_gap_of_hours_in_a_small_file_is_no_sound(tmp_path: Path) -> None:
     gap = ("-af", "asetpts='PTS+if(gt(T,1),21600/TB,0)'", "-c:a", "libmp3lame")
     path = recordings.cut(tone, tmp_path / "gap.mka", 0, 2, *gap)
     peak = 0
-    with pytest.raises(AudioError, match="so few bytes cannot hold"):
+    with pytest.raises(AudioError, match="it is too small for that"):
         for _ in Decoder(path):
             children = [child for child in psutil.Process().children() if "ffmpeg" in child.name()]
             peak = max(peak, *(child.memory_info().rss for child in children))
@@ -479,7 +479,7 @@ def test_a_rate_that_no_recorder_has_is_no_sound(tmp_path: Path) -> None:
     header = bytearray(path.read_bytes())
     header[24:32] = (1).to_bytes(4, "little") + (2).to_bytes(4, "little")
     path.write_bytes(header)
-    with pytest.raises(AudioError, match="so few bytes cannot hold"):
+    with pytest.raises(AudioError, match="it is too small for that"):
         for _ in Decoder(path):
             pass
 

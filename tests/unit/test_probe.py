@@ -226,16 +226,16 @@ def test_why_not_says_what_a_file_holds_before_what_ffmpeg_complains_of(tmp_path
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ("", "It is no recording: ffmpeg finds no audio or video in it that it knows."),
-        ("\n", "It is no recording: ffmpeg finds no audio or video in it that it knows."),
+        ("", "It is not a recording: ffmpeg finds no audio or video in it."),
+        ("\n", "It is not a recording: ffmpeg finds no audio or video in it."),
         (
             "Error opening input file file:/a: Invalid data found when processing input\n",
-            "It is no recording: ffmpeg finds no audio or video in it that it knows.",
+            "It is not a recording: ffmpeg finds no audio or video in it.",
         ),
-        ("file:/a/b: Invalid argument\n", "It is no recording: ffmpeg finds no audio or video in it that it knows."),
+        ("file:/a/b: Invalid argument\n", "It is not a recording: ffmpeg finds no audio or video in it."),
         (
             "Error opening input file file:/a: Protocol not on whitelist.\n",
-            "It is no recording that ffmpeg can read (Protocol not on whitelist).",
+            "It is not a recording that ffmpeg can read (Protocol not on whitelist).",
         ),
     ],
 )
