@@ -1,1 +1,1 @@
-"""What both sides must agree on: jobs, queue, sources, store, transcripts, formats, settings, errors, log."""
+"""Code that director and worker share: settings, destination, formats, queue, storage, audio, model and errors."""

@@ -239,7 +239,7 @@ def is_page(metadata: Mapping[str, Any]) -> bool:
 
 
 def not_the_service(subject: Subject) -> str:
-    """Return the sentence for a response from another server than the service."""
+    """Return the error message for a response that does not come from the service."""
     return (
         f"The response does not come from the server of the {subject.name}, but perhaps from a proxy or the login page "
         f"of this network. Log in there, and check {subject.address} and the proxy variables (HTTPS_PROXY, NO_PROXY)."

@@ -18,7 +18,7 @@ MAX_NAME_BYTES = 255  # the limit of Linux and macOS file systems
 
 def with_suffix(path: str, suffix: str) -> str:
     """Return `path` + `suffix`, with a last name that is too long shortened and kept unique by a hash."""
-    if len(path) + len(suffix) <= MAX_NAME_BYTES // 4:  # fits whatever its letters are, and most names are short
+    if len(path) + len(suffix) <= MAX_NAME_BYTES // 4:  # most names are so short that they fit with any letters
         return path + suffix
     folder, slash, name = path.rpartition("/")
     if len((name + suffix).encode()) > MAX_NAME_BYTES:

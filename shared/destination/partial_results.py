@@ -35,7 +35,7 @@ class Claim(Stored):
 
 
 def partial_schema(name: str) -> type[Stored] | None:
-    """Return what a file of that name, in the folder of an unfinished recording, must hold; None if it is not ours."""
+    """Return the class of the record with this name in the folder of an unfinished recording, or None if not ours."""
     if name.endswith(CLAIM_SUFFIX):
         return Claim
     if name == CUTS:
@@ -161,7 +161,7 @@ class PartialResults:
         return None
 
     def reserve(self, recording: str, stem: str) -> None:
-        """Note where the text files go of a recording that must be done again: those that are there are ours."""
+        """Note the stem of a recording that must be transcribed again, so that its text files count as ours."""
         claim = Claim(stem=stem, worker="", message="")
         self._typed.save(f"{parts_folder(recording)}again{CLAIM_SUFFIX}", claim)
 

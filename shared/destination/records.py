@@ -250,7 +250,7 @@ class Records:
 
 
 def schema_of(key: str) -> type[Stored] | None:
-    """Return what the file under a key must hold, or None if nothing of ours has such a name."""
+    """Return the class of the record under a key, or None if no record has such a key."""
     name = key.rpartition("/")[2]
     if key == RUN:
         return Run

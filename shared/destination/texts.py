@@ -68,7 +68,7 @@ class Texts:
             key = output_key(f"{stem} (kept)" if number == 1 else f"{stem} (kept {number})", fmt)
             if self._store.put_new(key, content) or self._store.get(key) == content:
                 return key
-        raise AssertionError  # there is no last number
+        raise AssertionError  # `count` never ends
 
     def put_missing(self, transcript: Transcript, formats: Iterable[FormatName]) -> None:
         """Write the text files that are missing.
@@ -85,7 +85,7 @@ class Texts:
     def _each(
         self, write: Callable[[FormatName], None], formats: Iterable[FormatName]
     ) -> dict[FormatName, FormatError]:
-        """Write each format, and return the errors of those that could not be made."""
+        """Write each format, and return the errors of those that could not be written."""
         failed = {}
         for fmt, written in map_concurrently(write, formats, self._store.max_concurrency):
             try:

@@ -28,14 +28,14 @@ SLOWEST_COLUMNS_PER_S = 6  # how slowly people speak at most
 
 # Costs of a cue in addition to the break at its end, on the scale of `line_breaks.break_cost`.
 CUE = 2.0  # for each cue
-FULL = 6.0  # times the square of how full it is, so that the parts of a sentence become equally long
+FULL = 6.0  # times the square of its fullness, so that the parts of a sentence become equally long
 INNER_END = 3.0  # for each sentence that ends inside it
 INNER_PAUSE_PER_S = 8.0  # for each second of a pause inside it, beyond `BREATH_MS`
 BREATH_MS = 300
-GONE_PER_S = 10.0  # for each second that it is shown less than `SHORT_CUE_MS`
+GONE_PER_S = 10.0  # for each second by which it is shown for less than `SHORT_CUE_MS`
 ORPHAN = 5.0  # if it is only a scrap of a sentence, shorter than `ORPHAN_COLUMNS`
 ORPHAN_COLUMNS = 12
-LINES = 0.3  # times what its line breaks cost
+LINES = 0.3  # times the cost of its line breaks
 UNEVEN = 12.0  # times the sum of the squared differences from even lines
 SLOPE = 0.08  # each line should be longer than the one above it by this share of a full line
 WITHIN_WORD = 2.0  # for a break inside a stretch that the model timed as one word, in scripts without spaces

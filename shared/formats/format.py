@@ -15,7 +15,7 @@ _SUFFIX = re.compile(r"\.[a-z0-9][a-z0-9._-]{0,31}")
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of file that a transcript can be written as.
+    """A kind of file in which a transcript can be written.
 
     Attributes:
         name: its name in `--formats`, in lower case.

@@ -21,7 +21,7 @@ WeightsLayout = Literal["ctranslate2", "openai"]
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSpec:
-    """Describe a speech engine without importing it."""
+    """A description of a speech engine that can be read without importing the engine."""
 
     name: str
     """Value of `--engine`."""

@@ -1,4 +1,4 @@
-"""The canonical transcript, the stored result of a slice, and the failure of a recording.
+"""The canonical transcript, and the stored result of a slice.
 
 Times are seconds from the beginning of the recording. Version 2 added speakers, scores that may be missing, the hash
 of the whole content, reviews and corrections, and the code of a failure; `Versioned` says when it is written.
@@ -23,7 +23,7 @@ class Flag(StrEnum):
     LOW_CONFIDENCE = "low confidence"  # the model was unsure of its words
     LANGUAGE_UNSURE = "language unsure"  # the detected language may be wrong
     LANGUAGE_CHANGES = "language changes"  # more than one language is spoken
-    CHANNELS_CANCEL = "channels cancel"  # one channel is the other inverted; only one of them was listened to
+    CHANNELS_CANCEL = "channels cancel"  # one channel is the other inverted, so only one of them was used
 
 
 class Word(NamedTuple):

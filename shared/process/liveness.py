@@ -29,7 +29,7 @@ def report_alive(extra_s: float = 0.0) -> None:
     _last = None if extra_s else now  # the next report ends the extra time, however soon it comes
     _due = now + MAX_AGE_S + extra_s
     if path := os.environ.get(VARIABLE):
-        with contextlib.suppress(OSError):  # a full disk is no reason to stop working
+        with contextlib.suppress(OSError):  # a full disk must not stop the work
             Path(path).touch()
             if extra_s:
                 until = time.time() + extra_s

@@ -1,4 +1,4 @@
-"""Provide temporary folders that are removed however the processes that use them end."""
+"""Provide temporary folders that are removed in any case when the processes that use them end."""
 
 import contextlib
 import fcntl

@@ -202,5 +202,5 @@ class QueueConnection:
 
 
 def queue_subject(name: str) -> aws.Subject:
-    """Return how error sentences name a queue."""
+    """Return the name and the error class of a queue for error messages."""
     return aws.Subject(f"queue {name!r}", QueueError, "AWS_ENDPOINT_URL_SQS")

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 # Message attributes. SQS keeps them when it moves a message to the dead-letter queue by itself.
 RUN = "Run"  # id of the director's run that queued it
-REASON = "Reason"  # why a worker dead-lettered it
+REASON = "Reason"  # the reason why a worker dead-lettered it
 CODE = "Code"  # the kind of that failure
 WORKER = "Worker"  # which worker did so
 RECORDED = "Recorded"  # present if all failures of its recordings were recorded first
-SIGNATURE = "Signature"  # of the body, where director and workers share a secret
+SIGNATURE = "Signature"  # signature of the body, if director and workers share a secret
 TRACE = "traceparent"  # W3C trace context, where traces are exported
 BATCH = 10  # messages that SQS accepts in one call
 BATCH_BYTES = 250 * 1024  # size of all messages in one call; older servers accept 256 KiB
@@ -73,7 +73,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Entry:
-    """A message to be sent."""
+    """A message to send."""
 
     body: str
     group: str

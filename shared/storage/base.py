@@ -1,7 +1,7 @@
-"""The seam between nightscribe and the storage that it reads recordings from and writes transcripts to.
+"""Define the interface between nightscribe and the storage of recordings and transcripts.
 
 A backend is a subclass of `Location`, which opens a `RecordingSource`, a `TranscriptStore` or both, and a function that
-makes one from what a user typed (see `registry`). Nothing outside a backend may depend on which one it is.
+makes a location from a user's argument (see `registry`). Code outside a backend must not depend on a particular one.
 """
 
 import os
@@ -126,10 +126,10 @@ class TranscriptStore(Protocol):
 
 @runtime_checkable
 class Housekeeping(Protocol):
-    """What `verify` asks a store as well. A store without these methods has no temporary files, and no known ages."""
+    """Additional methods for `verify`. A store without them has no temporary files, and its files no known ages."""
 
     def age_s(self, key: str) -> float | None:
-        """Return how long ago a file was written, by the clock that dates its files; None if there is no such file."""
+        """Return the age of a file in seconds, by the clock that dates the files, or None if it does not exist."""
         ...
 
     def temporary_files(self) -> Iterator[str]:
@@ -138,7 +138,7 @@ class Housekeeping(Protocol):
 
 
 class Location(ABC):
-    """A place that a user names as SOURCE or DEST. `str()` returns its name, and equal names are equal places.
+    """A place that a user names as SOURCE or DEST. `str()` returns its name; locations are compared by value.
 
     Only the first three methods must be written. The others have defaults that suit remote storage.
     """

@@ -1,1 +1,1 @@
-"""One attempt at one job: claim its slices, transcribe them, assemble what is complete, settle the message."""
+"""One attempt at one job: claim its slices, transcribe them, assemble complete recordings, settle the message."""

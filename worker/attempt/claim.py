@@ -1,4 +1,4 @@
-"""Find the slices of a job that are this worker's to do, and claim them."""
+"""Find the slices of a job that this worker must transcribe, and claim them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Claimer:
-    """Keeps two workers whose jobs overlap from doing the same slice."""
+    """Prevents two workers whose jobs overlap from transcribing the same slice."""
 
     worker: str
     message_id: str
     claim_timeout_s: float
-    """A claim holds for so long after its worker last reported what it is doing."""
+    """A claim is valid for this long after its worker's last report."""
     records: Records
     guard: LeaseGuard
     reporter: StatusReporter
@@ -39,9 +39,9 @@ class Claimer:
     settler: Settler
 
     def skip_finished_and_claimed(self, progress: JobProgress) -> None:
-        """Skip slices that are finished, and those that another worker holds: its message brings them back."""
+        """Skip slices that are finished, and those that another worker holds, whose message covers them."""
         progress.kept = self.records.partial_results.kept({each.recording for each in progress.unfinished.values()})
-        # One at a time, so that no finished recording is recorded as failed, whatever stops this.
+        # Handle slices one at a time, so that no finished recording is recorded as failed, whatever interrupts this.
         looks = map_concurrently(
             lambda slice_: self.records.provenance(slice_.recording),
             list(progress.unfinished.values()),
@@ -59,10 +59,10 @@ class Claimer:
                 self.settler.fail(progress, slice_, error)
 
     def claim(self, progress: JobProgress) -> tuple[list[Slice], RetryableError | None]:
-        """Claim the unfinished slices; return the claimed ones, and the last error that kept another from being so.
+        """Claim the unfinished slices; return the claimed ones, and the last error that prevented a claim, or None.
 
-        A destination that takes no file is thus noticed before an hour of work is wasted. Slices that another worker
-        has claimed since this attempt began are skipped.
+        Writing claims also shows that the destination is writable before an hour of work is wasted. Slices that
+        another worker has claimed since this attempt began are skipped.
 
         Raises: RetryableError: if several slices in a row cannot be claimed.
         """
@@ -108,23 +108,21 @@ class Claimer:
         return self.guard.while_held(write)
 
     def _had_claim(self, progress: JobProgress, slice_: Slice) -> bool:
-        """Return whether somebody had claimed the slice when this attempt began."""
+        """Return whether the slice was already claimed when this attempt began."""
         name = self.records.partial_results.name(progress.job, slice_, CLAIM_SUFFIX)
         return name in progress.kept[slice_.recording]
 
     def _is_claimed_elsewhere(self, progress: JobProgress, slice_: Slice) -> bool:
-        # The queue keeps equal jobs apart. Those of a director that came when half of a job was done only overlap.
+        # The queue never delivers equal jobs at the same time, but jobs of a later director may overlap with this one.
         other = self.records.partial_results.claimed_by(
             progress.job, slice_, besides=self.message_id, for_s=self.claim_timeout_s
         )
         if other:
-            log.info(
-                "slice.skipped", recording=slice_.recording, why="in the hands of another worker", worker_there=other
-            )
+            log.info("slice.skipped", recording=slice_.recording, why="claimed by another worker", worker_there=other)
         return other is not None
 
     def _is_finished(self, progress: JobProgress, slice_: Slice, look: Callable[[], Provenance | None]) -> bool:
-        """Return whether the slice needs no transcribing; finish its recording if only that was left to do."""
+        """Return whether the slice is already transcribed; finish its recording if only that was left to do."""
         self.guard.check()
         try:
             done = look()

@@ -1,4 +1,4 @@
-"""Record how far one attempt has come with the slices of its job."""
+"""Track the progress of one attempt through the slices of its job."""
 
 from dataclasses import dataclass, field
 
@@ -8,24 +8,24 @@ from nightscribe.shared.model.jobs import Job, Slice
 
 @dataclass
 class JobProgress:
-    """The slices of a job, by what has become of them in this attempt."""
+    """The state of a job's slices in this attempt."""
 
     job: Job
     unfinished: dict[tuple[str, int], Slice]
-    """Slices neither finished, skipped nor failed, by recording and index."""
+    """Slices that are neither finished, skipped nor failed, by recording and index."""
     failed: list[Slice] = field(default_factory=list)
     last_failure_reason: str = ""
     last_failure_code: str = UNKNOWN
     failures_recorded: bool = True
-    """False once a failure could not be written as a record: then only the dead letter tells its reason."""
+    """False once a failure record could not be written, so that only the dead letter holds the reason."""
     n_finished: int = 0
     """Slices transcribed and stored in this attempt."""
     kept: dict[str, frozenset[str]] = field(default_factory=dict)
-    """By recording: the names of the partial results and claims that were in the store when the attempt began."""
+    """Names of the partial results and claims that were stored when the attempt began, by recording."""
 
     @classmethod
     def start(cls, job: Job) -> "JobProgress":
-        """Return the progress of a job of which nothing is done."""
+        """Return the progress of a job whose slices are all unfinished."""
         return cls(job, {(slice_.recording, slice_.index): slice_ for slice_ in job.slices})
 
     def finish(self, slice_: Slice) -> None:
@@ -34,7 +34,7 @@ class JobProgress:
         self.n_finished += 1
 
     def skip(self, slice_: Slice) -> None:
-        """Note that a slice needs nothing more of this attempt."""
+        """Note that a slice requires nothing more in this attempt."""
         self._remove(slice_)
 
     def fail(self, slice_: Slice, reason: str, code: str, *, recorded: bool) -> None:

@@ -12,24 +12,24 @@ T = TypeVar("T")
 
 
 class LeaseGuard:
-    """Runs an attempt's writes one at a time, each only while the lease is held."""
+    """Runs an attempt's writes one at a time, and only while the lease is held."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
         self.writing = threading.Lock()
-        """Held during each write, so that whoever abandons the job waits for the write in progress."""
+        """Held during each write, so that abandoning the job waits for the current write."""
 
     def while_held(self, write: Callable[[], T]) -> T:
-        """Store or delete something. Raises: LeaseLost: if the message may be another worker's by now."""
+        """Return the result of `write`. Raises: LeaseLost: if another worker may hold the message by now."""
         with self.writing:
             if not self._lease.held:
-                raise LeaseLost("The lease ran out before the job was done with.")
+                raise LeaseLost("The lease ran out before the job was finished.")
             return write()
 
     def check(self) -> None:
-        """Report that the worker is alive, and stop the work if it must not go on.
+        """Report that the worker is alive, and stop the work if it must not continue.
 
-        To be called between two steps of the work, so that a step that never returns is no sign of life.
+        Call it between two steps of the work, so that a step that hangs does not look alive.
         Raises: LeaseLost, Interrupted: see `Lease.check`.
         """
         report_alive()

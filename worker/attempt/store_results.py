@@ -1,4 +1,4 @@
-"""Store the results of slices, and assemble the transcript of a recording once all its slices are there."""
+"""Store the results of slices, and assemble the transcript of a recording once all its slices are stored."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Assembler:
-    """Writes parts and transcripts, while the lease is held."""
+    """Writes parts and transcripts while the lease is held."""
 
     records: Records
     guard: LeaseGuard
@@ -29,11 +29,11 @@ class Assembler:
     def store(self, progress: JobProgress, end: SliceEnd, part: Part | None) -> None:
         """Store the part of a slice, and its recording's transcript if this was the last part.
 
-        Raises: NightscribeError: the error in `end`, if the slice failed, or why it could not be stored.
+        Raises: NightscribeError: if `end` holds an error, or the part cannot be stored.
         """
         if end.error:
             raise end.error
-        assert part  # noqa: S101  there is one where there is no error
+        assert part  # noqa: S101  there is a part unless there is an error
         with tracing.step("store", {"nightscribe.recording": end.slice_.recording}):
             keep = partial(self.records.partial_results.put, progress.job, end.slice_, part)
             if end.slice_.count > 1:
@@ -42,21 +42,21 @@ class Assembler:
                 self.assemble(progress, end.slice_, part, end.mtime_ns)
             except RetryableError:
                 if end.slice_.count == 1:
-                    self.guard.while_held(keep)  # then the next attempt need not transcribe it again
+                    self.guard.while_held(keep)  # so that the next attempt need not transcribe it again
                 raise
         metrics.count_slice("completed", part.decoded_s, part.processing_s)
 
     def assemble(self, progress: JobProgress, slice_: Slice, part: Part, mtime_ns: int | None) -> None:
-        """Finish the recording if all its parts are stored; `part` is all of a recording that is not cut."""
+        """Finish the recording if all its parts are stored; an uncut recording consists of `part` alone."""
         job, is_whole = progress.job, slice_.count == 1
         parts = [part] if is_whole else self.records.partial_results.all(job, slice_)
         if parts is None:
             return
         transcript = merge(job, slice_, parts, mtime_ns=mtime_ns, finished_at=utc_now())
-        # In this order: a worker that dies in between must not leave a finished recording with a failure record.
+        # Keep this order: a worker that dies in between must not leave a finished recording with a failure record.
         self.guard.while_held(lambda: self.records.forgive(slice_.recording))
         self.guard.while_held(lambda: self.records.finish(transcript, job.formats))
-        # While other workers do other slices of a recording, its folder must be listed to know what is in it.
+        # Other workers may have added parts and claims of a cut recording, so its folder must be listed.
         claim = self.records.partial_results.name(job, slice_, CLAIM_SUFFIX)
         self.records.partial_results.drop(
             slice_.recording, progress.kept[slice_.recording] | {claim} if is_whole else None

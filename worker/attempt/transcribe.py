@@ -20,16 +20,16 @@ class SliceTranscriber:
     source: RecordingSource
     transcriber_for: Callable[[Options], Transcriber]
     check: Callable[[], None]
-    """Called between two steps of the engine; raises to stop the work."""
+    """Called between two steps of the engine; raises an error to stop the work."""
     report_progress: Callable[[Slice, float], None]
     receive_count: int
     max_receives: int
 
     def transcribe(self, job: Job, slices: list[Slice]) -> Iterator[tuple[SliceEnd, Part | None]]:
-        """Yield the end of each slice as soon as it is transcribed, with its part; None where the end has an error."""
+        """Yield the end of each slice with its part once it is transcribed; the part is None after an error."""
         if not slices:
             return
-        # Should one of them kill every worker, those behind it are done before it in the last attempt.
+        # Reverse the order in the last attempt: if one slice kills every worker, those after it are done first.
         in_order = reversed(slices) if self.receive_count >= self.max_receives else slices
         transcriber = self.transcriber_for(job.options)
         request = Request(
@@ -49,7 +49,7 @@ class SliceTranscriber:
 
 
 def known_audio_s(end: SliceEnd) -> float:
-    """Return the length of a slice; of one that failed early, as far as it is known."""
+    """Return the length of a slice in seconds, or what is known of it if it failed early."""
     return end.decoded_s or ((end.slice_.end_s - end.slice_.start_s) if end.slice_.end_s is not None else 0.0)
 
 

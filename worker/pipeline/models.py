@@ -45,7 +45,7 @@ class Models:
     def load(self, options: Options) -> Transcriber:
         """Return a transcriber for these options, with its model in memory.
 
-        Raises: SetupError: if the engine or the weights are missing, or the engine cannot do what the options ask.
+        Raises: SetupError: if the engine or the weights are missing, or the engine does not support the options.
         """
         engine = engines.choose(options.engine)
         engines.check(engine, options.model, language=options.language, task=options.task)

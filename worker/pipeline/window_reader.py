@@ -32,7 +32,7 @@ CHANNELS = ("channel 1", "channel 2")
 
 @dataclass(frozen=True)
 class Window:
-    """Sound of a slice that an engine hears at once, beginning `start_s` into its recording."""
+    """A stretch of a slice that an engine processes at once; it begins `start_s` seconds into the recording."""
 
     slice_: Slice
     start_s: float
