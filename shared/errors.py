@@ -7,6 +7,7 @@ NightscribeError
 │   ├── QueueError        a queue is unusable
 │   └── StorageError      a share, a bucket or another storage is unusable
 ├── RetryableError        trying again later may help
+│   ├── MachineError      this machine is in trouble, whatever the job
 │   └── ModelUnavailable  this worker cannot load the engine or model of a job
 ├── PermanentError        trying again cannot help
 │   ├── NameTooLong       the names of a recording's records would be too long
@@ -64,6 +65,12 @@ class StorageError(SetupError):
 
 class RetryableError(NightscribeError):
     """Trying again later may help, so the job returns to the queue with a growing delay. Give it a code."""
+
+
+class MachineError(RetryableError):
+    """The machine of a worker is in trouble: the worker rests, and the job is released with all its receives left."""
+
+    code = "machine_trouble"
 
 
 class ModelUnavailable(RetryableError):

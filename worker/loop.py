@@ -25,6 +25,7 @@ from nightscribe.shared.telemetry import metrics, tracing
 from nightscribe.worker.attempt.attempt import Attempt, Outcome
 from nightscribe.worker.fenced_store import FencedStore
 from nightscribe.worker.lease import Lease, lease_clock
+from nightscribe.worker.machine import rest_s
 from nightscribe.worker.pipeline.transcriber import Transcriber
 from nightscribe.worker.retry_delay import retry_delay_s
 from nightscribe.worker.status_reporter import StatusReporter
@@ -53,6 +54,8 @@ class Worker:
         self._attempt: Attempt | None = None
         self._failing_jobs: set[str] = set()
         """Groups of the jobs in a row of which nothing could be done for now."""
+        self._n_in_trouble = 0
+        """Attempts in a row that met trouble of this machine."""
 
     def run(self, *, until_empty: bool) -> None:
         """Work until `stop` is set, or with `until_empty` until the queue is empty."""
@@ -92,6 +95,15 @@ class Worker:
             attempt.abandon()
 
     def _pause_after_failures(self) -> None:
+        """Rest while the machine is in trouble, and while one job after the other fails."""
+        if self._n_in_trouble:
+            pause_s = rest_s(self._n_in_trouble)
+            log.warning("worker.rested", for_s=pause_s, attempts_in_trouble=self._n_in_trouble)
+            self.stop.wait(pause_s)
+        else:
+            self._pause_after_jobs_that_failed()
+
+    def _pause_after_jobs_that_failed(self) -> None:
         """Wait longer with each job in a row that fails: it is the disk or the share, and a job has few attempts."""
         if len(self._failing_jobs) > 1:
             pause_s = min(MAX_PAUSE_S, retry_delay_s(self.settings.retry_delay_s, len(self._failing_jobs) - 1))
@@ -149,5 +161,8 @@ class Worker:
                     self._failing_jobs.add(delivery.group)
                 elif outcome is Outcome.DONE:
                     self._failing_jobs.clear()
+                    self._n_in_trouble = 0
+                elif outcome is Outcome.MACHINE:
+                    self._n_in_trouble += 1
             finally:
                 self._attempt = None

@@ -113,7 +113,7 @@ def _work(request: Request, progress: RunProgress, record: RunRecord, tell: Tell
             progressed = False
             activities = tuple(request.records.activities())
             progress.observe(activities, lease_clock())
-            trouble = f"{lack}: make room; what cannot be written is tried three times." if lack else ""
+            trouble = f"{lack}: make room; what cannot be written is tried again, for an hour at least." if lack else ""
             tell(Working(progress, tuple(pool.names), activities, trouble))
             record.update()
 

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from nightscribe.shared.audio.probe import (
 from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.audio.tracks import choose_track
 from nightscribe.shared.audio.waveform import RATE, Waveform
-from nightscribe.shared.errors import AudioError, RetryableError
+from nightscribe.shared.errors import AudioError, MachineError, RetryableError
 from nightscribe.shared.process.liveness import report_alive
 
 WARM_UP_S = 2  # the first frames of a decoder that begins in the middle are not right
@@ -221,9 +222,9 @@ class Decoder:
     def _judge(self, said: str, ended: int) -> MediaInfo:
         check_read(self._path)
         if ended < 0:
-            raise RetryableError(
-                f"ffmpeg was killed (signal {-ended}) while it read the recording.", code="ffmpeg_failed"
-            )
+            # The machine sends these. Of others, such as a segmentation fault, the recording is the cause.
+            kind = MachineError if -ended in (signal.SIGKILL, signal.SIGTERM) else RetryableError
+            raise kind(f"ffmpeg was killed (signal {-ended}) while it read the recording.", code="ffmpeg_failed")
         if "Input/output error" in said and not self._is_read_whole():
             raise RetryableError(
                 "The disk or share reported an error while the recording was read.", code="storage_unreachable"

@@ -4,7 +4,18 @@ from collections.abc import Iterator
 from math import ceil
 
 from nightscribe.shared.queue.connection import QueueConnection
-from nightscribe.shared.queue.wire import BATCH, CODE, REASON, RECORDED, RUN, SIGNATURE, TRACE, WORKER, Delivery
+from nightscribe.shared.queue.wire import (
+    BATCH,
+    CODE,
+    REASON,
+    RECORDED,
+    RELEASED,
+    RUN,
+    SIGNATURE,
+    TRACE,
+    WORKER,
+    Delivery,
+)
 
 LONGEST_POLL_S = 3.0
 DEAD_LETTER_HIDDEN_S = 30
@@ -66,7 +77,7 @@ class Consumer(QueueConnection):
                 WaitTimeSeconds=round(min(LONGEST_POLL_S, wait_s)),
                 VisibilityTimeout=timeout_s,
                 AttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
-                MessageAttributeNames=[RUN, SIGNATURE, REASON, CODE, WORKER, RECORDED, TRACE],
+                MessageAttributeNames=[RUN, RELEASED, SIGNATURE, REASON, CODE, WORKER, RECORDED, TRACE],
             ),
         )
         for message in response.get("Messages", []):

@@ -11,6 +11,7 @@ from nightscribe.shared.queue.wire import (
     CODE,
     REASON,
     RECORDED,
+    RELEASED,
     RUN,
     SIGNATURE,
     TRACE,
@@ -18,6 +19,7 @@ from nightscribe.shared.queue.wire import (
     WORKER,
     Delivery,
     Entry,
+    Releases,
     batches,
     text_attributes,
 )
@@ -51,14 +53,18 @@ class Producer(QueueConnection):
             {RUN: run},
         )
 
-    def requeue(self, delivery: Delivery, *, retry_timeout_s: float | None = None) -> None:
+    def requeue(
+        self, delivery: Delivery, *, releases: Releases | None = None, retry_timeout_s: float | None = None
+    ) -> None:
         """Replace a message by a new one with a receive count of zero, so that SQS does not dead-letter it.
 
+        `releases` takes the place of that of the delivery.
         Raises: LeaseLost: if it is no longer ours. The queue then has it twice, and the second finds the work done.
         """
         signature = self._signature_of(delivery, delivery.body)
         again = Entry(delivery.body, delivery.group, f"{delivery.message_id}-again", delivery.trace, signature)
-        self._send(self._url, [again], {RUN: delivery.run}, retry_timeout_s=retry_timeout_s)
+        attributes = {RUN: delivery.run, RELEASED: (releases or delivery.releases).to_text()}
+        self._send(self._url, [again], attributes, retry_timeout_s=retry_timeout_s)
         self._delete(self._url, delivery.receipt_handle, retry_timeout_s=retry_timeout_s)
 
     def dead_letter(

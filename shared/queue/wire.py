@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from types_boto3_sqs.type_defs import MessageAttributeValueTypeDef, MessageTypeDef
@@ -14,15 +14,38 @@ REASON = "Reason"  # the reason why a worker dead-lettered it
 CODE = "Code"  # the kind of that failure
 WORKER = "Worker"  # which worker did so
 RECORDED = "Recorded"  # present if all failures of its recordings were recorded first
+RELEASED = "Released"  # how often workers in trouble released it as a new message, and since when
 SIGNATURE = "Signature"  # signature of the body, if director and workers share a secret
 TRACE = "traceparent"  # W3C trace context, where traces are exported
 BATCH = 10  # messages that SQS accepts in one call
 BATCH_BYTES = 250 * 1024  # size of all messages in one call; older servers accept 256 KiB
-ATTRIBUTE_NAMES_BYTES = 124  # SQS counts the names and types of attributes as well
+ATTRIBUTE_NAMES_BYTES = 138  # SQS counts the names and types of attributes as well
 TRACE_BYTES = 55
 
 # SQS refuses these characters in an attribute, but a reason may quote anything, for example a file name.
 _FORBIDDEN = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+
+
+class Releases(NamedTuple):
+    """How often workers whose machines were in trouble have released a job as a new message."""
+
+    n: int = 0
+    since_s: float = 0.0
+    """Unix time of the first of these releases."""
+
+    @classmethod
+    def from_text(cls, text: str | None) -> "Releases":
+        """Read the message attribute; one that makes no sense counts as none."""
+        found = re.fullmatch(r"(\d{1,9}) (\d{1,12})", text or "")
+        return cls(int(found[1]), float(found[2])) if found else cls()
+
+    def one_more(self, now_s: float) -> "Releases":
+        """Return the count after another release; a time in the future counts as now."""
+        return Releases(self.n + 1, min(self.since_s, now_s) if self.n else now_s)
+
+    def to_text(self) -> str | None:
+        """Return the message attribute, or None if there is nothing to say."""
+        return f"{self.n} {self.since_s:.0f}" if self.n else None
 
 
 @dataclass(frozen=True)
@@ -49,6 +72,8 @@ class Delivery:
     """W3C trace context of its job."""
     signature: str | None = None
     """Signature of the body (see `signing`)."""
+    releases: Releases = field(default_factory=Releases)
+    """Releases by workers in trouble, so far."""
 
     @classmethod
     def of(cls, message: "MessageTypeDef") -> "Delivery":
@@ -68,6 +93,7 @@ class Delivery:
             recorded=RECORDED in ours,
             trace=ours.get(TRACE),
             signature=ours.get(SIGNATURE),
+            releases=Releases.from_text(ours.get(RELEASED)),
         )
 
 

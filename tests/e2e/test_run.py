@@ -240,7 +240,7 @@ def test_a_disk_that_fills_up_while_workers_start_is_told_and_waited_for(
             process.send_signal(signal.SIGSTOP)
             fill(small_disk)
             process.send_signal(signal.SIGCONT)
-            told = f"DEST {str(small_disk)!r} has only 0 MB free: make room; what cannot be written is tried"
+            told = f"DEST {str(small_disk)!r} has only 0 MB free: make room; what cannot be written is tried again"
             assert any(line.startswith(told) for line in iter(process.stderr.readline, ""))
         finally:
             (small_disk / "filling").unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, working
 
+from nightscribe.shared.errors import MachineError, ModelUnavailable
 from nightscribe.shared.model.jobs import Options
 from nightscribe.worker.engines.allowed import AllowedModels
 from nightscribe.worker.loop import Worker
@@ -197,3 +198,16 @@ def test_options_of_a_job_are_checked_before_the_model_in_memory_is_dropped(work
     with pytest.raises(Exception, match="could not be fetched"):
         models.transcriber(Options(engine="faster-whisper", model="small"))
     assert models._transcriber is before
+
+
+def test_weights_that_vanish_are_trouble_of_the_machine_if_they_are_the_workers_own(worker: Worker) -> None:
+    """They were there when the worker started, so that is nothing that a job asks for in vain."""
+    models = worker.transcriber_for.__self__  # type: ignore[attr-defined]
+    models._own, models._transcriber = OWN, None
+    for engine in (OWN[0], "auto"):
+        with pytest.raises(MachineError, match="could not be fetched"):
+            models.transcriber(Options(engine=engine, model=OWN[1]))
+    with pytest.raises(ModelUnavailable, match="knows only English"):
+        models.transcriber(Options(engine=OWN[0], model=OWN[1], language="vi"))
+    with pytest.raises(ModelUnavailable, match="could not be fetched"):
+        models.transcriber(Options(engine=OWN[0], model="small"))

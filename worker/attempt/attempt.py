@@ -11,6 +11,7 @@ from nightscribe.shared.errors import (
     Interrupted,
     JobError,
     LeaseLost,
+    MachineError,
     ModelUnavailable,
     NightscribeError,
     NotSigned,
@@ -31,6 +32,7 @@ from nightscribe.worker.attempt.settle import MAX_FAILURES_IN_A_ROW, Settler, co
 from nightscribe.worker.attempt.store_results import Assembler
 from nightscribe.worker.attempt.transcribe import SliceTranscriber, known_audio_s
 from nightscribe.worker.lease import Lease
+from nightscribe.worker.machine import machine_error
 from nightscribe.worker.pipeline.transcriber import Transcriber
 from nightscribe.worker.status_reporter import StatusReporter
 
@@ -44,6 +46,8 @@ class Outcome(Enum):
     """Something was done, so the machine can work."""
     TROUBLE = "trouble"
     """Nothing could be done, and the cause may be the machine, its disk or its network."""
+    MACHINE = "machine"
+    """The machine is in trouble and has to rest."""
     UNKNOWN = "unknown"
     """The message or another worker was the cause."""
 
@@ -111,6 +115,7 @@ class Attempt:
             log.warning("job.abandoned", why=str(error))
             count_outcome("abandoned", str(error))
         except Interrupted:
+            self.reporter.end()  # or whoever gets a new message would leave the slices to this worker
             self._settler.release()
             log.info("job.returned")
         except SetupError:
@@ -143,11 +148,15 @@ class Attempt:
         except (LeaseLost, Interrupted):
             raise
         except Exception as error:
-            if not isinstance(error, NightscribeError):
+            error_to_retry = machine_error(error) or error
+            if not isinstance(error_to_retry, NightscribeError):
                 log.exception("job.crashed")
             if isinstance(error, SetupError):
                 self.check_setup()
-            error_to_retry = error
+        if isinstance(error_to_retry, MachineError):
+            self.reporter.end()  # or whoever gets the new message would leave the slices to this worker
+            self._settler.release_from_machine(progress, error_to_retry)
+            return Outcome.DONE if progress.n_finished else Outcome.MACHINE
         if error_to_retry:
             self._settler.retry_later(progress, error_to_retry)
             if progress.n_finished:

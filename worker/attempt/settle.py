@@ -1,5 +1,6 @@
 """Decide what becomes of a job's message: delete it, retry it later, release it, or move it to the dead letters."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import (
     UNKNOWN,
     JobError,
+    MachineError,
     NameTooLong,
     NewerJob,
     NightscribeError,
@@ -21,12 +23,13 @@ from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.queue.client import JobQueue
-from nightscribe.shared.queue.wire import Delivery
+from nightscribe.shared.queue.wire import Delivery, Releases
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics, tracing
 from nightscribe.worker.attempt.job_progress import JobProgress
 from nightscribe.worker.attempt.lease_guard import LeaseGuard
 from nightscribe.worker.lease import Lease
+from nightscribe.worker.machine import is_hopeless
 from nightscribe.worker.retry_delay import retry_delay_s
 
 log = structlog.get_logger()
@@ -103,18 +106,32 @@ class Settler:
         code = _code_of(error)
         receive_count = self.delivery.receive_count
         if receive_count >= self.max_receives:
-            reason += f" Tried {receive_count} times."
-            recorded = False
-            try:
-                n_recorded = sum(self._record_failure(progress.job, slice_, reason, code) for slice_ in unfinished)
-                recorded = n_recorded == len(unfinished)
-            except (RetryableError, SetupError) as failing:
-                # Then the dead letter carries the reason, for the director to record.
-                log.warning("failure.not_recorded", why=str(failing))
-            self.dead_letter(self._message_of(progress.job, unfinished), reason, code, recorded=recorded)
+            self._give_up(progress, f"{reason} Tried {receive_count} times.", code)
             return
         delay_s = self.release_after_delay(reason)
         log.warning("job.retried_later", recordings=len(unfinished), why=reason, delay_s=delay_s)
+
+    def release_from_machine(self, progress: JobProgress, error: MachineError) -> None:
+        """Release the job with all its receives left; record it as failed once it met nothing but trouble for long."""
+        now_s = time.time()
+        releases = self.delivery.releases.one_more(now_s)
+        if is_hopeless(releases.n, now_s - releases.since_s):
+            self._give_up(progress, f"{error} The workers met that {releases.n} times.", error.code)
+            return
+        self.release(why=str(error), releases=releases)
+        log.warning("job.released", why=str(error), n_releases=releases.n)
+
+    def _give_up(self, progress: JobProgress, reason: str, code: str) -> None:
+        """Record the unfinished slices as failed, and move the message to the dead letters."""
+        unfinished = list(progress.unfinished.values())
+        recorded = False
+        try:
+            n_recorded = sum(self._record_failure(progress.job, slice_, reason, code) for slice_ in unfinished)
+            recorded = n_recorded == len(unfinished)
+        except (RetryableError, SetupError) as failing:
+            # Then the dead letter carries the reason, for the director to record.
+            log.warning("failure.not_recorded", why=str(failing))
+        self.dead_letter(self._message_of(progress.job, unfinished), reason, code, recorded=recorded)
 
     def release_after_delay(self, why: str) -> float:
         """Let a worker have the job after a delay that grows with its receives; return the delay."""
@@ -122,15 +139,21 @@ class Settler:
         self.release(delay_s, why)
         return delay_s
 
-    def release(self, delay_s: float | None = None, why: str | None = None) -> None:
-        """Let another worker have the job after `delay_s`; without, at once, and this was not its last attempt."""
+    def release(
+        self, delay_s: float | None = None, why: str | None = None, *, releases: Releases | None = None
+    ) -> None:
+        """Let another worker have the job after `delay_s`; without, at once, and this was not its last attempt.
+
+        With `releases`, which are counted in the message, this attempt uses up none of its receives.
+        """
         self.lease.end()
         if not self.lease.held:
             return
         try:
-            if delay_s is None and self.delivery.receive_count >= self.max_receives:
+            is_last = self.delivery.receive_count >= self.max_receives
+            if releases is not None or (delay_s is None and is_last):
                 # As a new message: the next receive of this one would make it a dead letter.
-                self.queue.requeue(self.delivery, retry_timeout_s=RELEASE_TIMEOUT_S)
+                self.queue.requeue(self.delivery, releases=releases, retry_timeout_s=RELEASE_TIMEOUT_S)
             else:
                 self.queue.change_visibility(self.delivery, delay_s or 0, retry_timeout_s=RELEASE_TIMEOUT_S)
         except NightscribeError as error:

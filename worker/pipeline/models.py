@@ -5,7 +5,8 @@ from pathlib import Path
 
 import structlog
 
-from nightscribe.shared.errors import ModelUnavailable, SetupError, WeightsError
+from nightscribe.shared.errors import MachineError, ModelUnavailable, SetupError, WeightsError
+from nightscribe.shared.model.engines import AUTO
 from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.process.liveness import LONG_S, report_alive
 from nightscribe.worker.engines import registry as engines
@@ -27,19 +28,24 @@ class Models:
         self._threads = threads
         self._batch_size = batch_size
         self._loaded: tuple[str, str] | None = None
+        self._own: tuple[str, str] | None = None
+        """Engine and model that were loaded first, as a worker does before it takes a job."""
         self._transcriber: Transcriber | None = None
 
     def transcriber(self, options: Options) -> Transcriber:
         """Return a transcriber for the options of a job.
 
         Raises: ModelUnavailable: if the worker may not load the model, or if `load` raises SetupError, because no job
-        may end a worker.
+        may end a worker. MachineError: if the weights that were loaded first are gone.
         """
         if self._allowed:
             self._allowed.check(options)
         try:
             return self.load(options)
         except SetupError as error:
+            is_own = self._own and options.engine in (AUTO, self._own[0]) and options.model == self._own[1]
+            if is_own and isinstance(error, WeightsError):  # which were there when the worker started
+                raise MachineError(str(error), code=error.code) from error
             raise ModelUnavailable(str(error)) from error
 
     def load(self, options: Options) -> Transcriber:
@@ -65,6 +71,7 @@ class Models:
                 ) from error
             self._transcriber = Transcriber(recognizer, batch_size=self._batch_size)
             self._loaded = wanted
+            self._own = self._own or wanted
             report_alive()
             log.info("model.loaded", engine=engine, model=options.model, took_s=round(time.monotonic() - began, 1))
         return self._transcriber

@@ -18,6 +18,7 @@ from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.storage.base import CHANGED, RecordingSource
 from nightscribe.worker.engines.base import WindowLimits
+from nightscribe.worker.machine import machine_errors
 from nightscribe.worker.pipeline import windows
 from nightscribe.worker.pipeline.vad import SpeechDetector
 
@@ -95,6 +96,7 @@ class WindowReader:
                     opened.append((slice_, before, stack.enter_context(self._source.local(slice_.recording))))
                 except NightscribeError as error:
                     yield SliceEnd(slice_, error=error)
+            stack.enter_context(machine_errors())
             sounds = decode_together([path for _, _, path in opened])
             for (slice_, before, path), sound in zip(opened, sounds, strict=True):
                 if isinstance(sound, NightscribeError):
@@ -113,7 +115,7 @@ class WindowReader:
         """Read a slice of a longer recording, as a stream."""
         try:
             before = self._as_queued(slice_)
-            with self._source.local(slice_.recording) as path:
+            with self._source.local(slice_.recording) as path, machine_errors():
                 decoder = Decoder(path, slice_.start_s, slice_.end_s)
                 if probe(path).may_be_stereo:
                     for _ in decoder:  # only at the end is it known whether the channels differ

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from nightscribe.shared.errors import NameTooLong, RetryableError
+from nightscribe.shared.errors import MachineError, NameTooLong, RetryableError
 from nightscribe.shared.process.identity import is_alive, machine_id
 
 TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]+\.tmp$")
@@ -239,8 +239,12 @@ class FolderStore:
     def _failed(self, what: str, key: str, error: OSError) -> RetryableError | NameTooLong:
         if error.errno == errno.ENAMETOOLONG:
             return NameTooLong(f"{key!r} in {str(self.root)!r} would have a longer name than the file system allows.")
-        code = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "storage_unreachable"
-        return RetryableError(f"Cannot {what} {key!r} in {str(self.root)!r}: {error.strerror or error}.", code=code)
+        said = f"Cannot {what} {key!r} in {str(self.root)!r}: {error.strerror or error}."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return MachineError(said, code="disk_full")
+        if error.errno == errno.EROFS:
+            return MachineError(said, code="storage_unreachable")
+        return RetryableError(said, code="storage_unreachable")
 
 
 def _moved(temporary: Path, target: Path) -> bool:
