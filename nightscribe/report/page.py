@@ -28,6 +28,7 @@ REPORT_NAME = REPORT.rpartition("/")[2]
 # The most telling first.
 MEANINGS = {
     Flag.TRUNCATED: "less sound could be decoded than the file says it holds",
+    Flag.GAP: "somebody speaks where there is no text",
     Flag.REPETITION: "the same words over and over",
     Flag.LOW_CONFIDENCE: "the model was not sure of what it heard",
     Flag.LANGUAGE_UNSURE: "the detected language may be wrong",

@@ -24,6 +24,10 @@ class Flag(StrEnum):
     LANGUAGE_UNSURE = "language unsure"  # the detected language may be wrong
     LANGUAGE_CHANGES = "language changes"  # more than one language is spoken
     CHANNELS_CANCEL = "channels cancel"  # one channel is the other inverted, so only one of them was used
+    GAP = "gap"  # somebody speaks where there is no text
+
+
+FLAGS_OF_VERSION_1 = frozenset(Flag) - {Flag.GAP}
 
 
 class Word(NamedTuple):
@@ -82,8 +86,9 @@ class Part(Versioned):
     flags: tuple[Flag, ...] = ()
 
     def lowest_version(self) -> int:
-        """Return 2 if a segment requires it or another release added fields, else 1."""
-        return 2 if has_unknown_fields(self) else _lowest_version(self.segments)
+        """Return 2 if a segment or a flag requires it or another release added fields, else 1."""
+        is_new = has_unknown_fields(self) or not FLAGS_OF_VERSION_1.issuperset(self.flags)
+        return 2 if is_new else _lowest_version(self.segments)
 
 
 class Review(Stored):
@@ -133,8 +138,10 @@ class Provenance(Versioned):
 
     def lowest_version(self) -> int:
         """Return 2 if it uses a field of version 2 or another release added fields, else 1."""
-        has_new_formats = not FORMATS_OF_VERSION_1.issuperset(self.formats)
-        is_new = self.content_sha256 is not None or self.reviewed is not None or has_new_formats
+        has_new_values = not (
+            FORMATS_OF_VERSION_1.issuperset(self.formats) and FLAGS_OF_VERSION_1.issuperset(self.flags)
+        )
+        is_new = self.content_sha256 is not None or self.reviewed is not None or has_new_values
         return 2 if is_new or has_unknown_fields(self, self.layout, self.options) else 1
 
     def settles(self, job: Job, slice_: Slice) -> bool:

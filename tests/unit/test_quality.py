@@ -47,6 +47,23 @@ def test_low_confidence_is_more_than_a_quarter_of_the_time_in_doubt(doubtful_s: 
     assert (Flag.LOW_CONFIDENCE in found) is flagged
 
 
+@pytest.mark.parametrize(
+    ("texts", "log_probability", "flagged"),
+    [
+        (["I'm not no I'm not no"], -0.6, True),
+        (["I'm not. No.", "I'm not. No."], -0.6, True),
+        (["I'm going to be going to be going to be going to be"], -0.6, True),
+        (["I'm not no I'm not no"], -0.1, False),
+        (["No, no, no.", "I said that I would come, and I said it twice."], -0.6, False),
+    ],
+)
+def test_a_phrase_over_and_over_is_repetition_where_the_model_is_unsure(
+    texts: list[str], log_probability: float, flagged: bool
+) -> None:
+    made = [segment(n, n + 1.0, text, average_log_probability=log_probability) for n, text in enumerate(texts)]
+    assert (Flag.REPETITION in flags(made, languages={}, language_probability=None)) is flagged
+
+
 def test_doubt_counts_by_time_not_by_segments() -> None:
     assert flags([doubtful(0.1)] * 5 + [sure(60)], languages={}, language_probability=None) == ()
 

@@ -11,7 +11,7 @@ from making import WHEN, activity, failure, job, part, run_of, segment, slice_of
 from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job
-from nightscribe.shared.model.transcript import Correction, Part, Review, Transcript, Word
+from nightscribe.shared.model.transcript import Correction, Flag, Part, Review, Transcript, Word
 from nightscribe.shared.model.versioned import Stored, Versioned
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
@@ -35,6 +35,8 @@ EXAMPLES: list[tuple[str, int, Stored]] = [
     ),
     ("part", 1, part(segment(words=OLD_WORDS))),
     ("part", 2, part(segment(words=NEW_WORDS), segment(compression_ratio=None))),
+    ("part", 2, part(segment(), flags=(Flag.GAP,))),
+    ("transcript", 2, transcript(segment(), flags=(Flag.GAP,))),
     ("failure", 1, failure(reason="Something that nobody has a code for.")),
     ("failure", 2, failure(code="text_not_sound")),
     ("job", 1, job(slice_of(cuts=(5.0,), index=1), redo="1")),

@@ -47,6 +47,7 @@ class Scripted:
         self.temperatures: dict[int, list[float]] = defaultdict(list)
         self.aligned: list[int] = []
         self.decoded_in: dict[int, str] = {}
+        self.tasks: dict[int, str] = {}
 
     def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
         number = round(float(waveform[0]) * 1000)
@@ -67,6 +68,7 @@ class Scripted:
         for window, language in zip(windows, languages, strict=True):
             number, full = window.states
             self.decoded_in[number] = language
+            self.tasks[number] = task
             if full:
                 self.temperatures[number].append(temperature)
             attempts = self.script[number].attempts
@@ -495,3 +497,12 @@ def test_who_speaks_stays_with_the_words() -> None:
     words = [Word(0.1, 1.0, " Yes.", "A"), Word(1.1, 2.0, " No.", "B")]
     part = transcribed(Plain(Recognition("Yes. No.", words=words)), window(1, A, 6.0), end(A))
     assert [word.speaker for segment in part.segments for word in segment.words] == ["A", "B"]
+
+
+def test_what_is_english_already_is_not_translated(run: Callable[..., Outcome], engine: Scripted) -> None:
+    """Asked to, Whisper rewords it, and makes other numbers of those that were said."""
+    engine.script[2] = Said(languages={"en": 0.1, "de": 0.9})
+    found = run(window(1, A), end(A), window(2, B), end(B), options=AUTO.model_copy(update={"task": "translate"}))
+    assert engine.tasks == {1: "transcribe", 2: "translate"}
+    assert texts(part_of(found, A)) == texts(part_of(found, B)) == ["Good."]
+    assert (part_of(found, A).language, part_of(found, B).language) == ("en", "de")

@@ -9,9 +9,10 @@ from nightscribe.shared.model.transcript import Flag, Part, Segment
 from nightscribe.worker.engines.base import Recognition, SpeechSlice
 from nightscribe.worker.pipeline.segmentation import continued
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
-from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO
+from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO, is_babble
 
 LOW_LOG_PROBABILITY = -1.0  # Source: openai/whisper transcribe.py, which decodes a window below this again
+BABBLE_LOG_PROBABILITY = -0.3  # people repeat themselves too, but then the model is sure of it
 DOUBTFUL_SHARE = 0.25  # share of the spoken time
 SURE_LANGUAGE = 0.5
 
@@ -30,6 +31,8 @@ class SliceState:
     languages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Seconds spoken in each language."""
     segments: list[Segment] = field(default_factory=list)
+    has_gap: bool = False
+    """Whether somebody speaks where there is no text."""
     done_s: float = 0.0
     processing_s: float = 0.0
     end: SliceEnd | None = None
@@ -48,8 +51,8 @@ class SliceState:
         if recognition.language_probability is not None:
             self.language_probability = recognition.language_probability
         for segment in segments:
-            shifted = _shifted(segment, window.start_s)
-            self.segments.append(shifted.model_copy(update={"speaker": window.speaker}) if window.speaker else shifted)
+            moved = shifted(segment, window.start_s)
+            self.segments.append(moved.model_copy(update={"speaker": window.speaker}) if window.speaker else moved)
         self.done_s += window.progress_s
         self.processing_s += processing_s
 
@@ -70,6 +73,7 @@ def assemble(state: SliceState, end: SliceEnd, engine: str) -> Part:
         processing_s=round(state.processing_s, 3),
         flags=(
             *found,
+            *([Flag.GAP] if state.has_gap else []),
             *([Flag.CHANNELS_CANCEL] if end.channels_cancel else []),
             *([Flag.TRUNCATED] if end.is_truncated else []),
         ),
@@ -86,7 +90,7 @@ def flags(
     found = []
     if not segments:
         found.append(Flag.NO_SPEECH)
-    if any((segment.compression_ratio or 0.0) > MAX_COMPRESSION_RATIO for segment in segments):
+    if any((segment.compression_ratio or 0.0) > MAX_COMPRESSION_RATIO for segment in segments) or _babbles(segments):
         found.append(Flag.REPETITION)
     spoken_s = _seconds(segments)
     doubtful_s = _seconds(s for s in segments if (s.average_log_probability or 0.0) < LOW_LOG_PROBABILITY)
@@ -99,11 +103,19 @@ def flags(
     return tuple(found)
 
 
+def _babbles(segments: Sequence[Segment]) -> bool:
+    """Return whether the model was unsure and wrote a phrase over and over, too few times for its text to pack well."""
+    unsure = [segment for segment in segments if (segment.average_log_probability or 0.0) < BABBLE_LOG_PROBABILITY]
+    whole = " ".join(segment.text for segment in unsure) if len(unsure) == len(segments) else ""
+    return any(is_babble(text) for text in (whole, *(segment.text for segment in unsure)))
+
+
 def _seconds(segments: Iterable[Segment]) -> float:
     return sum(segment.end_s - segment.start_s for segment in segments)
 
 
-def _shifted(segment: Segment, by_s: float) -> Segment:
+def shifted(segment: Segment, by_s: float) -> Segment:
+    """Return a segment that is so much later, with its words."""
     return segment.model_copy(
         update={
             "start_s": round(segment.start_s + by_s, 3),

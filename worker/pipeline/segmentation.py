@@ -8,7 +8,7 @@ from nightscribe.shared.formats.sentences import ends_sentence, is_continued
 from nightscribe.shared.model.transcript import Segment, Word
 from nightscribe.worker.engines.base import Recognition
 from nightscribe.worker.pipeline.word_boundaries import fitted, sounding
-from nightscribe.worker.repetition import compression_ratio
+from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO, as_time_allows, compression_ratio
 
 PAUSE_S = 1.0  # a segment ends at a pause this long, because an engine may invent words after it
 BREATH_S = 3.0  # a shorter pause in mid-sentence is a breath, after which the sentence continues
@@ -27,7 +27,10 @@ def window_segments(recognition: Recognition, waveform: Waveform, written_in: st
         return []
     stretches = sounding(waveform)
     if recognition.words:
-        return segments(fitted(joined(recognition.words), stretches), recognition, written_in or recognition.language)
+        words = fitted(joined(recognition.words), stretches)
+        if compression_ratio(recognition.text) > MAX_COMPRESSION_RATIO:
+            words = as_time_allows(words)
+        return segments(words, recognition, written_in or recognition.language)
     start_s, end_s = (stretches[0][0], stretches[-1][1]) if len(stretches) else (0.0, len(waveform) / RATE)
     whole = Word(float(start_s), float(end_s), recognition.text.strip())
     return [segment.model_copy(update={"words": ()}) for segment in segments([whole], recognition)]
@@ -87,7 +90,7 @@ def continued(found: Sequence[Segment], language: str | None = None) -> list[Seg
 
 
 def _is_breath(before: Segment, after: Segment) -> bool:
-    has_words = bool(before.words and after.words)
+    has_words = bool(before.words and after.words) and before.speaker == after.speaker
     return has_words and after.start_s - before.end_s < BREATH_S and after.end_s - before.start_s < LONGEST_SENTENCE_S
 
 
@@ -103,7 +106,7 @@ def _joined_segments(before: Segment, after: Segment) -> Segment:
             "text": text,
             "average_log_probability": _mean(before, after, "average_log_probability"),
             "no_speech_probability": _mean(before, after, "no_speech_probability"),
-            "compression_ratio": compression_ratio(text),
+            "compression_ratio": max(before.compression_ratio or 0.0, after.compression_ratio or 0.0),
             "words": words,
         }
     )
@@ -126,6 +129,7 @@ def _segment(words: Sequence[Word], recognition: Recognition) -> Segment:
         text=text,
         average_log_probability=recognition.average_log_probability,
         no_speech_probability=recognition.no_speech_probability,
-        compression_ratio=compression_ratio(text),
+        # A loop shows only in the whole text of a window: its sentences look innocent one by one.
+        compression_ratio=max(compression_ratio(recognition.text), compression_ratio(text)),
         words=tuple(words),
     )

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from nightscribe.shared.audio.waveform import RATE
+from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.model.transcript import Part, Segment
 from nightscribe.worker.engines.base import (
@@ -14,15 +14,24 @@ from nightscribe.worker.engines.base import (
     SpeechWindow,
     WindowLimits,
 )
-from nightscribe.worker.pipeline.assemble import SliceState, assemble
+from nightscribe.worker.pipeline.assemble import SliceState, assemble, shifted
+from nightscribe.worker.pipeline.gaps import gaps
 from nightscribe.worker.pipeline.segmentation import window_segments
 from nightscribe.worker.pipeline.vad import SpeechDetector
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
+from nightscribe.worker.pipeline.word_boundaries import LEAD_S
+from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO
 
 LOOKAHEAD = 2  # batches; the oldest window is batched with those nearest to it in length, which wastes least
 AROUND_S = 0.5
 GAP_S = 1.0  # after such a gap, an engine may invent words
 LONG_WORD_S = 2.0  # nobody says a word this slowly, but engines spread invented words over music
+STRETCHED_S = 1.2  # a first word this long may begin before the speech
+EDGE_S = 0.1  # heard on both sides of a gap
+SPOKEN_S = 0.6  # speech in a gap worth hearing again
+GAP_SPOKEN_S = 1.2  # speech worth a flag where that finds nothing; an "erm" is shorter
+EMPTY_S = 2.0  # speech in a window without any text; the detector takes a little music for speech
+LEAST_SURE = -1.0  # what is heard in a gap with a lower log probability is not believed
 SHORT_WINDOW_S = 7.0  # one short sentence in a short window makes one cue, whose words need no times
 SHORT_TEXT_CHARS = 60
 
@@ -128,22 +137,73 @@ class Transcriber:
         began = time.monotonic()
         request.check()
         recognized = self._recognizer.recognize([each.speech for each in batch], request)
+        found = [
+            self._spoken(each.window, recognition, each.state.written_in)
+            for each, recognition in zip(batch, recognized, strict=True)
+        ]
+        if request.task == "transcribe":  # the words of a translation lie only roughly where they are said
+            for each, segments in zip(batch, found, strict=True):
+                self._fill_gaps(each, segments, request)
         took_s = time.monotonic() - began
         batch_s = sum(each.window.seconds for each in batch)
-        for each, recognition in zip(batch, recognized, strict=True):
-            window = each.window
-            found = self._spoken(window, recognition, each.state.written_in)
-            each.state.add(window, recognition, found, took_s * window.seconds / batch_s)
+        for each, recognition, segments in zip(batch, recognized, found, strict=True):
+            each.state.add(each.window, recognition, segments, took_s * each.window.seconds / batch_s)
             each.state.speech.waiting.remove(each.speech)
+
+    def _fill_gaps(self, each: _Waiting, found: list[Segment], request: RecognitionRequest) -> None:
+        """Hear stretches again in which somebody speaks without any text, and note those that stay empty."""
+        window = each.window
+        loops = any((segment.compression_ratio or 0.0) > MAX_COMPRESSION_RATIO for segment in found)
+        known = _plain("".join(segment.text for segment in found))
+        for start_s, end_s in gaps(found, window.waveform):
+            begin_s = max(0.0, start_s - EDGE_S)
+            stretch = window.waveform[round(begin_s * RATE) : round((end_s + EDGE_S) * RATE)]
+            spoken_s = self._speech.spoken_s(stretch)
+            if spoken_s < (SPOKEN_S if known else EMPTY_S):
+                continue
+            more = self._heard_again(each, stretch, begin_s, request) if known else []
+            # A text that stands beside the gap already was only given the wrong times, if it is not said many times.
+            found += [segment for segment in more if loops or _plain(segment.text) not in known]
+            each.state.has_gap |= not more and spoken_s >= GAP_SPOKEN_S
+        found.sort(key=lambda segment: segment.start_s)
+
+    def _heard_again(
+        self, each: _Waiting, stretch: Waveform, begin_s: float, request: RecognitionRequest
+    ) -> list[Segment]:
+        """Return what is said in a stretch that begins `begin_s` into a window; nothing where that is in doubt."""
+        request.check()
+        again = Window(each.window.slice_, each.window.start_s + begin_s, stretch, None)
+        speech = SpeechWindow(stretch, again.start_s, each.speech.slice_)
+        [recognition] = self._recognizer.recognize([speech], replace(request, needs_words=lambda _window, _text: True))
+        if (recognition.average_log_probability or 0.0) < LEAST_SURE:
+            return []
+        return [shifted(segment, begin_s) for segment in self._spoken(again, recognition, each.state.written_in)]
 
     def _spoken(self, window: Window, recognition: Recognition, written_in: str | None) -> list[Segment]:
         """Return the segments of a window except those without speech around them, which an engine has invented."""
         found = window_segments(recognition, window.waveform, written_in)
         return [
-            segment
+            self._from_speech(segment, window)
             for before, segment in zip([None, *found], found, strict=False)
             if not _may_be_invented(segment, before, recognition) or self._is_spoken(segment, window)
         ]
+
+    def _from_speech(self, segment: Segment, window: Window) -> Segment:
+        """Return a segment that does not begin before the speech: a first word is stretched over music before it."""
+        if not segment.words:
+            start_s = max(segment.start_s, (window.speech_s or 0.0) - LEAD_S)
+            is_early = start_s - segment.start_s >= STRETCHED_S and start_s < segment.end_s
+            return segment.model_copy(update={"start_s": round(start_s, 3)}) if is_early else segment
+        first = segment.words[0]
+        if first.end_s - first.start_s < STRETCHED_S:
+            return segment
+        begin = round(first.start_s * RATE)
+        speech_s = self._speech.first_speech_s(window.waveform[begin : round(segment.end_s * RATE)])
+        if speech_s is None:
+            return segment
+        start_s = round(max(first.start_s, min(first.start_s + speech_s - LEAD_S, first.end_s - LEAD_S)), 3)
+        words = (first._replace(start_s=start_s), *segment.words[1:])
+        return segment.model_copy(update={"start_s": start_s, "words": words})
 
     def _is_spoken(self, segment: Segment, window: Window) -> bool:
         # Times are rough, and the detector needs the onset of speech, so include half a second on both sides.
@@ -151,6 +211,10 @@ class Transcriber:
         if window.speech_s is not None and start_s <= window.speech_s <= end_s:
             return True
         return self._speech.first_speech_s(window.waveform[round(start_s * RATE) : round(end_s * RATE)]) is not None
+
+
+def _plain(text: str) -> str:
+    return "".join(char for char in text.casefold() if char.isalnum())
 
 
 def _admit(window: Window, state: SliceState) -> _Waiting:

@@ -1,5 +1,7 @@
 """Detect speech with Silero's detector, because Whisper invents words in silence, noise and music."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from nightscribe.shared.audio.waveform import RATE, Waveform
@@ -22,17 +24,25 @@ class SpeechDetector:
 
     def first_speech_s(self, waveform: Waveform) -> float | None:
         """Return the time in seconds at which speech is first certain, or None if there is no speech."""
-        chunk = self._chunk
+        in_a_row = 0
+        for n, probability in enumerate(self._probabilities(waveform)):
+            in_a_row = in_a_row + 1 if probability > SPEECH_PROBABILITY else 0
+            if in_a_row == SPEECH_CHUNKS:
+                return (n - (SPEECH_CHUNKS - 1)) * self._chunk / RATE
+        return None
+
+    def spoken_s(self, waveform: Waveform) -> float:
+        """Return how long somebody speaks in the waveform. Unlike `first_speech_s`, it reads to the end."""
+        n = sum(probability > SPEECH_PROBABILITY for probability in self._probabilities(waveform))
+        return n * self._chunk / RATE
+
+    def _probabilities(self, waveform: Waveform) -> Iterator[float]:
+        """Yield the probability of speech of one chunk after the other."""
         peak = float(np.abs(waveform).max(initial=0))
         if peak < SILENT_PEAK:
-            return None
+            return
         if peak < QUIET_PEAK:
             waveform = waveform * np.float32(min(MAX_GAIN, QUIET_PEAK / peak))
         self._detector.reset()
-        in_a_row = 0
-        for at in range(0, len(waveform) - chunk + 1, chunk):
-            probability = self._detector.process_samples(waveform[at : at + chunk].tolist())
-            in_a_row = in_a_row + 1 if probability > SPEECH_PROBABILITY else 0
-            if in_a_row == SPEECH_CHUNKS:
-                return (at - (SPEECH_CHUNKS - 1) * chunk) / RATE
-        return None
+        for at in range(0, len(waveform) - self._chunk + 1, self._chunk):
+            yield self._detector.process_samples(waveform[at : at + self._chunk].tolist())

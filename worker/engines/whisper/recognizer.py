@@ -19,6 +19,9 @@ from nightscribe.worker.engines.whisper.runtime import Decoded, Encoded, Runtime
 WINDOW_LIMITS = WindowLimits(shortest_s=10.0, longest_s=18.0)
 
 
+NOTHING = Decoded((), "", 0.0, 0.0)
+
+
 class WhisperRecognizer:
     """A `Recognizer` that keeps the encoder's output in a window's notes, and the language in its slice's notes."""
 
@@ -45,10 +48,17 @@ class WhisperRecognizer:
         detected = self._detect_languages(windows, request)
         languages = self._window_languages(windows, request)
         request.check()
-        encoded = [self._encoded(window) for window in windows]
-        decoded = fallback.decode(self.runtime, windows, encoded, languages, task=request.task, check=request.check)
-        request.check()
-        words = self._align(windows, decoded, languages, request)
+        decoded: list[Decoded] = [NOTHING] * len(windows)
+        words: list[list[Word] | None] = [None] * len(windows)
+        for task, chosen in _by_task(languages, request.task):
+            some = [windows[n] for n in chosen]
+            spoken = [languages[n] for n in chosen]
+            encoded = [self._encoded(window) for window in some]
+            results = fallback.decode(self.runtime, some, encoded, spoken, task=task, check=request.check)
+            request.check()
+            timed_words = self._align(some, results, spoken, request, task)
+            for n, result, timed in zip(chosen, results, timed_words, strict=True):
+                decoded[n], words[n] = result, timed
         found = []
         for window, each, timed, language in zip(windows, decoded, words, languages, strict=True):
             new = detected.pop(window.slice_, None)  # reported with the first window of the slice
@@ -106,6 +116,7 @@ class WhisperRecognizer:
         decoded: Sequence[Decoded],
         languages: Sequence[str],
         request: RecognitionRequest,
+        task: str,
     ) -> list[list[Word] | None]:
         """Return the words of each window with their times, or None for a window that needs no times."""
         words: list[list[Word] | None] = [None for _ in windows]
@@ -117,8 +128,14 @@ class WhisperRecognizer:
                 [self._encoded(windows[n]) for n in wanted],
                 [decoded[n] for n in wanted],
                 [languages[n] for n in wanted],
-                task=request.task,
+                task=task,
             )
             for n, found in zip(wanted, timed, strict=True):
                 words[n] = found
         return words
+
+
+def _by_task(languages: Sequence[str], asked: str) -> list[tuple[str, list[int]]]:
+    """Return each task with the windows it is for: asked to translate English into English, Whisper rewords it."""
+    tasks = ["transcribe" if language == "en" else asked for language in languages]
+    return [(task, [n for n, each in enumerate(tasks) if each == task]) for task in dict.fromkeys(tasks)]
