@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -557,6 +559,25 @@ def test_a_destination_in_a_bucket_is_checked_and_mended(bucket: TestBucket) -> 
     assert {(each.kind, each.path): bool(each.mended) for each in mended.problems} == expected
     assert bucket.get("out/.nightscribe/damaged/transcripts/2012/clip.mp3.json") == b"{"
     assert bucket.get("out/talk.srt")
+
+
+def test_the_age_of_an_object_is_told_by_the_clock_of_its_server(
+    bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = bucket.objects()
+    assert objects.age_s("a.txt") is None
+    objects.put("a.txt", b"words")
+    age_s = objects.age_s("a.txt")
+    assert age_s is not None
+    assert age_s < 60
+    said = {
+        "ContentLength": 5,
+        "ETag": "x",
+        "LastModified": WHEN,
+        "ResponseMetadata": {"HTTPHeaders": {"date": format_datetime(WHEN + timedelta(hours=2), usegmt=True)}},
+    }
+    monkeypatch.setattr(objects, "_call", lambda *_, **__: said)
+    assert objects.age_s("a.txt") == 2 * 3600
 
 
 # The command

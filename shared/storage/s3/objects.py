@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -139,6 +140,19 @@ class Objects:
             # Only a response with a body shows whether the bucket exists.
             return None if self.read(key, 0, 1) is None else self.head(key)
         return Object(key, found["ContentLength"], found["LastModified"], found["ETag"])
+
+    def age_s(self, key: str) -> float | None:
+        """Return how long ago an object was stored, by the server's clock, or None if there is no such object."""
+        if self.head(key) is None:
+            return None
+        try:
+            found = self._call("head_object", Key=self._full(key))
+        except _NoKey:
+            return None
+        modified: datetime = found["LastModified"]
+        date = found["ResponseMetadata"]["HTTPHeaders"].get("date")
+        now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+        return max(0.0, (now - modified).total_seconds())
 
     def read(self, key: str, first: int = 0, n: int | None = None, *, etag: str | None = None) -> Piece | None:
         """Return `n` bytes from offset `first` (fewer at the end), or the whole object; None if it does not exist.

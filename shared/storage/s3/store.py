@@ -2,7 +2,6 @@
 
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, datetime
 
 from nightscribe.shared.formats.registry import content_type_of
 from nightscribe.shared.storage.s3.objects import MAX_CONCURRENCY, Objects, Replaced
@@ -69,8 +68,7 @@ class BucketStore:
 
     def age_s(self, key: str) -> float | None:
         """See `Housekeeping.age_s`."""
-        found = self._objects.head(key)
-        return max(0.0, (datetime.now(UTC) - found.modified).total_seconds()) if found else None
+        return self._objects.age_s(key)
 
     def temporary_files(self) -> Iterator[str]:
         """See `Housekeeping.temporary_files`; a put is whole by itself."""
