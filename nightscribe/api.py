@@ -173,11 +173,11 @@ def transcribe(
         models_dir=models_dir,
     )
 
-    def tell(done_s: float) -> None:
+    def report(done_s: float) -> None:
         if progress:
             progress(done_s)
 
-    return Transcript(transcribe_file(Path(path), settings, tell))
+    return Transcript(transcribe_file(Path(path), settings, report))
 
 
 def transcribe_folder(
@@ -228,13 +228,13 @@ def transcribe_folder(
     )
     report = RunReport(request.source, request.dest, settings, redo=redo)
 
-    def tell(event: Event) -> None:
+    def on_event(event: Event) -> None:
         report.observe(event)
         if progress and isinstance(event, Planned | Working):
             progress(_progress(event.progress))
 
     try:
-        result = run(request, tell)
+        result = run(request, on_event)
     except NightscribeError as error:
         report.write_stopped(error)
         raise

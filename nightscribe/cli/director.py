@@ -1,4 +1,4 @@
-"""`nightscribe director`."""
+"""Define the command `nightscribe director`."""
 
 import signal
 from typing import TYPE_CHECKING, Any
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 @click.command()
 @folders()
 @settings(*OPTIONS["director"], "log_level", "metrics_port")
-@flag("--watch", "Stay, and queue recordings that arrive, too.")
-@flag("--redo", "Queue finished recordings too.")
-@flag("--retry-failed", "Queue recordings again that failed in an earlier run.")
-@flag("--check", "Only check that SOURCE, DEST, the options and the queue are right.")
+@flag("--watch", "Stay, and also queue recordings that arrive later.")
+@flag("--redo", "Also queue finished recordings.")
+@flag("--retry-failed", "Also queue recordings that failed in an earlier run.")
+@flag("--check", "Only check that SOURCE, DEST, the options and the queue are valid.")
 def director(
     source: "Location", dest: "Location", *, watch: bool, redo: bool, retry_failed: bool, check: bool, **given: Any
 ) -> None:
-    """Compare SOURCE with DEST and queue what is missing, for workers elsewhere to do.
+    """Compare SOURCE with DEST and queue what is missing, for workers on any machine.
 
     \b
     Examples (any SQS server; the AWS_* variables are boto3's own):
@@ -33,10 +33,10 @@ def director(
       AWS_PROFILE=me nightscribe director /mnt/recordings /mnt/transcripts --model small
       AWS_PROFILE=me nightscribe director /mnt/recordings /mnt/transcripts --watch
 
-    The queue and its dead-letter queue are created if missing. No more than --max-queued-jobs are kept on the queue, so
-    the director stays until the last one is queued. With --watch it stays until SIGTERM (exit code 0) or Ctrl-C (130):
-    a recording that arrives is queued once it has stopped growing, jobs that a lost queue held are queued again, and
-    so is what `retry` lets be tried again. Exit code without it: 0, or 1 if recordings failed in an earlier run.
+    The director creates the queue and its dead-letter queue if they do not exist. It keeps at most --max-queued-jobs on
+    the queue, and ends once the last job is queued. With --watch it stays until SIGTERM (exit code 0) or Ctrl-C (130):
+    it queues a new recording once it has stopped growing, and queues again what a lost queue held and what `retry`
+    releases. Exit code without --watch: 0, or 1 if recordings failed in an earlier run.
     """
     from nightscribe.cli.observing import observe
     from nightscribe.cli.watchdog import end_once_silent
@@ -48,13 +48,13 @@ def director(
     end_once_silent()
     chosen = load_settings(**given)
     if watch and redo:
-        raise SetupError("--watch takes up what is missing, and --redo what is finished: give one of them at a time.")
+        raise SetupError("--watch queues what is missing, and --redo what is finished: give only one of them.")
     source.check_source(chosen.storage)
     dest.check_dest(chosen.storage, create=True)
     preflight.check_options(chosen)
     if check:
         open_queue(chosen)
-        click.echo("Source, destination, options and queue are right.")
+        click.echo("Source, destination, options and queue are valid.")
         return
     configure_logging(chosen.log_level)
     observe("director", chosen, chosen.engine, metrics.DIRECTOR)
@@ -68,7 +68,7 @@ def _enqueue(request: "Request") -> int:
     from nightscribe.views.enqueue import lines
     from nightscribe.views.progress import Display
 
-    # As the first process of a container, it would not hear of a SIGTERM otherwise.
+    # As the first process of a container, it would otherwise ignore SIGTERM.
     with interruptible(), Display(request) as display:
         enqueued = enqueue(request, display.show)
     for line in lines(enqueued, request.dest):
@@ -82,14 +82,14 @@ def _watch(request: "Request") -> int:
     from nightscribe.services.watch import watch
     from nightscribe.views.watch import left, watch_display
 
-    heading = f"Watching {request.source} for {request.dest} (Ctrl-C ends it)"
+    heading = f"Watching {request.source} for {request.dest} (Ctrl-C to stop)"
     with interruptible() as interruption:
         with watch_display(request.settings.log_level, heading) as show:
 
-            def tell(event: Event) -> None:
+            def on_event(event: Event) -> None:
                 interruption.check()
                 show(event)
 
-            watched = watch(request, tell)
+            watched = watch(request, on_event)
         click.echo(f"Stopped watching. {left(watched)}")
     return 0 if interruption.number == signal.SIGTERM else 130

@@ -1,4 +1,4 @@
-"""The command line as a whole: which commands there are, and how each of them ends."""
+"""Define the command line: list the commands, and turn their errors into exit codes."""
 
 import sys
 from importlib import import_module
@@ -12,7 +12,7 @@ from nightscribe.terminal import visible
 
 
 class Lazy(NamedTuple):
-    """A command that is imported when it is used, and what the list of commands says of it."""
+    """A command that is imported when it is used, with its line in the list of commands."""
 
     module: str
     name: str
@@ -23,23 +23,23 @@ COMMANDS = {
     "director": Lazy("director", "director", "Compare SOURCE with DEST and queue what is missing, for workers."),
     "health": Lazy("health", "health", "Check whether the director or worker of this container is alive."),
     "models": Lazy("models", "models", "Manage weights of speech models on this machine."),
-    "retry": Lazy("retry", "retry", "Let recordings that failed in DEST be tried again."),
+    "retry": Lazy("retry", "retry", "Retry recordings that failed in DEST."),
     "run": Lazy("run", "run", "Transcribe everything in SOURCE into DEST on this machine."),
     "status": Lazy("status", "status", "Show what is queued, in progress, failed and done in DEST."),
     "verify": Lazy("verify", "verify", "Check that every record, text and recording of DEST is whole."),
-    "worker": Lazy("worker", "worker", "Do one job from the queue after the other."),
+    "worker": Lazy("worker", "worker", "Transcribe one job from the queue after another."),
 }
 
 
 class Commands(click.Group):
-    """Ends with a sentence and exit code 2 where the user can set things right, with 130 where they interrupt."""
+    """Ends with a message and exit code 2 on errors that the user can fix, and with 130 on an interruption."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
-        """Import a command. Returns: None if there is none of that name."""
+        """Import and return a command, or None if the name is unknown."""
         if (lazy := COMMANDS.get(cmd_name)) is None:
             return None
         command = getattr(import_module(f"nightscribe.cli.{lazy.module}"), lazy.name)
@@ -47,17 +47,17 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the commands without importing them: that takes a second."""
+        """List the commands without importing them, which would take a second."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.help) for name, lazy in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command, and turn an error made for the user into its sentence."""
+        """Run a command, and print the sentence of an error that is meant for the user."""
         try:
             return super().invoke(ctx)
         except NightscribeError as error:
             raise _CannotWork(visible(str(error))) from error
-        except click.MissingParameter:  # its sentence has several lines, and nothing that was typed
+        except click.MissingParameter:  # its message has several lines, and contains nothing that was typed
             raise
         except click.UsageError as error:
             raise click.UsageError(visible(error.format_message()), error.ctx) from error
@@ -80,15 +80,15 @@ def cli() -> None:
       nightscribe run ~/recordings ~/transcripts
 
     \b
-    With a queue of your own and as many workers as you like:
+    With your own queue and any number of workers:
       nightscribe director ~/recordings ~/transcripts
       nightscribe worker ~/recordings ~/transcripts
 
     \b
-    A director that stays for what arrives, and buckets in place of folders:
+    With a director that waits for new recordings, and a bucket instead of a folder:
       nightscribe director ~/recordings s3://transcripts/2012 --watch
 
-    Interrupt it at any time and run it again: it goes on where it stopped.
+    Interrupt it at any time and run it again: it continues where it stopped.
     """
     from nightscribe.log import configure_logging
 

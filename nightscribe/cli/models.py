@@ -1,4 +1,4 @@
-"""`nightscribe models`."""
+"""Define the commands of `nightscribe models`."""
 
 from typing import Any
 

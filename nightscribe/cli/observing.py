@@ -1,4 +1,4 @@
-"""Serve metrics and send traces until a command ends, each if it is asked for."""
+"""Serve metrics and send traces until a command ends, if the settings request them."""
 
 import os
 from collections.abc import Iterable

@@ -11,7 +11,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def setting(name: str, default: str | None = None) -> Callable[[F], F]:
-    """Add the option of a setting; its help, variable and (unless another is given) default are the setting's own."""
+    """Add the option of a setting, with the setting's help, variable and, unless `default` replaces it, default."""
     field = Settings.model_fields[name]
     kind: dict[str, Any]
     if field.annotation is bool:
@@ -42,7 +42,7 @@ def settings(*names: str) -> Callable[[F], F]:
 
 
 def flag(option: str, meaning: str) -> Callable[[F], F]:
-    """Add a flag that a variable may set as well."""
+    """Add a flag that a variable can set, too."""
     variable = ENV_PREFIX + option.removeprefix("--").replace("-", "_").upper()
     return click.option(option, is_flag=True, envvar=variable, help=f"{meaning}  [{variable}]")
 

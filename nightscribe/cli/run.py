@@ -1,4 +1,4 @@
-"""`nightscribe run`."""
+"""Define the command `nightscribe run`."""
 
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 @click.command()
 @folders()
 @settings(*OPTIONS["run"])
-@flag("--dry-run", "Only say what would be done, and how long it will roughly take.")
+@flag("--dry-run", "Only show what would be done, and roughly how long it would take.")
 @flag("--redo", "Transcribe finished recordings again.")
-@flag("--retry-failed", "Try recordings again that failed in an earlier run.")
+@flag("--retry-failed", "Retry recordings that failed in an earlier run.")
 def run(source: "Location", dest: "Location", dry_run: bool, redo: bool, retry_failed: bool, **given: Any) -> None:
-    """Transcribe everything in SOURCE into DEST on this machine, and end when it is done.
+    """Transcribe everything in SOURCE into DEST on this machine, then end.
 
     \b
     Examples:
@@ -32,9 +32,9 @@ def run(source: "Location", dest: "Location", dry_run: bool, redo: bool, retry_f
       nightscribe run calls text --formats txt,json --retry-failed
       nightscribe run s3://interviews/2012 s3://texts
 
-    Each is a folder or a bucket. Folders below SOURCE are mirrored in DEST, which may lie in SOURCE or be SOURCE
-    itself. A recording that has its transcript already is left alone. Exit code: 0 all done, 1 some recordings failed,
-    2 wrong use, 130 interrupted.
+    SOURCE and DEST are each a folder or a bucket. DEST mirrors the folders below SOURCE; it may lie in SOURCE or be
+    SOURCE itself. Recordings that already have a transcript are skipped. Exit code: 0 all done, 1 some recordings
+    failed, 2 wrong use, 130 interrupted.
     """
     from nightscribe.cli.observing import send_traces
     from nightscribe.services.request import Request
@@ -45,7 +45,7 @@ def run(source: "Location", dest: "Location", dry_run: bool, redo: bool, retry_f
 
 
 def _run(request: "Request") -> int:
-    """Run it, and print what came of it. Returns: the exit code."""
+    """Run it, and print the summary. Returns: the exit code."""
     from nightscribe.cli.signals import interruptible
     from nightscribe.log import configure_logging
     from nightscribe.report.run_report import RunReport
@@ -61,20 +61,20 @@ def _run(request: "Request") -> int:
         interruption = stack.enter_context(interruptible())
         display = stack.enter_context(Display(request))
 
-        def tell(event: "Event") -> None:
+        def on_event(event: "Event") -> None:
             if isinstance(event, Working):
                 interruption.check()
             if isinstance(event, Began):
-                # What is for people goes to the terminal; the events of the night go to a file.
+                # The terminal shows the progress, so log events go to a file.
                 log_file = stack.enter_context((event.logs / "run.log").open("w", errors="backslashreplace"))
                 configure_logging(request.settings.log_level, log_file)
             report.observe(event)
             display.show(event)
 
         try:
-            result = service(request, tell)
+            result = service(request, on_event)
         except KeyboardInterrupt:
-            print("Interrupted before any work was begun.")
+            print("Interrupted before any work began.")
             return 130
         except NightscribeError as error:
             report.write_stopped(error)

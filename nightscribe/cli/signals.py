@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 RELEASE_WITHIN_S = 1.5
-STOP_WITHIN_S = 7  # then the process ends in the middle of a window; what it was doing is done again elsewhere
+STOP_WITHIN_S = 7  # then the process ends in the middle of a window, which another worker does again
 
 
 class Interruption:
-    """Says which signal came."""
+    """The signal that was received, if any."""
 
     number: int | None = None
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal came at a moment when Python lets no exception out, as in a `__del__`."""
+        """Raise KeyboardInterrupt if a signal arrived while Python swallows exceptions, for instance in `__del__`."""
         if self.number is not None:
             raise KeyboardInterrupt
 
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Raise KeyboardInterrupt on each of these signals; a second one does not cut short what the first has begun."""
+    """Raise KeyboardInterrupt on the first of these signals; ignore further ones, so that cleanup can finish."""
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    # A signal that was being ignored (nohup) goes on being ignored.
+    # A signal that was ignored before (nohup) stays ignored.
     before = {number: handler for number in signals if (handler := signal.getsignal(number)) != signal.SIG_IGN}
     interruption = Interruption()
 
@@ -44,7 +44,7 @@ def interruptible() -> Iterator[Interruption]:
         for each in before:
             signal.signal(each, signal.SIG_IGN)
         interruption.number = number
-        ShutdownFlag.is_set = True  # the threads that wait for a bucket are waited for
+        ShutdownFlag.is_set = True  # ends the waits of threads for a bucket, which the exit would wait for
         raise KeyboardInterrupt
 
     for number in before:
@@ -58,7 +58,7 @@ def interruptible() -> Iterator[Interruption]:
 
 
 def stop_on_signals(running: "Worker") -> None:
-    """Have a signal stop the worker; if it is still busy after `STOP_WITHIN_S`, release its job and end the process."""
+    """Stop the worker on a signal; if it is still busy after `STOP_WITHIN_S`, release its job and end the process."""
 
     def end() -> None:
         releasing = threading.Thread(target=running.abandon, daemon=True)

@@ -1,4 +1,4 @@
-"""`nightscribe status`."""
+"""Define the command `nightscribe status`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 @click.command()
 @folders("dest")
 @setting("queue_name", default="that of the last director")
-@click.option("--watch", is_flag=True, help="Look again every two seconds, until the run has ended or Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object; with --watch, one on each line.")
+@click.option("--watch", is_flag=True, help="Refresh every two seconds, until the run ends or Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --watch, one a line.")
 def status(dest: "Location", watch: bool, as_json: bool, **given: Any) -> None:
-    """Show how things stand in DEST: what is queued, in progress, failed and done, and the time left.
+    """Show what is queued, in progress, failed and done in DEST, and the time left.
 
     \b
     Examples:
@@ -25,10 +25,9 @@ def status(dest: "Location", watch: bool, as_json: bool, **given: Any) -> None:
       nightscribe status ~/transcripts --watch
       nightscribe status ~/transcripts --json
 
-    No message is received from the queue for that. Which recordings are queued is shown by the server of `run`, by
-    ministack and by LocalStack; Amazon's only says how many jobs there are. --watch stays until a `run` that is at
-    work has ended; with workers elsewhere, until Ctrl-C. Exit code: 0, 1 if recordings failed, 2 if DEST is no
-    destination.
+    No message is received from the queue. The server of `run`, ministack and LocalStack show which recordings are
+    queued; Amazon SQS shows only the number of jobs. --watch stays until the current `run` has ended; with workers
+    elsewhere, until Ctrl-C. Exit code: 0, 1 if recordings failed, 2 if DEST is not a destination.
     """
     from nightscribe.views.status_watch import show
 

@@ -1,4 +1,4 @@
-"""`nightscribe verify`."""
+"""Define the command `nightscribe verify`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 @folders("dest")
 @folders("source", required=False)
 @setting("follow_links")
-@click.option("--repair", is_flag=True, help="Mend what needs no transcription; nothing that was written is deleted.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--repair", is_flag=True, help="Repair what needs no transcription; no transcript or text is deleted.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify(dest: "Location", source: "Location | None", repair: bool, as_json: bool, **given: Any) -> None:
-    """Check that everything in DEST is whole, and with SOURCE that each recording is the one that was transcribed.
+    """Check everything in DEST and, with SOURCE, that each recording is the one that was transcribed.
 
     \b
     Examples:
@@ -27,12 +27,11 @@ def verify(dest: "Location", source: "Location | None", repair: bool, as_json: b
       nightscribe verify ~/transcripts --repair
       nightscribe verify s3://transcripts/2012 s3://recordings/2012 --json
 
-    Every record must be readable and its times possible, every text must say what its record says (or was corrected by
-    hand, which is listed), and nothing may be left over of work that is done. With SOURCE, every recording is read:
-    its ends, or all of it where the record holds a hash of the whole. --repair writes missing texts, removes what is
-    left over, and moves damaged records to .nightscribe/damaged/, so that the next run does these recordings again.
-    It is safe while a run is at work; what that may have in hand is left alone. Exit code: 0 all is well, or was
-    mended; 1 problems; 2 wrong use.
+    Every record must be readable and its times possible, every text must match its record (texts corrected by hand are
+    listed), and finished work must leave nothing over. With SOURCE, both ends of every recording are read, or all of
+    it if the record has a hash of the whole. --repair writes missing texts, removes leftovers, and moves damaged
+    records to .nightscribe/damaged/, so that the next run transcribes these recordings again. It is safe during a run:
+    work in progress is left alone. Exit code: 0 no problem is left, 1 problems, 2 wrong use.
     """
     from nightscribe.cli.signals import interruptible
     from nightscribe.services.verify import verify as service
@@ -44,7 +43,7 @@ def verify(dest: "Location", source: "Location | None", repair: bool, as_json: b
     if source is not None:
         source.check_source(storage)
     with interruptible(), Display() as display:
-        verified = service(dest, source, options=storage, repair=repair, tell=display.show)
+        verified = service(dest, source, options=storage, repair=repair, on_event=display.show)
     for line in [as_object(verified)] if as_json else lines(verified, repair=repair):
         click.echo(line)
     raise SystemExit(0 if verified.is_clean else 1)

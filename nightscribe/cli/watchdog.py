@@ -1,6 +1,6 @@
-"""End a director or worker that hangs: whatever started it mostly does not.
+"""End a director or worker that hangs, because most orchestrators do not.
 
-Docker only shows that a container is not well, and a task that ECS runs by a schedule goes on for as long as it likes.
+Docker only shows that a container is unhealthy, and ECS lets a scheduled task run for ever.
 """
 
 import faulthandler
@@ -16,14 +16,14 @@ log = structlog.get_logger()
 
 EXIT_CODE = 3
 LOOK_S = 60.0
-# A machine that slept has been silent as well. It gives a sign of life as soon as it goes on.
+# A machine that slept was silent, too, and its processes report again once they resume: one silent check is no proof.
 N_LOOKS = 3
 
 
 def end_once_silent() -> None:
-    """From now on, end this process when its signs of life cease, if the environment asks for them.
+    """Start to watch this process and end it when its signs of life cease, if the environment requests them.
 
-    Whoever asks for them starts it again. Any other process may wait for a share as long as that takes.
+    An environment that requests them restarts the process. Any other process may wait for a share indefinitely.
     """
     if os.environ.get(VARIABLE):
         report_alive()
@@ -35,6 +35,8 @@ def _watch() -> None:
     while n_silent < N_LOOKS:
         time.sleep(LOOK_S)
         n_silent = n_silent + 1 if is_overdue() else 0
-    log.error("process.hung", why="It has given no sign of life for too long, and is ended. Below is where it stood.")
+    log.error(
+        "process.hung", why="It has given no sign of life for too long and is being ended. Its stack traces follow."
+    )
     faulthandler.dump_traceback()
     os._exit(EXIT_CODE)

@@ -1,4 +1,4 @@
-"""`nightscribe worker`."""
+"""Define the command `nightscribe worker`."""
 
 import signal
 import sys
@@ -20,9 +20,9 @@ log = structlog.get_logger()
 @folders()
 @settings("model", "models", "engine", "threads", "batch_size", "queue_name", "models_dir", "follow_links")
 @settings("log_level", "metrics_port")
-@flag("--until-empty", "End when nothing is left on the queue; otherwise wait for more.")
+@flag("--until-empty", "End when the queue is empty; otherwise wait for more jobs.")
 def worker(source: "Location", dest: "Location", until_empty: bool, **given: Any) -> None:
-    """Do one job from the queue after the other: recordings from SOURCE, transcripts to DEST.
+    """Transcribe one job from the queue after another: recordings from SOURCE, transcripts to DEST.
 
     \b
     Examples:

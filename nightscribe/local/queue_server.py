@@ -132,7 +132,7 @@ def local_queue(log_file: Path) -> Iterator[LocalQueue]:
                     yield server
                 return
             server.stop()
-    raise SetupError(f"The local queue server does not start; see {log_file}.")
+    raise SetupError(f"The local queue server did not start; see {log_file}.")
 
 
 @contextmanager

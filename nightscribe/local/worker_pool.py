@@ -112,7 +112,7 @@ class WorkerPool:
         if place.deaths >= self._max_deaths:
             raise SetupError(
                 f"A worker died {place.deaths} times without finishing anything (last exit status {status}); "
-                f"see {place.log_file}. Killed for memory (-9)? Try --workers 1 or a smaller --model."
+                f"see {place.log_file}. Status -9 often means too little memory: try --workers 1 or a smaller --model."
             )
 
     def _tolerate(self, lack: str | None) -> None:
@@ -123,8 +123,8 @@ class WorkerPool:
             self._idle_since = self.clock()
         elif self.clock() - self._idle_since > OUTAGE_LIMIT_S:
             raise SetupError(
-                f"{lack}, so that no worker can start. Make room (64 MB at least) or make it writable, "
-                "and run it again: it goes on where it stopped."
+                f"{lack}, so no worker can start. Free at least 64 MB or make it writable, "
+                "and run the command again: it continues where it stopped."
             )
 
     def _start(self, place: _Place) -> None:

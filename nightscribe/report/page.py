@@ -36,7 +36,7 @@ MEANINGS = {
     Flag.CHANNELS_CANCEL: "one channel is the other inverted; only one of them was listened to",
     Flag.NO_SPEECH: "nobody is heard to speak; the transcript is empty on purpose",
 }
-KEPT = "Those that had a transcript keep it: only <code>--redo</code> does them again, with all that is finished."
+KEPT = "Those with a transcript keep it: only <code>--redo</code> transcribes them again, with all finished ones."
 
 _Item = TypeVar("_Item", Failed, Suspicious)
 _Key = TypeVar("_Key", bound=Hashable)
@@ -51,7 +51,7 @@ def page(report: Report, zone: tzinfo | None = None) -> str:
         headline=_text(_headline(report)),
         when=_when(report, zone),
         folders=f"<bdi>{_text(report.source)}</bdi> → <bdi>{_text(report.dest)}</bdi>",
-        stopped=f'<p class="stopped">It could not go on: {_text(report.stopped)}</p>' if report.stopped else "",
+        stopped=f'<p class="stopped">It could not continue: {_text(report.stopped)}</p>' if report.stopped else "",
         tiles="".join(_tiles(report)),
         left=_left(report),
         timeline=_timeline(report, zone),
@@ -108,7 +108,7 @@ def _timeline(report: Report, zone: tzinfo | None) -> str:
         "<section><h2>Time line</h2>"
         + plot(report.time_line, zone, report.totals.speed)
         + '<p class="legend"><i class="busy"></i> at work <i class="idle"></i> waiting or loading a model '
-        + "<b>✕</b> died and was started again</p></section>"
+        + "<b>✕</b> died and was restarted</p></section>"
     )
 
 
@@ -116,7 +116,7 @@ def _left(report: Report) -> str:
     if not report.totals.left:
         return ""
     left = count(report.totals.left, "recording")
-    how = f"{KEPT} This does the others:" if report.redo else "The same command goes on with them:"
+    how = f"{KEPT} This command transcribes the others:" if report.redo else "The same command continues with them:"
     return f"<p>{left} left. {how}</p><pre>{_text(report.run_command)}</pre>"
 
 
@@ -127,11 +127,11 @@ def _failures(report: Report, zone: tzinfo | None) -> Iterator[str]:
     if report.redo:
         yield f"<p>{KEPT} For the others:</p>"
     if report.retry_command:
-        choose = "<code>--name</code> and <code>--reason</code> choose some"
-        yield f"<p>When the cause is mended, try them again ({choose}):</p>"
+        choose = "<code>--name</code> and <code>--reason</code> select some"
+        yield f"<p>When the cause is fixed, retry them ({choose}):</p>"
         yield f"<pre>{_text(report.retry_command)}<br>{_text(report.run_command)}</pre>"
     else:
-        yield f"<p>The next run looks at them again:</p><pre>{_text(report.run_command)}</pre>"
+        yield f"<p>The next run tries them again:</p><pre>{_text(report.run_command)}</pre>"
     source = _source(report)
     headings = _headings(report.failures)
 

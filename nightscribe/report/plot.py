@@ -94,7 +94,7 @@ def _lane(line: TimeLine, number: int, lane: Lane, grid: str, zone: tzinfo | Non
     bars = "".join(_bars(line, lane, zone))
     crosses = "".join(
         f'<b style="left:{_share(line, line.at(at)):.2%}" title="{_clock(line.at(at), zone)}: it died'
-        f'{f" {n} times" if n > 1 else ""} and was started again">✕</b>'
+        f'{f" {n} times" if n > 1 else ""} and was restarted">✕</b>'
         for at, n in enumerate(lane.deaths)
         if n
     )

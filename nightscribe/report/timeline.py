@@ -21,7 +21,7 @@ class Lane(Frozen):
 
     busy: tuple[float, ...] = Field(description="Share of the time in which it held a job.")
     recordings: tuple[str | None, ...] = Field(description="The last that it was seen to work on.")
-    deaths: tuple[int, ...] = Field(description="How often it died and was started again.")
+    deaths: tuple[int, ...] = Field(description="How often it died and was restarted.")
 
     @property
     def n_deaths(self) -> int:

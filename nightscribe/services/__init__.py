@@ -1,1 +1,1 @@
-"""Use cases as functions: they take values and return values; doors only show them."""
+"""Implement each use case as a function of plain values; commands and views only show the results."""

@@ -1,9 +1,9 @@
-"""Forecast what a run would do, and change nothing."""
+"""Forecast a run without changing anything."""
 
 from dataclasses import dataclass
 
 from nightscribe.director.plan.estimate import typical_speed
-from nightscribe.services.events import Tell, ignore
+from nightscribe.services.events import OnEvent, ignore
 from nightscribe.services.request import Request, scan, survey
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.settings import Settings
@@ -13,7 +13,7 @@ SAMPLE = 400
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run would do."""
+    """The forecast of a run."""
 
     progress: RunProgress
     engine: str
@@ -23,19 +23,19 @@ class Forecast:
     """Estimated duration of the run."""
 
 
-def dry_run(request: Request, tell: Tell = ignore) -> Forecast:
-    """Estimate what `run` would do. Raises: NightscribeError: if it could not begin."""
+def dry_run(request: Request, on_event: OnEvent = ignore) -> Forecast:
+    """Estimate what `run` would do. Raises: NightscribeError: if the run could not start."""
     engine = request.check(create=False)
-    progress = scan(request, tell, dry_run=True)
-    survey(request, progress, tell, at_most=SAMPLE)
+    progress = scan(request, on_event, dry_run=True)
+    survey(request, progress, on_event, at_most=SAMPLE)
     audio_s = progress.total_s or 0.0
     return Forecast(progress, engine, audio_s, audio_s / _expected_speed(progress, request.settings, engine))
 
 
 def _expected_speed(progress: RunProgress, settings: Settings, engine: str) -> float:
-    """Return the expected speed of all workers together: that of earlier runs into this destination, or a typical one.
+    """Return the expected speed of all workers together, in seconds of sound a second.
 
-    Unit: seconds of sound a second.
+    It is the speed of earlier runs into this destination, or else a typical one.
     """
     scan = progress.scan
     if scan.finished_processing_s:

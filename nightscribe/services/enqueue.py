@@ -1,9 +1,9 @@
-"""Queue what is missing, for workers elsewhere."""
+"""Queue what is missing, for workers on any machine."""
 
 from dataclasses import dataclass
 
 from nightscribe.director.backlog import Settled
-from nightscribe.services.events import Tell, ignore
+from nightscribe.services.events import OnEvent, ignore
 from nightscribe.services.request import Request, open_queue, scan, survey
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.services.run_record import RunRecord, beginning, queueing
@@ -12,7 +12,7 @@ from nightscribe.shared.model.recording import Unreadable
 
 @dataclass(frozen=True)
 class Enqueued:
-    """What was queued."""
+    """The recordings that were queued."""
 
     queue_name: str
     n_queued: int
@@ -20,8 +20,8 @@ class Enqueued:
     progress: RunProgress
 
 
-def enqueue(request: Request, tell: Tell = ignore, *, dead_letters: bool = True) -> Enqueued:
-    """Queue all that is missing. With `dead_letters`, jobs on the dead-letter queue are recorded as failures first.
+def enqueue(request: Request, on_event: OnEvent = ignore, *, dead_letters: bool = True) -> Enqueued:
+    """Queue everything that is missing; with `dead_letters`, first record dead letters as failures.
 
     Raises: QueueError: if the queue cannot be used. RetryableError: if the queue or a store stays unreachable.
     """
@@ -31,9 +31,9 @@ def enqueue(request: Request, tell: Tell = ignore, *, dead_letters: bool = True)
         director.record_dead_letters()
     n_gone = 0
     with RunRecord(request.records, queueing(beginning("director", request, settings.engine), director)) as record:
-        progress = scan(request, tell)
+        progress = scan(request, on_event)
         record.found(progress)
-        survey(request, progress, tell)
+        survey(request, progress, on_event)
         for event in director.direct(progress.scan.missing, rates=progress.lengths.rates(), follow=False):
             if isinstance(event, Settled) and isinstance(event.result, Unreadable):
                 progress.settle(event)

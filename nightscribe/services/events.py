@@ -1,4 +1,4 @@
-"""Progress events of the services. A caller passes a function that receives each of them; views render them."""
+"""Define the progress events of the services: a caller passes a function that receives them, and views render them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,18 +57,18 @@ class Started:
 
 @dataclass(frozen=True)
 class Working:
-    """The state of a run after each look at the queue and the store, about once a second."""
+    """The state of a run after each check of the queue and the store, about once a second."""
 
     progress: RunProgress
     workers: tuple[str, ...]
     activities: tuple[Activity, ...]
     trouble: str = ""
-    """What holds the run up at the moment, as a sentence."""
+    """A sentence on what currently holds up the run, or empty."""
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """The workers are about to be stopped: no more work is shown."""
+    """The workers are about to be stopped; no `Working` follows."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Verifying:
 
 
 Event = Began | Scanning | Surveying | Planned | FetchingWeights | Started | Working | Stopping | Watching | Verifying
-Tell = Callable[[Event], None]
+OnEvent = Callable[[Event], None]
 
 
 def ignore(_event: Event) -> None:
-    """Take no notice of an event."""
+    """Do nothing with an event."""

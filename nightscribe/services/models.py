@@ -20,7 +20,7 @@ class Pulled:
 
 
 def pull(settings: Settings) -> Pulled:
-    """Fetch the weights of the model in the settings, unless they are there. Raises: SetupError: if they cannot be."""
+    """Fetch the weights of the model in the settings unless they exist. Raises: SetupError: if that is impossible."""
     engine = preflight.check_engine(settings)
     found = engines.find_weights(engine, settings.model, settings.models_dir)
     return Pulled(settings.model, engine, found.path, found.route)

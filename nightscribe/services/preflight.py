@@ -1,4 +1,4 @@
-"""What can be checked about the options, the engine and the model before any work is wasted."""
+"""Check the options, the engine and the model before any work starts."""
 
 from nightscribe.shared.audio.probe import ffmpeg_path
 from nightscribe.shared.settings import Settings

@@ -1,4 +1,4 @@
-"""Find the queue that brings work into a destination, and connect to it from this machine."""
+"""Find the queue of a destination, and connect to it from this machine."""
 
 import os
 import socket
@@ -17,33 +17,33 @@ NAMING = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL", "LOCALSTACK_ENDPOINT", "LO
 
 
 class NoQueue(QueueError):
-    """There is no queue to look at; the sentence says why."""
+    """Raised if there is no queue to query; the sentence says why."""
 
 
 @contextmanager
 def reached(last: Run | None, settings: Settings) -> Iterator[JobQueue]:
-    """Connect to the queue of the last run into a destination: its own while it works, else another one.
+    """Connect to the queue of a destination: that of the current run, or of the last director, or the configured one.
 
-    Raises: NoQueue: with a sentence, if there is none or it does not answer within seconds.
+    Raises: NoQueue: if there is none, or it does not respond within seconds.
     """
     if last and last.command == "run" and is_live(last):
         if not last.endpoint:
-            raise NoQueue("none yet: the run starts its own once it knows what is missing.")
+            raise NoQueue("none yet: the run starts its own after its scan.")
         if last.host not in ("", socket.gethostname()):
-            raise NoQueue(f"it can only be seen on {last.host}, where the run is.")
+            raise NoQueue(f"it can be reached only on {last.host}, where the run is.")
         with led_to(last.endpoint):
             yield _found(last.queue_name, settings)
     elif last and last.command == "run" and not _is_asked_for(settings):
-        # The environment may name a server for other reasons: that of a bucket, say, with queues of others on it.
+        # The environment may name a server for another purpose, such as a bucket, with queues of other programs.
         raise NoQueue("none now: the last run had its own, which ended with it.")
     elif last or is_named(settings):
         yield _found(queue_name(last, settings), settings)
     else:
-        raise NoQueue("none is named: set the AWS_* variables of its server, or give --queue-name.")
+        raise NoQueue("none is configured: set the AWS_* variables of its server, or give --queue-name.")
 
 
 def is_named(settings: Settings) -> bool:
-    """Return whether the environment or the command line names a queue; asked where no run is recorded."""
+    """Return whether the environment or the command line names a queue. It matters only if no run is recorded."""
     return any(name in os.environ for name in NAMING) or _is_asked_for(settings)
 
 
@@ -52,7 +52,7 @@ def _is_asked_for(settings: Settings) -> bool:
 
 
 def queue_name(last: Run | None, settings: Settings) -> str:
-    """Return the name of the queue that the user named, or else of the last director's."""
+    """Return the name of the queue that the user gave, or else that of the last director."""
     of_director = last is not None and last.command == "director" and not _is_asked_for(settings)
     return last.queue_name if last and of_director else settings.queue_name
 
@@ -70,5 +70,5 @@ def _found(name: str, settings: Settings) -> JobQueue:
     except (QueueError, RetryableError) as error:
         raise NoQueue(str(error)) from error
     except ValueError as error:
-        raise NoQueue(f"its address makes no sense: {error}.") from error
+        raise NoQueue(f"its address is invalid: {error}.") from error
     return queue

@@ -1,4 +1,4 @@
-"""What the user asked for, and the parts it is done with: source, records, scanner, queue and director."""
+"""Hold the user's request, and create what it needs: source, records, scanner, queue and director."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from nightscribe.director.enqueue import Director
 from nightscribe.director.plan.estimate import LengthEstimate, sample
 from nightscribe.director.scan.scanner import Scanner
 from nightscribe.services import preflight
-from nightscribe.services.events import Planned, Scanning, Surveying, Tell
+from nightscribe.services.events import OnEvent, Planned, Scanning, Surveying
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.destination.records import Records
@@ -24,13 +24,13 @@ from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location, RecordingSource
 from nightscribe.shared.telemetry import metrics, tracing
 
-SAMPLE = 32  # looking into a file takes time before the first job is sent
+SAMPLE = 32  # probing files delays the first job
 MAX_PROBES = 4
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for."""
+    """The user's request: where to transcribe from and to, and how."""
 
     source: Location
     dest: Location
@@ -50,12 +50,12 @@ class Request:
 
     @property
     def layout(self) -> Layout:
-        """How texts are laid out."""
+        """The layout of the texts."""
         settings = self.settings
         return Layout(line_chars=settings.line_chars, lines=settings.lines, words=settings.word_timestamps)
 
     def options(self, engine: str) -> Options:
-        """Return all that decides about the words of a transcript."""
+        """Return the options that affect the words of a transcript."""
         settings = self.settings
         return Options(
             engine=engine,
@@ -66,7 +66,7 @@ class Request:
         )
 
     def check(self, *, create: bool) -> str:
-        """Return the engine that will be used; `create`: make the destination and try to write to it.
+        """Check the request and return the engine to use; with `create`, create the destination and try to write to it.
 
         Raises: SetupError: if the work cannot be done as requested. RetryableError: if a bucket is unreachable.
         """
@@ -131,29 +131,29 @@ class Request:
         )
 
 
-def scan(request: Request, tell: Tell, *, dry_run: bool = False) -> RunProgress:
-    """Compare source and destination, and return the progress of a run that has all of the missing still to do."""
-    tell(Scanning())
+def scan(request: Request, on_event: OnEvent, *, dry_run: bool = False) -> RunProgress:
+    """Compare source and destination, and return the progress of a run that has yet to do what is missing."""
+    on_event(Scanning())
     scanner = request.scanner(settle_s=request.settings.settle_s, dry_run=dry_run)
     with tracing.scan():
-        found = scanner.scan(lambda n: tell(Scanning(n)))
+        found = scanner.scan(lambda n: on_event(Scanning(n)))
     metrics.show_source(found.states())
     return RunProgress(found, LengthEstimate())
 
 
-def survey(request: Request, progress: RunProgress, tell: Tell, *, at_most: int = SAMPLE) -> None:
-    """Probe some of the missing recordings, from which the lengths of the others are estimated."""
+def survey(request: Request, progress: RunProgress, on_event: OnEvent, *, at_most: int = SAMPLE) -> None:
+    """Probe some of the missing recordings, to estimate the lengths of the others."""
     missing = progress.scan.missing
     n = min(at_most, len(missing))
     for number, (each, seconds) in enumerate(request.lengths(missing, at_most), 1):
-        tell(Surveying(number, n))
+        on_event(Surveying(number, n))
         if seconds is not None:
             progress.foresee(each.recording, seconds)
-    tell(Planned(progress))
+    on_event(Planned(progress))
 
 
 def open_queue(settings: Settings, *, creates_on_aws: bool = True) -> JobQueue:
-    """Return the queue that the settings name, ready for use. Raises: QueueError, RetryableError: as `ensure` does."""
+    """Connect to the queue that the settings name, and return it ready for use. Raises: what `ensure` raises."""
     queue = connect(
         settings.queue_name,
         visibility_timeout_s=settings.visibility_timeout_s,

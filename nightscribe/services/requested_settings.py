@@ -1,4 +1,4 @@
-"""The settings that a person chooses for a command: recorded with each run, and repeated by the commands shown."""
+"""List the settings that a user chooses for a command, to record them with a run and to build commands from them."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Let failed recordings be tried again: they count as missing, and a director's workers get them at once."""
+"""Retry failed recordings: remove their failure records, and queue them at once after a `director`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from nightscribe.director.dead_letters import DeadLetters
 from nightscribe.services.enqueue import Enqueued, enqueue
-from nightscribe.services.events import Tell, ignore
+from nightscribe.services.events import OnEvent, ignore
 from nightscribe.services.queue_discovery import is_named, queue_name, reached
 from nightscribe.services.request import Request
 from nightscribe.services.run_record import is_live
@@ -23,35 +23,35 @@ from nightscribe.shared.storage.registry import parse_location
 
 @dataclass(frozen=True)
 class Retried:
-    """Which failures were, or would be, retried, and how that goes on."""
+    """The failures that were, or would be, retried, and what happens next."""
 
     dest: Location
     dry_run: bool
     settings: Settings
-    """Those of the last run, with what was given now."""
+    """The settings of the last run, overridden by the given ones."""
     last: Run | None
     """The last run into the destination."""
     is_live: bool
-    """Whether that is still at work."""
+    """Whether the last run is still in progress."""
     chosen: tuple[Failure, ...]
     n_kept: int
-    """Of these, recordings that keep the transcript of an earlier run: only a redo does them again."""
+    """The number of chosen recordings that keep an earlier transcript: only a redo transcribes them again."""
     n_dead_letters: int = 0
-    """In a dry run, jobs on the dead-letter queue that would be looked at too."""
+    """In a dry run, the number of jobs on the dead-letter queue that would be processed, too."""
     unreachable: str | None = None
-    """Why the dead-letter queue could not be looked at."""
+    """Why the dead-letter queue could not be read."""
     enqueued: Enqueued | None = None
     not_enqueued: str | None = None
     """Why the recordings could not be queued."""
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left for anybody to do."""
+        """Whether nothing is left for the user to do."""
         return self.dry_run or self.n_kept == len(self.chosen) or self.enqueued is not None
 
     @property
     def is_watched(self) -> bool:
-        """Whether a director is watching, which queues them by itself."""
+        """Whether a watching director is active, which queues them by itself."""
         return self.is_live and self.last is not None and self.last.watch
 
 
@@ -61,12 +61,12 @@ def retry(
     reasons: Sequence[str] = (),
     *,
     dry_run: bool = False,
-    tell: Tell = ignore,
+    on_event: OnEvent = ignore,
     **given: object,
 ) -> Retried:
-    """Remove the records of failures that match, so that these recordings are missing again; queue them if possible.
+    """Remove the failure records that match, so that these recordings count as missing; queue them if possible.
 
-    `given`: settings in place of the last run's. Raises: SetupError: if one of them makes no sense. RetryableError: if
+    `given` overrides settings of the last run. Raises: SetupError: if one of them makes no sense. RetryableError: if
     the destination is unreachable.
     """
     records = Records(dest.open_store(load_settings(**given).storage))
@@ -79,14 +79,14 @@ def retry(
     n_kept = sum(_keeps_transcript(records, failure) for failure in chosen)
     if not dry_run:
         for failure in chosen:
-            records.forgive(failure.recording)  # from here on it is missing, whatever happens
+            records.forgive(failure.recording)  # from here on it counts as missing, whatever happens
     enqueued = not_enqueued = None
     live = last is not None and is_live(last)
     if last and last.command == "director" and not (dry_run or unreachable or n_kept == len(chosen)):
         source = parse_location(last.source)
         if not (last.watch and live) and _is_seen(source):
             try:
-                enqueued = enqueue(Request(source, dest, settings), tell, dead_letters=False)
+                enqueued = enqueue(Request(source, dest, settings), on_event, dead_letters=False)
             except NightscribeError as error:
                 not_enqueued = str(error)
     return Retried(
@@ -113,18 +113,18 @@ def matches(failure: Failure, names: Sequence[str], reasons: Sequence[str]) -> b
 
 
 def _is_seen(source: Location) -> bool:
-    """Return whether this machine sees the source of a director that may have run on another one."""
+    """Return whether this machine sees the source of a director, which may have run on another machine."""
     return source.local_path is None or source.local_path.is_dir()
 
 
 def _asked(last: Run | None) -> dict[str, object]:
-    """Return the settings of the last run, except for the queue: which that is depends on more."""
+    """Return the settings of the last run, except for the queue, which `queue_name` chooses."""
     values = {FORMER_NAMES.get(name, name): value for name, value in last.asked.items()} if last else {}
     return {name: value for name, value in values.items() if name in Settings.model_fields and name != "queue_name"}
 
 
 def _keeps_transcript(records: Records, failure: Failure) -> bool:
-    """Return whether it failed in a redo, so that it still counts as finished."""
+    """Return whether a recording failed in a redo, so that it still counts as finished."""
     try:
         done = records.provenance(failure.recording)
     except NewerRecord:
@@ -133,9 +133,9 @@ def _keeps_transcript(records: Records, failure: Failure) -> bool:
 
 
 def _dead_letters(records: Records, last: Run | None, settings: Settings, *, dry_run: bool) -> tuple[int, str | None]:
-    """Record what is on the dead-letter queue as failures, so that it does not come back as such later.
+    """Record dead letters as failures, so that they do not become failures later.
 
-    Returns: how many jobs a dry run has left there, and why the queue could not be looked at.
+    Returns: how many jobs a dry run has left there, and why the queue could not be read.
     """
     try:
         with reached(last, settings) as queue:

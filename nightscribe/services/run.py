@@ -1,4 +1,4 @@
-"""Transcribe everything on this machine: a queue server, worker processes, and a director that follows them."""
+"""Transcribe everything on this machine, with a queue server, worker processes and a director that follows them."""
 
 import fcntl
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from nightscribe.director.enqueue import Director
 from nightscribe.director.plan.bundles import job_s, n_jobs
 from nightscribe.local.queue_server import local_queue
 from nightscribe.local.worker_pool import WorkerPool
-from nightscribe.services.events import Began, FetchingWeights, Started, Stopping, Tell, Working, ignore
+from nightscribe.services.events import Began, FetchingWeights, OnEvent, Started, Stopping, Working, ignore
 from nightscribe.services.request import Request, open_queue, scan, survey
 from nightscribe.services.run_folder import run_folder
 from nightscribe.services.run_progress import FailedRecording, RunProgress
@@ -24,7 +24,7 @@ from nightscribe.worker.lease import lease_clock
 
 @dataclass(frozen=True)
 class RunResult:
-    """What came of a run."""
+    """The result of a run."""
 
     progress: RunProgress = field(repr=False)
     engine: str
@@ -40,7 +40,7 @@ class RunResult:
 
     @property
     def n_left(self) -> int:
-        """Recordings that it did not come to."""
+        """Recordings that are neither done nor failed."""
         return self.progress.n_left
 
     @property
@@ -59,34 +59,34 @@ class RunResult:
         return not self.interrupted and self.progress.all_done
 
 
-def run(request: Request, tell: Tell = ignore) -> RunResult:
-    """Transcribe all that is missing in DEST and wait for its end; `tell` receives events as the run goes on.
+def run(request: Request, on_event: OnEvent = ignore) -> RunResult:
+    """Transcribe everything that is missing in DEST, and return when it is done; `on_event` receives progress events.
 
-    A KeyboardInterrupt, be it a signal's or raised by `tell`, stops the run in order: workers give back what they are
-    doing, and what they had finished counts.
+    A KeyboardInterrupt, from a signal or raised by `on_event`, stops the run in order: workers release their jobs, and
+    what they had finished counts.
 
-    Raises: NightscribeError: if the run cannot begin or go on. KeyboardInterrupt: if it came before the scan was over.
+    Raises: NightscribeError: if the run cannot start or continue. KeyboardInterrupt: if it came before the scan ended.
     """
     engine = request.check(create=True)
     folder = run_folder(request.dest)
     logs = folder / LOGS
     progress, interrupted = None, False
     with _alone(folder / "run.lock", request.dest):
-        tell(Began(engine, logs))
-        began_s = lease_clock()  # which goes on while a laptop sleeps
+        on_event(Began(engine, logs))
+        began_s = lease_clock()  # this clock continues while a laptop sleeps
         try:
             with RunRecord(request.records, beginning("run", request, engine)) as record:
                 request.records.forget_activities()
-                progress = scan(request, tell)
+                progress = scan(request, on_event)
                 record.found(progress)
                 if progress.n_total:
-                    survey(request, progress, tell)
+                    survey(request, progress, on_event)
                     progress.job_s = job_s(progress.total_s, request.settings.workers)
-                    # Once, before the workers start, or each of them would fetch the same.
-                    tell(FetchingWeights(request.settings.model))
+                    # Fetch the weights once, before the workers start, or each worker would fetch them.
+                    on_event(FetchingWeights(request.settings.model))
                     engines.find_weights(engine, request.settings.model, request.settings.models_dir)
                     with local_queue(logs / "queue.log"):
-                        _work(request, progress, record, tell, engine=engine, logs=logs)
+                        _work(request, progress, record, on_event, engine=engine, logs=logs)
         except KeyboardInterrupt:
             if progress is None:
                 raise
@@ -94,14 +94,16 @@ def run(request: Request, tell: Tell = ignore) -> RunResult:
         return RunResult(progress, engine, lease_clock() - began_s, interrupted, logs)
 
 
-def _work(request: Request, progress: RunProgress, record: RunRecord, tell: Tell, *, engine: str, logs: Path) -> None:
+def _work(
+    request: Request, progress: RunProgress, record: RunRecord, on_event: OnEvent, *, engine: str, logs: Path
+) -> None:
     settings = request.settings
     director = request.director(open_queue(settings), engine)
     rates = progress.lengths.rates()
     n_workers = n_jobs(progress.scan.missing, rates, progress.job_s, settings.workers)
     record.queues(director, n_workers)
-    tell(Started(director.run_id, n_workers))
-    with _last_look(director, progress), _pool(request, n_workers, logs) as pool, _end_announced(tell):
+    on_event(Started(director.run_id, n_workers))
+    with _last_look(director, progress), _pool(request, n_workers, logs) as pool, _end_announced(on_event):
         progressed = False
         for event in director.direct(progress.scan.missing, rates=rates, job_s=progress.job_s, follow=True):
             if event is not None:
@@ -114,28 +116,28 @@ def _work(request: Request, progress: RunProgress, record: RunRecord, tell: Tell
             activities = tuple(request.records.activities())
             progress.observe(activities, lease_clock())
             trouble = f"{lack}: make room; what cannot be written is tried again, for an hour at least." if lack else ""
-            tell(Working(progress, tuple(pool.names), activities, trouble))
+            on_event(Working(progress, tuple(pool.names), activities, trouble))
             record.update()
 
 
 def _pool(request: Request, n_workers: int, logs: Path) -> WorkerPool:
     folders = [str(request.source.absolute()), str(request.dest.absolute())]
-    of_workers = request.settings.model_copy(update={"metrics_port": 0})  # they cannot all have the same
+    of_workers = request.settings.model_copy(update={"metrics_port": 0})  # they cannot share one port
     environment = to_environment(of_workers) | {"OMP_NUM_THREADS": str(request.settings.threads)}
     return WorkerPool(n_workers, folders, environment, logs)
 
 
 @contextmanager
-def _end_announced(tell: Tell) -> Iterator[None]:
+def _end_announced(on_event: OnEvent) -> Iterator[None]:
     try:
         yield
     finally:
-        tell(Stopping())
+        on_event(Stopping())
 
 
 @contextmanager
 def _last_look(director: Director, progress: RunProgress) -> Iterator[None]:
-    """Count what workers finish between the end of a run that is cut short and their own."""
+    """Count what workers still finish after an interruption, before they end."""
     try:
         yield
     except (KeyboardInterrupt, NightscribeError):
@@ -147,15 +149,15 @@ def _last_look(director: Director, progress: RunProgress) -> Iterator[None]:
 
 @contextmanager
 def _alone(lock: Path, dest: Location) -> Iterator[None]:
-    """Keep a second run on this machine out of the same destination: each has a queue of its own."""
+    """Refuse a second run on this machine into the same destination, since each run has its own queue."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SetupError(
-                f"Another nightscribe run is at work on {str(dest)!r}. Wait for it or stop it; "
-                "to work with several at once, use `director` and `worker` with one queue (README)."
+                f"Another nightscribe run is using {str(dest)!r}. Wait for it or stop it; "
+                "to run several at once, use `director` and `worker` with one queue (README)."
             ) from None
-        except OSError:  # a share that knows no locks
+        except OSError:  # a share without support for locks
             pass
         yield

@@ -1,4 +1,4 @@
-"""Count how far a run is and estimate the rest, from the director's events; views read it."""
+"""Count the progress of a run and estimate the rest, from the director's events; views read it."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -64,7 +64,7 @@ class RunProgress:
             self.lengths.expect(path, size)
 
     def count(self, event: Settled | PartStored | Growing) -> None:
-        """Count what the director has seen."""
+        """Count an event of the director."""
         match event:
             case Settled():
                 self.settle(event)
@@ -90,7 +90,7 @@ class RunProgress:
         if result.language:
             self.languages[result.language] += 1
         if result.flags:
-            fmt = (*result.formats, "txt")[0]  # a record that another tool wrote may name none
+            fmt = (*result.formats, "txt")[0]  # a record written by another tool may name no format
             self.flagged.append(Flagged(recording.path, result.flags, output_key(result.stem, fmt)))
 
     def store_part(self, stored: PartStored) -> None:
@@ -99,10 +99,10 @@ class RunProgress:
         self._parts_s[path] = self._parts_s.get(path, 0.0) + stored.audio_s
 
     def observe(self, activities: Iterable[Activity], now: float) -> None:
-        """Take over what the workers report to be doing."""
+        """Take over the current reports of the workers."""
         open_ones = sorted((a for a in activities if a.recording in self._open), key=lambda a: a.updated_at)
         if open_ones:
-            # A worker that died has left its own behind.
+            # A worker that died has left its last report behind.
             latest = open_ones[-1].updated_at
             open_ones = [a for a in open_ones if (latest - a.updated_at).total_seconds() < STALE_AFTER_S]
         self.activities = sorted(open_ones, key=lambda a: a.worker)
@@ -110,7 +110,7 @@ class RunProgress:
             self.working_since = now
 
     def foresee(self, recording: Recording, length_s: float) -> None:
-        """Take over the length of a recording that was probed."""
+        """Take over the probed length of a recording."""
         if recording.path in self._open:
             self.lengths.foresee(recording.path, recording.size, length_s)
 
@@ -135,7 +135,7 @@ class RunProgress:
 
     @property
     def all_done(self) -> bool:
-        """Whether no recording is without a transcript, apart from those left."""
+        """Whether every recording has a transcript, apart from those left."""
         return not self.failures
 
     @property
@@ -161,7 +161,7 @@ class RunProgress:
         return [(path, seconds) for path, seconds, _ in first]
 
     def work_s(self, path: str) -> float | None:
-        """Return the estimated length of what one worker does of a recording: all of it, or a slice."""
+        """Return the estimated length of the piece that one worker does: the whole recording, or a slice."""
         length_s = self.length_s(path)
         return length_s if length_s is None or length_s <= LONGEST * self.job_s else self.job_s
 

@@ -1,4 +1,4 @@
-"""Record in the destination how far a run is, so that `nightscribe status` can show it on any machine."""
+"""Record the progress of a run in the destination, so that `nightscribe status` can show it on any machine."""
 
 import os
 import socket
@@ -23,11 +23,11 @@ from nightscribe.shared.process.periodic import PeriodicThread
 from nightscribe.worker.lease import lease_clock
 
 EVERY_S = 2.0
-LIVE_S = 60.0  # a run that is silent for so long is over; a slow share makes it silent for seconds
+LIVE_S = 60.0  # a run that is silent for longer is over; a slow share can make it silent for seconds
 
 
 class Counting(Protocol):
-    """An object that knows how far a run is."""
+    """An object that knows the progress of a run."""
 
     def figures(self, now: float) -> Mapping[str, object]:
         """Return fields of `shared.model.activity.Run`; `now` is a clock in seconds."""
@@ -35,15 +35,15 @@ class Counting(Protocol):
 
 
 class RunRecord:
-    """Records how far a run is, every few seconds from a thread of its own, and at the end that it is over.
+    """Records the progress of a run every few seconds, and at the end that it is over.
 
-    So a run that waits for its queue or for a slow share does not look dead.
+    It has its own thread, so that a run that waits for its queue or for a slow share does not look dead.
     """
 
     def __init__(
         self, records: Records, run: Run, run_progress: Counting | None = None, *, every_s: float = EVERY_S
     ) -> None:
-        """`run`: as it begins. `run_progress`: None until the scan is over."""
+        """Create the record of a run that begins; `run_progress` is None until the scan is over."""
         self._records = records
         self._run = run
         self._directed: Run | None = None
@@ -86,7 +86,7 @@ class RunRecord:
         self._write()
 
     def update(self) -> None:
-        """Take over the present figures. Only the thread that counts them may call this."""
+        """Take over the current figures. Only the thread that counts them may call this."""
         report_alive()
         if self._progress:
             self._run = self._run.model_copy(update=self._progress.figures(lease_clock()))
@@ -97,7 +97,7 @@ class RunRecord:
 
 
 def beginning(command: Command, request: Request, engine: str, *, watch: bool = False) -> Run:
-    """Return the record of a run that does not know yet what is missing."""
+    """Return the record of a run before its scan."""
     settings, now = request.settings, utc_now()
     return Run(
         command=command,
@@ -123,6 +123,6 @@ def queueing(run: Run, director: Director) -> Run:
 
 
 def is_live(run: Run, now: datetime | None = None) -> bool:
-    """Return whether a run seems to be at work. On another machine, only its silence shows that it was killed."""
+    """Return whether a run seems to be in progress. If it was killed on another machine, only its silence shows it."""
     silent_s = ((now or datetime.now(UTC)) - run.updated_at).total_seconds()
     return run.ended_at is None and silent_s < LIVE_S and not has_ended(run.process)

@@ -1,4 +1,4 @@
-"""Gather how things stand in a destination, from its records and its queue, from which nothing is received."""
+"""Gather the status of a destination from its records and its queue, without receiving messages."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from nightscribe.shared.queue.inspector import Peeked
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location
 
-PEEK_AT_MOST = 2_000  # jobs: a server must not be kept from its workers by whoever looks at it
+PEEK_AT_MOST = 2_000  # jobs; listing more would keep the server from its workers
 FAILURES_KEPT = 1_000
 
 
@@ -30,51 +30,51 @@ class QueuedJob(Frozen):
     """A job on the queue."""
 
     message: str = Field(description="Id of its message.")
-    recordings: tuple[str, ...] = Field(description="Empty where the message is no job of this version.")
-    slice: int | None = Field(default=None, description="Which slice of its recording, from 1 on, where that is cut.")
+    recordings: tuple[str, ...] = Field(description="Empty if the message is not a job of this version.")
+    slice: int | None = Field(default=None, description="Number of its slice, from 1 on, if the recording is cut.")
     n_slices: int = 1
-    slice_s: float | None = Field(default=None, description="Sound in that slice, where that is known.")
+    slice_s: float | None = Field(default=None, description="Seconds of sound in that slice, if known.")
     receive_count: int
-    waiting: bool = Field(description="Not in the hands of a worker, and not to be tried again later.")
+    waiting: bool = Field(description="Whether it waits for a worker; false also while it waits for a retry.")
 
 
 class QueueState(Frozen):
-    """The queue, without anything taken from it. Counts of SQS lag by a second or so."""
+    """The state of the queue. Counts of SQS lag by about a second."""
 
     name: str
-    server: str | None = Field(description="Its address; None where it is Amazon's.")
+    server: str | None = Field(description="Its address; None for Amazon SQS.")
     n_waiting: int = Field(description="Jobs that wait for a worker.")
-    n_held: int = Field(description="Jobs that a worker has, or that wait to be tried again.")
+    n_held: int = Field(description="Jobs that a worker has, or that wait for a retry.")
     n_set_aside: int = Field(description="Messages on the dead-letter queue.")
-    jobs: tuple[QueuedJob, ...] | None = Field(description="None where the server does not show them.")
+    jobs: tuple[QueuedJob, ...] | None = Field(description="None if the server does not list them.")
 
 
 class Working(Activity):
-    """What a worker is doing, and how much of it there is."""
+    """The activity of a worker, with the length of its slice."""
 
-    slice_s: float | None = Field(default=None, description="Sound in its slice, where that is known.")
-    silent_s: float = Field(description="How long ago that was said.")
+    slice_s: float | None = Field(default=None, description="Seconds of sound in its slice, if known.")
+    silent_s: float = Field(description="Seconds since its last report.")
 
 
 class Status(Frozen):
-    """How things stand."""
+    """The status of a destination."""
 
     version: int = 1
     dest: str
     at: datetime
-    trouble: str | None = Field(default=None, description="Why nothing newer than that could be seen.")
-    live: bool = Field(description="Whether a `run` or a `director` is at work.")
-    run: Run | None = Field(description="The last or present one.")
+    trouble: str | None = Field(default=None, description="Why there is no newer status.")
+    live: bool = Field(description="Whether a `run` or a `director` is in progress.")
+    run: Run | None = Field(description="The current or last one.")
     queue: QueueState | None
-    no_queue: str | None = Field(default=None, description="Why there is no queue to be seen.")
+    no_queue: str | None = Field(default=None, description="Why `queue` is null.")
     workers: tuple[Working, ...]
     n_done: int = Field(description="Recordings that have their transcript.")
     n_failed: int
-    failures: tuple[Failure, ...] = Field(description=f"Newest first; of more than {FAILURES_KEPT:,} only so many.")
+    failures: tuple[Failure, ...] = Field(description=f"Newest first, at most {FAILURES_KEPT:,}.")
 
 
 def gather(dest: Location, settings: Settings, *, now: datetime | None = None) -> Status:
-    """Look at a destination and its queue.
+    """Query a destination and its queue.
 
     Raises: RetryableError: if the destination is unreachable.
     """
@@ -100,17 +100,17 @@ def gather(dest: Location, settings: Settings, *, now: datetime | None = None) -
 
 
 def _last_run(records: Records, at: datetime) -> tuple[Run | None, bool]:
-    """Return the last run, and whether it is at work."""
+    """Return the last run, and whether it is in progress."""
     last = records.last_run()
     live = last is not None and is_live(last, at)
-    if last and not last.ended_at and not live:  # its process may have ended since, and have said so before
+    if last and not last.ended_at and not live:  # its process may have recorded its end and ended since the first read
         last = records.last_run()
         live = last is not None and is_live(last, at)
     return last, live
 
 
 def _unreadable(last: Run | None) -> dict[str, Failure]:
-    """Return what the last run could not read, by path. There are no failure records of it: every run looks again."""
+    """Return what the last run could not read, by path. It has no failure records, since every run tries it again."""
     if last is None:
         return {}
     return {
@@ -130,7 +130,7 @@ def _unreadable(last: Run | None) -> dict[str, Failure]:
 
 
 def _each_once(recorded: Iterable[Failure], unreadable: dict[str, Failure]) -> Iterator[Failure]:
-    """Yield recorded failures, then the unreadable ones that are not recorded; empties `unreadable` of the others."""
+    """Yield recorded failures, then the unreadable ones without a record; remove the others from `unreadable`."""
     for failure in recorded:
         unreadable.pop(failure.recording, None)
         yield failure
@@ -141,7 +141,7 @@ def _queue(last: Run | None, settings: Settings) -> tuple[QueueState | None, str
     try:
         with reached(last, settings) as queue:
             return state_of(queue), None
-    except NightscribeError as error:  # there is none, or it went away meanwhile
+    except NightscribeError as error:  # there is none, or it has just ended
         return None, str(error)
 
 
@@ -177,9 +177,9 @@ def _queued(peeked: Peeked) -> QueuedJob:
 
 
 def _working(records: Records, over: Run | None, queue: QueueState | None, at: datetime) -> "list[Working]":
-    """Return what workers report that may be alive: not those that ended on this machine, or with their `run`.
+    """Return the reports of workers that may be alive, without those that ended on this machine or with their `run`.
 
-    `over`: the last run, if it is no longer at work.
+    `over`: the last run, if it is no longer in progress.
     """
     slices_s = {job.message: job.slice_s for job in (queue.jobs if queue and queue.jobs else ())}
     had_its_own = over is not None and over.command == "run"

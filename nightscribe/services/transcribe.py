@@ -15,14 +15,14 @@ from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.worker.attempt.transcribe import SliceTranscriber
 from nightscribe.worker.pipeline.models import Models
 
-_engine = Lock()  # an engine is not made for two threads at a time
+_engine = Lock()  # engines do not support concurrent threads
 _models: dict[tuple[Path, int, int], Models] = {}
 
 
 def transcribe(path: Path, settings: Settings, progress: Callable[[float], None] = lambda _s: None) -> Transcript:
-    """Return the transcript of one recording, made in this process; the model stays in memory for the next one.
+    """Transcribe one recording in this process and return the transcript; the model stays in memory for the next one.
 
-    `progress` is called with the seconds of sound that are done.
+    `progress` is called with the seconds of sound done so far.
 
     Raises: SetupError: if the file, the engine or the weights are missing. PermanentError: if it holds no sound that
     can be decoded. RetryableError: if reading it fails.
@@ -33,7 +33,7 @@ def transcribe(path: Path, settings: Settings, progress: Callable[[float], None]
         raise SetupError(f"The recording {str(path)!r} {why}.")
     preflight.check_options(settings)
     engine = preflight.check_engine(settings)
-    # A file that is named alone may be a link to anywhere.
+    # A single file that the user names may be a link to anywhere.
     source = FolderSource(path.parent, follow_links=True)
     recording = source.stat(path.name)
     slice_ = Slice(

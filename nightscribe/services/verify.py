@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from nightscribe.director.outage import is_outage
 from nightscribe.director.scan.classify import same_at_a_glance
-from nightscribe.services.events import Tell, Verifying, ignore
+from nightscribe.services.events import OnEvent, Verifying, ignore
 from nightscribe.services.integrity import is_damaged_text, time_fault
 from nightscribe.services.run_record import LIVE_S
 from nightscribe.shared.destination.keys import (
@@ -130,7 +130,7 @@ def verify(
     *,
     options: StorageOptions | None = None,
     repair: bool = False,
-    tell: Tell = ignore,
+    on_event: OnEvent = ignore,
 ) -> Verified:
     """Check everything in a destination, and with `source` also that each recording is the one that was transcribed.
 
@@ -139,7 +139,7 @@ def verify(
 
     Raises: RetryableError: if the destination or the source is unreachable. SetupError: if one cannot be opened.
     """
-    return _Verification(dest, source, options or StorageOptions()).verify(repair=repair, tell=tell)
+    return _Verification(dest, source, options or StorageOptions()).verify(repair=repair, on_event=on_event)
 
 
 class _Verification:
@@ -155,14 +155,14 @@ class _Verification:
         self._finished: dict[str, Transcript] = {}
         """Finished recordings on which work has begun all the same, by the folder of their parts, without segments."""
 
-    def verify(self, *, repair: bool, tell: Tell) -> Verified:
+    def verify(self, *, repair: bool, on_event: OnEvent) -> Verified:
         at_work = self._is_at_work()
         parts = self._begun()
         corrected: list[str] = []
         n_transcripts = n_texts = n_recordings = 0
         n = self._records.count(TRANSCRIPTS)
         for number, checked in enumerate(self._check_each(TRANSCRIPTS, self._check_transcript)):
-            tell(Verifying(number, n))
+            on_event(Verifying(number, n))
             self._found.extend(checked.found)
             corrected.extend(checked.corrected)
             n_texts += checked.n_texts

@@ -1,4 +1,4 @@
-"""Stay, queue what arrives, and follow it until it is done."""
+"""Watch a source: queue what arrives, and follow it until it is done."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from nightscribe.director.backlog import Backlog
 from nightscribe.director.plan.estimate import LengthEstimate, Rates
 from nightscribe.director.watch.file_system_watcher import FileSystemWatcher
 from nightscribe.director.watch.watch_loop import WatchLoop
-from nightscribe.services.events import Tell, Watching, ignore
+from nightscribe.services.events import OnEvent, Watching, ignore
 from nightscribe.services.request import Request, open_queue
 from nightscribe.services.run_progress import unreadable_figures
 from nightscribe.services.run_record import EVERY_S, RunRecord, beginning, queueing
@@ -25,10 +25,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Watched:
-    """What was left when a watching director ended."""
+    """The work left when a watching director ended."""
 
     n_queued: int
-    """Recordings on the queue, or in the hands of workers."""
+    """Recordings on the queue, or in progress."""
     n_unqueued: int
 
 
@@ -49,15 +49,15 @@ class _Figures:
         }
 
 
-def watch(request: Request, tell: Tell = ignore) -> Watched | None:
-    """Queue what is missing and what arrives until a KeyboardInterrupt, a signal's or one that `tell` raises.
+def watch(request: Request, on_event: OnEvent = ignore) -> Watched | None:
+    """Queue what is missing and what arrives, until a KeyboardInterrupt from a signal or from `on_event`.
 
-    Returns: what is left; None if it was interrupted before the first look.
+    Returns: what is left; None if it was interrupted before the first scan.
     """
     loop = None
     with suppress(KeyboardInterrupt):
         loop = _loop(request)
-        _watch(request, loop, tell)
+        _watch(request, loop, on_event)
     if loop is None:
         return None
     n_queued = min(loop.n_left, len(loop.director.outstanding))
@@ -80,18 +80,18 @@ def _loop(request: Request) -> WatchLoop:
     )
 
 
-def _watch(request: Request, loop: WatchLoop, tell: Tell) -> None:
+def _watch(request: Request, loop: WatchLoop, on_event: OnEvent) -> None:
     run = queueing(beginning("director", request, request.settings.engine, watch=True), loop.director)
     with (
         loop.watcher,
-        # Where each file that is written is paid for, this one is written for weeks.
+        # In a bucket each write costs money, and this record is written for weeks.
         RunRecord(request.records, run, _Figures(loop), every_s=max(EVERY_S, loop.poll_s)) as record,
     ):
         log.info("watch.began", source=run.source, queue=request.settings.queue_name)
         for event in loop.watch():
             if event is None:
                 record.update()
-                tell(Watching(loop))
+                on_event(Watching(loop))
 
 
 def _rates(request: Request) -> Callable[[Backlog], Rates]:
@@ -107,13 +107,15 @@ def _rates(request: Request) -> Callable[[Backlog], Rates]:
 
 
 def check_of(dest: Location, records: Records) -> Callable[[], None]:
-    """Return a check that raises RetryableError once another volume, without transcripts, is where DEST was."""
+    """Return a check that raises RetryableError if DEST is now on another volume, without transcripts."""
     volume = dest.volume()
 
     def check() -> None:
         with suppress(OSError):
             if dest.volume() == volume or any(records.store.listing(TRANSCRIPTS)):
                 return
-        raise RetryableError(f"The destination {str(dest)!r} is not there now.", code="storage_unreachable")
+        raise RetryableError(
+            f"The destination {str(dest)!r} is not available at the moment.", code="storage_unreachable"
+        )
 
     return check

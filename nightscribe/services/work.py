@@ -15,13 +15,13 @@ from nightscribe.worker.pipeline.models import Models
 
 
 def open_worker(source: Location, dest: Location, settings: Settings) -> Worker:
-    """Return a worker that is connected to its queue and has its model in memory; call its `run`.
+    """Return a worker that is connected to its queue and has loaded its model; call its `run`.
 
-    Raises: NightscribeError: if the queue cannot be used, or the model not be loaded.
+    Raises: NightscribeError: if the queue cannot be used or the model cannot be loaded.
     """
     queue = open_queue(settings, creates_on_aws=False)
     sweep_scratch()
-    # The model is loaded only now: it takes seconds and memory, in vain if there is no queue.
+    # The model is loaded only now: it would take seconds and memory in vain if there were no queue.
     models = Models(
         settings.models_dir,
         threads=settings.threads,

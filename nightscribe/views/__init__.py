@@ -1,1 +1,1 @@
-"""What people read: values turned into lines and live views."""
+"""Render results and events for people, as lines and live views."""

@@ -1,4 +1,4 @@
-"""The commands that a person is told to type next."""
+"""Build the commands that the output suggests to type next."""
 
 import os
 import shlex
@@ -14,7 +14,7 @@ from nightscribe.terminal import visible
 
 
 def run_again(command: Command, source: Location | str, dest: Location, asked: Mapping[str, Value]) -> str:
-    """Return the command that does whatever is still missing. Without --redo, which would do everything again."""
+    """Return the command that transcribes what is still missing, without --redo, which would start everything again."""
     words = [command, str(source), str(dest.absolute())]
     for name in OPTIONS[command]:
         default = Settings.model_fields[name].get_default(call_default_factory=True)
@@ -33,13 +33,13 @@ def retry_command(dest: Location) -> str:
 
 
 def _typed(words: list[str]) -> str:
-    """Return a command line; with the path of the program where its name alone would not be found."""
+    """Return a command line, with the path of the program if PATH would not find its name."""
     program = "nightscribe" if which("nightscribe") else str(Path(sysconfig.get_path("scripts")) / "nightscribe")
     return " ".join(map(_quoted, (program, *words)))
 
 
 def _quoted(word: str) -> str:
-    """Quote a word for the shell; in one with control characters, each is written as an escape of bash and zsh."""
+    """Quote a word for the shell; write control characters as escapes of bash and zsh."""
     if visible(word) == word:
         return shlex.quote(word)
     return "$'" + "".join(map(_escaped, word)) + "'"

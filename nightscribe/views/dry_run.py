@@ -1,4 +1,4 @@
-"""What `nightscribe run --dry-run` says."""
+"""Render the output of `nightscribe run --dry-run`."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ LISTED = 10
 
 @visible_lines
 def lines(forecast: Forecast, request: Request) -> Iterator[str]:
-    """Yield what a run would do, from the whole to the longest recordings."""
+    """Yield what a run would do: the total first, then the longest recordings."""
     progress, settings = forecast.progress, request.settings
     if progress.n_total:
         yield (
@@ -31,5 +31,5 @@ def lines(forecast: Forecast, request: Request) -> Iterator[str]:
 
 
 def _roughly(seconds: float) -> str:
-    """Return a forecast no more exact than it can be: loading a model takes some seconds as well."""
+    """Return a forecast that is only as precise as it can be, since loading a model takes some seconds too."""
     return "less than a minute" if seconds < 45 else f"roughly {duration(60 * max(1, round(seconds / 60)))}"

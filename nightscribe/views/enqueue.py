@@ -1,4 +1,4 @@
-"""What `nightscribe director` says when all is queued."""
+"""Render the output of `nightscribe director` after it has queued everything."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from nightscribe.views.summary import before, failures
 
 @visible_lines
 def lines(enqueued: Enqueued, dest: Location) -> Iterator[str]:
-    """Yield what was queued, what was found, and what has failed."""
+    """Yield what was queued, what was done before, and what has failed."""
     yield f"Queued {count(enqueued.n_queued, 'recording')} on {enqueued.queue_name}."
     yield from before(enqueued.progress.scan)
     yield from failures(enqueued.progress, dest)

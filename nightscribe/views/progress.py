@@ -1,4 +1,4 @@
-"""Show a run on its way: a live view on a terminal, a line every half minute anywhere else."""
+"""Show the progress of a run: a live view on a terminal, a line every half minute anywhere else."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,10 +25,10 @@ BAR_WIDTH = 24
 
 
 class Display:
-    """Shows the events of a service on standard error: what it looks at, then how far it is."""
+    """Shows the events of a service on standard error: the scan, then the progress of the work."""
 
     def __init__(self, request: Request | None = None, console: Console | None = None) -> None:
-        """`request`: for the heading of a run; other services need none."""
+        """Create a display. `request` supplies the heading of a run; other services need none."""
         self._request = request
         self._console = console or Console(stderr=True)
         self._status: Status | None = None
@@ -45,18 +45,18 @@ class Display:
         self._end()
 
     def show(self, event: Event) -> None:
-        """Bring the display up to date."""
+        """Update the display."""
         match event:
             case Scanning(n_files=0):
                 self._say("Looking for recordings …")
             case Scanning(n_files=n):
                 self._say(f"Looking for recordings … {count(n, 'file')} seen")
             case Surveying(number=number, n=n):
-                self._say(f"Looking into {number:,} of {count(n, 'recording')} …")
+                self._say(f"Probing {number:,} of {count(n, 'recording')} …")
             case Verifying(number=number, n=n):
                 self._say(f"Checking {number + 1:,} of {count(n, 'transcript')} …")
             case FetchingWeights(model=model):
-                self._say(f"Getting the weights of {model} …")
+                self._say(f"Fetching the weights of {model} …")
             case Began(engine=engine):
                 self._engine = engine
             case Started(n_workers=n_workers):
@@ -64,21 +64,21 @@ class Display:
                 self._view = self._work.enter_context(view(self._console, self._heading(n_workers)))
             case Working(progress=progress, trouble=trouble) if self._view:
                 self._view.show(progress, trouble)
-            case _:  # it goes on to something else, or ends
+            case _:  # the service has moved on or ended
                 self._end()
 
     def _heading(self, n_workers: int) -> str:
         workers = f"{self._engine}, {count(n_workers, 'worker')}"
-        if not (asked := self._request):
+        if not (request := self._request):
             return f"nightscribe: {workers}"
-        return f"nightscribe: {asked.settings.model} on {workers}, {asked.source} → {asked.dest}"
+        return f"nightscribe: {request.settings.model} on {workers}, {request.source} → {request.dest}"
 
     def _say(self, text: str) -> None:
-        said = Text(visible(text))
+        line = Text(visible(text))
         if self._status:
-            self._status.update(said)
+            self._status.update(line)
         else:
-            self._status = self._work.enter_context(self._console.status(said))
+            self._status = self._work.enter_context(self._console.status(line))
 
     def _end(self) -> None:
         self._status = self._view = None
@@ -86,16 +86,16 @@ class Display:
 
 
 class View(Protocol):
-    """A way to show how far a run is."""
+    """A way to show the progress of a run."""
 
     def show(self, run_progress: RunProgress, trouble: str = "") -> None:
-        """Bring it up to date. `trouble`: what holds the run up, as a sentence, while that is so."""
+        """Update the view. `trouble` is a sentence on what currently holds up the run, or empty."""
         ...
 
 
 @contextmanager
 def view(console: Console, heading: str) -> Iterator[View]:
-    """Show a run in the way that suits where the output goes, until the context ends."""
+    """Yield a live view on a terminal, and a view of single lines elsewhere."""
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             yield _LiveView(live, heading)
@@ -137,7 +137,7 @@ class _LineView:
 
 
 def state(run_progress: RunProgress, now: float) -> str:
-    """Return how far a run is, in one line."""
+    """Return the progress of a run as one line."""
     return so_far(
         run_progress.n_settled,
         run_progress.n_total,
@@ -159,13 +159,15 @@ def so_far(
     left_s: float | None,
     n_failed: int,
 ) -> str:
-    """Return how far a run is, in one line, from its figures."""
-    said = [f"{n_settled:,} of {count(n_total, 'recording')}"]
-    said.append(f"{duration(heard_s)} of about {duration(total_s)} of sound" if total_s else "")
-    said.append(f"{speed:.1f} × real time" if speed else "models are loading")
-    said.append(f"about {duration(left_s)} left" if left_s is not None else "")
-    said.append(f"{n_failed:,} failed" if n_failed else "")
-    return " · ".join(part for part in said if part)
+    """Return the progress of a run as one line, from its figures."""
+    parts = [
+        f"{n_settled:,} of {count(n_total, 'recording')}",
+        f"{duration(heard_s)} of about {duration(total_s)} of sound" if total_s else "",
+        f"{speed:.1f} × real time" if speed else "loading models",
+        f"about {duration(left_s)} left" if left_s is not None else "",
+        f"{n_failed:,} failed" if n_failed else "",
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def render(run_progress: RunProgress, heading: str, now: float, trouble: str = "") -> RenderableType:
@@ -179,7 +181,7 @@ def render(run_progress: RunProgress, heading: str, now: float, trouble: str = "
 
 
 def bar_of_all(heard_s: float, total_s: float | None) -> RenderableType:
-    """Return a bar of how much of all sound is done."""
+    """Return a bar that shows how much of all sound is done."""
     share = heard_s / total_s if total_s else 0.0
     bar = Table.grid(padding=(0, 1))
     bar.add_row(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), f"{share:4.0%}", "of all")
@@ -205,7 +207,7 @@ def _workers(run_progress: RunProgress) -> RenderableType:
 
 def _failures(run_progress: RunProgress) -> RenderableType:
     hidden = len(run_progress.failed) - FAILURES_SHOWN
-    lines = [Text(f"… and {hidden:,} failures before", style="dim")] if hidden > 0 else []
+    lines = [Text(f"… and {hidden:,} earlier failures", style="dim")] if hidden > 0 else []
     lines.extend(
         Text.assemble(
             ("failed ", "red"), visible(f"{failure.recording}: {failure.reason}"), overflow="ellipsis", no_wrap=True

@@ -1,4 +1,4 @@
-"""Render a status as lines, or with a bar for a terminal that shows it again and again."""
+"""Render a status as lines, or with a progress bar for a live view."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -17,13 +17,13 @@ from nightscribe.views.humanize import count, duration, failure_group, group_sen
 from nightscribe.views.progress import bar_of_all, so_far
 
 LISTED = 10
-LISTED_LIVE = 4  # what does not fit on a screen would not be seen
+LISTED_LIVE = 4  # a live view must fit on a screen
 SILENT_S = 60.0
 LABEL = 13  # columns
 
 
 def render(status: Status) -> RenderableType:
-    """Return the live view; long lines are cut off at the edge of the screen, so that all of them fit."""
+    """Return the live view; long lines are cut off at the edge of the screen, so that all lines fit."""
     run = status.run
     parts: list[RenderableType] = [Text(line, style="bold") for line in _heading(status)]
     if run and run.command == "run" and status.live and run.n_total is not None:
@@ -37,13 +37,13 @@ def _line(text: str) -> Text:
 
 
 def lines(status: Status) -> Iterator[str]:
-    """Yield everything, what a person asks first at the top."""
+    """Yield all lines, the most important first."""
     yield from _heading(status)
     yield from _blocks(status, LISTED)
 
 
 def wrapped(status: Status, width: int) -> Iterator[str]:
-    """Yield the lines wrapped for a terminal: between words, and never within a path, which may be copied."""
+    """Yield the lines wrapped for a terminal, between words only, so that paths can be copied."""
     filled = partial(fill, width=width, break_long_words=False, break_on_hyphens=False)
     yield from map(filled, _heading(status))
     for line in _blocks(status, LISTED):
@@ -56,18 +56,18 @@ def _heading(status: Status) -> Iterator[str]:
         yield f"Last seen {_clock(status.at, status.at)}: {status.trouble}"
     run = status.run
     if run is None:
-        yield f"No run into {status.dest} has said anything of itself."
+        yield f"No run into {status.dest} has been recorded."
         return
     what = (
         run.model
         + (f" on {run.engine}" if run.command == "run" else "")
         + (f", {count(run.n_workers, 'worker')}" if run.n_workers else "")
-        + (", finished ones too" if run.redo else "")
+        + (", including finished ones" if run.redo else "")
     )
     yield f"{run.source} → {status.dest} ({what})"
     yield _when(status, run)
     if status.live and run.watch:
-        yield f"Of what it took up, {_done(run)}." if run.n_total else "It has taken up nothing yet."
+        yield f"So far, {_done(run)}." if run.n_total else "It has found nothing to queue yet."
     elif status.live and (run.command == "run" or run.n_total is None):
         yield _so_far(run)
 
@@ -75,9 +75,9 @@ def _heading(status: Status) -> Iterator[str]:
 def _when(status: Status, run: Run) -> str:
     noun = "run" if run.command == "run" else "watching director" if run.watch else "director"
     if status.live:
-        return f"A {noun} is at work, begun {_clock(run.began_at, status.at)}."
+        return f"A {noun} is in progress, started {_clock(run.began_at, status.at)}."
     if run.ended_at is None:
-        return f"The last {noun} broke off: it was last heard of {_clock(run.updated_at, status.at)}."
+        return f"The last {noun} broke off; its last sign of life was {_clock(run.updated_at, status.at)}."
     ended = _clock(run.ended_at, status.at)
     if run.command == "director":
         return _when_queued(run, ended)
@@ -90,18 +90,18 @@ def _when(status: Status, run: Run) -> str:
 
 def _when_queued(run: Run, ended: str) -> str:
     if run.watch:
-        return f"The last director stopped watching {ended}; of what it took up, {_done(run)}."
+        return f"The last director stopped watching {ended}; until then, {_done(run)}."
     if run.n_total is None:
         return f"The last director was interrupted {ended}; {_done(run)}."
     missing = count(run.n_total, "recording")
     if run.interrupted:
-        return f"The last director was interrupted {ended}, before all of {missing} were queued."
-    return f"The last director had queued {missing} {ended}."
+        return f"The last director was interrupted {ended}, before it had queued all that was missing ({missing})."
+    return f"The last director queued {missing} and ended {ended}."
 
 
 def _so_far(run: Run) -> str:
     if run.n_total is None:
-        return "It is looking for what is missing."
+        return "It is scanning for missing recordings."
     return so_far(
         run.n_done + run.n_failed,
         run.n_total,
@@ -115,7 +115,7 @@ def _so_far(run: Run) -> str:
 
 def _done(run: Run) -> str:
     if run.n_total is None:
-        return "it had not seen yet what was missing"
+        return "it had not finished its scan"
     failed = f", {run.n_failed:,} failed" if run.n_failed else ""
     return f"{run.n_done:,} of {count(run.n_total, 'recording')} done{failed}"
 
@@ -131,22 +131,22 @@ def _clock(then: datetime, now: datetime) -> str:
 def _blocks(status: Status, listed: int) -> Iterator[str]:
     if status.workers:
         yield from _block("In progress", map(_worker, status.workers))
-    elif status.live or not (status.run and status.run.command == "run"):  # of one that is over it goes without saying
-        yield _labelled("In progress", "nothing that a worker reports")
+    elif status.live or not (status.run and status.run.command == "run"):  # the workers of a finished run have ended
+        yield _labelled("In progress", "no worker reports any work")
     queue = status.queue
     if queue is None:
         yield _labelled("Queue", status.no_queue or "")
     else:
         yield from _block("Queued", [_counts(status, queue), *_waiting(queue, listed)])
         if queue.n_set_aside:
-            said = f"{count(queue.n_set_aside, 'job')}, for the next director or `retry` to look at"
-            yield _labelled("Dead letters", said)
+            dead = f"{count(queue.n_set_aside, 'job')}, for the next director or `retry` to process"
+            yield _labelled("Dead letters", dead)
     yield from _block("Failed", _failed(status, listed))
     yield _labelled("Done", count(status.n_done, "recording"))
 
 
-def _labelled(label: str, said: str) -> str:
-    return f"{label:{LABEL}}{said}"
+def _labelled(label: str, text: str) -> str:
+    return f"{label:{LABEL}}{text}"
 
 
 def _block(label: str, items: Iterable[str]) -> Iterator[str]:
@@ -158,24 +158,24 @@ def _worker(working: Working) -> str:
     done = duration(working.done_s)
     if working.slice_s:
         done += f" of {duration(working.slice_s)}"
-    said = [f"{working.worker}: {working.recording}, {done} done"]
+    parts = [f"{working.worker}: {working.recording}, {done} done"]
     if working.n_recordings > 1:
-        said.append(f"of a job of {working.n_recordings:,} recordings")
+        parts.append(f"of a job of {working.n_recordings:,} recordings")
     if working.receive_count > 1:
-        said.append(f"try {working.receive_count}")
+        parts.append(f"try {working.receive_count}")
     if working.silent_s > SILENT_S:
-        said.append(f"silent for {duration(working.silent_s)}")
-    return " · ".join(said)
+        parts.append(f"silent for {duration(working.silent_s)}")
+    return " · ".join(parts)
 
 
 def _counts(status: Status, queue: QueueState) -> str:
-    """Return what waits on the queue; the queue is named unless it belongs to the run at work."""
+    """Return what waits on the queue, with the queue's name unless it belongs to the current run."""
     its_own = status.live and status.run is not None and status.run.command == "run"
     where = "" if its_own else f" on {queue.name}" + (f" at {queue.server}" if queue.server else "")
     recordings = {path for job in queue.jobs or () if job.waiting for path in job.recordings}
     of_what = f" with {count(len(recordings), 'recording')}" if recordings else ""
     return f"{count(queue.n_waiting, 'job')}{of_what}{where}" + (
-        f"; {queue.n_held:,} more taken" if queue.n_held else ""
+        f"; {queue.n_held:,} more in progress or delayed" if queue.n_held else ""
     )
 
 
@@ -188,13 +188,13 @@ def _waiting(queue: QueueState, listed: int) -> Iterator[str]:
 
 def _job(job: QueuedJob) -> str:
     if not job.recordings:
-        return "a message that is no job of this version"
-    said = job.recordings[0]
+        return "a message that is not a job of this version"
+    line = job.recordings[0]
     if job.slice:
-        said += f" (slice {job.slice} of {job.n_slices})"
+        line += f" (slice {job.slice} of {job.n_slices})"
     if len(job.recordings) > 1:
-        said += f" and {len(job.recordings) - 1:,} more"
-    return said + (f" · try {job.receive_count + 1}" if job.receive_count else "")
+        line += f" and {len(job.recordings) - 1:,} more"
+    return line + (f" · try {job.receive_count + 1}" if job.receive_count else "")
 
 
 def _failed(status: Status, listed: int) -> Iterator[str]:

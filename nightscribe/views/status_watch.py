@@ -1,4 +1,4 @@
-"""Show a status once, or again and again until the run has ended or the user has seen enough."""
+"""Show a status once, or repeatedly until the run ends or the user interrupts."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +16,13 @@ from nightscribe.shared.storage.base import Location
 from nightscribe.views.status import lines, render, wrapped
 
 EVERY_S = 2.0
-SHARE = 0.2  # of the time at most is spent on reading a slow store
+SHARE = 0.2  # the share of time that reading a slow store may take
 
 Put = Callable[[Status], object]
 
 
 def show(dest: Location, settings: Settings, *, watch: bool, as_json: bool) -> int:
-    """Show how things stand in a destination. Returns: the exit code, 1 if recordings failed, 0 after Ctrl-C."""
+    """Show the status of a destination. Returns: the exit code, 1 if recordings failed, 0 after Ctrl-C."""
     put = _json if as_json else _plain
     status, is_over = gather(dest, settings), True
     if not watch:
@@ -39,7 +39,7 @@ def show(dest: Location, settings: Settings, *, watch: bool, as_json: bool) -> i
 def follow(
     status: Status, look: Callable[[], Status], put: Put, *, sleep: Callable[[float], None] = time.sleep
 ) -> tuple[Status, bool]:
-    """Look again and again until a `run` ends, or Ctrl-C. Returns: the last status, and whether the run ended."""
+    """Poll until a `run` ends, or Ctrl-C. Returns: the last status, and whether the run ended."""
     since, took_s = status.at, 0.0
     with suppress(KeyboardInterrupt):
         while True:
@@ -56,7 +56,7 @@ def follow(
 
 
 def _looked(look: Callable[[], Status], before: Status) -> Status:
-    """Return the status now; while the destination is unreachable, the one before with the reason."""
+    """Return the current status; while the destination is unreachable, the previous one with the reason."""
     try:
         return look()
     except RetryableError as error:
@@ -64,7 +64,7 @@ def _looked(look: Callable[[], Status], before: Status) -> Status:
 
 
 def _has_ended(before: Status, status: Status, since: datetime) -> bool:
-    """Return whether a `run` has ended (or broken off) between two looks, or has begun and ended."""
+    """Return whether a `run` ended or broke off between two polls, or both began and ended since the first."""
     run = status.run
     if run is None or run.command != "run" or status.live:
         return False

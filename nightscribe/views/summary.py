@@ -1,4 +1,4 @@
-"""The summary at the end of a run: readable in ten seconds, and true."""
+"""Render the summary at the end of a run, to be read in ten seconds."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,9 +22,9 @@ def summary(
     interrupted: bool,
     redo: bool = False,
 ) -> Iterator[str]:
-    """Yield lines for a person, the most important first."""
+    """Yield the lines of the summary, the most important first."""
     if run_progress.done:
-        # The loading of models is part of what a night takes, so it is in this speed, unlike in the live one.
+        # This speed, unlike the live one, includes the loading of models, since a night includes it.
         speed = run_progress.done_audio_s / elapsed_s
         yield (
             f"Done: {count(run_progress.done, 'recording')}, {duration(run_progress.done_audio_s)} of sound "
@@ -39,9 +39,9 @@ def summary(
     yield from before(run_progress.scan)
     if interrupted:
         how = (
-            "Those that had a transcript keep it; --redo begins again with all of them."
+            "Those with a transcript keep it; --redo starts all of them again."
             if redo
-            else "Run the same command again to go on."
+            else "Run the same command again to continue."
         )
         yield f"Interrupted: {count(run_progress.n_left, 'recording')} left. {how}"
     yield from failures(run_progress, dest)
@@ -54,10 +54,10 @@ def summary(
 
 @visible_lines
 def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
-    """Yield what was done already, and what was or would be done without transcribing."""
+    """Yield what was done before this run, and what was or would be done without transcribing."""
     done = [f"{count(scan.n_finished, 'recording')} already done"] if scan.n_finished else []
     if scan.other_options:
-        done.append(f"{scan.other_options:,} of them with other options than now (--redo does them again)")
+        done.append(f"{scan.other_options:,} of them with different options (--redo transcribes them again)")
     if scan.n_foreign:
         done.append(f"{count(scan.n_foreign, 'recording')} with text files of another tool, left alone")
     if scan.renamed:
@@ -87,7 +87,7 @@ def failures(run_progress: RunProgress, dest: Location) -> Iterator[str]:
 
 @visible_lines
 def shortened(lines: Sequence[str], rest: str | None) -> Iterator[str]:
-    """Yield as many lines as a person reads, and where the rest is."""
+    """Yield the first lines and, if there are more, their number and where to find them."""
     yield from lines[:SHOWN]
     if len(lines) > SHOWN:
         yield f"  … and {len(lines) - SHOWN:,} more" + (f", in {rest}" if rest else "")

@@ -1,4 +1,4 @@
-"""What a watching director shows: a line that is kept up to date on a terminal, below what is logged."""
+"""Show the state of a watching director in one line on a terminal, below the log."""
 
 import sys
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ from rich.text import Text
 
 from nightscribe.director.watch.watch_loop import WatchLoop
 from nightscribe.log import configure_logging
-from nightscribe.services.events import Event, Tell, Watching
+from nightscribe.services.events import Event, OnEvent, Watching
 from nightscribe.services.watch import Watched
 from nightscribe.terminal import visible
 from nightscribe.views.humanize import count
 
 
 @contextmanager
-def watch_display(log_level: str, heading: str) -> Iterator[Tell]:
-    """Show events of `watch` until the context ends; where there is no terminal, what is logged is enough."""
+def watch_display(log_level: str, heading: str) -> Iterator[OnEvent]:
+    """Yield a callback that shows events of `watch`; without a terminal it shows nothing, since the log suffices."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda _: None
@@ -31,7 +31,7 @@ def watch_display(log_level: str, heading: str) -> Iterator[Tell]:
             if isinstance(event, Watching):
                 live.update(Text(f"{visible(heading)}\n{state(event.loop, since)}"), refresh=True)
 
-        configure_logging(log_level, sys.stderr)  # which is now the one that writes above the line
+        configure_logging(log_level, sys.stderr)  # while Live is active, this writes above the line
         try:
             yield show
         finally:
@@ -39,28 +39,28 @@ def watch_display(log_level: str, heading: str) -> Iterator[Tell]:
 
 
 def state(loop: WatchLoop, since: datetime) -> str:
-    """Return how things stand, in one line."""
+    """Return the state of the loop as one line."""
     wait_s = max(0.0, loop.scan_at - loop.clock())
-    said = [
+    parts = [
         count(loop.n_recordings, "recording"),
         f"{loop.n_growing:,} still growing" if loop.n_growing else "",
         f"{loop.n_left:,} queued",
         f"{loop.n_done:,} done since {since:%H:%M}",
         f"{loop.n_failed:,} failed" if loop.n_failed else "",
-        f"next look at {datetime.now().astimezone() + timedelta(seconds=wait_s):%H:%M:%S}"
+        f"next scan at {datetime.now().astimezone() + timedelta(seconds=wait_s):%H:%M:%S}"
         if loop.director.has_queued_all
-        else "next look when the queue has taken all of them",
+        else "next scan when all of them are queued",
     ]
-    return " · ".join(part for part in said if part)
+    return " · ".join(part for part in parts if part)
 
 
 def left(watched: Watched | None) -> str:
-    """Return a sentence on what was left at the end."""
+    """Return a sentence on what is left at the end."""
     if watched is None:
-        return "Nothing was looked at yet."
+        return "It had not scanned yet."
     if not (watched.n_queued or watched.n_unqueued):
-        return "Nothing is left to be done."
-    queued = f"{count(watched.n_queued, 'recording')} queued, which workers go on with"
+        return "Nothing is left to do."
+    queued = f"{count(watched.n_queued, 'recording')} queued, which workers will finish"
     rest = watched.n_unqueued
-    more = f", and {count(rest, 'recording')} not queued yet, which the next director queues" if rest > 0 else ""
+    more = f", and {count(rest, 'recording')} not queued yet, which the next director will queue" if rest > 0 else ""
     return f"Left: {queued}{more}."

@@ -106,7 +106,7 @@ def test_folders_and_buckets_are_mixed_and_a_move_between_them_keeps_the_transcr
     assert found == THREE
     # What failed in a bucket is put back there.
     back = nightscribe("retry", dest)
-    assert "Will be retried: 1 recording." in back.stdout
+    assert "Will retry 1 recording." in back.stdout
     assert f"run {three} {dest}" in back.stdout
 
 

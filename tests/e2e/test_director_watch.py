@@ -100,7 +100,7 @@ def test_a_director_watches_for_a_night(
     assert "A watching director is at work" in nightscribe("status", dest).stdout
 
     requeue = nightscribe("retry", dest)
-    assert "queues them at its next look" in requeue.stdout
+    assert "will queue them at its next scan" in requeue.stdout
     assert "nightscribe director" not in requeue.stdout
     director.says("recordings.arrived", 3)
     director.says("jobs.queued", 3)
@@ -124,7 +124,7 @@ def test_a_director_that_was_killed_is_followed_by_one_that_misses_nothing(
     second.says("jobs.queued")
     code, said = second.ends(signal.SIGINT)
     assert code == 130
-    assert said == "Stopped watching. Left: 4 recordings queued, which workers go on with.\n"
+    assert said == "Stopped watching. Left: 4 recordings queued, which workers will finish.\n"
 
 
 def test_on_a_terminal_a_line_tells_how_things_stand(
@@ -142,7 +142,7 @@ def test_on_a_terminal_a_line_tells_how_things_stand(
         return all(word in shown for word in words)
 
     director = watching(three, tmp_path / "dest", stderr=theirs)
-    wait_until(lambda: has_shown(b"jobs.queued", b"3 recordings", b"3 queued", b"next look at "), what="the line")
+    wait_until(lambda: has_shown(b"jobs.queued", b"3 recordings", b"3 queued", b"next scan at "), what="the line")
     assert b'"event"' not in shown
     assert director.ends(signal.SIGTERM)[0] == 0
     os.close(theirs)

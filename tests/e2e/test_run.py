@@ -136,7 +136,7 @@ def test_bad_recordings_are_named_and_cost_the_others_nothing(
     assert "6 failed" in seen.stdout
     assert "zero.mp3: It is empty (0 bytes)." in seen.stdout
     requeue = nightscribe("retry", dest, "--reason", "is empty")
-    assert requeue.stdout.startswith("Will be retried: 1 recording.\n  zero.mp3: It is empty (0 bytes).\n")
+    assert requeue.stdout.startswith("Will retry 1 recording.\n  zero.mp3: It is empty (0 bytes).\n")
     again = nightscribe(*shlex.split(requeue.stdout.splitlines()[-1])[1:])
     assert "  zero.mp3: It is empty (0 bytes)." in again.stdout
     assert "5 of these failed in an earlier run" in again.stdout
@@ -174,7 +174,7 @@ def test_a_run_that_is_interrupted_and_one_that_is_killed_leave_nothing_half_don
             left = n - len(finished_in(dest))
             assert process.returncode == 130
             assert f"Interrupted: {left} recording" in said
-            assert "Run the same command again to go on." in said
+            assert "Run the same command again to continue." in said
             assert (counted(dest).left, counted(dest).interrupted) == (left, True)
         # Even then: no worker and no server outlives its run.
         _, alive = psutil.wait_procs(children, timeout=60)

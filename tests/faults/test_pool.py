@@ -98,7 +98,7 @@ def test_where_nobody_makes_room_the_run_ends_and_says_so(pool: WorkerPool) -> N
         pool.look_after(progressed=False, lack=LACK)
         now += OUTAGE_LIMIT_S - 1
     now += 2
-    with pytest.raises(SetupError, match="DEST 'here' has only 3 MB free, so that no worker can start"):
+    with pytest.raises(SetupError, match="DEST 'here' has only 3 MB free, so no worker can start"):
         pool.look_after(progressed=False, lack=LACK)
 
 

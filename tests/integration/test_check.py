@@ -15,7 +15,7 @@ def test_where_all_is_right_nothing_is_queued(workplace: Workplace) -> None:
     (workplace.source / "a.wav").write_bytes(b"RIFF")
     found = check(workplace)
     assert found.exit_code == 0, found.output
-    assert found.output == "Source, destination, options and queue are right.\n"
+    assert found.output == "Source, destination, options and queue are valid.\n"
     assert workplace.is_empty()
 
 

@@ -194,8 +194,8 @@ def test_a_run_is_seen_while_it_looks_and_is_gone_at_once_when_it_is_killed(
             seen = list(lines(gather(FolderLocation(workplace.dest), Settings())))
         finally:
             process.kill()
-    assert seen[1].startswith("A run is at work, begun at ")
-    assert seen[2] == "It is looking for what is missing."
+    assert seen[1].startswith("A run is in progress, started at ")
+    assert seen[2] == "It is scanning for missing recordings."
     status = gather(FolderLocation(workplace.dest), Settings())
     assert not status.live
     assert status.no_queue == "none now: the last run had its own, which ended with it."
@@ -252,12 +252,12 @@ def test_a_retry_queues_what_failed_for_the_workers_of_a_fleet(workplace: Workpl
     enqueue(asked(workplace))
     died_over(workplace)
     dry = retry(workplace, "--dry-run")
-    assert "1 job on the dead-letter queue would be looked at too." in dry
+    assert "1 job on the dead-letter queue would be processed too." in dry
     assert "Nothing to retry" in dry
 
     said = retry(workplace)
 
-    assert "Will be retried: 2 recordings." in said
+    assert "Will retry 2 recordings." in said
     assert "0.wav: It was begun 3 times and never finished" in said
     assert f"Queued 2 recordings on {workplace.queue.name}." in said
     assert workplace.dead_letters() == []
@@ -278,7 +278,7 @@ def test_a_retry_between_a_failure_and_its_letter_is_not_undone(workplace: Workp
 
     def between(send: Callable[..., dict[str, Any]], arguments: dict[str, Any]) -> dict[str, Any]:
         assert arguments["QueueUrl"] == queue._dead_url
-        assert "Will be retried: 1 recording." in retry(workplace)
+        assert "Will retry 1 recording." in retry(workplace)
         worker.stop.set()
         return send(**arguments)
 
@@ -325,7 +325,7 @@ def test_a_retry_of_some_leaves_the_others_failed(workplace: Workplace, clips: l
 
     said = retry(workplace, "--name", "1.wav")
 
-    assert "Will be retried: 1 recording." in said
+    assert "Will retry 1 recording." in said
     assert f"Queued 1 recording on {workplace.queue.name}." in said
     assert [each.recording for each in workplace.records.failures()] == ["0.wav"]
     delivery = received(workplace.queue)

@@ -122,6 +122,6 @@ except SystemExit as end:
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     said, loaded = done.stdout.splitlines()
-    assert said == "At work, or waiting for work."
+    assert said == "Working, or waiting for work."
     assert loaded.startswith("0 ")
     assert not {"click", "pydantic", "boto3", "numpy", "nightscribe.cli.main"} & set(loaded.split())

@@ -84,7 +84,7 @@ def test_every_worker_has_one_line_with_its_recording(width: int) -> None:
 def test_the_last_failures_are_shown_one_a_line_and_the_others_counted(width: int) -> None:
     lines = shown(TALLIES["failing"], width)
     assert sum(line.startswith("failed ") for line in lines) == FAILURES_SHOWN
-    assert "… and 1,195 failures before" in [line.strip() for line in lines]
+    assert "… and 1,195 earlier failures" in [line.strip() for line in lines]
 
 
 def test_on_a_wide_terminal_everything_is_said() -> None:
@@ -103,7 +103,7 @@ def test_what_keeps_a_run_from_going_on_is_a_line_below_how_far_it_is() -> None:
 
 def test_before_anything_is_known_the_line_says_that_models_are_loading() -> None:
     missing = Backlog([Missing(recording("a.mp3"), "a")])
-    assert state(RunProgress(Scan(missing=missing), LengthEstimate()), 0) == "0 of 1 recording · models are loading"
+    assert state(RunProgress(Scan(missing=missing), LengthEstimate()), 0) == "0 of 1 recording · loading models"
 
 
 def test_the_line_says_how_far_how_fast_and_how_long_yet() -> None:

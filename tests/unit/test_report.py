@@ -166,11 +166,11 @@ def test_only_failures_that_were_recorded_need_to_be_put_back() -> None:
 
 def test_after_a_redo_no_command_is_said_to_go_on_with_it() -> None:
     """It would find the old transcripts, and do nothing."""
-    promise = "The same command goes on with them"
+    promise = "The same command continues with them"
     assert promise in read(report_of(progress_of(1, 0, 3), interrupted=True)).text
     redo = read(report_of(progress_of(1, 1, 3), interrupted=True, redo=True)).text
     assert promise not in redo
-    assert redo.count("Those that had a transcript keep it: only --redo does them again") == 2
+    assert redo.count("Those with a transcript keep it: only --redo transcribes them again") == 2
 
 
 def test_the_program_is_named_by_its_place_where_its_name_would_not_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,7 +310,7 @@ def test_a_lane_for_each_worker_with_its_deaths() -> None:
     assert "worker 2" in seen.text
     assert "worker 3" not in seen.text
     [death] = [attributes for tag, attributes in seen.tags if tag == "b" and attributes]
-    assert death["title"] == "11:09:35: it died and was started again"
+    assert death["title"] == "11:09:35: it died and was restarted"
     assert any(tag == "rect" for tag, _ in seen.tags)
 
 

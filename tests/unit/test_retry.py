@@ -83,7 +83,7 @@ def test_a_name_with_brackets_can_be_typed_as_it_is() -> None:
 
 def test_what_could_not_be_read_need_not_be_put_back(records: Records, tmp_path: Path) -> None:
     records.put_run(run_of(ended_at=WHEN, n_unreadable=2))
-    told = "Every run looks again at what could not be read: 2 recordings."
+    told = "Every run tries unreadable files again: 2 recordings."
     assert told in call(tmp_path, "--dry-run").stdout
     assert told not in call(tmp_path, "--name", "talk").stdout
 
@@ -91,7 +91,7 @@ def test_what_could_not_be_read_need_not_be_put_back(records: Records, tmp_path:
 def test_all_are_put_back_and_named_with_their_reasons(records: Records, tmp_path: Path) -> None:
     said = call(tmp_path).stdout.splitlines()
     assert said[:4] == [
-        "Will be retried: 3 recordings.",
+        "Will retry 3 recordings.",
         "  2012/interview.mp3: It holds text, not sound.",
         f"  2012/talk.mp3: {MEMORY}",
         "  2013/Talk [1].mp3: It is empty (0 bytes).",
@@ -107,7 +107,7 @@ def test_those_that_are_not_meant_stay(records: Records, tmp_path: Path) -> None
 
 def test_a_dry_run_lists_and_changes_nothing(records: Records, tmp_path: Path) -> None:
     said = call(tmp_path, "--dry-run").stdout
-    assert said.startswith("Would be retried: 3 recordings.\n  2012/interview.mp3: ")
+    assert said.startswith("Would retry 3 recordings.\n  2012/interview.mp3: ")
     assert "type" not in said
     assert len(left(records)) == 3
 
@@ -116,7 +116,7 @@ def test_many_are_listed_as_far_as_a_person_reads(records: Records, tmp_path: Pa
     for number in range(40):
         records.fail(failure(f"more/{number}.mp3"))
     said = call(tmp_path).stdout
-    assert "Will be retried: 43 recordings." in said
+    assert "Will retry 43 recordings." in said
     assert "  … and 23 more\n" in said
     assert left(records) == []
 
@@ -167,13 +167,13 @@ def test_the_command_to_type_is_understood(tmp_path: Path) -> None:
 
 def test_a_run_at_work_is_said_not_to_look_again(records: Records, tmp_path: Path) -> None:
     records.put_run(run_of(updated_at=utc_now()))
-    assert "A run is at work that will not look at them again. When it has ended, type:" in call(tmp_path).stdout
+    assert "The run in progress will not retry them. When it has ended, type:" in call(tmp_path).stdout
 
 
 def test_where_no_run_has_said_anything_the_next_one_does_them(records: Records, tmp_path: Path) -> None:
     records.store.delete(".nightscribe/run.json")
     result = call(tmp_path)
-    assert "the next `nightscribe run` or `nightscribe director` does them" in result.stdout
+    assert "the next `nightscribe run` or `nightscribe director` retries them" in result.stdout
     assert left(records) == []
 
 
@@ -185,12 +185,12 @@ def test_what_failed_in_a_redo_keeps_its_transcript_and_is_not_said_to_be_missin
     records.finish(transcript(recording="2012/interview.mp3", stem="2012/interview", fingerprint="another"), ())
     only = call(tmp_path, "--name", "2012/talk").stdout.splitlines()
     assert only[-1] == (
-        "Of these, 1 recording keeps its earlier transcript: only --redo does it again, with all that is finished."
+        "Of these, 1 recording keeps its earlier transcript: only --redo transcribes it again, with all finished ones."
     )
     records.fail(failure("2012/talk.mp3"))
     said = call(tmp_path).stdout
     assert "Of these, 1 recording keeps its earlier transcript" in said
-    assert "The others are missing again. To transcribe them, type:" in said
+    assert "The others count as missing again. To transcribe them, type:" in said
 
 
 def test_a_setting_of_an_earlier_run_may_have_its_former_name() -> None:
@@ -222,6 +222,6 @@ def test_a_fleet_whose_queue_is_not_reached_is_told_what_to_type(records: Record
     """They are put back all the same."""
     records.put_run(run_of("director", source=str(tmp_path)))
     result = call(tmp_path)
-    assert "The dead-letter queue cannot be looked at: " in result.stderr
+    assert "The dead-letter queue cannot be read: " in result.stderr
     assert result.stdout.splitlines()[-1].endswith(f"nightscribe director {tmp_path} {tmp_path}")
     assert left(records) == []

@@ -184,9 +184,9 @@ def test_a_run_is_told_of_while_it_looks_for_recordings(records: Records, tmp_pa
         has_looked = gather(FolderLocation(tmp_path), SETTINGS)
     assert (looking.live, looking.run and looking.run.n_total) == (True, None)
     assert list(lines(looking))[2:5] == [
-        "It is looking for what is missing.",
-        "In progress  nothing that a worker reports",
-        "Queue        none yet: the run starts its own once it knows what is missing.",
+        "It is scanning for missing recordings.",
+        "In progress  no worker reports any work",
+        "Queue        none yet: the run starts its own after its scan.",
     ]
     assert (has_looked.live, has_looked.run and has_looked.run.n_total) == (True, 0)
     assert "there was nothing to do." in "\n".join(lines(gather(FolderLocation(tmp_path), SETTINGS)))
@@ -196,7 +196,7 @@ def test_a_run_that_is_ended_while_it_looks_has_seen_nothing(records: Records, t
     begun = beginning("run", request_for(tmp_path), "faster-whisper")
     with pytest.raises(KeyboardInterrupt), RunRecord(records, begun):
         raise KeyboardInterrupt
-    assert "; it had not seen yet what was missing." in "\n".join(lines(gather(FolderLocation(tmp_path), SETTINGS)))
+    assert "; it had not finished its scan." in "\n".join(lines(gather(FolderLocation(tmp_path), SETTINGS)))
 
 
 def test_a_run_with_nothing_to_do_does_not_hide_a_fleet_at_work(records: Records, tmp_path: Path) -> None:
@@ -444,7 +444,7 @@ def test_an_address_that_is_none_costs_a_sentence(records: Records, tmp_path: Pa
 def test_the_queue_of_a_run_is_looked_for_on_its_own_machine_only(records: Records, tmp_path: Path) -> None:
     """Its address is one that every machine has for itself."""
     records.put_run(run_of(host="another", updated_at=utc_now()))
-    assert gather(FolderLocation(tmp_path), SETTINGS).no_queue == "it can only be seen on another, where the run is."
+    assert gather(FolderLocation(tmp_path), SETTINGS).no_queue == "it can be reached only on another, where the run is."
 
 
 def test_where_no_queue_is_named_none_is_looked_for(
@@ -454,7 +454,7 @@ def test_where_no_queue_is_named_none_is_looked_for(
         "nightscribe.services.queue_discovery.connect", lambda *_, **__: pytest.fail("a queue was looked for")
     )
     status = gather(FolderLocation(tmp_path), SETTINGS)
-    assert (status.no_queue or "").startswith("none is named")
+    assert (status.no_queue or "").startswith("none is configured")
 
 
 def test_the_queue_that_is_asked_for_comes_before_that_of_the_last_director(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,7 +496,7 @@ def test_a_run_at_work_says_how_far_how_fast_and_how_long_yet() -> None:
     run = run_of(n_done=5, n_failed=1, heard_s=1080, total_s=2220, speed=36.1, left_s=32)
     assert said(live=True, run=run).splitlines()[:3] == [
         "/recordings → /texts (tiny.en on faster-whisper, 2 workers)",
-        "A run is at work, begun on 29 Feb at 23:59.",
+        "A run is in progress, started on 29 Feb at 23:59.",
         "6 of 25 recordings · 18 min of about 37 min of sound · 36.1 × real time · about 32 s left · 1 failed",
     ]
 
@@ -504,7 +504,7 @@ def test_a_run_at_work_says_how_far_how_fast_and_how_long_yet() -> None:
 @pytest.mark.parametrize(
     ("run", "line"),
     [
-        (run_of(), "The last run broke off: it was last heard of on 29 Feb at 23:59."),
+        (run_of(), "The last run broke off; its last sign of life was on 29 Feb at 23:59."),
         (
             run_of(ended_at=LATER, n_done=20, n_failed=5),
             "The last run ended at 00:09, after 10 min; 20 of 25 recordings done, 5 failed.",
@@ -515,9 +515,9 @@ def test_a_run_at_work_says_how_far_how_fast_and_how_long_yet() -> None:
         ),
         (
             run_of("director", ended_at=LATER, interrupted=True),
-            "The last director was interrupted at 00:09, before all of 25 recordings were queued.",
+            "The last director was interrupted at 00:09, before it had queued all that was missing (25 recordings).",
         ),
-        (run_of("director", ended_at=LATER), "The last director had queued 25 recordings at 00:09."),
+        (run_of("director", ended_at=LATER), "The last director queued 25 recordings and ended at 00:09."),
     ],
 )
 def test_what_became_of_the_last_run_is_told(run: Run, line: str) -> None:
@@ -526,8 +526,8 @@ def test_what_became_of_the_last_run_is_told(run: Run, line: str) -> None:
 
 def test_of_a_run_that_is_over_nothing_is_said_to_be_in_progress() -> None:
     assert "In progress" not in said(run=run_of(ended_at=LATER))
-    assert "In progress  nothing that a worker reports" in said(live=True, run=run_of())
-    assert "In progress  nothing that a worker reports" in said(run=run_of("director", ended_at=LATER))
+    assert "In progress  no worker reports any work" in said(live=True, run=run_of())
+    assert "In progress  no worker reports any work" in said(run=run_of("director", ended_at=LATER))
 
 
 def test_a_queue_that_was_asked_for_after_a_run_is_named() -> None:
@@ -551,12 +551,12 @@ def test_on_a_narrow_terminal_lines_break_between_words(records: Records, tmp_pa
 
 
 def test_a_redo_is_told() -> None:
-    assert "(tiny.en on faster-whisper, 2 workers, finished ones too)" in said(run=run_of(redo=True))
+    assert "(tiny.en on faster-whisper, 2 workers, including finished ones)" in said(run=run_of(redo=True))
 
 
 def test_a_destination_of_an_older_version_is_shown_without_its_run() -> None:
     text = said(n_done=1200, no_queue="The queue's address is not complete.")
-    assert "No run into /texts has said anything of itself." in text
+    assert "No run into /texts has been recorded." in text
     assert "Done         1,200 recordings" in text
     assert "Queue        The queue's address is not complete." in text
 
@@ -570,17 +570,17 @@ def test_what_waits_is_named_in_the_order_of_the_queue() -> None:
         n_set_aside=1,
     )
     assert said(queue=queue).splitlines()[2:7] == [
-        "Queued       3 jobs with 4 recordings on nightscribe.fifo at http://queue:4566; 1 more taken",
+        "Queued       3 jobs with 4 recordings on nightscribe.fifo at http://queue:4566; 1 more in progress or delayed",
         "             long.mp3 (slice 2 of 5)",
         "             a.mp3 and 2 more · try 2",
-        "             a message that is no job of this version",
-        "Dead letters 1 job, for the next director or `retry` to look at",
+        "             a message that is not a job of this version",
+        "Dead letters 1 job, for the next director or `retry` to process",
     ]
 
 
 def test_amazons_queue_tells_only_how_many() -> None:
     queue = queue_of(jobs=None, server=None, n_waiting=1200, n_held=3)
-    assert "Queued       1,200 jobs on nightscribe.fifo; 3 more taken" in said(queue=queue)
+    assert "Queued       1,200 jobs on nightscribe.fifo; 3 more in progress or delayed" in said(queue=queue)
 
 
 def test_of_a_long_queue_the_beginning_is_shown() -> None:

@@ -110,21 +110,19 @@ def test_exactly_twenty_failures_are_all_shown_and_of_more_the_rest_is_counted()
 
 def test_an_interrupted_run_says_how_to_go_on() -> None:
     said = lines(settle(progress_of(5), 1, 1), interrupted=True)
-    assert "Interrupted: 3 recordings left. Run the same command again to go on." in said
+    assert "Interrupted: 3 recordings left. Run the same command again to continue." in said
     assert said[0].startswith("Done: 1 recording")
 
 
 def test_an_interrupted_redo_does_not_say_that_it_can_be_gone_on_with() -> None:
     """Without --redo the old transcripts count, and with it all begins again."""
     [said] = [line for line in lines(progress_of(5), interrupted=True, redo=True) if line.startswith("Interrupted: ")]
-    assert said == (
-        "Interrupted: 5 recordings left. Those that had a transcript keep it; --redo begins again with all of them."
-    )
+    assert said == ("Interrupted: 5 recordings left. Those with a transcript keep it; --redo starts all of them again.")
 
 
 def test_a_run_interrupted_before_anything_was_done_does_not_say_done() -> None:
     assert lines(progress_of(2), interrupted=True) == [
-        "Interrupted: 2 recordings left. Run the same command again to go on.",
+        "Interrupted: 2 recordings left. Run the same command again to continue.",
         LAST,
     ]
 
@@ -150,7 +148,7 @@ def test_all_that_was_done_without_transcribing_is_said() -> None:
     )
     assert list(before(scan)) == [
         (
-            "Before: 5 recordings already done; 2 of them with other options than now (--redo does them again); "
+            "Before: 5 recordings already done; 2 of them with different options (--redo transcribes them again); "
             "1 recording with text files of another tool, left alone; 1 transcript followed a renamed recording; "
             "2 missing text files written again."
         ),

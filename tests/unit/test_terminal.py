@@ -186,7 +186,7 @@ def test_what_a_run_says_before_it_begins_cannot_be_forged_and_is_no_markup() ->
     with progress.Display(console=console) as display:
         display.show(FetchingWeights(f"[/red]{NASTY}"))
     shown = cast("io.StringIO", console.file).getvalue()
-    assert f"Getting the weights of [/red]{visible(NASTY)}" in shown
+    assert f"Fetching the weights of [/red]{visible(NASTY)}" in shown
 
 
 def test_the_line_of_a_watch_cannot_be_forged(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ def test_without_a_source_no_recording_is_read(records: Records, source: Path, d
 
 def test_it_says_how_far_it_is(records: Records, dest: Path) -> None:
     told: list[Event] = []
-    checked(dest, tell=told.append)
+    checked(dest, on_event=told.append)
     assert told == [Verifying(0, 2), Verifying(1, 2)]
 
 
@@ -618,10 +618,10 @@ def test_what_it_says_of_problems(records: Records, dest: Path) -> None:
     assert said[0] == "Checked: 1 transcript, 2 texts, 1 failure."
     assert said[1] == "Found: 2 problems."
     assert "  talk.srt: It is missing." in said
-    assert said[-1] == "What can be mended without transcribing, --repair mends."
+    assert said[-1] == "--repair repairs what needs no transcription."
     mended = call(dest, "--repair").stdout.splitlines()
     assert "  talk.srt: It is missing. Written again from its record." in mended
-    assert mended[-1] == "The next run transcribes again what was moved aside."
+    assert mended[-1] == "The next run transcribes again the recordings whose records were moved aside."
 
 
 def test_json_is_exact_and_whole(records: Records, dest: Path) -> None:

@@ -37,22 +37,22 @@ def no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_that_is_at_work_tells_what_it_took_up(tmp_path: Path) -> None:
     said = shown(tmp_path, watching(), 5)
-    assert "A watching director is at work, begun " in said
-    assert "Of what it took up, 4 of 6 recordings done, 1 failed." in said
+    assert "A watching director is in progress, started " in said
+    assert "So far, 4 of 6 recordings done, 1 failed." in said
 
 
 def test_one_that_has_just_begun_has_taken_up_nothing(tmp_path: Path) -> None:
-    assert "It has taken up nothing yet." in shown(tmp_path, watching(n_total=0, n_done=0, n_failed=0), 5)
+    assert "It has found nothing to queue yet." in shown(tmp_path, watching(n_total=0, n_done=0, n_failed=0), 5)
 
 
 def test_one_that_was_ended_says_so(tmp_path: Path) -> None:
     said = shown(tmp_path, watching(ended_at=WHEN, interrupted=True), 500)
     assert "The last director stopped watching " in said
-    assert "of what it took up, 4 of 6 recordings done, 1 failed." in said
+    assert "until then, 4 of 6 recordings done, 1 failed." in said
 
 
 def test_one_that_broke_off_is_told_from_one_that_was_ended(tmp_path: Path) -> None:
-    assert "The last watching director broke off: it was last heard of " in shown(tmp_path, watching(), 500)
+    assert "The last watching director broke off; its last sign of life was " in shown(tmp_path, watching(), 500)
 
 
 def test_watching_and_doing_all_again_are_two_things(tmp_path: Path) -> None:
