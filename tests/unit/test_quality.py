@@ -64,6 +64,13 @@ def test_a_phrase_over_and_over_is_repetition_where_the_model_is_unsure(
     assert (Flag.REPETITION in flags(made, languages={}, language_probability=None)) is flagged
 
 
+@pytest.mark.parametrize(("log_probability", "flagged"), [(-0.44, False), (-0.46, True)])
+def test_the_line_of_low_confidence_is_where_errors_begin(log_probability: float, flagged: bool) -> None:
+    """Long before Whisper's own line of -1.0: half of the words of such texts are wrong (bench/confidence.py)."""
+    found = flags([segment(average_log_probability=log_probability)], languages={}, language_probability=None)
+    assert (Flag.LOW_CONFIDENCE in found) is flagged
+
+
 def test_doubt_counts_by_time_not_by_segments() -> None:
     assert flags([doubtful(0.1)] * 5 + [sure(60)], languages={}, language_probability=None) == ()
 
