@@ -7,7 +7,7 @@ NightscribeError
 │   ├── QueueError        a queue is unusable
 │   └── StorageError      a share, a bucket or another storage is unusable
 ├── RetryableError        trying again later may help
-│   ├── MachineError      this machine is in trouble, whatever the job
+│   ├── MachineError      the cause is this machine, not the job
 │   └── ModelUnavailable  this worker cannot load the engine or model of a job
 ├── PermanentError        trying again cannot help
 │   ├── NameTooLong       the names of a recording's records would be too long
@@ -68,7 +68,7 @@ class RetryableError(NightscribeError):
 
 
 class MachineError(RetryableError):
-    """The machine of a worker is in trouble: the worker rests, and the job is released with all its receives left."""
+    """The worker's machine has a problem: the worker pauses, and the job is released with all its receives left."""
 
     code = "machine_trouble"
 

@@ -1,8 +1,8 @@
 """Run the worker's loop: receive one job, make an attempt at it, receive the next.
 
-How a worker stops: `Worker.stop` is set, usually by a signal. The loop then receives nothing more, and the attempt in
-hand ends between two steps of the engine with `Interrupted` (see `Lease.check`), which releases its job. A process that
-must end before the engine comes back calls `Worker.abandon` from another thread.
+To stop a worker, set `Worker.stop`, usually from a signal handler. The loop then receives nothing more, and the current
+attempt ends between two steps of the engine with `Interrupted` (see `Lease.check`), which releases its job. A process
+that must end before the engine returns calls `Worker.abandon` from another thread.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ from nightscribe.worker.status_reporter import StatusReporter
 
 log = structlog.get_logger()
 
-POLL_S = 2  # a worker that is asked to stop while it waits for a job must end soon
+POLL_S = 2  # a worker that must stop while it waits for a job ends this soon
 MAX_PAUSE_S = 300
 
 
 @dataclass
 class Worker:
-    """Does one job at a time until it is stopped."""
+    """Processes one job at a time until it is stopped."""
 
     name: str
     queue: JobQueue
@@ -53,9 +53,9 @@ class Worker:
     def __post_init__(self) -> None:
         self._attempt: Attempt | None = None
         self._failing_jobs: set[str] = set()
-        """Groups of the jobs in a row of which nothing could be done for now."""
+        """Message groups of consecutive jobs that made no progress because of a temporary error."""
         self._n_in_trouble = 0
-        """Attempts in a row that met trouble of this machine."""
+        """Number of consecutive attempts that failed because of this machine."""
 
     def run(self, *, until_empty: bool) -> None:
         """Work until `stop` is set, or with `until_empty` until the queue is empty."""
@@ -72,13 +72,13 @@ class Worker:
                     self._pause_after_failures()
                 elif until_empty:
                     counts = self.queue.counts()
-                    # Counts lag behind: the queue is empty when they say so twice, a poll apart.
+                    # Counts lag, so the queue is empty only if they say so twice, one poll apart.
                     times_empty = times_empty + 1 if counts.queued + counts.in_flight == 0 else 0
                     if times_empty == 2:
                         log.info("queue.emptied")
                         return
             except RetryableError as error:
-                # Each call has been retried for a minute already, but an outage may last longer: go on.
+                # Each call has already been retried for a minute, but an outage may last longer, so continue.
                 log.warning("worker.paused", why=str(error))
                 self._recover(error)
 
@@ -90,12 +90,12 @@ class Worker:
         self.stop.wait(POLL_S)
 
     def abandon(self) -> None:
-        """Release the job in hand from another thread, because the process must end now."""
+        """Release the current job from another thread, because the process must end now."""
         if attempt := self._attempt:
             attempt.abandon()
 
     def _pause_after_failures(self) -> None:
-        """Rest while the machine is in trouble, and while one job after the other fails."""
+        """Pause after attempts that failed because of this machine, and while consecutive jobs fail."""
         if self._n_in_trouble:
             pause_s = rest_s(self._n_in_trouble)
             log.warning("worker.rested", for_s=pause_s, attempts_in_trouble=self._n_in_trouble)
@@ -104,14 +104,14 @@ class Worker:
             self._pause_after_jobs_that_failed()
 
     def _pause_after_jobs_that_failed(self) -> None:
-        """Wait longer with each job in a row that fails: it is the disk or the share, and a job has few attempts."""
+        """Wait longer with each consecutive failing job: the cause is the disk or the share, and attempts are few."""
         if len(self._failing_jobs) > 1:
             pause_s = min(MAX_PAUSE_S, retry_delay_s(self.settings.retry_delay_s, len(self._failing_jobs) - 1))
             log.warning("worker.rested", for_s=pause_s, jobs_failing_jobs=len(self._failing_jobs))
             self.stop.wait(pause_s)
 
     def _check_setup(self) -> None:
-        """Raise SetupError if no job could be done here: the source or the destination refuses what every job needs."""
+        """Raise SetupError if no job can succeed here, because the source or the destination is unusable."""
         with contextlib.suppress(RetryableError):
             next(iter(self.source.folders()), None)
             key = trial_key()
@@ -121,14 +121,14 @@ class Worker:
     def _handle(self, delivery: Delivery, received_at: float) -> None:
         if delivery.receive_count > 1:
             metrics.REDELIVERIES.inc()
-        about: tracing.Attributes = {
+        attributes: tracing.Attributes = {
             "messaging.message.id": delivery.message_id,
             "nightscribe.job": delivery.group,
             "nightscribe.receive_count": delivery.receive_count,
         }
         with (
             metrics.JOBS_IN_HAND.track_inprogress(),
-            tracing.job_processed(self.queue.name, delivery.trace, about),
+            tracing.job_processed(self.queue.name, delivery.trace, attributes),
             structlog.contextvars.bound_contextvars(
                 worker=self.name, message=delivery.message_id[:8], receive_count=delivery.receive_count
             ),

@@ -1,4 +1,4 @@
-"""Tell trouble of this machine from trouble with a recording. Pure."""
+"""Distinguish problems of this machine from problems with a recording. Pure."""
 
 import errno
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from nightscribe.shared.audio.probe import ffmpeg_path
 from nightscribe.shared.errors import MachineError
 
-# No memory or no process for a child, no room on a disk, a disk that takes no writes, no file descriptors.
+# Out of memory, processes, disk space or file descriptors, or a read-only disk.
 _ERRNOS = {
     errno.EAGAIN,
     errno.EDQUOT,
@@ -19,16 +19,16 @@ _ERRNOS = {
 }
 REST_S = 5.0  # the first rest; each further one is twice as long
 MAX_REST_S = 300.0
-# A job that met only machines in trouble fails when it was released so often and for so long.
+# A job fails after machines with problems have released it this often and for this long.
 MAX_RELEASES = 10
 MAX_TROUBLE_S = 3600.0
 
 
 def machine_error(error: Exception) -> MachineError | None:
-    """Return the error as trouble of this machine, or None if it is about the recording or anything else.
+    """Return the error as a problem of this machine, or None if it concerns the recording or anything else.
 
-    Storage and decoder raise errors of ours for whatever concerns a recording. An OSError that reaches the worker raw
-    comes from starting ffmpeg or from the scratch disk.
+    Storage and decoder translate errors that concern a recording. Any other OSError comes from starting ffmpeg or from
+    the scratch disk.
     """
     if isinstance(error, MachineError):
         return error
@@ -45,9 +45,9 @@ def machine_error(error: Exception) -> MachineError | None:
 
 @contextmanager
 def machine_errors() -> Iterator[None]:
-    """Raise MachineError in place of an error that `machine_error` takes for trouble of this machine.
+    """Raise MachineError instead of an error that `machine_error` classifies as a problem of this machine.
 
-    To be used within `RecordingSource.local`, which would take every OSError for one about its recording.
+    Use it inside `RecordingSource.local`, which would translate every OSError into one about its recording.
     """
     try:
         yield
@@ -58,10 +58,10 @@ def machine_errors() -> Iterator[None]:
 
 
 def rest_s(n_in_a_row: int) -> float:
-    """Return how long a worker rests after so many attempts in a row that met trouble of its machine."""
+    """Return the seconds that a worker pauses after this many consecutive attempts failed because of its machine."""
     return min(MAX_REST_S, REST_S * 2.0 ** min(n_in_a_row - 1, 16))
 
 
 def is_hopeless(n_releases: int, trouble_s: float) -> bool:
-    """Return whether a job met only machines in trouble for so often and so long that it has to fail."""
+    """Return whether machines with problems have released a job so often and for so long that it must fail."""
     return n_releases >= MAX_RELEASES and trouble_s >= MAX_TROUBLE_S

@@ -9,7 +9,7 @@ from nightscribe.shared.audio.separation import SeparationMeter
 
 SILENT = 1e-4  # 40 dB below the loudest channel, which holds no speech and would only lower the level of a mix
 CANCELLED = 0.03  # 15 dB below its channels: two microphones in one room do not produce such a mix by chance
-HEARD = 1e-6  # mean square, 60 dB below full scale: a weaker signal is not judged
+AUDIBLE = 1e-6  # mean square, 60 dB below full scale: a weaker signal is not judged
 SHARE_CANCELLED = 0.1
 RUMBLE = 0.01  # below about 250 Hz, the difference of successive samples at 16 kHz has less than this share of energy
 
@@ -31,14 +31,14 @@ class ChannelSelector:
 
     def __init__(self, rate: int) -> None:
         self._second = rate
-        self._n_heard = 0
+        self._n_audible = 0
         self._n_cancelled = 0
         self._meter: SeparationMeter | None = None
 
     @property
     def channels_cancel(self) -> bool:
         """Return whether channels cancelled each other for more than a moment."""
-        return self._n_cancelled > SHARE_CANCELLED * self._n_heard
+        return self._n_cancelled > SHARE_CANCELLED * self._n_audible
 
     @property
     def are_apart(self) -> bool:
@@ -56,11 +56,11 @@ class ChannelSelector:
             n_whole = len(samples) if samples.shape[1] == 1 else len(samples) // self._second * self._second
             rest = samples[n_whole:]
             if n_whole:
-                yield self._heard(samples[:n_whole], mask)
+                yield self._to_mono(samples[:n_whole], mask)
         if rest is not None and len(rest):
-            yield self._heard(rest, mask)
+            yield self._to_mono(rest, mask)
 
-    def _heard(self, samples: NDArray[np.int16], mask: int) -> NDArray[np.float32]:
+    def _to_mono(self, samples: NDArray[np.int16], mask: int) -> NDArray[np.float32]:
         sound: NDArray[np.float32] = samples.T.astype(np.float32, order="C") / np.float32(32768)
         if len(sound) == 1:
             return sound.reshape(-1)
@@ -84,9 +84,9 @@ class ChannelSelector:
         mixed: NDArray[np.float32] = (counted / counted.sum()).astype(np.float32) @ sound
         if int((counted > 0).sum()) < 2:
             return mixed
-        heard = loudest > HEARD * sound.shape[1]
-        cancel = heard and float(np.dot(mixed, mixed)) < CANCELLED * self._expected(energies, counted)
-        self._n_heard += heard
+        is_audible = loudest > AUDIBLE * sound.shape[1]
+        cancel = is_audible and float(np.dot(mixed, mixed)) < CANCELLED * self._expected(energies, counted)
+        self._n_audible += is_audible
         self._n_cancelled += cancel
         best: NDArray[np.float32] = sound[int((energies * (counted > 0)).argmax())]
         return best if cancel else mixed

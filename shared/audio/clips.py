@@ -81,13 +81,13 @@ def _decode(clips: Sequence[tuple[Path, Layout]]) -> Iterator[Sound | Decoder | 
         return
     with scratch_folder() as folder:
         try:
-            said = _run(clips, folder)
+            stderr = _run(clips, folder)
         except subprocess.TimeoutExpired:  # each half would wait as long for the same disk
             yield from (_decode_alone(path) for path, _ in clips)
             return
-        if said is not None:
+        if stderr is not None:
             for name, (path, layout) in enumerate(clips):
-                yield _sound(layout, folder / f"{name}.wav", said, name) or _decode_alone(path)
+                yield _sound(layout, folder / f"{name}.wav", stderr, name) or _decode_alone(path)
             return
     yield from _decode(clips[: len(clips) // 2])
     yield from _decode(clips[len(clips) // 2 :])
@@ -126,17 +126,17 @@ def _run(clips: Sequence[tuple[Path, Layout]], folder: Path) -> str | None:
     except RetryableError:
         return None
     done = subprocess.run(command, capture_output=True, timeout=STALL_S, check=False)
-    said = done.stderr.decode(errors="replace")
-    return None if done.returncode or "Input/output error" in said else said
+    stderr = done.stderr.decode(errors="replace")
+    return None if done.returncode or "Input/output error" in stderr else stderr
 
 
-def _sound(layout: Layout, wav: Path, said: str, name: int) -> Sound | None:
+def _sound(layout: Layout, wav: Path, stderr: str, name: int) -> Sound | None:
     """Return the sound of the input with this number, or None if it needs its own decoder.
 
     It does if anything is unusual: several tracks, a gap in its time, or less sound than it states.
     """
-    info, log = parse_banner(said, name), Log()
-    log.begins_at = begins_at(said, name)
+    info, log = parse_banner(stderr, name), Log()
+    log.begins_at = begins_at(stderr, name)
     if info is None or info.audio_tracks != 1 or log.begins_at is None:
         return None
     selector = ChannelSelector(RATE)
@@ -146,7 +146,7 @@ def _sound(layout: Layout, wav: Path, said: str, name: int) -> Sound | None:
         chunks = list(selector.to_mono(samples(file.read, found.n_channels, log), found.mask))
     waveform = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
     container_s, decoded_s = length_s(layout.pieces[0], layout, info.duration_s), len(waveform) / RATE
-    has_gap = any(gap.at_s < decoded_s - GAP_AT_END_S for gap in read_gaps(said, name))
+    has_gap = any(gap.at_s < decoded_s - GAP_AT_END_S for gap in read_gaps(stderr, name))
     if has_gap or not 0 < len(waveform) < LONGEST_S * RATE or is_truncated(container_s or 0.0, decoded_s):
         return None
     return Sound(

@@ -10,7 +10,7 @@ def has_times(head: bytes) -> bool:
     return not _is_bare_aac(_after_id3(head))
 
 
-def counts_from_the_asked(head: bytes) -> bool:
+def counts_from_mapped_streams(head: bytes) -> bool:
     """Return whether ffmpeg counts from the first of the mapped streams instead of from the start of the film."""
     return is_transport_stream(head) or head.startswith((b"\0\0\1\xba", b"OggS"))
 

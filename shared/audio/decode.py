@@ -10,7 +10,7 @@ from pathlib import Path
 import ffmpeg
 
 from nightscribe.shared.audio.channels import ChannelSelector
-from nightscribe.shared.audio.containers import HEAD_BYTES, counts_from_the_asked, has_times
+from nightscribe.shared.audio.containers import HEAD_BYTES, counts_from_mapped_streams, has_times
 from nightscribe.shared.audio.ffmpeg_process import FfmpegProcess, Gap, keep_time, read_format, samples
 from nightscribe.shared.audio.layout import Layout, Piece, read_layout
 from nightscribe.shared.audio.probe import (
@@ -127,8 +127,8 @@ class Decoder:
                 yield from self._cut(self._selector.to_mono(sound, wav.mask))
                 self._count_holes(process.log.holes, first)
             ended = 0 if self._is_past_end() else process.wait()
-            said = process.log.text()
-        return self._judge(said, ended)
+            stderr = process.log.text()
+        return self._judge(stderr, ended)
 
     def _command(self, piece: Piece, head: bytes, from_s: int, layout: Layout) -> list[str]:
         window: dict[str, float] = {}
@@ -141,7 +141,7 @@ class Decoder:
         track = choose_track(self._path, head, piece) if layout.may_have_tracks else None
         sound = sound_arguments("pipe:1", head) if track is None else sound_arguments("pipe:1", head, map=f"0:{track}")
         command += [*seek, *input_arguments(self._path, piece), *sound]
-        if counts_from_the_asked(head):
+        if counts_from_mapped_streams(head):
             command += ["-map", "0:v?", "-c", "copy", "-f", "null", "-"]
         return command
 
@@ -196,8 +196,8 @@ class Decoder:
         command += [*input_arguments(self._path), "-map", "0:V:0", "-c", "copy", "-f", "null", "-"]
         with FfmpegProcess(command, ffmpeg_environment(self._path)) as process:
             ended = process.wait()
-            said = process.log.text()
-        times = re.findall(r"time=(\d+):(\d\d):(\d\d(?:\.\d+)?)", said)
+            stderr = process.log.text()
+        times = re.findall(r"time=(\d+):(\d\d):(\d\d(?:\.\d+)?)", stderr)
         if ended or not times:
             return False
         hours, minutes, seconds = times[-1]
@@ -219,19 +219,19 @@ class Decoder:
             return False
         return True
 
-    def _judge(self, said: str, ended: int) -> MediaInfo:
+    def _judge(self, stderr: str, ended: int) -> MediaInfo:
         check_read(self._path)
         if ended < 0:
-            # The machine sends these. Of others, such as a segmentation fault, the recording is the cause.
+            # The machine sends these signals; others, such as a segmentation fault, are caused by the recording.
             kind = MachineError if -ended in (signal.SIGKILL, signal.SIGTERM) else RetryableError
             raise kind(f"ffmpeg was killed (signal {-ended}) while it read the recording.", code="ffmpeg_failed")
-        if "Input/output error" in said and not self._is_read_whole():
+        if "Input/output error" in stderr and not self._is_read_whole():
             raise RetryableError(
                 "The disk or share reported an error while the recording was read.", code="storage_unreachable"
             )
-        info = parse_banner(said)
+        info = parse_banner(stderr)
         if info is None:
-            raise why_not(self._path, said)
+            raise why_not(self._path, stderr)
         if not info.has_audio:
             raise why_silent(self._path)
         return info

@@ -115,7 +115,7 @@ class FfmpegProcess:
         )
         assert self._process.stdout and self._process.stderr  # noqa: S101  given the pipes above, for the type checker
         self._out, self._err = self._process.stdout, self._process.stderr
-        self._said_all = False
+        self._stderr_ended = False
 
     def __enter__(self) -> Self:
         return self
@@ -136,7 +136,7 @@ class FfmpegProcess:
         Raises: RetryableError: if nothing arrives for a long time.
         """
         while True:
-            waiting = [self._out] if self._said_all else [self._out, self._err]
+            waiting = [self._out] if self._stderr_ended else [self._out, self._err]
             ready = select.select(waiting, [], [], STALL_S)[0]
             if not ready:
                 raise RetryableError(
@@ -150,14 +150,14 @@ class FfmpegProcess:
 
     def wait(self) -> int:
         """Wait until ffmpeg has ended and all its messages are in the log; return its exit status."""
-        while not self._said_all:
+        while not self._stderr_ended:
             self._listen()
         return self._process.wait()
 
     def _listen(self) -> None:
-        said = os.read(self._err.fileno(), READ_BYTES)
-        self._said_all = not said
-        self.log.feed(said)
+        stderr = os.read(self._err.fileno(), READ_BYTES)
+        self._stderr_ended = not stderr
+        self.log.feed(stderr)
 
 
 @dataclass(frozen=True)
@@ -235,20 +235,20 @@ def _exactly(read: Callable[[int], bytes], n_bytes: int) -> bytes:
     return found
 
 
-def begins_at(said: str, name: int | None = None) -> int | None:
+def begins_at(stderr: str, name: int | None = None) -> int | None:
     """Return the first sample of the sound (with this name), counted from the film's beginning or from the seek.
 
     ffmpeg's threads write into each other's lines, so a name may be lost; a single sound needs none.
     """
     whose = "" if name is None else rf"\[ametadata@{name} @ \w+\] "
-    found = re.search(rf"{whose}frame:0 +pts:(-?\d+)", said)
+    found = re.search(rf"{whose}frame:0 +pts:(-?\d+)", stderr)
     return int(found[1]) if found else None
 
 
-def read_gaps(said: str, name: int) -> list[Gap]:
+def read_gaps(stderr: str, name: int) -> list[Gap]:
     """Return the gaps of the sound with this name.
 
     The last may be at its end, where some versions of ffmpeg call their filters once more with a wrong time.
     """
-    own = [float(each) for each in _NUMBER.findall(said) if int(abs(float(each)) // _BILLION) == name + 1]
+    own = [float(each) for each in _NUMBER.findall(stderr) if int(abs(float(each)) // _BILLION) == name + 1]
     return [Gap(-at_s % _BILLION, length % _BILLION) for at_s, length in pairwise(own) if at_s < 0 < length]

@@ -130,10 +130,10 @@ def _probe_piece(path: Readable, piece: Piece, layout: Layout) -> MediaInfo:
             f"ffmpeg could not read the file within {PROBE_TIMEOUT_S} s.", code="ffmpeg_failed"
         ) from None
     check_read(path)
-    said = done.stderr.decode(errors="replace")
-    info = parse_banner(said)
+    stderr = done.stderr.decode(errors="replace")
+    info = parse_banner(stderr)
     if info is None:
-        raise why_not(path, said)
+        raise why_not(path, stderr)
     return replace(info, duration_s=length_s(piece, layout, info.duration_s))
 
 
@@ -213,10 +213,10 @@ def check_read(path: Readable) -> None:
         path.check()
 
 
-def parse_banner(said: str, index: int = 0) -> MediaInfo | None:
+def parse_banner(stderr: str, index: int = 0) -> MediaInfo | None:
     """Return what ffmpeg printed about the input number `index`, or None if it could not open that."""
-    inputs = re.split(rf"^Input #(?:{index}|{index + 1}),|^Stream mapping:|^Output #", said, flags=re.MULTILINE)
-    if not re.search(rf"^Input #{index},", said, re.MULTILINE):
+    inputs = re.split(rf"^Input #(?:{index}|{index + 1}),|^Stream mapping:|^Output #", stderr, flags=re.MULTILINE)
+    if not re.search(rf"^Input #{index},", stderr, re.MULTILINE):
         return None
     before, banner = inputs[:2]
     found = re.search(r"^\s*Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", banner, re.MULTILINE)
@@ -239,7 +239,7 @@ def parse_banner(said: str, index: int = 0) -> MediaInfo | None:
     return MediaInfo(duration_s, len(tracks), has_picture, tracks)
 
 
-def why_not(path: Readable, said: str) -> AudioError:
+def why_not(path: Readable, stderr: str) -> AudioError:
     """Return the error for a file that is not a recording: what it holds, if known, or ffmpeg's message."""
     if held := content(_head(path)):
         return held
@@ -248,12 +248,12 @@ def why_not(path: Readable, said: str) -> AudioError:
         return AudioError(
             f"It is named .{kind}: such a file does not state how its sound is encoded. Convert it to WAV.",
         )
-    if "moov atom not found" in said:
+    if "moov atom not found" in stderr:
         return AudioError(
             "It was cut off: the index at the end of the file is missing, as after an interrupted copy or recording.",
             code="cut_off",
         )
-    complaint = re.sub(r"^\[[^]]*\]\s*", "", said.strip().splitlines()[-1]) if said.strip() else ""
+    complaint = re.sub(r"^\[[^]]*\]\s*", "", stderr.strip().splitlines()[-1]) if stderr.strip() else ""
     complaint = re.sub(r"^(Error opening input.*?: |file:.*: |http://recording/\S*: )", "", complaint).rstrip(".")
     if complaint in ("", "Invalid argument", "Invalid data found when processing input"):  # these explain nothing
         return AudioError("It is not a recording: ffmpeg finds no audio or video in it.")

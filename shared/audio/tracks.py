@@ -39,13 +39,13 @@ def _choose(path: Readable, piece: Piece) -> int | None:
     chosen = None
     for start_s in starts:
         report_alive()
-        said = _listen(path, piece, info.audio_tracks, start_s, 2 * LOOK_S / len(starts))
-        streams = [int(stream) for stream in re.findall(r"^  Stream #0:(\d+) -> #", said, re.MULTILINE)]
+        stderr = _listen(path, piece, info.audio_tracks, start_s, 2 * LOOK_S / len(starts))
+        streams = [int(stream) for stream in re.findall(r"^  Stream #0:(\d+) -> #", stderr, re.MULTILINE)]
         if len(streams) != 1 + info.audio_tracks:
             return None
         chosen = streams[0]
         for name, stream in enumerate(streams):
-            found = re.search(rf"volumedetect@{name} @ \w+\] max_volume: (-?[\d.]+) dB", said)
+            found = re.search(rf"volumedetect@{name} @ \w+\] max_volume: (-?[\d.]+) dB", stderr)
             loudest[stream] = max(loudest.get(stream, -200.0), float(found[1]) if found else -200.0)
     if chosen is None or loudest[chosen] >= SILENT_DB:
         return chosen

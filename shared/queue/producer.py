@@ -58,7 +58,7 @@ class Producer(QueueConnection):
     ) -> None:
         """Replace a message by a new one with a receive count of zero, so that SQS does not dead-letter it.
 
-        `releases` takes the place of that of the delivery.
+        `releases` replaces that of the delivery.
         Raises: LeaseLost: if it is no longer ours. The queue then has it twice, and the second finds the work done.
         """
         signature = self._signature_of(delivery, delivery.body)

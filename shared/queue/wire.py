@@ -14,7 +14,7 @@ REASON = "Reason"  # the reason why a worker dead-lettered it
 CODE = "Code"  # the kind of that failure
 WORKER = "Worker"  # which worker did so
 RECORDED = "Recorded"  # present if all failures of its recordings were recorded first
-RELEASED = "Released"  # how often workers in trouble released it as a new message, and since when
+RELEASED = "Released"  # how often workers released it as a new message because of their machines, and since when
 SIGNATURE = "Signature"  # signature of the body, if director and workers share a secret
 TRACE = "traceparent"  # W3C trace context, where traces are exported
 BATCH = 10  # messages that SQS accepts in one call
@@ -27,7 +27,7 @@ _FORBIDDEN = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0
 
 
 class Releases(NamedTuple):
-    """How often workers whose machines were in trouble have released a job as a new message."""
+    """A count of how often workers released a job as a new message because of their machines."""
 
     n: int = 0
     since_s: float = 0.0
@@ -35,16 +35,16 @@ class Releases(NamedTuple):
 
     @classmethod
     def from_text(cls, text: str | None) -> "Releases":
-        """Read the message attribute; one that makes no sense counts as none."""
+        """Parse the message attribute; one that is not valid counts as none."""
         found = re.fullmatch(r"(\d{1,9}) (\d{1,12})", text or "")
         return cls(int(found[1]), float(found[2])) if found else cls()
 
     def one_more(self, now_s: float) -> "Releases":
-        """Return the count after another release; a time in the future counts as now."""
+        """Return the count after another release; a start time in the future counts as now."""
         return Releases(self.n + 1, min(self.since_s, now_s) if self.n else now_s)
 
     def to_text(self) -> str | None:
-        """Return the message attribute, or None if there is nothing to say."""
+        """Return the message attribute, or None if there were no releases."""
         return f"{self.n} {self.since_s:.0f}" if self.n else None
 
 
@@ -73,7 +73,7 @@ class Delivery:
     signature: str | None = None
     """Signature of the body (see `signing`)."""
     releases: Releases = field(default_factory=Releases)
-    """Releases by workers in trouble, so far."""
+    """Releases so far because of the workers' machines."""
 
     @classmethod
     def of(cls, message: "MessageTypeDef") -> "Delivery":

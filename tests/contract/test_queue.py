@@ -652,7 +652,7 @@ def test_credentials_that_have_expired_for_good_end_the_work_with_a_sentence(at:
 )
 def test_trouble_of_the_server_may_pass(at: Callable[[str], JobQueue], status: int, code: str) -> None:
     """It is tried again within the patience given, and is no fault of the user."""
-    with answering(status, code) as address, pytest.raises(RetryableError, match="has trouble"):
+    with answering(status, code) as address, pytest.raises(RetryableError, match="is overloaded"):
         at(address).change_visibility(Delivery("message", "", "handle", 1), 30, retry_timeout_s=0.5)
 
 

@@ -485,7 +485,7 @@ def test_a_path_in_a_message_does_not_reach_out_of_the_prefix(bucket: TestBucket
     ],
 )  # fmt: skip
 def test_an_address_that_names_no_bucket_is_told_as_it_is_written(url: str) -> None:
-    with pytest.raises(SetupError, match=r"s3://bucket/prefix|leave it out"):
+    with pytest.raises(SetupError, match=r"s3://bucket/prefix|remove it"):
         parse_location(url)
 
 

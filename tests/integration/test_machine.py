@@ -103,7 +103,7 @@ def test_a_job_that_meets_nothing_but_trouble_reaches_an_end(
     assert failure is not None
     assert failure.code == "ffmpeg_missing"
     assert failure.reason.startswith("ffmpeg cannot be started: ")
-    assert failure.reason.endswith(" The workers met that 3 times.")
+    assert failure.reason.endswith(" This happened 3 times.")
     [letter] = workplace.dead_letters()
     assert (letter.reason, letter.recorded) == (failure.reason, True)
 

@@ -60,7 +60,7 @@ def options(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 @pytest.mark.parametrize(
     ("change", "code", "why"),
     [
-        (options(model="large-v3"), "model_unavailable", "could not be fetched"),
+        (options(model="large-v3"), "model_unavailable", "could not be downloaded"),
         (options(model="no-such-model"), "model_refused", "do not allow it"),
         (options(model="/etc/passwd"), "model_refused", "do not allow it"),
         (options(engine="no-such-engine"), "model_unavailable", "no engine named"),
@@ -195,7 +195,7 @@ def test_options_of_a_job_are_checked_before_the_model_in_memory_is_dropped(work
     """A message for a model that is nowhere must not cost the next job the seconds of a new load."""
     models = worker.transcriber_for.__self__  # type: ignore[attr-defined]
     before = models._transcriber
-    with pytest.raises(Exception, match="could not be fetched"):
+    with pytest.raises(Exception, match="could not be downloaded"):
         models.transcriber(Options(engine="faster-whisper", model="small"))
     assert models._transcriber is before
 
@@ -205,9 +205,9 @@ def test_weights_that_vanish_are_trouble_of_the_machine_if_they_are_the_workers_
     models = worker.transcriber_for.__self__  # type: ignore[attr-defined]
     models._own, models._transcriber = OWN, None
     for engine in (OWN[0], "auto"):
-        with pytest.raises(MachineError, match="could not be fetched"):
+        with pytest.raises(MachineError, match="could not be downloaded"):
             models.transcriber(Options(engine=engine, model=OWN[1]))
     with pytest.raises(ModelUnavailable, match="knows only English"):
         models.transcriber(Options(engine=OWN[0], model=OWN[1], language="vi"))
-    with pytest.raises(ModelUnavailable, match="could not be fetched"):
+    with pytest.raises(ModelUnavailable, match="could not be downloaded"):
         models.transcriber(Options(engine=OWN[0], model="small"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support import recordings
 
-from nightscribe.shared.audio.containers import counts_from_the_asked, has_times
+from nightscribe.shared.audio.containers import counts_from_mapped_streams, has_times
 from nightscribe.shared.audio.layout import read_layout
 
 
@@ -158,7 +158,7 @@ def test_bare_aac_has_no_times() -> None:
 
 
 def test_streams_that_are_broadcast_count_from_what_is_asked_of_them() -> None:
-    assert [counts_from_the_asked(head) for head in (TS, b"\0\0\1\xba", wav(1), b"")] == [True, True, False, False]
+    assert [counts_from_mapped_streams(head) for head in (TS, b"\0\0\1\xba", wav(1), b"")] == [True, True, False, False]
 
 
 @pytest.mark.parametrize("suffix", ["mp3", "m4a", "ogg", "flac", "mkv", "webm", "wav", "aiff", "aac"])

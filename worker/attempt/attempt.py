@@ -40,23 +40,23 @@ log = structlog.get_logger()
 
 
 class Outcome(Enum):
-    """What an attempt shows about the machine that made it."""
+    """The conclusion from an attempt about the machine that made it."""
 
     DONE = "done"
-    """Something was done, so the machine can work."""
+    """The attempt made progress, so the machine works."""
     TROUBLE = "trouble"
-    """Nothing could be done, and the cause may be the machine, its disk or its network."""
+    """The attempt made no progress, perhaps because of the machine, its disk or its network."""
     MACHINE = "machine"
-    """The machine is in trouble and has to rest."""
+    """The machine has a problem, so the worker must pause."""
     UNKNOWN = "unknown"
-    """The message or another worker was the cause."""
+    """The attempt says nothing about the machine: the cause was the message or another worker."""
 
 
 @dataclass
 class Attempt:
-    """A received job in the hands of one worker, which stores and deletes only while the lease is held.
+    """One worker's attempt at a received job, which stores and deletes only while the lease is held.
 
-    `records` refuse every write after that (see `FencedStore`).
+    `records` refuses every write after that (see `FencedStore`).
     """
 
     worker: str
@@ -65,7 +65,7 @@ class Attempt:
     records: Records
     transcriber_for: Callable[[Options], Transcriber]
     check_setup: Callable[[], None]
-    """Raises SetupError if this worker could do no job at all."""
+    """Raises SetupError if no job can succeed on this worker."""
     settings: Settings
     delivery: Delivery
     lease: Lease
@@ -105,9 +105,9 @@ class Attempt:
         )
 
     def make(self) -> Outcome:
-        """Do what is left of the job. Whatever the message holds, it is settled or comes back with one receive less.
+        """Do the unfinished part of the job. Any message is settled, or returns to the queue with one receive less.
 
-        Raises: SetupError: if this worker could do no job at all. The job is released before, so that another may.
+        Raises: SetupError: if no job can succeed on this worker; it releases the job first, so that another may do it.
         """
         try:
             return self._make()
@@ -115,7 +115,7 @@ class Attempt:
             log.warning("job.abandoned", why=str(error))
             count_outcome("abandoned", str(error))
         except Interrupted:
-            self.reporter.end()  # or whoever gets a new message would leave the slices to this worker
+            self.reporter.end()  # otherwise the next worker would leave the slices to this one
             self._settler.release()
             log.info("job.returned")
         except SetupError:
@@ -123,13 +123,13 @@ class Attempt:
             raise
         except RetryableError:
             raise
-        except Exception as error:  # while it was settled: no message may end a worker
+        except Exception as error:  # settling failed, but no message may end a worker
             log.exception("job.crashed")
             self._settler.release_after_delay(unexpected(error))
         return Outcome.UNKNOWN
 
     def abandon(self) -> None:
-        """Release the job from another thread, because the process must end now. A write in progress is waited for."""
+        """Release the job from another thread after the current write, because the process must end now."""
         with self._guard.writing:
             self._settler.release()
             self.reporter.end()
@@ -154,7 +154,7 @@ class Attempt:
             if isinstance(error, SetupError):
                 self.check_setup()
         if isinstance(error_to_retry, MachineError):
-            self.reporter.end()  # or whoever gets the new message would leave the slices to this worker
+            self.reporter.end()  # otherwise the next worker would leave the slices to this one
             self._settler.release_from_machine(progress, error_to_retry)
             return Outcome.DONE if progress.n_finished else Outcome.MACHINE
         if error_to_retry:
@@ -169,7 +169,7 @@ class Attempt:
         return Outcome.DONE
 
     def _work_on(self, progress: JobProgress) -> Exception | None:
-        """Claim, transcribe and store; return the first error for which a slice is to be tried again."""
+        """Claim, transcribe and store the slices; return the first error for which a slice must be retried, or None."""
         self._claimer.skip_finished_and_claimed(progress)
         claimed, first_error = self._claimer.claim(progress)
         in_a_row = 0

@@ -1,4 +1,4 @@
-"""Decide what becomes of a job's message: delete it, retry it later, release it, or move it to the dead letters."""
+"""Settle a job's message: delete it, retry it later, release it, or dead-letter it."""
 
 import time
 from collections.abc import Callable
@@ -35,12 +35,12 @@ from nightscribe.worker.retry_delay import retry_delay_s
 log = structlog.get_logger()
 
 RELEASE_TIMEOUT_S = 5
-MAX_FAILURES_IN_A_ROW = 3  # slices that cannot be read or stored: it is the disk or the share, not the recording
+MAX_FAILURES_IN_A_ROW = 3  # after this many, the cause is the disk or the share, not the recordings
 
 
 @dataclass(frozen=True)
 class Settler:
-    """Ends one attempt: writes failure records, and lets go of the message."""
+    """Ends one attempt: writes failure records, and settles the message."""
 
     worker: str
     delivery: Delivery
@@ -55,22 +55,22 @@ class Settler:
     # The message
 
     def complete(self) -> None:
-        """Delete the message: nothing is left to do."""
+        """Delete the message, because nothing is left to do."""
         self._remove(lambda retry_timeout_s: self.queue.delete(self.delivery, retry_timeout_s=retry_timeout_s))
         count_outcome("completed")
 
     def dead_letter_failed(self, progress: JobProgress) -> None:
-        """Move the failed slices of a job, of which nothing else is left, to the dead letters."""
+        """Dead-letter the failed slices of a job whose other slices are all done."""
         body = self._message_of(progress.job, progress.failed)
         self.dead_letter(
             body, progress.last_failure_reason, progress.last_failure_code, recorded=progress.failures_recorded
         )
 
     def dead_letter(self, body: str, reason: str, code: str, *, recorded: bool = False) -> None:
-        """Move the message to the dead letters, with this body. `recorded`: whether failure records tell of it.
+        """Dead-letter the message with this body. `recorded`: its failures are on record.
 
-        A queue that refuses that, as it does where body and reason are too large together, moves the message there by
-        itself after its last receive.
+        If the queue refuses, for example because body and reason together are too large, it dead-letters the message
+        by itself after the last receive.
         """
         try:
             self._remove(
@@ -91,7 +91,7 @@ class Settler:
         count_outcome("set_aside", reason)
 
     def refuse(self, error: JobError) -> None:
-        """Dead-letter a message that is no job. Until the last attempt, release a job of a newer release instead."""
+        """Dead-letter a message that is not a job. Until the last attempt, release a job of a newer release instead."""
         if isinstance(error, NewerJob) and self.delivery.receive_count < self.max_receives:
             log.warning("message.left", why=str(error))
             self.release_after_delay(str(error))
@@ -112,29 +112,29 @@ class Settler:
         log.warning("job.retried_later", recordings=len(unfinished), why=reason, delay_s=delay_s)
 
     def release_from_machine(self, progress: JobProgress, error: MachineError) -> None:
-        """Release the job with all its receives left; record it as failed once it met nothing but trouble for long."""
+        """Release the job with all its receives left, or fail it after too many releases because of machines."""
         now_s = time.time()
         releases = self.delivery.releases.one_more(now_s)
         if is_hopeless(releases.n, now_s - releases.since_s):
-            self._give_up(progress, f"{error} The workers met that {releases.n} times.", error.code)
+            self._give_up(progress, f"{error} This happened {releases.n} times.", error.code)
             return
         self.release(why=str(error), releases=releases)
         log.warning("job.released", why=str(error), n_releases=releases.n)
 
     def _give_up(self, progress: JobProgress, reason: str, code: str) -> None:
-        """Record the unfinished slices as failed, and move the message to the dead letters."""
+        """Record the unfinished slices as failed, and dead-letter the message."""
         unfinished = list(progress.unfinished.values())
         recorded = False
         try:
             n_recorded = sum(self._record_failure(progress.job, slice_, reason, code) for slice_ in unfinished)
             recorded = n_recorded == len(unfinished)
         except (RetryableError, SetupError) as failing:
-            # Then the dead letter carries the reason, for the director to record.
+            # The dead letter then holds the reason, for the director to record.
             log.warning("failure.not_recorded", why=str(failing))
         self.dead_letter(self._message_of(progress.job, unfinished), reason, code, recorded=recorded)
 
     def release_after_delay(self, why: str) -> float:
-        """Let a worker have the job after a delay that grows with its receives; return the delay."""
+        """Release the job after a delay in seconds that grows with its receives; return the delay."""
         delay_s = retry_delay_s(self.first_retry_delay_s, self.delivery.receive_count)
         self.release(delay_s, why)
         return delay_s
@@ -142,9 +142,9 @@ class Settler:
     def release(
         self, delay_s: float | None = None, why: str | None = None, *, releases: Releases | None = None
     ) -> None:
-        """Let another worker have the job after `delay_s`; without, at once, and this was not its last attempt.
+        """Release the job to other workers after `delay_s`; without a delay, this attempt never counts as its last.
 
-        With `releases`, which are counted in the message, this attempt uses up none of its receives.
+        With `releases`, which the message counts, this attempt does not use up a receive.
         """
         self.lease.end()
         if not self.lease.held:
@@ -152,25 +152,25 @@ class Settler:
         try:
             is_last = self.delivery.receive_count >= self.max_receives
             if releases is not None or (delay_s is None and is_last):
-                # As a new message: the next receive of this one would make it a dead letter.
+                # Requeue it as a new message, because the next receive of this one would dead-letter it.
                 self.queue.requeue(self.delivery, releases=releases, retry_timeout_s=RELEASE_TIMEOUT_S)
             else:
                 self.queue.change_visibility(self.delivery, delay_s or 0, retry_timeout_s=RELEASE_TIMEOUT_S)
         except NightscribeError as error:
-            log.warning("job.not_returned", why=str(error))  # it comes back by itself when its lease runs out
+            log.warning("job.not_returned", why=str(error))  # it returns by itself when its lease runs out
         finally:
             self.lease.give_up()
             count_outcome("returned" if delay_s is None else "retried", why)
 
     def _message_of(self, job: Job, slices: list[Slice]) -> str:
-        """Return a message for some of the job's slices; the received one if that would be too large."""
+        """Return a message for some of the job's slices, or the received message if that would be too large."""
         try:
             return job.model_copy(update={"slices": tuple(slices)}).to_message()
-        except (JobError, ValueError):  # written by another program, in fewer bytes than we need
+        except (JobError, ValueError):  # another program wrote it in fewer bytes than we need
             return self.delivery.body
 
     def _remove(self, remove: Callable[[float], None]) -> None:
-        """Remove the message within the time left of the lease, which is no longer extended."""
+        """Stop extending the lease, and remove the message before it runs out."""
         self.lease.end()
         self.guard.while_held(lambda: remove(self.lease.remaining_s))
 
@@ -184,9 +184,9 @@ class Settler:
         )
 
     def _record_failure(self, job: Job, slice_: Slice, reason: str, code: str) -> bool:
-        """Record why a recording has no transcript; return False if its name is too long for such a record."""
+        """Write a failure record; return False if the recording's name is too long for one."""
         try:
-            # Only the file that failed gives its time: one changed meanwhile must look changed to the next scan.
+            # Record the time only of the file that failed: one changed since must look changed to the next scan.
             now = self.source.stat(slice_.recording)
             mtime_ns = now.mtime_ns if self.source.fingerprint(now) == slice_.fingerprint else None
         except NightscribeError:
@@ -204,7 +204,7 @@ class Settler:
         )
         try:
             self.guard.while_held(lambda: self.records.fail(failure))
-        except NameTooLong as error:  # then its dead letter tells the reason
+        except NameTooLong as error:  # its dead letter holds the reason
             log.warning("failure.not_recorded", recording=slice_.recording, why=str(error))
             return False
         self.records.partial_results.release(job, slice_)
@@ -215,7 +215,7 @@ class Settler:
 
 
 def count_outcome(outcome: metrics.Outcome, why: str | None = None) -> None:
-    """Count what became of a job, and note it in the job's trace."""
+    """Count the outcome of a job, and record it in the job's trace."""
     metrics.JOBS.labels(outcome).inc()
     tracing.job_ended(outcome, why)
 

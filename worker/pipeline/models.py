@@ -29,7 +29,7 @@ class Models:
         self._batch_size = batch_size
         self._loaded: tuple[str, str] | None = None
         self._own: tuple[str, str] | None = None
-        """Engine and model that were loaded first, as a worker does before it takes a job."""
+        """Engine and model that the worker loaded first, before it received a job."""
         self._transcriber: Transcriber | None = None
 
     def transcriber(self, options: Options) -> Transcriber:
@@ -44,7 +44,7 @@ class Models:
             return self.load(options)
         except SetupError as error:
             is_own = self._own and options.engine in (AUTO, self._own[0]) and options.model == self._own[1]
-            if is_own and isinstance(error, WeightsError):  # which were there when the worker started
+            if is_own and isinstance(error, WeightsError):  # the weights existed when the worker started
                 raise MachineError(str(error), code=error.code) from error
             raise ModelUnavailable(str(error)) from error
 
