@@ -1,4 +1,4 @@
-"""Find where a text repeats itself, and how much of that there was time to say. Pure."""
+"""Find repetitions in a text, and drop those that there was no time to say. Pure."""
 
 import re
 import zlib
@@ -10,14 +10,14 @@ from nightscribe.shared.model.transcript import Word
 
 MAX_COMPRESSION_RATIO = 2.4  # a text with a higher ratio repeats itself. Source: openai/whisper transcribe.py
 LONGEST_PHRASE = 24  # words that repeat together
-FEWEST_TIMES = 3  # people do say a thing twice
-FASTEST_COLUMNS_PER_S = 30  # nobody says more; an auctioneer comes near it
-HURRIED = 0.4  # a repeat this much shorter than the others was not said: a loop runs on when the time is over
+FEWEST_TIMES = 3  # people do say things twice
+FASTEST_COLUMNS_PER_S = 30  # nobody speaks faster; an auctioneer comes close
+HURRIED = 0.4  # a repeat with less than this share of the usual length was not said: a loop continues without time
 BABBLE_WORDS = 6
 
 
 class Loop(NamedTuple):
-    """A phrase that follows itself: `times` times `n_words` words from the index `first` on."""
+    """A phrase of `n_words` words that occurs `times` times in a row, from the index `first` on."""
 
     first: int
     n_words: int
@@ -31,7 +31,7 @@ def compression_ratio(text: str) -> float:
 
 
 def loops(texts: Sequence[str]) -> list[Loop]:
-    """Return the phrases that are said at least `FEWEST_TIMES` in a row, in order, whatever their case."""
+    """Return the phrases that occur at least `FEWEST_TIMES` in a row, in order, ignoring case and punctuation."""
     keys = [re.sub(r"\W+", "", text).casefold() for text in texts]
     found, at = [], 0
     while at < len(keys):
@@ -56,7 +56,7 @@ def _times(keys: Sequence[str], at: int, n: int) -> int:
 
 
 def as_time_allows(words: Sequence[Word]) -> list[Word]:
-    """Return words without the repeats that there was no time to say; what a person really repeats stays."""
+    """Return the words without the repeats that there was no time to say, keeping a person's own repetitions."""
     dropped: set[int] = set()
     for first, n_words, times in loops([word.text for word in words]):
         repeats = [range(first + n * n_words, first + (n + 1) * n_words) for n in range(times)]
@@ -64,8 +64,8 @@ def as_time_allows(words: Sequence[Word]) -> list[Word]:
         shortest_s = (
             width("".join(word.text for word in words[first : first + n_words]).strip()) / FASTEST_COLUMNS_PER_S
         )
-        said = [length_s for length_s in lengths_s if length_s >= shortest_s]
-        usual_s = sorted(said)[len(said) // 2] if said else 0.0
+        possible_s = [length_s for length_s in lengths_s if length_s >= shortest_s]
+        usual_s = sorted(possible_s)[len(possible_s) // 2] if possible_s else 0.0
         keep = [n for n, length_s in enumerate(lengths_s) if length_s >= max(shortest_s, HURRIED * usual_s)]
         if not keep:
             keep = list(range(max(1, min(times, int(sum(lengths_s) / max(shortest_s, 0.01))))))
@@ -74,7 +74,7 @@ def as_time_allows(words: Sequence[Word]) -> list[Word]:
 
 
 def is_babble(text: str) -> bool:
-    """Return whether a text, however short, is hardly more than one phrase over and over."""
+    """Return whether a text, even a short one, consists mostly of one repeated phrase."""
     words = text.split()
     if len(words) < BABBLE_WORDS:
         return False

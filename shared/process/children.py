@@ -23,7 +23,7 @@ def start_child(command: Sequence[str], *, environment: dict[str, str], output: 
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=ends_with_parent(),  # noqa: PLW1509  it takes no lock that another thread may hold
+        preexec_fn=ends_with_parent(),  # noqa: PLW1509  the function takes no lock that another thread may hold
     )
 
 

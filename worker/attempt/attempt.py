@@ -105,7 +105,7 @@ class Attempt:
         )
 
     def make(self) -> Outcome:
-        """Do the unfinished part of the job. Any message is settled, or returns to the queue with one receive less.
+        """Do the unfinished part of the job. Any message is settled, or returns to the queue with one receive used up.
 
         Raises: SetupError: if no job can succeed on this worker; it releases the job first, so that another may do it.
         """

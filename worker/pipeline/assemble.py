@@ -11,10 +11,10 @@ from nightscribe.worker.pipeline.segmentation import continued
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
 from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO, is_babble
 
-# Fitted by bench/confidence.py with `base` on clips in five languages: flags 9 of 11 with over 60 % wrong words
-# and 1 of 61 with under 20 %; of other clips, 1 of 1 and 1 of 18. Whisper itself decodes again only below -1.0.
+# Fitted by bench/confidence.py with `base` on clips in five languages: it flags 9 of 11 clips with over 60 % wrong
+# words, and 1 of 61 with under 20 %; on other clips, 1 of 1 and 1 of 18. Whisper itself decodes again only below -1.0.
 LOW_LOG_PROBABILITY = -0.45
-BABBLE_LOG_PROBABILITY = -0.3  # people repeat themselves too, but then the model is sure of it
+BABBLE_LOG_PROBABILITY = -0.3  # people repeat themselves too, but then the model is sure of its words
 DOUBTFUL_SHARE = 0.25  # share of the spoken time
 SURE_LANGUAGE = 0.5
 
@@ -34,7 +34,7 @@ class SliceState:
     """Seconds spoken in each language."""
     segments: list[Segment] = field(default_factory=list)
     has_gap: bool = False
-    """Whether somebody speaks where there is no text."""
+    """True if somebody speaks where there is no text."""
     done_s: float = 0.0
     processing_s: float = 0.0
     end: SliceEnd | None = None
@@ -106,7 +106,7 @@ def flags(
 
 
 def _babbles(segments: Sequence[Segment]) -> bool:
-    """Return whether the model was unsure and wrote a phrase over and over, too few times for its text to pack well."""
+    """Return whether the unsure model repeated a phrase, too few times to show in the compression ratio."""
     unsure = [segment for segment in segments if (segment.average_log_probability or 0.0) < BABBLE_LOG_PROBABILITY]
     whole = " ".join(segment.text for segment in unsure) if len(unsure) == len(segments) else ""
     return any(is_babble(text) for text in (whole, *(segment.text for segment in unsure)))
@@ -117,7 +117,7 @@ def _seconds(segments: Iterable[Segment]) -> float:
 
 
 def shifted(segment: Segment, by_s: float) -> Segment:
-    """Return a segment that is so much later, with its words."""
+    """Return a segment and its words shifted by `by_s` seconds."""
     return segment.model_copy(
         update={
             "start_s": round(segment.start_s + by_s, 3),

@@ -27,11 +27,11 @@ AROUND_S = 0.5
 GAP_S = 1.0  # after such a gap, an engine may invent words
 LONG_WORD_S = 2.0  # nobody says a word this slowly, but engines spread invented words over music
 STRETCHED_S = 1.2  # a first word this long may begin before the speech
-EDGE_S = 0.1  # heard on both sides of a gap
-SPOKEN_S = 0.6  # speech in a gap worth hearing again
-GAP_SPOKEN_S = 1.2  # speech worth a flag where that finds nothing; an "erm" is shorter
-EMPTY_S = 2.0  # speech in a window without any text; the detector takes a little music for speech
-LEAST_SURE = -1.0  # what is heard in a gap with a lower log probability is not believed
+EDGE_S = 0.1  # sound on both sides of a gap that is recognized with it
+SPOKEN_S = 0.6  # minimum speech in a gap that is recognized again
+GAP_SPOKEN_S = 1.2  # minimum speech that is flagged if recognizing it again finds nothing; an "erm" is shorter
+EMPTY_S = 2.0  # minimum speech in a window without text; the detector mistakes a little music for speech
+LEAST_SURE = -1.0  # text in a gap with a lower log probability is not trusted
 SHORT_WINDOW_S = 7.0  # one short sentence in a short window makes one cue, whose words need no times
 SHORT_TEXT_CHARS = 60
 
@@ -141,7 +141,7 @@ class Transcriber:
             self._spoken(each.window, recognition, each.state.written_in)
             for each, recognition in zip(batch, recognized, strict=True)
         ]
-        if request.task == "transcribe":  # the words of a translation lie only roughly where they are said
+        if request.task == "transcribe":  # the times of a translation's words are only rough
             for each, segments in zip(batch, found, strict=True):
                 self._fill_gaps(each, segments, request)
         took_s = time.monotonic() - began
@@ -151,7 +151,7 @@ class Transcriber:
             each.state.speech.waiting.remove(each.speech)
 
     def _fill_gaps(self, each: _Waiting, found: list[Segment], request: RecognitionRequest) -> None:
-        """Hear stretches again in which somebody speaks without any text, and note those that stay empty."""
+        """Recognize stretches with speech but no text again, and note those that stay empty."""
         window = each.window
         loops = any((segment.compression_ratio or 0.0) > MAX_COMPRESSION_RATIO for segment in found)
         known = _plain("".join(segment.text for segment in found))
@@ -161,16 +161,16 @@ class Transcriber:
             spoken_s = self._speech.spoken_s(stretch)
             if spoken_s < (SPOKEN_S if known else EMPTY_S):
                 continue
-            more = self._heard_again(each, stretch, begin_s, request) if known else []
-            # A text that stands beside the gap already was only given the wrong times, if it is not said many times.
+            more = self._recognize_again(each, stretch, begin_s, request) if known else []
+            # If the text is already beside the gap, it only had wrong times, unless it is said many times.
             found += [segment for segment in more if loops or _plain(segment.text) not in known]
             each.state.has_gap |= not more and spoken_s >= GAP_SPOKEN_S
         found.sort(key=lambda segment: segment.start_s)
 
-    def _heard_again(
+    def _recognize_again(
         self, each: _Waiting, stretch: Waveform, begin_s: float, request: RecognitionRequest
     ) -> list[Segment]:
-        """Return what is said in a stretch that begins `begin_s` into a window; nothing where that is in doubt."""
+        """Return the segments of a stretch that begins `begin_s` into a window; none if the text is doubtful."""
         request.check()
         again = Window(each.window.slice_, each.window.start_s + begin_s, stretch, None)
         speech = SpeechWindow(stretch, again.start_s, each.speech.slice_)
@@ -189,7 +189,7 @@ class Transcriber:
         ]
 
     def _from_speech(self, segment: Segment, window: Window) -> Segment:
-        """Return a segment that does not begin before the speech: a first word is stretched over music before it."""
+        """Return the segment without the music before its first word, over which engines stretch that word."""
         if not segment.words:
             start_s = max(segment.start_s, (window.speech_s or 0.0) - LEAD_S)
             is_early = start_s - segment.start_s >= STRETCHED_S and start_s < segment.end_s

@@ -32,12 +32,12 @@ class SpeechDetector:
         return None
 
     def spoken_s(self, waveform: Waveform) -> float:
-        """Return how long somebody speaks in the waveform. Unlike `first_speech_s`, it reads to the end."""
+        """Return the seconds of speech in the waveform. Unlike `first_speech_s`, it reads to the end."""
         n = sum(probability > SPEECH_PROBABILITY for probability in self._probabilities(waveform))
         return n * self._chunk / RATE
 
     def _probabilities(self, waveform: Waveform) -> Iterator[float]:
-        """Yield the probability of speech of one chunk after the other."""
+        """Yield the probability of speech of each chunk in turn."""
         peak = float(np.abs(waveform).max(initial=0))
         if peak < SILENT_PEAK:
             return

@@ -27,7 +27,7 @@ def fetched(
         stderr=stderr,
         env=env,
         text=True,
-        preexec_fn=ends_with_parent(),  # noqa: PLW1509  it takes no lock that another thread may hold
+        preexec_fn=ends_with_parent(),  # noqa: PLW1509  the function takes no lock that another thread may hold
     ) as process:
         try:
             while True:

@@ -142,7 +142,7 @@ class Objects:
         return Object(key, found["ContentLength"], found["LastModified"], found["ETag"])
 
     def age_s(self, key: str) -> float | None:
-        """Return how long ago an object was stored, by the server's clock, or None if there is no such object."""
+        """Return the age of an object in seconds, by the server's clock, or None if it does not exist."""
         if self.head(key) is None:
             return None
         try:

@@ -122,7 +122,7 @@ class BucketSource:
 
     def _whole(self, found: Object) -> AbstractContextManager[tuple[bytes, Path | None]]:
         """Fetch the whole of an object that is not larger than a block."""
-        # ffmpeg recognizes short clips of a few formats by their name alone.
+        # ffmpeg recognizes short clips in a few formats only by their names.
         kind = PurePosixPath(found.key).suffix
         suffix = kind if kind.removeprefix(".").isalnum() else ""
         return self._blocks.pinned(self._name(found, 0), lambda: self._block(found, 0), suffix=suffix)

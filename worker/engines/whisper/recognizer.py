@@ -135,7 +135,7 @@ class WhisperRecognizer:
         return words
 
 
-def _by_task(languages: Sequence[str], asked: str) -> list[tuple[str, list[int]]]:
-    """Return each task with the windows it is for: asked to translate English into English, Whisper rewords it."""
-    tasks = ["transcribe" if language == "en" else asked for language in languages]
+def _by_task(languages: Sequence[str], requested: str) -> list[tuple[str, list[int]]]:
+    """Return each task with the indexes of its windows; English is never translated, as Whisper would reword it."""
+    tasks = ["transcribe" if language == "en" else requested for language in languages]
     return [(task, [n for n, each in enumerate(tasks) if each == task]) for task in dict.fromkeys(tasks)]
