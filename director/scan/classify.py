@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from nightscribe.director.backlog import Missing
 from nightscribe.director.scan.discover import Candidate
+from nightscribe.director.scan.identity import ContentIdentity
 from nightscribe.director.scan.text_stems import free_stem, missing_formats
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import FormatName
@@ -33,6 +34,7 @@ class Classifier:
     """Reads what settles a recording, and says what it is."""
 
     source: RecordingSource
+    identity: ContentIdentity
     formats: tuple[FormatName, ...]
     redo: bool
     retry_failed: bool
@@ -70,11 +72,15 @@ class Classifier:
 
     def _is_about(self, recording: Recording, record: Provenance | Failure) -> bool:
         same = same_at_a_glance(recording, record)
-        return self.source.fingerprint(recording) == record.fingerprint if same is None else same
+        if same is not None:
+            return same
+        if isinstance(record, Failure):  # a wrong guess leaves it among the failed, where everybody sees it
+            return self.source.fingerprint(recording) == record.fingerprint
+        return self.identity.is_unchanged(recording, record)
 
 
 def same_at_a_glance(recording: Recording, record: Provenance | Failure) -> bool | None:
-    """Return whether a record is about the file as it is now; None where only its fingerprint can tell."""
+    """Return whether a record is about the file as it is now; None where only its content can tell."""
     if recording.size != record.size:
         return False
     if recording.mtime_ns is not None and recording.mtime_ns == record.mtime_ns:

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from nightscribe.shared.destination.keys import FAILURES, PARTS, TRANSCRIPTS, with_suffix
+from nightscribe.shared.destination.keys import FAILURES, HASHES, PARTS, TRANSCRIPTS, with_suffix
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.recording import Recording
@@ -35,6 +35,7 @@ class FolderRecords:
         transcripts, self.subfolders = listing(TRANSCRIPTS + folder)
         self.transcripts = set(transcripts)
         """Names of transcripts, each that of a recording with `.json` behind it."""
+        self._hashes = set(listing(HASHES + folder)[0]) if transcripts else set()
         self._failures = set(rare_trees.listing(FAILURES, folder)[0])
         self._claimed = set(rare_trees.listing(PARTS, folder)[1])
         self.texts = set(listing(folder)[0])
@@ -47,6 +48,10 @@ class FolderRecords:
     def has_transcript(self, name: str) -> bool:
         """Return whether the recording has a transcript, perhaps from before the file was changed."""
         return bool(self.transcripts) and with_suffix(name, ".json") in self.transcripts
+
+    def has_hash(self, name: str) -> bool:
+        """Return whether the hash of the recording's content is known, perhaps from before the file was changed."""
+        return bool(self._hashes) and with_suffix(name, ".json") in self._hashes
 
     def provenance(self, name: str) -> Provenance | None:
         """Return how the transcript of a recording was made."""

@@ -7,6 +7,7 @@ import structlog
 
 from nightscribe.director.backlog import Backlog, Missing
 from nightscribe.director.outage import is_outage
+from nightscribe.director.scan.identity import ContentIdentity
 from nightscribe.shared.destination.keys import TRANSCRIPTS, transcript_key
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError, PermanentError
@@ -41,6 +42,7 @@ class RenameFollower:
 
     source: RecordingSource
     records: Records
+    identity: ContentIdentity
     formats: tuple[FormatName, ...]
     hidden: HiddenTranscripts
     dry_run: bool
@@ -83,29 +85,32 @@ class RenameFollower:
     def _matches(self, orphans: Iterable[str], missing: Backlog) -> Iterator[tuple[str, int]]:
         """Yield keys of `orphans` with where in `missing` their recordings stand.
 
-        Only files of the size of an orphan are read.
+        Only files of the size of an orphan are read; the fingerprint suggests a match, the whole content proves it.
         """
-        keys: dict[str, str] = {}
+        keys: dict[str, list[str]] = {}
         sizes: set[int] = set()
         for key, look in map_concurrently(self.records.provenance_at, orphans, self.records.store.max_concurrency):
             report_alive()
             # An error ends the scan: what was moved must not be transcribed again because a share is away.
             if orphan := look():
-                keys.setdefault(orphan.fingerprint, key)
+                keys.setdefault(orphan.fingerprint, []).append(key)
                 sizes.add(orphan.size)
         for at, (_, size) in enumerate(missing.sized()):
             if size in sizes:
                 report_alive()
                 try:
-                    fingerprint = self.source.fingerprint(missing[at].recording)
+                    recording = missing[at].recording
+                    candidates = keys.get(self.source.fingerprint(recording), [])
+                    match = self.identity.transcript_of(recording, candidates)
                 except PermanentError:  # deleted since it was discovered: skip it
                     continue
                 except NightscribeError as error:
                     if is_outage(error, self.source.max_concurrency):
                         raise
                     continue
-                if fingerprint in keys:
-                    yield keys.pop(fingerprint), at
+                if match is not None:
+                    candidates.remove(match)
+                    yield match, at
 
     def _rename(self, key: str, new: Missing) -> str | None:
         """Move the transcript under `key` to its recording's new name; return the old name, or None if it stays."""

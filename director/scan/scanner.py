@@ -8,17 +8,21 @@ from nightscribe.director.backlog import Backlog, Missing
 from nightscribe.director.outage import is_outage
 from nightscribe.director.scan.classify import Classifier, Foreign, is_recent
 from nightscribe.director.scan.discover import Candidate, Discovery, RecordingFilter
+from nightscribe.director.scan.identity import ContentIdentity
 from nightscribe.director.scan.renames import HiddenTranscripts, RenameFollower
 from nightscribe.director.scan.repair_texts import repair_texts
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import FormatName, Layout
-from nightscribe.shared.model.recording import Unreadable
+from nightscribe.shared.model.recording import Recording, Unreadable
 from nightscribe.shared.model.transcript import Provenance
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.storage.base import RecordingSource
+
+HASHING_S = 10.0
+MAX_UNHASHED = 10_000  # noted by one scan; the next ones find the others
 
 
 @dataclass
@@ -73,11 +77,14 @@ class Scanner:
     dry_run: bool = False
     is_current: Callable[[Provenance], bool] = lambda _: True
     """Whether a finished transcript was made with the options asked for now."""
+    hashing_s: float = HASHING_S
+    """Time that one scan may spend on hashing recordings that were finished without a hash."""
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
         self._recording_filter = RecordingFilter(self.source, self.formats)
+        self._identity = ContentIdentity(self.source, self.records, dry_run=self.dry_run)
 
     def scan(self, progress: Callable[[int], None] = lambda _: None) -> Scan:
         """Scan the whole source; `progress` is called with the number of files seen so far.
@@ -87,8 +94,11 @@ class Scanner:
         scan = Scan()
         recent: list[Missing] = []
         claimed_again: list[str] = []
+        unhashed: list[tuple[Recording, Provenance]] = []
         discovery = Discovery(self.source, self.records, self._recording_filter, report_progress=progress)
-        classifier = Classifier(self.source, self.formats, redo=self.redo, retry_failed=self.retry_failed)
+        classifier = Classifier(
+            self.source, self._identity, self.formats, redo=self.redo, retry_failed=self.retry_failed
+        )
         for candidate, read in map_concurrently(classifier.read, discovery, self._max_concurrency):
             report_alive()
             path = candidate.recording.path
@@ -107,6 +117,8 @@ class Scanner:
                         scan.n_foreign += 1
                     case Provenance() as finished:
                         self._add_finished(scan, candidate, finished)
+                        if len(unhashed) < MAX_UNHASHED and _lacks_hash(candidate, finished):
+                            unhashed.append((candidate.recording, finished))
             except NightscribeError as error:
                 if is_outage(error, self._max_concurrency):
                     raise
@@ -116,6 +128,8 @@ class Scanner:
         self._wait_for(recent, scan)
         if not self.redo:
             self._follow_renames(scan, claimed_again, discovery)
+        if unhashed and not self.dry_run:
+            self._identity.add_missing(unhashed, self.hashing_s)
         return scan
 
     @property
@@ -156,9 +170,16 @@ class Scanner:
 
     def _follow_renames(self, scan: Scan, claimed_again: list[str], discovery: Discovery) -> None:
         hidden = HiddenTranscripts(scan.unreadable)
-        follower = RenameFollower(self.source, self.records, self.formats, hidden, dry_run=self.dry_run)
+        follower = RenameFollower(self.source, self.records, self._identity, self.formats, hidden, dry_run=self.dry_run)
         follower.complete(claimed_again)
         if scan.missing and (renamed := follower.follow(discovery.orphans(), scan.missing)):
             scan.renamed = [(before, scan.missing[at].recording.path) for at, before in renamed.items()]
             scan.n_finished += len(renamed)
             scan.missing = scan.missing.without(set(renamed))
+
+
+def _lacks_hash(candidate: Candidate, finished: Provenance) -> bool:
+    """Return whether a recording is certainly the one that was transcribed, and the hash of its content is unknown."""
+    folder, recording = candidate.folder, candidate.recording
+    is_certain = recording.mtime_ns is not None and recording.mtime_ns == finished.mtime_ns
+    return is_certain and finished.content_sha256 is None and not folder.has_hash(folder.name(recording))

@@ -40,6 +40,7 @@ from nightscribe.shared.model.versioned import Stored, Versioned, stated_version
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.identity import has_ended
 from nightscribe.shared.storage.base import Housekeeping, Location, RecordingSource, StorageOptions
+from nightscribe.shared.storage.content import content_sha256
 from nightscribe.shared.storage.registry import parse_location
 
 DAMAGED = f"{RECORDS_FOLDER}/damaged/"
@@ -50,7 +51,6 @@ FRESH_S = 3600.0
 """A temporary file that is younger may have a writer, whoever is at work."""
 SILENT_S = 600.0
 """A worker that was not heard of for so long is at work no more."""
-CHUNK_BYTES = 1 << 20
 
 _KEPT = re.compile(r" \(kept(?: \d+)?\)$")
 
@@ -337,7 +337,8 @@ class _Verification:
         try:
             now = source.stat(path)
             fingerprint = source.fingerprint(now)
-            whole = _sha256(source, path) if transcript.content_sha256 else None
+            known = self._records.content_hash(transcript)
+            whole = content_sha256(source, path) if known else None
         except PermanentError as error:
             checked.problem("recording_missing", path, f"Its recording is not to be found: {error}")
             return
@@ -350,7 +351,7 @@ class _Verification:
         if same_at_a_glance(now, transcript) is False or fingerprint != transcript.fingerprint:
             why = "The recording has changed since it was transcribed; the next run transcribes it again."
             checked.problem("recording_changed", path, why)
-        elif whole != transcript.content_sha256:
+        elif known and whole != known.sha256:
             why = (
                 "The recording has changed in its middle since it was transcribed: it is damaged, or another one. "
                 "If it is right as it is, transcribe it with --redo."
@@ -543,11 +544,3 @@ class _Verification:
 
 def _silent_s(reporter: Run | Activity) -> float:
     return (utc_now() - reporter.updated_at).total_seconds()
-
-
-def _sha256(source: RecordingSource, path: str) -> str:
-    digest = hashlib.sha256()
-    with source.local(path) as readable, readable.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

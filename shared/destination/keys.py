@@ -6,6 +6,7 @@ from nightscribe.shared.formats.registry import suffix_of
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 
 TRANSCRIPTS = f"{RECORDS_FOLDER}/transcripts/"
+HASHES = f"{RECORDS_FOLDER}/hashes/"
 FAILURES = f"{RECORDS_FOLDER}/failures/"
 PARTS = f"{RECORDS_FOLDER}/parts/"
 JOBS = f"{RECORDS_FOLDER}/jobs/"
@@ -31,6 +32,11 @@ def with_suffix(path: str, suffix: str) -> str:
 def transcript_key(recording: str) -> str:
     """Return the key of a recording's canonical transcript."""
     return TRANSCRIPTS + with_suffix(recording, ".json")
+
+
+def hash_key(recording: str) -> str:
+    """Return the key of the hash of a finished recording's content."""
+    return HASHES + with_suffix(recording, ".json")
 
 
 def failure_key(recording: str) -> str:

@@ -10,11 +10,13 @@ from pydantic import ValidationError
 from nightscribe.shared.destination.json_store import JsonStore, NewerRecord
 from nightscribe.shared.destination.keys import (
     FAILURES,
+    HASHES,
     JOBS,
     PARTS,
     RUN,
     TRANSCRIPTS,
     failure_key,
+    hash_key,
     parts_folder,
     transcript_key,
 )
@@ -23,6 +25,7 @@ from nightscribe.shared.destination.texts import Texts
 from nightscribe.shared.errors import NameTooLong, NightscribeError
 from nightscribe.shared.formats.registry import format_names, is_same, render
 from nightscribe.shared.model.activity import Activity, Run
+from nightscribe.shared.model.content_hash import ContentHash
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Provenance, Transcript, utc_now
@@ -38,6 +41,7 @@ HEADER_BYTES = 4096
 SEGMENTS = b',"segments":['
 END = b"]}"
 
+REPLACED = "-replaced"  # behind the fingerprint of a transcript whose recording has other content now
 SILENT_S = 3600
 RENAMED = f"renamed{CLAIM_SUFFIX}"
 
@@ -97,16 +101,45 @@ class Records:
         """Return the canonical transcript of a finished recording, or None."""
         return self._typed.load(Transcript, transcript_key(recording))
 
-    def finish(self, transcript: Transcript, formats: Iterable[FormatName]) -> None:
+    def finish(self, transcript: Transcript, formats: Iterable[FormatName], *, sha256: str | None = None) -> None:
         """Write the text files, and the canonical transcript last: once it exists, the recording is finished.
 
         The record names only the formats that could be written; the next scan writes the others.
+        `sha256`: hash of the recording's whole content, where it is known.
         """
         failed = self.texts.put(transcript, formats, cache(lambda: self._before(transcript)))  # may be megabytes long
         if failed:
             written = tuple(fmt for fmt in transcript.formats if fmt not in failed)
             transcript = transcript.model_copy(update={"formats": written})
+        if sha256:
+            self.put_content_hash(transcript, transcript.mtime_ns, sha256)
         self._typed.save(transcript_key(transcript.recording), transcript)
+
+    def content_hash(self, transcript: Provenance) -> ContentHash | None:
+        """Return the hash of the content that was transcribed, or None if it is not known for this transcript."""
+        if transcript.content_sha256:
+            return _content_hash(transcript, transcript.mtime_ns, transcript.content_sha256)
+        found = self._typed.load(ContentHash, hash_key(transcript.recording))
+        if found and found == _content_hash(transcript, found.mtime_ns, found.sha256):
+            return found
+        return None
+
+    def put_content_hash(self, transcript: Provenance, mtime_ns: int | None, sha256: str) -> None:
+        """Write down what was transcribed, and when the file with this content was last changed.
+
+        The hash is not written durably: if it is lost, a scan computes it again.
+        """
+        self._typed.save(hash_key(transcript.recording), _content_hash(transcript, mtime_ns, sha256), durable=False)
+
+    def disown(self, transcript: Provenance) -> None:
+        """Mark a transcript as one of other content than its recording has, so that it settles no job.
+
+        It stays until the new one replaces it, because it shows which text files are ours.
+        """
+        found = self.transcript(transcript.recording)
+        if found and found.fingerprint == transcript.fingerprint:
+            replaced = found.model_copy(update={"fingerprint": f"{found.fingerprint}{REPLACED}"})
+            self._typed.save(transcript_key(transcript.recording), replaced)
 
     def _before(self, transcript: Transcript) -> Transcript | None:
         """Return the transcript that a new one replaces together with its text files, or None."""
@@ -136,7 +169,8 @@ class Records:
         self._typed.save(_renaming_key(recording), _Renaming(stem=stem, before=old.recording))
         for fmt, content in moved.items():
             self.texts.put_as(new, fmt, content)
-        self.finish(new, wanted)
+        proof = self.content_hash(old)
+        self.finish(new, wanted, sha256=proof.sha256 if proof else None)
         self._leave(old, new)
         self.store.delete(_renaming_key(recording))
 
@@ -162,6 +196,7 @@ class Records:
         if old.stem != new.stem:
             self.texts.remove(old, new.stem, format_names())
         if not self.store.is_one(transcript_key(old.recording), transcript_key(new.recording)):
+            self.store.delete(hash_key(old.recording))  # first: without the transcript, nobody would look for it
             self.store.delete(transcript_key(old.recording))
 
     def has_room(self, recording: str) -> bool:
@@ -258,8 +293,18 @@ def schema_of(key: str) -> type[Stored] | None:
         if name.endswith(CLAIM_SUFFIX):
             return _Renaming if key.endswith(RENAMED) else Claim
         return partial_schema(name)
-    models: dict[str, type[Stored]] = {TRANSCRIPTS: Transcript, FAILURES: Failure, JOBS: Activity}
+    models: dict[str, type[Stored]] = {TRANSCRIPTS: Transcript, HASHES: ContentHash, FAILURES: Failure, JOBS: Activity}
     return next((models[tree] for tree in models if key.startswith(tree) and name.endswith(".json")), None)
+
+
+def _content_hash(transcript: Provenance, mtime_ns: int | None, sha256: str) -> ContentHash:
+    return ContentHash(
+        recording=transcript.recording,
+        fingerprint=transcript.fingerprint,
+        finished_at=transcript.finished_at,
+        mtime_ns=mtime_ns,
+        sha256=sha256,
+    )
 
 
 def _renaming_key(recording: str) -> str:

@@ -1,10 +1,13 @@
 """A folder and a bucket are the same to whoever reads recordings from them or puts transcripts into them."""
 
+import base64
+import hashlib
 import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import recordings
@@ -16,6 +19,7 @@ from nightscribe.shared.errors import AudioError, NameTooLong, PermanentError, R
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location, RecordingSource, TranscriptStore
+from nightscribe.shared.storage.content import content_sha256
 from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES
 from nightscribe.shared.storage.folder.location import FolderLocation
 from nightscribe.shared.storage.folder.source import FolderSource
@@ -224,6 +228,44 @@ def test_another_size_shows_where_the_bytes_looked_at_are_the_same(pile: Pile) -
     pile.put("b", bytes(200_001))
     assert pile.fingerprint("a") != pile.fingerprint("b")
     assert pile.fingerprint("a").startswith("200000-")
+
+
+@pytest.mark.parametrize("size", [0, 5, 3 * BLOCK_BYTES // 2])
+def test_the_hash_of_the_whole_content_is_that_of_sha256sum(pile: Pile, size: int) -> None:
+    content = bytes(range(256)) * (size // 256 + 1)
+    pile.put("a.wav", content[:size])
+    assert content_sha256(pile.source(), "a.wav") == hashlib.sha256(content[:size]).hexdigest()
+
+
+def test_a_byte_in_the_middle_shows_in_the_hash_of_the_whole_content(pile: Pile) -> None:
+    changed = bytearray(LONG)
+    changed[len(LONG) // 2] ^= 1
+    pile.put("a", LONG)
+    pile.put("b", bytes(changed))
+    assert pile.fingerprint("a") == pile.fingerprint("b")
+    assert content_sha256(pile.source(), "a") != content_sha256(pile.source(), "b")
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["of the whole", "of its parts"])
+def test_a_hash_that_the_server_states_is_believed_if_it_is_that_of_the_whole_object(
+    tmp_path: Path, bucket: TestBucket, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    pile = Pile(tmp_path, bucket)
+    pile.put("a.wav", LONG)
+    source = pile.source()
+    real = hashlib.sha256(LONG)
+    stated = base64.b64encode(real.digest()).decode() + ("" if whole else "-2")
+    objects = source._objects  # type: ignore[attr-defined]
+    head = objects._client.head_object
+
+    def asked(**arguments: Any) -> Any:
+        return head(**arguments) | ({"ChecksumSHA256": stated} if arguments.get("ChecksumMode") == "ENABLED" else {})
+
+    monkeypatch.setattr(objects._client, "head_object", asked)
+    assert source.stated_sha256("a.wav") == (real.hexdigest() if whole else None)  # type: ignore[attr-defined]
+    if whole:
+        monkeypatch.setattr(objects, "read", lambda *_, **__: pytest.fail("it was read"))
+    assert content_sha256(source, "a.wav") == real.hexdigest()
 
 
 def test_a_fingerprint_is_the_same_in_every_release(pile: Pile) -> None:

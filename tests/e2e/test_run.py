@@ -61,6 +61,27 @@ def test_three_recordings_become_nine_files(finished: Finished) -> None:
     assert not (finished.dest / ".nightscribe/parts").exists()
 
 
+def test_a_recording_with_the_ends_of_one_that_is_gone_is_transcribed(
+    nightscribe: Command, speech: Path, tmp_path: Path
+) -> None:
+    """Their sizes, first and last 64 KiB are the same. The other one is a rename, and reads its file once."""
+    source, dest, other = tmp_path / "source", tmp_path / "dest", tmp_path / "other.wav"
+    source.mkdir()
+    for start_s, path in ((0, source / "a.wav"), (4, other)):
+        clip = recordings.cut(speech, tmp_path / "clip.wav", start_s, 3, "-ar", "16000")
+        recordings.with_silent_ends(clip, path)
+    assert "Done: 1 recording" in nightscribe("run", source, dest).stdout
+    kept = (source / "a.wav").rename(tmp_path / "kept.wav")
+    other.rename(source / "b.wav")
+    again = nightscribe("run", source, dest)
+    assert "Done: 1 recording" in again.stdout, again.stdout + again.stderr
+    assert (dest / "a.txt").read_text() != (dest / "b.txt").read_text()
+    kept.rename(source / "c.wav")
+    before = (dest / "a.txt").read_text()
+    assert "Nothing to do" in nightscribe("run", source, dest).stdout
+    assert (dest / "c.txt").read_text() == before
+
+
 def test_a_rerun_does_only_what_is_missing(nightscribe: Command, finished: Finished) -> None:
     source, dest = finished.source, finished.dest
     before = texts(dest)

@@ -1,5 +1,6 @@
 """A worker on a real queue, with a real folder and a real model: what becomes of a job, good or bad."""
 
+import hashlib
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from support.workplace import (
     working_until_empty,
 )
 
-from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS
+from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS, hash_key
 from nightscribe.shared.errors import RetryableError, SetupError, StorageError
 from nightscribe.shared.model.jobs import Job, Options
 from nightscribe.shared.model.transcript import Flag, Part, Segment
@@ -77,8 +78,37 @@ def test_a_job_becomes_its_texts_and_its_record(workplace: Workplace, engine: Co
     assert made.decoded_s == pytest.approx(3.0, abs=0.05)
     assert made.flags == ()
     kept = [key for key in workplace.records.store.walk(".nightscribe/") if not key.startswith(TRANSCRIPTS)]
-    assert kept == []
+    assert kept == [hash_key("1859/london.wav")]
+    proof = workplace.records.content_hash(made)
+    assert proof is not None
+    assert proof.sha256 == hashlib.sha256(clips[0].read_bytes()).hexdigest()
     assert workplace.dead_letters() == []
+
+
+def test_a_recording_with_the_ends_of_another_is_transcribed_under_its_name_or_a_new_one(
+    workplace: Workplace, engine: Counted, clips: list[Path]
+) -> None:
+    """Size, first and last 64 KiB are the same: recorders of fixed length with muted ends make such files."""
+    one, other = (recordings.with_silent_ends(clip, workplace.source / f"{clip.stem}.wav") for clip in clips[:2])
+    contents = [one.read_bytes(), other.read_bytes()]
+    other.unlink()
+    said = []
+    for name, content in (("a.wav", contents[0]), ("a.wav", contents[1]), ("b.wav", contents[0])):
+        for path in workplace.source.iterdir():
+            path.unlink()
+        (workplace.source / name).write_bytes(content)
+        found = workplace.scan()
+        assert [each.recording.path for each in found.missing] == [name]
+        workplace.queue.send([workplace.job(name)], f"run {len(said)}")
+        with working(workplace.worker(engine)):
+            wait_until(workplace.is_empty, what="the job to be done")
+        said.append((workplace.dest / f"{name[0]}.txt").read_text())
+    assert said[0] == said[2] != said[1]
+    fingerprints = set()
+    for content in contents:
+        (workplace.source / "b.wav").write_bytes(content)
+        fingerprints.add(workplace.slice_of("b.wav").fingerprint)
+    assert len(fingerprints) == 1
 
 
 def test_a_recording_in_which_nobody_speaks_is_finished_and_flagged(workplace: Workplace, engine: Counted) -> None:

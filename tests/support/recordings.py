@@ -69,6 +69,11 @@ def cut(source: Path, dest: Path, start_s: float, duration_s: float, *args: str)
     return _ffmpeg(dest, "-ss", str(start_s), "-t", str(duration_s), "-i", str(source), *args)
 
 
+def with_silent_ends(source: Path, dest: Path) -> Path:
+    """A recording of 8 s, of which more than 64 KiB at either end are silence: all of these have one fingerprint."""
+    return _ffmpeg(dest, "-i", str(source), "-af", "adelay=2500:all=1,apad=whole_dur=8", "-ar", "16000", "-ac", "1")
+
+
 def silence(dest: Path, duration_s: float) -> Path:
     """Digital silence."""
     return _synthetic(dest, duration_s, "anullsrc=sample_rate=16000:channel_layout=mono")

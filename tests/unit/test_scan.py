@@ -5,6 +5,7 @@ import shutil
 import time
 import wave
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from making import HOUR_S, OPTIONS, WHEN, failure, file, job, segment, slice_of,
 
 from nightscribe.director.backlog import Backlog
 from nightscribe.director.scan.scanner import Scan, Scanner
-from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS, transcript_key
+from nightscribe.shared.destination.keys import FAILURES, HASHES, TRANSCRIPTS, hash_key, transcript_key
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.formats.registry import render
-from nightscribe.shared.model.jobs import Layout
+from nightscribe.shared.model.jobs import Layout, Slice
 from nightscribe.shared.model.transcript import Provenance, Transcript
+from nightscribe.shared.storage.content import content_sha256
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.shared.storage.folder.store import FolderStore
 
@@ -46,8 +48,8 @@ class Location:
     def recording(self, path: str, content: bytes | None = None, *, age_s: float = HOUR_S) -> Path:
         return file(self.source / path, path.encode() if content is None else content, age_s=age_s)
 
-    def finish(self, path: str, stem: str | None = None, **changes: Any) -> Transcript:
-        """Transcribe it, as it is now."""
+    def finish(self, path: str, stem: str | None = None, *, hashed: bool = True, **changes: Any) -> Transcript:
+        """Transcribe it, as it is now; without a hash, as an earlier release did."""
         source = FolderSource(self.source)
         seen = source.stat(path)
         made = transcript(
@@ -61,7 +63,7 @@ class Location:
             }
             | changes,
         )
-        self.records.finish(made, FORMATS)
+        self.records.finish(made, FORMATS, sha256=content_sha256(source, path) if hashed else None)
         return made
 
     def fail(self, path: str, **changes: Any) -> None:
@@ -70,6 +72,12 @@ class Location:
         seen = source.stat(path)
         values = {"fingerprint": source.fingerprint(seen), "size": seen.size, "mtime_ns": seen.mtime_ns}
         self.records.fail(failure(path, **(values | changes)))
+
+    def slice_of(self, path: str) -> Slice:
+        """The whole recording, as it is now."""
+        source = FolderSource(self.source)
+        seen = source.stat(path)
+        return slice_of(path, fingerprint=source.fingerprint(seen), size=seen.size)
 
     def texts(self) -> dict[str, bytes]:
         """What a user sees in the destination."""
@@ -422,6 +430,109 @@ def test_a_renamed_recording_keeps_its_transcript(place: Location) -> None:
     assert place.texts() == {f"2012/speech.{fmt}": render(done, fmt) for fmt in FORMATS}
     again = place.scan()
     assert (again.renamed, again.n_finished, again.rewritten) == ([], 1, [])
+
+
+def twins(length: int = 300_000) -> tuple[bytes, bytes]:
+    """Two recordings that differ in their middle only, as those of a recorder that pads its files with silence."""
+    ends = bytes(100_000)
+    return tuple(ends + middle * (length - 2 * len(ends)) + ends for middle in (b"a", b"b"))  # type: ignore[return-value]
+
+
+def test_a_recording_with_the_ends_of_one_that_is_gone_gets_no_transcript_of_it(place: Location) -> None:
+    """Its size and fingerprint are those of a recording with another middle."""
+    one, other = twins()
+    place.recording("a.wav", one)
+    place.finish("a.wav")
+    (place.source / "a.wav").unlink()
+    place.recording("b.wav", other)
+    found = place.scan()
+    assert (names(found.missing), found.renamed) == ({"b.wav": "b"}, [])
+    assert set(place.texts()) == {f"a.{fmt}" for fmt in FORMATS}
+
+
+def test_each_of_two_such_recordings_keeps_its_own_transcript_when_both_are_renamed(place: Location) -> None:
+    for name, content in zip(("a.wav", "b.wav"), twins(), strict=True):
+        place.recording(name, content)
+        place.finish(name)
+    (place.source / "a.wav").rename(place.source / "y.wav")
+    (place.source / "b.wav").rename(place.source / "x.wav")
+    assert sorted(place.scan().renamed) == [("a.wav", "y.wav"), ("b.wav", "x.wav")]
+    assert b"Words of a.wav" in place.texts()["y.txt"]
+    (place.source / "y.wav").rename(place.source / "z.wav")  # and the proof has moved as well
+    assert place.scan().renamed == [("y.wav", "z.wav")]
+    assert set(place.records.store.walk(HASHES)) == {hash_key("x.wav"), hash_key("z.wav")}
+
+
+def test_a_recording_overwritten_in_its_middle_is_missing(place: Location) -> None:
+    one, other = twins()
+    place.recording("a.wav", one)
+    place.finish("a.wav")
+    place.recording("a.wav", other, age_s=HOUR_S - 60)
+    assert names(place.scan().missing) == {"a.wav": "a"}
+    job_, source = job(place.slice_of("a.wav")), FolderSource(place.source)
+    assert job_.slices[0].fingerprint == source.fingerprint(source.stat("a.wav"))
+    done = place.records.provenance("a.wav")
+    assert done is not None
+    assert not done.settles(job_, job_.slices[0])  # or its worker would leave it out
+    assert names(place.scan().missing) == {"a.wav": "a"}
+
+
+def test_a_recording_whose_time_alone_has_changed_is_read_once(
+    place: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = place.recording("a.wav", twins()[0])
+    place.finish("a.wav")
+    os.utime(recording, (1_000_000_000, 1_000_000_000))
+    assert place.scan(dry_run=True).n_finished == 1
+    assert place.scan().n_finished == 1
+    monkeypatch.setattr(FolderSource, "local", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(FolderSource, "fingerprint", lambda *_: pytest.fail("it was read"))
+    assert place.scan().n_finished == 1
+
+
+def test_without_a_hash_neither_a_rename_nor_another_time_is_believed(place: Location) -> None:
+    """An earlier release finished them, and what was transcribed can no longer be proven."""
+    for name in ("a.wav", "b.wav"):
+        place.recording(name)
+        place.finish(name, hashed=False)
+    (place.source / "a.wav").rename(place.source / "c.wav")
+    os.utime(place.source / "b.wav", (1_000_000_000, 1_000_000_000))
+    found = place.scan()
+    assert (names(found.missing), found.renamed) == ({"b.wav": "b", "c.wav": "c"}, [])
+    assert list(place.records.store.walk(HASHES)) == []
+
+
+def test_what_an_earlier_release_finished_is_hashed_without_being_transcribed(
+    place: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.wav", "b.wav"):
+        place.recording(name)
+        place.finish(name, hashed=False)
+    before = place.everything()
+    place.scan(dry_run=True)
+    assert place.everything() == before
+    assert place.scan(hashing_s=-1).n_finished == 2  # no time is left for any
+    assert place.everything() == before
+    found = place.scan()
+    assert (found.n_finished, len(found.missing)) == (2, 0)
+    assert {key: place.everything()[key] for key in before} == before
+    assert set(place.records.store.walk(HASHES)) == {hash_key("a.wav"), hash_key("b.wav")}
+    (place.source / "a.wav").rename(place.source / "c.wav")
+    assert place.scan().renamed == [("a.wav", "c.wav")]
+    monkeypatch.setattr(FolderSource, "local", lambda *_: pytest.fail("it was read"))
+    assert place.scan().n_finished == 2
+
+
+def test_a_hash_of_the_transcript_before_proves_nothing(place: Location) -> None:
+    """An earlier release has transcribed the recording anew since, and left the hash as it was."""
+    one, other = twins()
+    place.recording("a.wav", one)
+    before = place.finish("a.wav")
+    place.recording("a.wav", other)
+    place.finish("a.wav", hashed=False, finished_at=before.finished_at + timedelta(hours=1))
+    (place.source / "a.wav").unlink()
+    place.recording("b.wav", one)
+    assert place.scan().renamed == []
 
 
 def test_a_copy_is_transcribed_for_itself_while_its_original_is_there(place: Location) -> None:

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 from making import WHEN, activity, failure, job, part, run_of, segment, slice_of, transcript
 
 from nightscribe.shared.model.activity import Activity, Run
+from nightscribe.shared.model.content_hash import ContentHash
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.model.transcript import Correction, Flag, Part, Review, Transcript, Word
@@ -17,6 +18,7 @@ from nightscribe.shared.model.versioned import Stored, Versioned
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 MODELS: dict[str, type[Stored]] = {
     "transcript": Transcript, "part": Part, "failure": Failure, "job": Job, "activity": Activity, "run": Run,
+    "content_hash": ContentHash,
 }  # fmt: skip
 
 OLD_WORDS = (Word(0.0, 0.5, "Hello"), Word(0.5, 1.0, " there."))
@@ -43,6 +45,11 @@ EXAMPLES: list[tuple[str, int, Stored]] = [
     ("job", 2, job(formats=("txt", "docx"))),
     ("activity", 1, activity()),
     ("run", 1, run_of()),
+    (
+        "content_hash",
+        1,
+        ContentHash(recording="talk.mp3", fingerprint="10-abc", finished_at=WHEN, mtime_ns=1, sha256="0" * 64),
+    ),
 ]
 
 

@@ -84,7 +84,7 @@ class Attempt:
             first_retry_delay_s=self.settings.retry_delay_s,
             max_receives=self.settings.max_receives,
         )
-        self._assembler = Assembler(self.records, self._guard)
+        self._assembler = Assembler(self.source, self.records, self._guard)
         self._claimer = Claimer(
             worker=self.worker,
             message_id=self.delivery.message_id,

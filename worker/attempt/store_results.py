@@ -7,10 +7,12 @@ import structlog
 
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX
 from nightscribe.shared.destination.records import Records
-from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.errors import PermanentError, RetryableError
 from nightscribe.shared.model.assembly import merge
 from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.transcript import Part, utc_now
+from nightscribe.shared.storage.base import RecordingSource
+from nightscribe.shared.storage.content import content_sha256
 from nightscribe.shared.telemetry import metrics, tracing
 from nightscribe.worker.attempt.job_progress import JobProgress
 from nightscribe.worker.attempt.lease_guard import LeaseGuard
@@ -23,6 +25,7 @@ log = structlog.get_logger()
 class Assembler:
     """Writes parts and transcripts while the lease is held."""
 
+    source: RecordingSource
     records: Records
     guard: LeaseGuard
 
@@ -53,9 +56,10 @@ class Assembler:
         if parts is None:
             return
         transcript = merge(job, slice_, parts, mtime_ns=mtime_ns, finished_at=utc_now())
+        sha256 = self._content_sha256(slice_, mtime_ns)
         # Keep this order: a worker that dies in between must not leave a finished recording with a failure record.
         self.guard.while_held(lambda: self.records.forgive(slice_.recording))
-        self.guard.while_held(lambda: self.records.finish(transcript, job.formats))
+        self.guard.while_held(lambda: self.records.finish(transcript, job.formats, sha256=sha256))
         # Other workers may have added parts and claims of a cut recording, so its folder must be listed.
         claim = self.records.partial_results.name(job, slice_, CLAIM_SUFFIX)
         self.records.partial_results.drop(
@@ -69,3 +73,19 @@ class Assembler:
             speed=round(transcript.decoded_s / max(0.001, transcript.processing_s), 1),
             flags=list(transcript.flags),
         )
+
+    def _content_sha256(self, slice_: Slice, mtime_ns: int | None) -> str | None:
+        """Return the hash of the file that was transcribed, or None if it cannot be proven to be that file now.
+
+        `mtime_ns`: when the file had last been changed that was decoded. It lies in the page cache or the block cache,
+        if it fits there. Without a hash the recording is finished all the same.
+        """
+        try:
+            before = self.source.stat(slice_.recording)
+            if (before.size, before.mtime_ns) != (slice_.size, mtime_ns):
+                return None
+            sha256 = content_sha256(self.source, slice_.recording)
+            return sha256 if self.source.stat(slice_.recording) == before else None
+        except (PermanentError, RetryableError) as error:
+            log.info("recording.not_hashed", recording=slice_.recording, why=str(error))
+            return None

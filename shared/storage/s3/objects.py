@@ -1,5 +1,6 @@
 """Read, write and list objects in a bucket of S3 or a compatible server, with retries."""
 
+import base64
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ RETRY_TIMEOUT_S = 60.0  # how long a call is retried before its error is raised
 LONGEST_KEY = 1024  # bytes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
+_SHA256 = re.compile(r"[A-Za-z0-9+/]{43}=")
 _RANGE = re.compile(r"bytes \d+-\d+/(\d+)")
 _ACTIONS = {
     "list_objects_v2": "s3:ListBucket",
@@ -153,6 +155,19 @@ class Objects:
         date = found["ResponseMetadata"]["HTTPHeaders"].get("date")
         now = parsedate_to_datetime(date) if date else datetime.now(UTC)
         return max(0.0, (now - modified).total_seconds())
+
+    def sha256(self, key: str) -> str | None:
+        """Return the SHA-256 of a whole object in hexadecimal digits, or None if the server does not state it.
+
+        A server keeps it if whoever uploaded the object in one piece asked for this checksum.
+        """
+        try:
+            found = self._call("head_object", Key=self._full(key), ChecksumMode="ENABLED")
+        except (_NoKey, Denied):  # it may require rights to a key of KMS that reading does not
+            return None
+        stated = found.get("ChecksumSHA256", "")
+        # That of an object in several parts is a hash of their hashes, and ends in their number.
+        return base64.b64decode(stated).hex() if _SHA256.fullmatch(stated) else None
 
     def read(self, key: str, first: int = 0, n: int | None = None, *, etag: str | None = None) -> Piece | None:
         """Return `n` bytes from offset `first` (fewer at the end), or the whole object; None if it does not exist.

@@ -105,6 +105,10 @@ class BucketSource:
 
         return fingerprint(start.size, read)
 
+    def stated_sha256(self, path: str) -> str | None:
+        """See `StatesHashes.stated_sha256`."""
+        return self._objects.sha256(path)
+
     @contextmanager
     def local(self, path: str) -> Iterator[Path | Remote]:
         """See `RecordingSource.local`; it downloads a short recording, and lets ffmpeg read ranges of a longer one."""
