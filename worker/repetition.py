@@ -12,7 +12,7 @@ MAX_COMPRESSION_RATIO = 2.4  # a text with a higher ratio repeats itself. Source
 LONGEST_PHRASE = 24  # words that repeat together
 FEWEST_TIMES = 3  # people do say things twice
 FASTEST_COLUMNS_PER_S = 30  # nobody speaks faster; an auctioneer comes close
-HURRIED = 0.4  # a repeat with less than this share of the usual length was not said: a loop continues without time
+HURRIED = 0.4  # a repeat with less than this share of the usual length was not said, but invented by a loop
 BABBLE_WORDS = 6
 
 

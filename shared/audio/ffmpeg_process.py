@@ -41,7 +41,7 @@ def keep_time(name: int = 0) -> str:
     """
     mark = _BILLION * (name + 1)
     steps = [
-        "st(1,(PTS-ld(3)-ld(0))*TB)",  # 1: delay of the next sound; 0: when it is due; 3: what was removed
+        "st(1,(PTS-ld(3)-ld(0))*TB)",  # register 1: delay of the next sound; 0: when it is due; 3: removed time
         f"if(gt(ld(1),{HOLE_S}),print(-{mark}-ld(0)*TB,32)+print({mark}+ld(1),32))",
         f"if(gt(ld(1),{FILLED_S})+lt(ld(1),-{_BACK_S})*gt(ld(0),0),st(3,ld(3)+ld(1)/TB))",
         "st(2,max(PTS-ld(3),ld(0)))",

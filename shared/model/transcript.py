@@ -45,7 +45,7 @@ Speaker = Annotated[
 
 
 class Segment(Stored):
-    """About a sentence of speech, with the model's scores."""
+    """A stretch of speech of about one sentence, with the model's scores."""
 
     start_s: float = Field(ge=0)
     end_s: float = Field(ge=0)

@@ -56,7 +56,7 @@ class Producer(QueueConnection):
     def requeue(
         self, delivery: Delivery, *, releases: Releases | None = None, retry_timeout_s: float | None = None
     ) -> None:
-        """Replace a message by a new one with a receive count of zero, so that SQS does not dead-letter it.
+        """Replace a message with a new one whose receive count is zero, so that SQS does not dead-letter it.
 
         `releases` replaces that of the delivery.
         Raises: LeaseLost: if it is no longer ours. The queue then has it twice, and the second finds the work done.

@@ -129,7 +129,7 @@ def _segment(words: Sequence[Word], recognition: Recognition) -> Segment:
         text=text,
         average_log_probability=recognition.average_log_probability,
         no_speech_probability=recognition.no_speech_probability,
-        # A loop shows only in the whole text of a window: its sentences look innocent one by one.
+        # A loop shows only in the whole text of a window, because each sentence by itself looks normal.
         compression_ratio=max(compression_ratio(recognition.text), compression_ratio(text)),
         words=tuple(words),
     )
