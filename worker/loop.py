@@ -143,11 +143,13 @@ class Worker:
             ) as lease,
             StatusReporter(self.records, self.name, delivery, refresh_s=self.settings.heartbeat_s) as reporter,
         ):
+            store = FencedStore(self.records.store, lease, worker=self.name, message_id=delivery.message_id)
             self._attempt = Attempt(
                 worker=self.name,
                 queue=self.queue,
                 source=self.source,
-                records=Records(FencedStore(self.records.store, lease)),
+                records=Records(store),
+                revoke=store.revoke,
                 transcriber_for=self.transcriber_for,
                 check_setup=self._check_setup,
                 settings=self.settings,

@@ -81,12 +81,16 @@ class PartialResults:
         self._typed.save(key, claim)
         return True
 
+    def claim_on(self, job: Job, slice_: Slice) -> Claim | None:
+        """Return the claim on a slice, or None if there is none."""
+        return self._typed.load(Claim, self._key(job, slice_, CLAIM_SUFFIX))
+
     def claimed_by(self, job: Job, slice_: Slice, *, besides: str, for_s: float) -> str | None:
         """Return the worker that claimed this slice with another message and has reported in the last `for_s` seconds.
 
         The caller may skip the slice: if that worker dies, its message returns to the queue by itself.
         """
-        claim = self._typed.load(Claim, self._key(job, slice_, CLAIM_SUFFIX))
+        claim = self.claim_on(job, slice_)
         if claim is None or claim.message == besides:
             return None
         activity = self._typed.load(Activity, f"{JOBS}{claim.worker}.json")

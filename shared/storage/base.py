@@ -7,7 +7,7 @@ makes a location from a user's argument (see `registry`). Code outside a backend
 import os
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,6 +121,32 @@ class TranscriptStore(Protocol):
 
     def walk(self, folder: str) -> Iterator[str]:
         """Yield the key of every file in a folder ("" or ending in "/") and below it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Lets a store finish a write only while its writer may still write."""
+
+    token: str
+    """Sixteen hex digits that name the writer; whoever takes its place revokes them."""
+    check: Callable[[], None]
+    """Called when everything is written and only the name is missing; raises to leave the file out."""
+
+
+@runtime_checkable
+class FencedWrites(Protocol):
+    """Additional methods for a store that can take back a write until the moment at which the file has its name.
+
+    Without them, a worker checks its lease before each write, and a write that has begun may end late.
+    """
+
+    def put_fenced(self, key: str, content: bytes, fence: Fence, *, is_new: bool, durable: bool) -> bool:
+        """Store a file as `put` or, with `is_new`, as `put_new`, unless the fence is revoked or its check raises."""
+        ...
+
+    def revoke(self, token: str, folders: Collection[str]) -> None:
+        """Make every write with this token that is not finished in these folders fail at its next step."""
         ...
 
 

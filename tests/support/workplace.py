@@ -19,7 +19,7 @@ from nightscribe.shared.model.transcript import Word
 from nightscribe.shared.queue.client import JobQueue
 from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.base import TranscriptStore
+from nightscribe.shared.storage.base import Fence, TranscriptStore
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.worker.engines import registry as engines
@@ -119,6 +119,11 @@ class WrappedStore:
         """As the store."""
         self._before_put(key)
         return self._store.put_new(key, content)
+
+    def put_fenced(self, key: str, content: bytes, fence: Fence, *, is_new: bool, durable: bool) -> bool:
+        """As the store."""
+        self._before_put(key)
+        return self._store.put_fenced(key, content, fence, is_new=is_new, durable=durable)  # type: ignore[attr-defined]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

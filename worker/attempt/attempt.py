@@ -25,7 +25,7 @@ from nightscribe.shared.queue.wire import Delivery
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics
-from nightscribe.worker.attempt.claim import Claimer
+from nightscribe.worker.attempt.claim import Claimer, Revoke
 from nightscribe.worker.attempt.job_progress import JobProgress
 from nightscribe.worker.attempt.lease_guard import LeaseGuard
 from nightscribe.worker.attempt.settle import MAX_FAILURES_IN_A_ROW, Settler, count_outcome, unexpected
@@ -63,6 +63,7 @@ class Attempt:
     queue: JobQueue
     source: RecordingSource
     records: Records
+    revoke: Revoke
     transcriber_for: Callable[[Options], Transcriber]
     check_setup: Callable[[], None]
     """Raises SetupError if no job can succeed on this worker."""
@@ -90,6 +91,7 @@ class Attempt:
             message_id=self.delivery.message_id,
             claim_timeout_s=self.settings.visibility_timeout_s,
             records=self.records,
+            revoke=self.revoke,
             guard=self._guard,
             reporter=self.reporter,
             assembler=self._assembler,

@@ -1,12 +1,13 @@
 """Find the slices of a job that this worker must transcribe, and claim them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
 from nightscribe.shared.destination.json_store import NewerRecord
+from nightscribe.shared.destination.keys import failure_key, parts_folder, transcript_key
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import PermanentError, RetryableError
@@ -24,6 +25,10 @@ from nightscribe.worker.status_reporter import StatusReporter
 log = structlog.get_logger()
 
 
+Revoke = Callable[[str, str, Collection[str]], None]
+"""Takes a worker, its message and folders, and makes the writes that it has begun there fail."""
+
+
 @dataclass(frozen=True)
 class Claimer:
     """Prevents two workers whose jobs overlap from transcribing the same slice."""
@@ -33,6 +38,7 @@ class Claimer:
     claim_timeout_s: float
     """A claim is valid for this long after its worker's last report."""
     records: Records
+    revoke: Revoke
     guard: LeaseGuard
     reporter: StatusReporter
     assembler: Assembler
@@ -101,10 +107,16 @@ class Claimer:
             worker=self.worker,
             message=self.message_id,
         )
-        if self.guard.while_held(partial(write, is_first=not self._had_claim(progress, slice_))):
+        if not self._had_claim(progress, slice_) and self.guard.while_held(partial(write, is_first=True)):
             return True
+        previous = self.records.partial_results.claim_on(progress.job, slice_)
         if self._is_claimed_elsewhere(progress, slice_):
             return False
+        if previous and (previous.worker, previous.message) != (self.worker, self.message_id):
+            # That worker may be suspended just before it gives a file its name.
+            keys = (transcript_key(slice_.recording), failure_key(slice_.recording), previous.stem, slice_.stem)
+            folders = {key[: key.rfind("/") + 1] for key in keys} | {parts_folder(slice_.recording)}
+            self.revoke(previous.worker, previous.message, folders)
         return self.guard.while_held(write)
 
     def _had_claim(self, progress: JobProgress, slice_: Slice) -> bool:

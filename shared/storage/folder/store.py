@@ -14,9 +14,10 @@ from typing import BinaryIO
 
 from nightscribe.shared.errors import MachineError, NameTooLong, RetryableError
 from nightscribe.shared.process.identity import is_alive, machine_id
+from nightscribe.shared.storage.base import Fence
 
-TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]+\.tmp$")
-TEMPORARY_BYTES = 100  # length of such a name with a long host name, and of the slash before it
+TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-(?P<random>[0-9a-f]+)\.tmp$")
+TEMPORARY_BYTES = 116  # length of such a name with a long host name, and of the slash before it
 STALE_AFTER_S = 24 * 3600  # keeping a leftover file for a day is harmless, but removing one too early costs work
 MAX_WRITES = 5
 
@@ -64,13 +65,38 @@ class FolderStore:
         """See `TranscriptStore.put_new`."""
         return self._write(key, content, _linked) or self.get(key) == content
 
-    def _write(self, key: str, content: bytes, named: Callable[[Path, Path], bool], *, durable: bool = True) -> bool:
+    def put_fenced(self, key: str, content: bytes, fence: Fence, *, is_new: bool, durable: bool) -> bool:
+        """See `FencedWrites.put_fenced`."""
+        name = _linked if is_new else _moved
+
+        def checked(temporary: Path, target: Path) -> bool:
+            fence.check()
+            # A process that is stopped here finds its temporary file gone if the fence was revoked meanwhile.
+            return name(temporary, target)
+
+        is_named = self._write(key, content, checked, durable=durable, token=fence.token)
+        return is_named or (is_new and self.get(key) == content)
+
+    def revoke(self, token: str, folders: Collection[str]) -> None:
+        """See `FencedWrites.revoke`: without its temporary file, a write starts again and checks its fence again."""
+        for folder in folders:
+            try:
+                for path in list((self.root / folder).iterdir()):
+                    if (match := TEMPORARY.match(path.name)) and match["random"].startswith(token):
+                        path.unlink(missing_ok=True)
+            except OSError as error:
+                if not _is_absent(error):
+                    raise self._failed("clear", folder, error) from error
+
+    def _write(
+        self, key: str, content: bytes, named: Callable[[Path, Path], bool], *, durable: bool = True, token: str = ""
+    ) -> bool:
         """Write a file under a temporary name, let `named` rename it, and return the result of `named`."""
         target = self.root / key
         for n_left in reversed(range(MAX_WRITES)):
             try:
                 self._require_root()
-                return self._write_once(target, content, named, durable=durable)
+                return self._write_once(target, content, named, durable=durable, token=token)
             except OSError as error:
                 # The temporary file may be gone: a person tidied up, or an older release on another machine swept it.
                 if not (isinstance(error, FileNotFoundError) and n_left and self.root.is_dir()):
@@ -82,8 +108,10 @@ class FolderStore:
         if not self.root.is_dir():
             raise FileNotFoundError(f"the destination {str(self.root)!r} is gone")
 
-    def _write_once(self, target: Path, content: bytes, named: Callable[[Path, Path], bool], *, durable: bool) -> bool:
-        temporary = self._temporary(target.parent)
+    def _write_once(
+        self, target: Path, content: bytes, named: Callable[[Path, Path], bool], *, durable: bool, token: str
+    ) -> bool:
+        temporary = self._temporary(target.parent, token)
         with _made(temporary) as file:
             try:
                 self._lock(file)
@@ -96,8 +124,8 @@ class FolderStore:
                 temporary.unlink(missing_ok=True)
                 raise
 
-    def _temporary(self, folder: Path) -> Path:
-        return folder / f".nightscribe-{self._host}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    def _temporary(self, folder: Path, token: str = "") -> Path:
+        return folder / f".nightscribe-{self._host}-{os.getpid()}-{token}{secrets.token_hex(4)}.tmp"
 
     def _lock(self, file: BinaryIO) -> None:
         """Lock the file to protect it from sweeping; the system releases the lock when the process ends."""
