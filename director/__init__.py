@@ -1,1 +1,1 @@
-"""What is missing, and in which jobs it is queued."""
+"""Find missing transcripts, queue jobs for them, and follow the jobs."""

@@ -1,4 +1,4 @@
-"""Hold what is missing, and name what becomes of it."""
+"""Hold the missing recordings, and define their outcomes."""
 
 from array import array
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ UNKNOWN_TIME = -(2**63)
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A recording that is to be transcribed, and where its text files will go."""
+    """A recording to transcribe, with the place of its text files."""
 
     recording: Recording
     stem: str
@@ -30,14 +30,14 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Growing:
-    """A recording that has changed since the scan, as it is now: somebody may still be writing it."""
+    """A recording that has changed since the scan, in its new state; somebody may still be writing it."""
 
     missing: Missing
 
 
 @dataclass(frozen=True, slots=True)
 class PartStored:
-    """A slice that is transcribed, of a recording that is not finished yet."""
+    """A transcribed slice of a recording that is not finished yet."""
 
     missing: Missing
     audio_s: float
@@ -78,7 +78,7 @@ class Backlog:
         return map(self.__getitem__, range(len(self)))
 
     def sized(self) -> Iterator[tuple[str, int]]:
-        """Yield path and size (bytes) of each recording, without making an object of it."""
+        """Yield path and size (bytes) of each recording, without creating an object for it."""
         return zip(self._paths, self._sizes, strict=True)
 
     def without(self, taken: set[int]) -> "Backlog":

@@ -27,13 +27,13 @@ class DeadLetters:
     run_id: str
     max_receives: int
     forgiven: set[str] = field(default_factory=set)
-    """Recordings that this run tries again and that are not settled yet."""
+    """Recordings that this run retries and that are not settled yet."""
     unsaved: dict[str, Failure] = field(default_factory=dict)
     """Failures that could not be written, by recording."""
     _discarded: set[tuple[str, str]] = field(default_factory=set)
     """Recordings, each with the run whose failure of it was forgiven."""
     _not_ours: set[str] = field(default_factory=set)
-    """Ids of messages that are no job of this version, or not signed."""
+    """Ids of messages that are not a job of this version, or not signed."""
 
     def record(self) -> None:
         """Turn dead letters into failure records, and delete them.
@@ -50,7 +50,7 @@ class DeadLetters:
                     raise NotSigned("The dead letter is not signed with a secret of the queue.")
                 job = Job.from_message(dead_letter.body)
             except JobError as error:
-                if dead_letter.message_id not in self._not_ours:  # it is there again at every look
+                if dead_letter.message_id not in self._not_ours:  # every scan finds it again
                     self._not_ours.add(dead_letter.message_id)
                     log.error(
                         "dead_letter.not_ours", message=dead_letter.message_id, why=dead_letter.reason or str(error)
@@ -78,11 +78,11 @@ class DeadLetters:
         return True
 
     def _record_failure(self, job: Job, slice_: Slice, dead_letter: Delivery) -> bool:
-        """Record why a slice failed, unless that is known; return False if it has to be tried again."""
+        """Record why a slice failed, unless the reason is known; return False if it must be recorded again."""
         path, fingerprint = slice_.recording, slice_.fingerprint
         try:
             done, failed = self.records.provenance(path), self.records.failure(path)
-        except NewerRecord:  # then its outcome is known already
+        except NewerRecord:  # its outcome is already known
             return True
         if (done and done.settles(job, slice_)) or (failed and failed.fingerprint == fingerprint):
             return True
@@ -101,7 +101,7 @@ class DeadLetters:
         )
         try:
             self.records.fail(failure)
-        except (RetryableError, NameTooLong) as error:  # a full disk: the log has the reason, and the letter stays
+        except (RetryableError, NameTooLong) as error:  # a full disk: the log has the reason, and the dead letter stays
             log.error("failure.not_recorded", recording=path, why=str(error))
             self.unsaved[path] = failure
             return isinstance(error, NameTooLong)  # which no later attempt can record

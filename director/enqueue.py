@@ -29,8 +29,8 @@ from nightscribe.shared.telemetry import metrics
 log = structlog.get_logger()
 
 POLL_S = 1.0
-POLL_SHARE = 0.1  # of the time at most is spent on looking at a slow store
-FILL_S = 2.0  # then the director looks at outcomes, however much is left to queue
+POLL_SHARE = 0.1  # the share of time that polling a slow store may take
+FILL_S = 2.0  # then the director checks outcomes, however much is left to queue
 LAST_LOOK_S = 5.0
 
 
@@ -49,7 +49,7 @@ class Director:
     redo: bool = False
     retry_failed: bool = False
     outage_limit_s: float = OUTAGE_LIMIT_S
-    """How long a queue or a store may be unreachable before that ends the run."""
+    """How long a queue or a store may be unreachable before the run ends."""
     run_id: str = field(default_factory=lambda: uuid4().hex)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -67,7 +67,7 @@ class Director:
     def direct(
         self, missing: Backlog, *, follow: bool, rates: Rates | None = None, job_s: float = JOB_S
     ) -> Iterator[Settled | PartStored | Growing | None]:
-        """Queue what is missing; with `follow`, go on until all of it is settled, else until all of it is queued.
+        """Queue what is missing; with `follow`, continue until all of it is settled, else until all of it is queued.
 
         Yields what was settled, and None after each look, so that the caller can show it and look after its workers.
         Raises: QueueError: if the queue cannot be used. RetryableError: if the queue or the store stays unreachable.
@@ -91,11 +91,11 @@ class Director:
         self._planner = Planner(
             self.source, self.records, missing, rates or Rates(), job_s, only_unchanged=only_unchanged
         )
-        self._round += 1  # a failed recording that is tried again is the same job, and must be queued all the same
+        self._round += 1  # a retried recording makes the same job, which must not be dropped as a duplicate
         self._outcomes.settled_while_cut &= self.outstanding
 
     def step(self, *, follow: bool) -> Iterator[Settled | PartStored | Growing]:
-        """Queue as many jobs as there is room for, and look at the outcomes of others.
+        """Queue as many jobs as there is room for, and check the outcomes of others.
 
         The next step is due `pause_s` later. Without `follow`, jobs that the queue has lost are not sent again.
         Yields and raises what `direct` does.
@@ -116,7 +116,7 @@ class Director:
             self._handle_outage(error)
 
     def last_look(self) -> Iterator[Settled | PartStored]:
-        """Yield the outcomes that are found within some seconds, once nobody works on the jobs any more.
+        """Yield the outcomes that are found within some seconds after the workers have ended.
 
         Leaves the queue alone. Somebody waits for the end, so an unreachable store ends the look.
         """
@@ -124,7 +124,7 @@ class Director:
 
         def require_time() -> None:
             if self.clock() > until:
-                raise RetryableError("The last look takes too long.", code="storage_unreachable")
+                raise RetryableError("The last check of the outcomes takes too long.", code="storage_unreachable")
 
         with suppress(NightscribeError):
             yield from self._outcomes.check(require_time)
@@ -140,7 +140,7 @@ class Director:
         return self._outcomes.recordings()
 
     def record_dead_letters(self) -> None:
-        """Turn dead letters into failure records. To be called before a scan, which reads these."""
+        """Turn dead letters into failure records. Call it before a scan, which reads them."""
         self._dead_letters.record()
 
     def _is_over(self, *, follow: bool) -> bool:
@@ -168,12 +168,12 @@ class Director:
         self._send_unsent()
 
     def _send_unsent(self) -> None:
-        # One slice may have failed for all of its recording before the others were sent.
+        # One failed slice may have settled its whole recording before the other slices were sent.
         settled = self._outcomes.settled_while_cut
         self._unsent = [each for each in self._unsent if each.recordings[0].recording.path not in settled]
         if not self._unsent:
             return
-        if self.retry_failed or self.redo:  # or the old reason would be taken for the new one
+        if self.retry_failed or self.redo:  # otherwise the old reason would be taken for the new one
             for planned in self._unsent:
                 self._forgive(planned)
         sent = {job.id: (job, planned) for planned in self._unsent for job in [self._job_of(planned.slices())]}
@@ -207,7 +207,7 @@ class Director:
         self._send(self._job_of(job.planned.slices()) for job in self._outcomes.jobs.values())
 
     def _handle_outage(self, error: RetryableError) -> None:
-        """Go on in spite of an outage, unless it has lasted for `outage_limit_s`; create a missing queue again."""
+        """Tolerate an outage of up to `outage_limit_s`, and create a missing queue again."""
         if self._outage.record_failure(error) > self.outage_limit_s:
             raise error
         if isinstance(error, QueueMissing):

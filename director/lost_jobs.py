@@ -1,10 +1,10 @@
-"""Notice that a queue server was restarted and has forgotten its messages. Pure, but for the clock."""
+"""Detect that a queue server was restarted and has lost its messages. Pure, except for the clock."""
 
 from collections.abc import Callable
 
 from nightscribe.shared.queue.inspector import Counts
 
-STALLED_S = 15.0  # an empty queue with jobs outstanding has lost them; counts may lag behind for some seconds
+STALLED_S = 15.0  # an empty queue with jobs outstanding has lost them; counts may lag for some seconds
 
 
 class LostJobDetector:
@@ -18,7 +18,7 @@ class LostJobDetector:
     def are_lost(self, counts: Counts, *, any_outstanding: bool) -> bool:
         """Return whether the outstanding jobs have to be sent again."""
         before, self._made_at = self._made_at, counts.made_at
-        was_recreated = bool(before) and before != counts.made_at  # by a worker that was quicker than the director
+        was_recreated = bool(before) and before != counts.made_at  # by a worker that was faster than the director
         if was_recreated or not any_outstanding or counts.queued + counts.in_flight:
             self._empty_since = None
             return was_recreated and any_outstanding
@@ -30,6 +30,6 @@ class LostJobDetector:
         return False
 
     def expect_new_queue(self) -> None:
-        """Forget what was known of a queue that the director has just created again."""
+        """Forget the previous queue, which the director has just created again."""
         self._empty_since = None
         self._made_at = ""

@@ -1,4 +1,4 @@
-"""Track how long a share, a bucket or a queue has been unreachable, and log when that begins and ends."""
+"""Track how long a share, a bucket or a queue has been unreachable, and log the begin and the end."""
 
 from collections.abc import Callable
 
@@ -9,18 +9,18 @@ from nightscribe.shared.storage.base import Denied
 
 log = structlog.get_logger()
 
-OUTAGE_LIMIT_S = 900.0  # a run ends when a queue or a store has been unreachable for so long
+OUTAGE_LIMIT_S = 900.0  # a run ends when a queue or a store has been unreachable for longer
 
 
 class OutageTracker:
-    """Knows since when something has failed without one success."""
+    """Knows since when calls have failed without a success."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._since: float | None = None
 
     def record_failure(self, error: Exception) -> float:
-        """Note a failure; return for how many seconds there has been no success."""
+        """Record a failure; return the seconds since the first failure in a row."""
         now = self._clock()
         if self._since is None:
             self._since = now
@@ -30,7 +30,7 @@ class OutageTracker:
         return now - self._since
 
     def record_success(self) -> None:
-        """Note that it is reachable."""
+        """Record a success."""
         if self._since is not None:
             log.info("director.resumed", after_s=round(self._clock() - self._since, 1))
             self._since = None

@@ -25,7 +25,7 @@ Outcome = Provenance | Failure | Unreadable
 
 @dataclass
 class OutstandingJob:
-    """A job that was queued and is not settled, as far as is known."""
+    """A queued job that is not known to be settled."""
 
     planned: Planned
     n_settled: int = 0
@@ -34,7 +34,7 @@ class OutstandingJob:
 
 @dataclass
 class Outcomes:
-    """Knows the outstanding jobs, and reads from the destination what has become of them."""
+    """Knows the outstanding jobs, and reads their outcomes from the destination."""
 
     records: Records
     job_of: Callable[[tuple[Slice, ...]], Job]
@@ -52,7 +52,7 @@ class Outcomes:
         }
 
     def check(self, require_time: Callable[[], None] = lambda: None) -> Iterator[Settled | PartStored]:
-        """Look at every outstanding job once, and yield what is new.
+        """Check every outstanding job once, and yield what is new.
 
         `require_time` is called before each result, and may raise to end the look.
         """
@@ -98,7 +98,7 @@ class Outcomes:
         for outcome in chain([first], (read() for _, read in reads)):
             if not outcome:
                 return
-            at = job.n_settled  # noted before it is yielded: whoever is interrupted then gets the others later
+            at = job.n_settled  # counted before the yield, so that an interrupted caller gets the others later
             if at + 1 == len(job.planned.recordings):
                 del self.jobs[job_id]
             job.n_settled += 1
@@ -122,7 +122,7 @@ class Outcomes:
         return Settled(missing, outcome)
 
     def _outcome_of_cut(self, planned: Planned) -> tuple[Outcome | None, frozenset[int]]:
-        """Return what settles a recording that is cut, or else which of its slices have their parts stored."""
+        """Return the outcome of a recording that is cut, or else its slices with stored parts."""
         if outcome := self._outcome(planned, 0):
             return outcome, frozenset()
         stored = self.records.partial_results.stored(self.job_of(planned.slices()), planned.slice_of(0))
@@ -132,7 +132,7 @@ class Outcomes:
         path, fingerprint = planned.recordings[at].recording.path, planned.fingerprints[at]
         try:
             done, failure = self.records.provenance(path), self.records.failure(path) if self._any_failed else None
-        except NewerRecord as error:  # workers of two versions are at work here
+        except NewerRecord as error:  # workers of two releases share this destination
             return Unreadable(path, str(error))
         slice_ = planned.slice_of(at)
         if done and done.settles(self.job_of((slice_,)), slice_):

@@ -1,4 +1,4 @@
-"""The entry point of the console script and of `python -P -m nightscribe`, with which `run` starts its workers."""
+"""Start the command line, for the console script and for `python -P -m nightscribe`, which `run` uses for workers."""
 
 import sys
 
@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command that was typed."""
     if sys.argv[1:] == ["health"]:
-        # Called in every container all night: it must not load, for a second, what the other commands need.
+        # Containers call it all night, so it must not spend a second on importing what other commands need.
         from nightscribe.cli.health_check import check_health
 
         sys.exit(check_health())
@@ -14,7 +14,7 @@ def main() -> None:
         from nightscribe.cli.main import main as command
 
         command()
-    except KeyboardInterrupt:  # while the modules that a command needs are loaded
+    except KeyboardInterrupt:  # while the modules of a command are being imported
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
 

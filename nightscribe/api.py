@@ -33,21 +33,21 @@ class Transcript:
     """The transcript of one recording."""
 
     record: Record
-    """All that is known of it, as it is stored."""
+    """The complete record, as it is stored."""
 
     @property
     def recording(self) -> str:
-        """Path of the recording below its source; of one that was transcribed alone, its name."""
+        """Path of the recording below its source, or its name if it was transcribed alone."""
         return self.record.recording
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """Sentences or so, with their times in seconds."""
+        """Segments of about one sentence, with their times in seconds."""
         return self.record.segments
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """Words with their times; all of them only if `word_timestamps` were asked for."""
+        """Words with their times; complete only if `word_timestamps` was set."""
         return tuple(word for segment in self.record.segments for word in segment.words)
 
     @property
@@ -66,19 +66,19 @@ class Transcript:
         return self.record.decoded_s
 
     def to(self, format: str) -> str:  # noqa: A002  what it is called everywhere else
-        """Return the transcript in a text format, such as "srt". Raises: ValueRefused: if there is none of that name.
+        """Return the transcript in a text format, such as "srt". Raises: ValueRefused: if the format does not exist.
 
         UnicodeDecodeError: if the format is no text; see `to_bytes`.
         """
         return self.to_bytes(format).decode()
 
     def to_bytes(self, format: str) -> bytes:  # noqa: A002
-        """Return the transcript in any format. Raises: ValueRefused: if there is none of that name."""
+        """Return the transcript in any format. Raises: ValueRefused: if the format does not exist."""
         [name] = check_formats(format)
         return render(self.record, name)
 
     def save(self, path: str | Path) -> None:
-        """Write a file, in the format that its suffix names: whole, or not at all.
+        """Write a file atomically, in the format of its suffix.
 
         Raises: ValueRefused: if there is no such format. RetryableError: if the file cannot be written.
         """
@@ -91,10 +91,10 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far `transcribe_folder` is."""
+    """The progress of `transcribe_folder`."""
 
     n_total: int
-    """Recordings that were missing when it began."""
+    """Recordings that were missing at the start."""
     n_done: int
     n_failed: int
     done_s: float
@@ -107,7 +107,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Destination:
-    """The transcripts and failures in a folder or bucket. `len()` gives the number of transcripts."""
+    """The transcripts and failures in a folder or bucket. `len()` returns the number of transcripts."""
 
     location: Location
     records: Records
@@ -125,12 +125,12 @@ class Destination:
                 yield Transcript(record)
 
     def transcript(self, recording: str) -> Transcript | None:
-        """Return the transcript of a recording, named by its path below the source; None if there is none."""
+        """Return the transcript of a recording, named by its path below the source, or None if it has none."""
         record = self.records.transcript(recording)
         return Transcript(record) if record else None
 
     def failures(self) -> Iterator[Failure]:
-        """Yield the recordings that have failed, each with its reason."""
+        """Yield the recorded failures, each with its reason."""
         return self.records.failures()
 
 
@@ -153,11 +153,11 @@ def transcribe(
         model: name of a model, or the path of its weights.
         language: code of the spoken language, or "auto".
         task: "transcribe", or "translate" into English.
-        engine: "auto" takes the first that is installed.
+        engine: name of an engine; "auto" chooses the first that is installed.
         word_timestamps: give every word its time.
         threads: processor threads; 0 for one a core.
         models_dir: folder of the weights; by default that of the command.
-        progress: called with the seconds of sound that are done.
+        progress: called with the seconds of sound done so far.
 
     Raises: SetupError: if the file, the engine or the weights are missing, or a value makes no sense. PermanentError:
     if the file holds no sound that can be decoded. RetryableError: if reading it fails.
@@ -196,7 +196,7 @@ def transcribe_folder(
     retry_failed: bool = False,
     progress: Callable[[Progress], object] | None = None,
 ) -> RunResult:
-    """Transcribe all that is missing in `dest` with worker processes on this machine, as `nightscribe run` does.
+    """Transcribe everything that is missing in `dest` with worker processes on this machine, as `nightscribe run` does.
 
     Args:
         source: folder or bucket (s3://bucket/prefix) of the recordings.
@@ -204,13 +204,13 @@ def transcribe_folder(
         formats: names of the files to write.
         workers: worker processes; None for one a core.
         redo: transcribe finished recordings again.
-        retry_failed: try recordings again that failed before.
-        progress: called about once a second; it stops the run in order by raising KeyboardInterrupt.
+        retry_failed: retry recordings that failed before.
+        progress: called about once a second; raise KeyboardInterrupt in it to stop the run in order.
 
-    The others are as for `transcribe`.
+    The other arguments are those of `transcribe`.
 
-    Raises: NightscribeError: if the run cannot begin or go on; a recording that fails is none. KeyboardInterrupt: if
-    it was stopped before it was known what is missing.
+    Raises: NightscribeError: if the run cannot start or continue; a failed recording does not raise. KeyboardInterrupt:
+    if the run was stopped before its scan was over.
     """
     _log_warnings_only()
     settings = load_settings(
@@ -243,7 +243,7 @@ def transcribe_folder(
 
 
 def open_destination(dest: str | Path) -> Destination:
-    """Open the destination of earlier runs. Raises: SetupError: if there is none."""
+    """Open the destination of earlier runs. Raises: SetupError: if it does not exist."""
     location, settings = parse_location(str(dest)), load_settings()
     location.check_records(settings.storage)
     return Destination(location, Records(location.open_store(settings.storage)))
@@ -261,6 +261,6 @@ def _progress(progress: RunProgress) -> Progress:
 
 
 def _log_warnings_only() -> None:
-    """Keep the events of a program that has not set up structlog off its standard output."""
+    """Log only warnings, to standard error, unless the program has configured structlog itself."""
     if not structlog.is_configured():
         configure_logging("warning", sys.stderr)

@@ -12,7 +12,7 @@ from nightscribe.terminal import visible
 
 
 class _Unfailing:
-    """Swallows the errors of a stream: a disk too full for the log must not end the work as well."""
+    """Swallows the errors of a stream, because a disk too full for the log must not end the work."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Serve metrics to Prometheus over HTTP, if a port is set for it."""
+"""Serve metrics to Prometheus over HTTP, if a port is set."""
 
 import threading
 import time
@@ -19,14 +19,14 @@ from nightscribe.shared.telemetry.metrics import BUILD
 
 ADDRESS = "0.0.0.0"  # noqa: S104  a Prometheus on another machine, or in another container, must reach it
 QUERY_EVERY_S = 30.0  # each request to Amazon costs money
-QUERY_TIMEOUT_S = 3.0  # a scrape waits for it, ten seconds as a rule
+QUERY_TIMEOUT_S = 3.0  # a scrape waits for the query, and usually times out after ten seconds
 
 
 class QueueDepth(Collector):
     """Collects the number of messages from the queue at each scrape; nothing while the queue is unreachable."""
 
     def __init__(self, queue: Callable[[], JobQueue], clock: Callable[[], float] = time.monotonic) -> None:
-        """`queue`: finds the queue; called again after each failure."""
+        """Create a collector. `queue` finds the queue, and is called again after each failure."""
         self._find = queue
         self._clock = clock
         self._queue: JobQueue | None = None
@@ -36,7 +36,7 @@ class QueueDepth(Collector):
         self._lock = threading.Lock()
 
     def describe(self) -> Iterable[Metric]:
-        """Return the metrics, without any value."""
+        """Return the metrics without values."""
         return _depths(None, None)
 
     def collect(self) -> Iterator[Metric]:
@@ -52,7 +52,7 @@ class QueueDepth(Collector):
         try:
             self._queue = self._queue or self._find()
             return _depths(self._queue.counts(), self._dead_counts(self._queue))
-        except NightscribeError:  # whoever works with the queue logs it; here there is simply no number
+        except NightscribeError:  # the code that works with the queue logs the error; the metric just has no value
             self._queue = None
             return []
 
@@ -60,7 +60,7 @@ class QueueDepth(Collector):
         if self._may_count_dead_letters:
             try:
                 return queue.dead_counts()
-            except QueueError:  # the rights that a worker needs do not include it
+            except QueueError:  # a worker needs no permission for the dead-letter queue
                 self._may_count_dead_letters = False
         return None
 
@@ -103,7 +103,7 @@ def serve(settings: Settings, collectors: Iterable[Collector], *, process: str, 
         found.find()
         return found
 
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, of which nothing is made
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # nobody uses the additional series
     BUILD.info({"version": version("nightscribe"), "engine": engine, "model": settings.model, "process": process})
     try:
         server, _ = start_http_server(settings.metrics_port, ADDRESS, registry(collectors, queue))

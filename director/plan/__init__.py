@@ -1,1 +1,1 @@
-"""Which jobs the missing recordings are queued in."""
+"""Plan the jobs for the missing recordings."""

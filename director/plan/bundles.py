@@ -14,12 +14,12 @@ from nightscribe.shared.model.jobs import MAX_MESSAGE_BYTES
 
 JOB_S = 600.0
 MIN_JOB_S = 60.0
-JOBS_PER_WORKER = 3  # at least, so that workers that are done early find another job
+JOBS_PER_WORKER = 3  # at least, so that workers that finish early find another job
 LONGEST = 1.5  # times the intended length of a job, whether it holds one recording or many
 SHORTEST = 0.5
 MAX_SLICES = 200
-SLICE_BYTES = 200  # that a slice takes in a message, without its names
-ROOM_BYTES = MAX_MESSAGE_BYTES - 4096  # for slices; the rest of a message is the same for all of them
+SLICE_BYTES = 200  # in a message for a slice, without its names
+ROOM_BYTES = MAX_MESSAGE_BYTES - 4096  # for slices; the rest of a message does not depend on them
 
 
 def job_s(total_s: float | None, n_workers: int) -> float:
@@ -52,14 +52,14 @@ def long_recordings(missing: Backlog, rates: Rates, job_s: float) -> list[Missin
 
 
 def n_jobs(missing: Backlog, rates: Rates, job_s: float, at_most: int) -> int:
-    """Return roughly how many jobs there will be, `at_most` at most."""
+    """Return roughly the number of jobs, but at most `at_most`."""
     slices = (len(nominal_cut_points(rates.seconds(path, size), job_s)) for path, size in missing.sized())
     n_slices = sum(1 + n_cuts for n_cuts in slices if n_cuts)
     return min(at_most, n_slices + sum(1 for _ in islice(bundles(missing, rates, job_s), at_most)))
 
 
 def bundles(missing: Backlog, rates: Rates, job_s: float) -> Iterator[list[Missing]]:
-    """Yield all recordings that are not too long for one job, in jobs of neighbours.
+    """Yield jobs of neighbouring recordings that are not too long for one job.
 
     A job that is not too small ends where a hash of its last recording's path says so. So a file that is added or
     removed moves the ends of the next few jobs at most.

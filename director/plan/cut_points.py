@@ -29,5 +29,5 @@ def _quietest_near(path: Readable, cut_s: float) -> float:
     start_s = max(0.0, cut_s - AROUND_S)
     chunks = list(Decoder(path, start_s, cut_s + AROUND_S))
     if sum(map(len, chunks)) < QUIET_S * RATE:
-        raise AudioError("It is not as long as it says.", code="cut_off")
+        raise AudioError("It is shorter than its header says.", code="cut_off")
     return round(start_s + quietest(np.concatenate(chunks), 0) / RATE, 2)

@@ -1,4 +1,4 @@
-"""Estimate how much sound there is and how long it will take: probing a million files would take all night. Pure."""
+"""Estimate the amount of sound and the time for it, since probing a million files would take all night. Pure."""
 
 import math
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ from nightscribe.shared.model.paths import suffix
 
 
 class LengthEstimate:
-    """Estimates the length of recordings from their size, by files of the same kind whose length is known."""
+    """Estimates the length of recordings from their size, using files of the same kind whose length is known."""
 
     def __init__(self) -> None:
         self._known_bytes: Counter[str] = Counter()
@@ -47,12 +47,12 @@ class LengthEstimate:
 
     @property
     def pending_s(self) -> float | None:
-        """The likely length of all pending recordings; None while nothing is known."""
+        """The likely length of all pending recordings in seconds; None while nothing is known."""
         each = [self._of_kind(kind, size) for kind, size in self._pending_bytes.items() if size]
         return None if None in each else sum(self._pending_s.values()) + sum(s for s in each if s is not None)
 
     def rates(self) -> "Rates":
-        """Return what is known now, for a plan."""
+        """Return the current estimates, for a plan."""
         return Rates({kind: self._known_s[kind] / n_bytes for kind, n_bytes in self._known_bytes.items() if n_bytes})
 
     def _of_kind(self, kind: str, size: int) -> float | None:
@@ -70,7 +70,7 @@ class Rates:
     """Seconds of sound per byte, by kind of file, for plans: rounded, so that a better estimate rarely changes one."""
 
     def __init__(self, seconds_per_byte: Mapping[str, float] | None = None) -> None:
-        # Steps of half a power of two: at most a fifth off, and rarely another value tomorrow.
+        # Steps of half a power of two are at most a fifth off, and rarely change from day to day.
         self._rates = {
             kind: 2 ** (round(2 * math.log2(rate)) / 2) for kind, rate in (seconds_per_byte or {}).items() if rate > 0
         }
@@ -85,12 +85,12 @@ def _kind(path: str) -> str:
 
 
 def chance(path: str) -> float:
-    """Return a number from 0 to 1 that depends on the path alone, whichever other recordings there are."""
+    """Return a number from 0 to 1 that depends only on the path, not on other recordings."""
     return int.from_bytes(blake2b(path.encode(), digest_size=8).digest()) / 2**64
 
 
 def sample(missing: Backlog, at_most: int) -> list[Missing]:
-    """Return some of the recordings, mostly the same ones when others are added or done."""
+    """Return a sample of the recordings that stays mostly the same when others are added or done."""
     chosen = nsmallest(at_most, range(len(missing)), key=[chance(path) for path, _ in missing.sized()].__getitem__)
     return [missing[at] for at in chosen]
 

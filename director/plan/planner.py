@@ -1,4 +1,4 @@
-"""Plan jobs one by one. What must be read of a recording for its job is read only when its turn comes."""
+"""Plan jobs one by one, and read a recording only when its turn comes."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A planned job: some whole recordings, or one slice of one. Small enough to be held by the thousand."""
+    """A planned job: some whole recordings, or one slice of one. It is small, since thousands are held in memory."""
 
     recordings: tuple[Missing, ...]
     fingerprints: tuple[str, ...]
@@ -50,7 +50,7 @@ class Planned:
 
 
 class Planner(Iterator[Planned | Settled | Growing]):
-    """Yields one job after the other, longest recordings first.
+    """Yields one job after another, the longest recordings first.
 
     Yields a `Settled` for a recording that cannot be read any more. With `only_unchanged`, a recording that has changed
     since the scan is in no job: a `Growing` is yielded for it.
@@ -122,20 +122,20 @@ class Planner(Iterator[Planned | Settled | Growing]):
         return made
 
     def _inspect(self, missing: Missing, *, has_cut_points: bool) -> tuple[str, Recording, tuple[float, ...] | None]:
-        """Return the fingerprint, the recording as it is now, and the cut points of an earlier run, if any."""
+        """Return the fingerprint, the current state of the recording, and the cut points of an earlier run, if any."""
         path = missing.recording.path
         self._records.require_room(path)
         try:
             fingerprint = self._source.fingerprint(missing.recording)
-            # In this order: a network file system knows the present size of a file only once it was opened.
+            # This order matters: a network file system knows the current size of a file only once it was opened.
             now = self._source.stat(path) if self._only_unchanged else missing.recording
-        except Denied as error:  # others can be planned although this one may not be read
+        except Denied as error:  # other recordings can still be planned
             raise PermanentError(str(error), code=error.code) from error
         # A later run cuts an unfinished recording where the first one did, and so finds its partial results.
         return fingerprint, now, self._records.partial_results.kept_cuts(path, fingerprint) if has_cut_points else None
 
     def _find_cut_points(self, missing: Missing, fingerprint: str) -> tuple[float, ...]:
-        """Return where to cut a recording; nowhere if it is short, or cannot be read: its worker will record why."""
+        """Return where to cut a recording; nothing if it is short or unreadable, as its worker will record."""
         path = missing.recording.path
         try:
             with self._source.local(path) as file:

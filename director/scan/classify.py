@@ -16,12 +16,12 @@ from nightscribe.shared.storage.base import RecordingSource
 
 
 class Evidence(NamedTuple):
-    """What the destination says about one recording."""
+    """The records of one recording in the destination."""
 
     transcript: Provenance | None
     """How its transcript was made, if it has one, perhaps from before the file was changed."""
     settled_by: Provenance | Failure | None
-    """That, or a failure record, if it is about the file as it is now."""
+    """The transcript or failure record that applies to the current state of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """Reads what settles a recording, and says what it is."""
+    """Reads what settles a recording, and classifies it."""
 
     source: RecordingSource
     identity: ContentIdentity
@@ -40,7 +40,7 @@ class Classifier:
     retry_failed: bool
 
     def read(self, candidate: Candidate) -> Evidence:
-        """Read from the destination, and from the file itself only where size and time do not tell."""
+        """Read from the destination, and from the file itself only if size and time do not decide."""
         name = candidate.folder.name(candidate.recording)
         transcript = candidate.folder.provenance(name)
         if transcript and self._is_about(candidate.recording, transcript):
@@ -80,7 +80,7 @@ class Classifier:
 
 
 def same_at_a_glance(recording: Recording, record: Provenance | Failure) -> bool | None:
-    """Return whether a record is about the file as it is now; None where only its content can tell."""
+    """Return whether a record applies to the current state of the file; None if only its content can decide."""
     if recording.size != record.size:
         return False
     if recording.mtime_ns is not None and recording.mtime_ns == record.mtime_ns:
@@ -90,11 +90,11 @@ def same_at_a_glance(recording: Recording, record: Provenance | Failure) -> bool
 
 def is_recent(recording: Recording, now_s: float, settle_s: float) -> bool:
     """Return whether a file was changed less than `settle_s` ago, so that somebody may still be writing it."""
-    # A time in the future is a wrong clock, not a file being written.
+    # A time in the future comes from a wrong clock, not from a file being written.
     return recording.mtime_ns is not None and 0 <= now_s - recording.mtime_ns / 1e9 < settle_s
 
 
 def would_overwrite(before: Provenance, formats: Collection[FormatName], existing: Collection[str]) -> bool:
-    """Return whether a file exists for a format that is new to a transcript: then it is somebody else's."""
+    """Return whether a file exists for a format that its transcript lacks, so that it is somebody else's."""
     new = [fmt for fmt in formats if fmt not in before.formats]
     return len(missing_formats(before.stem, new, existing)) < len(new)

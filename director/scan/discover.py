@@ -23,21 +23,21 @@ log = structlog.get_logger()
 
 
 class RecordingFilter:
-    """Tells recordings from other files: by suffix, or with ffmpeg where the suffix says nothing.
+    """Distinguishes recordings from other files by suffix, or with ffmpeg if the suffix is unknown.
 
     Remembers what ffmpeg has found, so that the next scan does not start it again for an unchanged file.
     """
 
     def __init__(self, source: RecordingSource, formats: Iterable[FormatName]) -> None:
-        """`formats`: of our text files, none of which is a recording."""
+        """Create a filter. Files with the suffixes of `formats` are texts, not recordings."""
         self._source = source
         self._text_suffixes = {suffix(f"x{suffix_of(fmt)}").removeprefix(".") for fmt in formats}
         self._has_audio: dict[int, bool] = {}
-        """By hash: whether ffmpeg finds sound in the file."""
+        """Whether ffmpeg finds sound in a file, by the file's hash."""
         self._seen: set[int] = set()
 
     def is_recording(self, file: Recording) -> bool:
-        """Return whether a file may be a recording; False also where it cannot be read now."""
+        """Return whether a file may be a recording; False also if it currently cannot be read."""
         kind = suffix(file.path).removeprefix(".")
         if kind in MEDIA_SUFFIXES:
             return True
@@ -59,7 +59,7 @@ class RecordingFilter:
         return found
 
     def forget_unseen(self) -> None:
-        """Forget files that were not asked about since the last call: one that grows for weeks differs at each scan."""
+        """Forget files not checked since the last call, since a file that grows for weeks differs at each scan."""
         self._has_audio = {file: found for file, found in self._has_audio.items() if file in self._seen}
         self._seen.clear()
 
@@ -70,9 +70,9 @@ class Candidate:
 
     recording: Recording
     usual_stem: str
-    """Where its text files go if no other file is in the way."""
+    """The stem of its text files if no other file is in the way."""
     folder: FolderRecords
-    """What the destination holds for the folder that it is in."""
+    """The records of its folder in the destination."""
 
 
 class Discovery:
@@ -126,7 +126,7 @@ class Discovery:
         yield from (Candidate(each, usual[each.path], records) for each in recordings)
 
     def orphans(self) -> Iterator[str]:
-        """Yield the keys of transcripts of which the source has no recording, once the source was gone through."""
+        """Yield the keys of transcripts without a recording in the source. Call it after the iteration."""
         yield from self._orphans
         for folder in self._orphan_folders:
             yield from self._records.store.walk(folder)

@@ -1,4 +1,4 @@
-"""Know what the destination holds for the recordings of one folder of the source."""
+"""Read what the destination holds for the recordings of one folder of the source."""
 
 from functools import cached_property
 
@@ -11,14 +11,14 @@ from nightscribe.shared.process.concurrency import map_concurrently
 
 
 class RareTrees:
-    """Lists folders of failures and of partial results, of which there are few: most are known to be absent."""
+    """Lists folders of failures and of partial results, and avoids calls for folders known to be absent."""
 
     def __init__(self, records: Records) -> None:
         self._listing = records.store.listing
         self._tops = {tree: self._listing(tree) for tree in (FAILURES, PARTS)}
 
     def listing(self, tree: str, folder: str) -> tuple[list[str], list[str]]:
-        """Return what the store's `listing` does, without a call where the top folder shows that nothing is there."""
+        """Return what the store's `listing` returns, without a call if the top folder shows that there is nothing."""
         top = self._tops[tree]
         if not folder:
             return top
@@ -26,7 +26,7 @@ class RareTrees:
 
 
 class FolderRecords:
-    """Lists one folder of the destination when it is made, and reads single records of it on request."""
+    """Lists one folder of the destination when created, and reads single records on request."""
 
     def __init__(self, records: Records, folder: str, rare_trees: RareTrees) -> None:
         listing = records.store.listing
@@ -34,12 +34,12 @@ class FolderRecords:
         self._folder = folder
         transcripts, self.subfolders = listing(TRANSCRIPTS + folder)
         self.transcripts = set(transcripts)
-        """Names of transcripts, each that of a recording with `.json` behind it."""
+        """Names of transcripts: the name of a recording with `.json` appended."""
         self._hashes = set(listing(HASHES + folder)[0]) if transcripts else set()
         self._failures = set(rare_trees.listing(FAILURES, folder)[0])
         self._claimed = set(rare_trees.listing(PARTS, folder)[1])
         self.texts = set(listing(folder)[0])
-        """Names of all files in the folder where the text files go, anybody's."""
+        """Names of all files in the folder of the text files, including other people's."""
 
     def name(self, recording: Recording) -> str:
         """Return the name of a recording within this folder."""
@@ -67,7 +67,7 @@ class FolderRecords:
         return self._records.failure(self._folder + name) if failed else None
 
     def is_claimed(self, name: str) -> bool:
-        """Return whether a recording has partial results or claims: somebody began work on it and did not end it."""
+        """Return whether a recording has partial results or claims, so that work on it was begun but not finished."""
         return bool(self._claimed) and with_suffix(name, "") in self._claimed
 
     def claimed_stem(self, name: str) -> str | None:
@@ -76,7 +76,7 @@ class FolderRecords:
 
     @cached_property
     def our_stems(self) -> set[str]:
-        """Stems of text files that are ours; perhaps of recordings that are gone and left only them."""
+        """Stems of text files that are ours, including those of vanished recordings."""
         keys = (TRANSCRIPTS + self._folder + name for name in self.transcripts)
         max_concurrency = self._records.store.max_concurrency
         return {

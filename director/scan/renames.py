@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class HiddenTranscripts:
-    """Knows which transcripts may have their recordings where nothing can be read now.
+    """Knows whose recordings may be in a place that is currently unreadable.
 
     What cannot be read is not gone: its transcript is not to be given to another recording, nor its texts removed.
     """
@@ -38,7 +38,7 @@ class HiddenTranscripts:
 
 @dataclass(frozen=True)
 class RenameFollower:
-    """Gives transcripts of recordings that are gone to the recordings that they belong to now."""
+    """Moves transcripts of vanished recordings to the new names of these recordings."""
 
     source: RecordingSource
     records: Records
@@ -48,7 +48,7 @@ class RenameFollower:
     dry_run: bool
 
     def complete(self, recordings: Iterable[str]) -> None:
-        """Complete the renames of these recordings that a director began and was killed in."""
+        """Complete the renames of these recordings that a director began but did not finish."""
         if self.dry_run:
             return
         for recording, look in map_concurrently(
@@ -57,7 +57,7 @@ class RenameFollower:
             report_alive()
             try:
                 before = look()
-                # Without a name before, other work on the recording was begun. What is hidden, the next run may know.
+                # Without an earlier name, the claim belongs to other work. The next run may find what is hidden now.
                 if before is None or transcript_key(before) in self.hidden:
                     continue
                 self.records.end_rename(recording, before, is_gone=self._is_gone(before))
@@ -66,10 +66,10 @@ class RenameFollower:
                 self._warn(recording, error)
 
     def follow(self, orphans: Iterable[str], missing: Backlog) -> dict[int, str]:
-        """Find recordings of `missing` among transcripts without a recording, and give them these transcripts.
+        """Match transcripts without a recording to recordings of `missing`, and move them there.
 
         Args: orphans: keys of such transcripts.
-        Returns: where in `missing` the renamed recordings stand, with the names that they had.
+        Returns: the positions of the renamed recordings in `missing`, with their old names.
         """
         renamed: dict[int, str] = {}
         for key, at in self._matches((key for key in orphans if key not in self.hidden), missing):
@@ -83,7 +83,7 @@ class RenameFollower:
         return renamed
 
     def _matches(self, orphans: Iterable[str], missing: Backlog) -> Iterator[tuple[str, int]]:
-        """Yield keys of `orphans` with where in `missing` their recordings stand.
+        """Yield keys of `orphans` with the positions of their recordings in `missing`.
 
         Only files of the size of an orphan are read; the fingerprint suggests a match, the whole content proves it.
         """
@@ -91,7 +91,7 @@ class RenameFollower:
         sizes: set[int] = set()
         for key, look in map_concurrently(self.records.provenance_at, orphans, self.records.store.max_concurrency):
             report_alive()
-            # An error ends the scan: what was moved must not be transcribed again because a share is away.
+            # An error ends the scan: an unreachable share must not cause moved recordings to be transcribed again.
             if orphan := look():
                 keys.setdefault(orphan.fingerprint, []).append(key)
                 sizes.add(orphan.size)
@@ -131,7 +131,7 @@ class RenameFollower:
         return False
 
     def _warn(self, recording: str, error: NightscribeError) -> None:
-        """Log an error that concerns one rename only. Raises: NightscribeError: `error`, if all would meet it."""
+        """Log an error that concerns one rename. Raises: NightscribeError: `error`, if every rename would meet it."""
         if is_outage(error, max(self.source.max_concurrency, self.records.store.max_concurrency)):
             raise error
         log.warning("rename.unfinished", recording=recording, why=str(error))

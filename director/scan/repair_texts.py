@@ -1,4 +1,4 @@
-"""Write text files again that are missing although their recording is finished."""
+"""Rewrite missing text files of finished recordings."""
 
 from collections.abc import Collection
 

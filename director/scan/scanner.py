@@ -1,4 +1,4 @@
-"""Scan source and destination: what is finished, what failed before, what is missing."""
+"""Scan source and destination, and sort recordings into finished, failed and missing ones."""
 
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ MAX_UNHASHED = 10_000  # noted by one scan; the next ones find the others
 
 @dataclass
 class Scan:
-    """What one scan has found."""
+    """The result of one scan."""
 
     missing: Backlog = field(default_factory=Backlog)
     n_finished: int = 0
@@ -36,7 +36,7 @@ class Scan:
     n_foreign: int = 0
     """Recordings that another tool has transcribed, which are left alone."""
     other_options: int = 0
-    """Recordings that are finished, but with another model, task or language than is asked for now."""
+    """Recordings that are finished, but with another model, task or language than requested now."""
     rewritten: list[str] = field(default_factory=list)
     """Text files written again from their canonical transcripts."""
     renamed: list[tuple[str, str]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Scan:
         return sum(self.states().values())
 
     def states(self) -> dict[str, int]:
-        """Return how many recordings are in which state."""
+        """Return the number of recordings by state."""
         return {
             "missing": len(self.missing),
             "finished": self.n_finished,
@@ -70,13 +70,13 @@ class Scanner:
     records: Records
     formats: tuple[FormatName, ...]
     settle_s: float
-    """A file that was changed less than this ago may still be being written."""
+    """A file changed less than this ago may still be being written."""
     layout: Layout = field(default_factory=Layout)
     redo: bool = False
     retry_failed: bool = False
     dry_run: bool = False
     is_current: Callable[[Provenance], bool] = lambda _: True
-    """Whether a finished transcript was made with the options asked for now."""
+    """Returns whether a finished transcript was made with the options requested now."""
     hashing_s: float = HASHING_S
     """Time that one scan may spend on hashing recordings that were finished without a hash."""
     now: Callable[[], float] = time.time
@@ -89,7 +89,7 @@ class Scanner:
     def scan(self, progress: Callable[[int], None] = lambda _: None) -> Scan:
         """Scan the whole source; `progress` is called with the number of files seen so far.
 
-        Raises: NightscribeError: if the source or the destination cannot be read, and not only single files of them.
+        Raises: NightscribeError: if the source or the destination as a whole cannot be read.
         """
         scan = Scan()
         recent: list[Missing] = []
@@ -104,7 +104,7 @@ class Scanner:
             path = candidate.recording.path
             try:
                 evidence = read()
-                # A transcript and a claim: a redo, or a rename that was cut short.
+                # A transcript with a claim comes from a redo or an interrupted rename.
                 if evidence.transcript and candidate.folder.is_claimed(candidate.folder.name(candidate.recording)):
                     claimed_again.append(path)
                 match classifier.classify(candidate, evidence):
@@ -139,7 +139,7 @@ class Scanner:
     def _add_finished(self, scan: Scan, candidate: Candidate, finished: Provenance) -> None:
         scan.n_finished += 1
         if self.is_current(finished):
-            # Only these tell how fast this model is here.
+            # Only these show how fast this model is here.
             scan.finished_audio_s += finished.decoded_s
             scan.finished_processing_s += finished.processing_s
         else:

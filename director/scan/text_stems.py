@@ -1,4 +1,4 @@
-"""Choose where the text files of a recording go. Pure."""
+"""Choose the stems of a recording's text files. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -45,7 +45,7 @@ def free_stem(
     claimed: str | None,
     is_ours: Callable[[str], bool],
 ) -> str | None:
-    """Return the first stem at which no file of somebody else is overwritten.
+    """Return the first stem at which nobody else's file would be overwritten.
 
     Args:
         path: of the recording, which is the second choice.

@@ -1,4 +1,4 @@
-"""Notice when something may have arrived in a folder, where the operating system reports it (inotify).
+"""Notice when something may have arrived in a folder, if the operating system reports it (inotify).
 
 Nothing depends on it: the system reports neither what other machines write to a network share nor what arrives in a
 bucket, and nothing at all where there are more folders than it is ready to watch.
@@ -26,7 +26,7 @@ from nightscribe.shared.model.paths import suffix
 
 log = structlog.get_logger()
 
-# Not every write to a file that grows, nor every file of a folder that is moved there: these events are enough.
+# These events suffice; writes to a growing file and the files of a folder that is moved there would only add noise.
 EVENTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
     FileClosedEvent,
@@ -47,7 +47,7 @@ class FileSystemWatcher:
         self._changed = threading.Event()
         self._observer = Observer()
         self._is_stopped = False
-        # To watch a large tree, each of its folders is opened first: the caller need not wait for that.
+        # Watching a large tree opens each of its folders first, and the caller should not wait for that.
         self._starting = threading.Thread(target=self._observe, name="file-system-watcher", daemon=True)
 
     def __enter__(self) -> Self:
@@ -60,7 +60,7 @@ class FileSystemWatcher:
         self.stop()
 
     def start(self) -> None:
-        """Begin to watch, from another thread. To be called once."""
+        """Start to watch in another thread. Call it once."""
         if self._root:
             self._starting.start()
 
@@ -77,18 +77,18 @@ class FileSystemWatcher:
         return self._changed.is_set()
 
     def clear(self) -> None:
-        """Forget the changes up to now. To be called before a scan, so that none made meanwhile is missed."""
+        """Forget the changes so far. Call it before a scan, so that no change during the scan is missed."""
         self._changed.clear()
 
     def wait(self, seconds: float) -> None:
-        """Wait for a change, for `seconds` at most. After a change that is not cleared, wait exactly so long."""
+        """Wait for a change, for `seconds` at most. After a change that is not cleared, wait for all of them."""
         if self._changed.is_set():
             time.sleep(seconds)
         else:
             self._changed.wait(seconds)
 
     def notice(self, path: str) -> None:
-        """Note a change of a file, unless it is hidden, of ours, or of a kind that is no recording."""
+        """Note a change of a file, unless it is hidden, of ours, or cannot be a recording."""
         place = PurePath(path)
         if self._root is None or not place.is_relative_to(self._root):
             return
@@ -110,8 +110,8 @@ class FileSystemWatcher:
             )
             return
         log.debug("watcher.started", folder=str(self._root))
-        self._changed.set()  # for what arrived before
-        if self._is_stopped:  # meanwhile
+        self._changed.set()  # so that what arrived before is found
+        if self._is_stopped:  # stopped in the meantime
             self.stop()
 
 

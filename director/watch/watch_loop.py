@@ -1,4 +1,4 @@
-"""Scan again and again, and queue what has arrived once it has stopped growing."""
+"""Scan repeatedly, and queue what has arrived once it has stopped growing."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ from nightscribe.shared.telemetry import metrics, tracing
 
 log = structlog.get_logger()
 
-POLLED_SCAN_SHARE = 0.1  # of the time at most is spent on scanning while nothing is known to have changed
-CALLED_SCAN_SHARE = 0.5  # and after a change was noticed
+POLLED_SCAN_SHARE = 0.1  # the share of time that scans may take while no change is known
+CALLED_SCAN_SHARE = 0.5  # the same after a change was noticed
 MAX_WAIT_S = 60.0  # a director that waits for longer must still report that it is alive
 
 
@@ -29,7 +29,7 @@ class WatchLoop:
     """Scans whenever it is time, and has the director queue what is new.
 
     A missing recording is queued if it is still the same `settle_s` after the scan that found it: the time of a file
-    alone does not show whether somebody is writing it. One that has grown meanwhile is looked at again after as long.
+    alone does not show whether somebody is writing it. One that has grown is checked again after the same time.
     """
 
     director: Director
@@ -59,13 +59,13 @@ class WatchLoop:
         """Pending recordings that have grown since they were found."""
         self._unreadable: dict[str, Unreadable] = {}
         self._unqueued: dict[str, Unreadable] = {}
-        """Recordings that each scan finds missing, and that cannot be read when they are to be queued."""
+        """Recordings that each scan finds missing, but that cannot be read when they are to be queued."""
         self._outage = OutageTracker(self.clock)
         self._pending_since = self._scanned_at = self._step_at = self.clock()
         self._scan_took_s: float | None = None
 
     def watch(self) -> Iterator[Settled | PartStored | None]:
-        """Go on for ever. Yields what was settled, and None whenever there may be something else to show."""
+        """Run for ever. Yields what was settled, and None whenever the state to show may have changed."""
         while True:
             if self.clock() >= self._step_at:
                 yield from self._step()
@@ -78,7 +78,7 @@ class WatchLoop:
 
     @property
     def n_growing(self) -> int:
-        """Return the number of recordings that have grown between two looks, and are not queued yet."""
+        """Return the number of recordings that have grown between two scans, and are not queued yet."""
         return len(self._growing)
 
     @property
@@ -104,13 +104,13 @@ class WatchLoop:
 
     @property
     def _can_scan(self) -> bool:
-        # While more is to be queued than the queue may hold, nothing is gained by finding still more. And what a scan
-        # has found is queued before the next one, which would start its waiting time anew.
+        # While more is to be queued than the queue may hold, finding still more gains nothing. And what a scan
+        # has found is queued before the next one, which would restart its waiting time.
         return self.director.has_queued_all and not self._is_new
 
     @property
     def scan_at(self) -> float:
-        """Return when the next scan is due, by the clock: the longer a scan takes, the longer is the pause."""
+        """Return when the next scan is due, by the clock: the longer a scan takes, the longer the pause."""
         took_s = self._scan_took_s
         if took_s is None:
             return self._scanned_at
@@ -135,7 +135,7 @@ class WatchLoop:
 
     def _take_in(self, scan: Scan) -> None:
         metrics.show_source(scan.states())
-        self.scanner.retry_failed = False  # what fails from here on is left alone
+        self.scanner.retry_failed = False  # recordings that fail from here on are left alone
         self.n_recordings = scan.n_recordings
         queued = self.director.outstanding
         missing = scan.missing
@@ -172,7 +172,7 @@ class WatchLoop:
         self._step_at = self.clock()
 
     def _step(self) -> Iterator[Settled | PartStored]:
-        """Let the director queue jobs and look at their outcomes."""
+        """Let the director queue jobs and check their outcomes."""
         n_done, n_failed = self.n_done, self.n_failed
         for event in self.director.step(follow=True):
             match event:

@@ -1,1 +1,1 @@
-"""Everything that `run` starts on one machine: the queue server and the worker processes."""
+"""Start and supervise what `run` needs on one machine: the queue server and the worker processes."""

@@ -1,4 +1,4 @@
-"""The SQS-compatible server that `run` starts on loopback."""
+"""Start and supervise the SQS-compatible server that `run` uses on loopback."""
 
 import os
 import secrets
@@ -33,20 +33,20 @@ RESTART_DELAY_S = 0.5  # a server that dies at once must not keep a processor bu
 
 
 class LocalQueue:
-    """Runs the server on one port and restarts it whenever it dies; it is empty then, as after a power cut."""
+    """Runs the server on one port and restarts it, empty, whenever it dies."""
 
     def __init__(self, command: list[str], port: int, state: Path, log_file: IO[bytes]) -> None:
         self.port = port
         self.endpoint = f"http://{HOST}:{port}"
-        self._account = f"{secrets.randbelow(10**12):012}"  # part of the URL of each queue, by which we know our server
+        self._account = f"{secrets.randbelow(10**12):012}"  # part of each queue's URL, which identifies our server
         self._command = command
         self._settings = dict(os.environ) | {
-            "BIND_HOST": HOST,  # it would listen to the whole network otherwise
+            "BIND_HOST": HOST,  # otherwise it would listen on all networks
             "GATEWAY_PORT": str(port),
             "SERVICES": "sqs",
             "STATE_DIR": str(state),
             "MINISTACK_ACCOUNT_ID": self._account,
-            "PERSIST_STATE": "0",  # the store tells what is done; a queue that starts empty is the easiest to trust
+            "PERSIST_STATE": "0",  # the store knows what is done, and a queue that starts empty cannot be wrong
         }
         self._log_file = log_file
         self._over = threading.Event()
@@ -79,7 +79,7 @@ class LocalQueue:
             self._server.wait()
 
     def answers(self) -> bool:
-        """Wait for an answer; return whether it comes from our server and not from another that took the port first."""
+        """Wait for a response; return whether it comes from our server, not from another one on the same port."""
         client = local_client(
             self.endpoint, Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5)
         )
@@ -98,21 +98,21 @@ class LocalQueue:
         return start_child(self._command, environment=self._settings, output=self._log_file)
 
     def _watch(self) -> None:
-        """Restart the server when it dies; director and workers then create the queues again and compare again."""
+        """Restart the server when it dies; director and workers then create the queues again."""
         while True:
             status = self._server.wait()
             if self._over.wait(RESTART_DELAY_S):
                 return
             log.warning("queue_server.died", status=status)
             self._server = self._started()
-            if self._over.is_set():  # `stop` may have seen only the dead one
+            if self._over.is_set():  # `stop` may have run before the restart
                 self.stop()
                 return
 
 
 @contextmanager
 def local_queue(log_file: Path) -> Iterator[LocalQueue]:
-    """Start ministack for as long as the context lasts; this process and its children find it by their environment.
+    """Run ministack while the context lasts, and point this process and its children to it by their environment.
 
     Raises: SetupError: if it is not installed or does not start.
     """
@@ -137,7 +137,7 @@ def local_queue(log_file: Path) -> Iterator[LocalQueue]:
 
 @contextmanager
 def led_to(endpoint: str) -> Iterator[None]:
-    """Lead this process and its children to a local server of queues; other services of AWS are not affected."""
+    """Point this process and its children to a local queue server; other AWS services are not affected."""
     before = os.environ.get(LOCAL_QUEUE)
     os.environ[LOCAL_QUEUE] = endpoint
     try:

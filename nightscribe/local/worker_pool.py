@@ -21,20 +21,20 @@ from nightscribe.shared.process.identity import process_name
 log = structlog.get_logger()
 
 STOP_TIMEOUT_S = 10
-# Of one worker, with nothing settled in between. Before anything is settled, no job may be able to run here at all.
+# The limit for one worker with nothing settled in between. Before anything is settled, perhaps no job can run here.
 MAX_DEATHS_IN_A_ROW = 5
-MAX_DEATHS_LATER = 30  # a few recordings at the end of the night that kill every worker are to be named as failed
+MAX_DEATHS_LATER = 30  # so that a few recordings that kill every worker at the end can become failures
 
 
 @dataclass
 class _Place:
-    """One of the workers, through its deaths."""
+    """The place of one worker, which keeps it across restarts."""
 
     log_file: Path
     process: "subprocess.Popen[bytes] | None" = None
     deaths: int = 0
     waits: bool = False
-    """Whether to start it again as soon as there is room on the disk."""
+    """Whether to restart it as soon as the disk has room."""
 
 
 @dataclass
@@ -74,15 +74,15 @@ class WorkerPool:
 
     @property
     def names(self) -> list[str]:
-        """The names of the workers, each in its place; a worker that was started again has another name."""
+        """The names of the workers by place; a restarted worker has a new name."""
         return [process_name(place.process.pid) for place in self._places if place.process]
 
     def look_after(self, *, progressed: bool, lack: str | None = None) -> None:
         """Restart workers that died, for instance killed for lack of memory; none while the disk is full.
 
-        `lack`: how little room there is where they write, as the beginning of a sentence.
-        Raises: SetupError: with a worker's own words if it cannot start, if it dies again and again, or if there is no
-        room for so long that a store which takes nothing would have ended the run as well.
+        `lack`: the beginning of a sentence on how little room the destination has.
+        Raises: SetupError: with the worker's own message if it cannot start, if it dies repeatedly, or if there is no
+        room for longer than a run tolerates an outage.
         """
         if progressed:
             self._max_deaths = MAX_DEATHS_LATER
@@ -92,14 +92,14 @@ class WorkerPool:
             if place.process is None or (status := place.process.poll()) is None:
                 continue
             if lack:
-                place.waits = True  # it would end at once and silently, for its log is on the same disk
+                place.waits = True  # it would end at once and silently, since its log is on the same disk
                 continue
             if not place.waits:
                 self._count_death(place, status)
             try:
                 self._start(place)
                 place.waits = False
-            except OSError as error:  # the share with its log is away
+            except OSError as error:  # the share with its log is unreachable
                 place.waits = True
                 lack = f"{str(place.log_file)!r} cannot be written ({error.strerror})"
         self._tolerate(lack)
@@ -116,7 +116,7 @@ class WorkerPool:
             )
 
     def _tolerate(self, lack: str | None) -> None:
-        """Wait for room while no worker is left, for as long as a run tolerates an outage."""
+        """Raise SetupError if no worker has run for longer than a run tolerates an outage."""
         if not all(place.waits for place in self._places):
             self._idle_since = None
         elif self._idle_since is None:

@@ -1,1 +1,1 @@
-"""Report what came of a run: who did what when, as JSON and as a page."""
+"""Report the results of a run as JSON and as a page: what was done, by which worker, and when."""

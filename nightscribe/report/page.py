@@ -1,4 +1,4 @@
-"""Render the report as a page for the morning: one file that loads and runs nothing, whatever recordings are called."""
+"""Render the report as one HTML file that loads and runs nothing, whatever the names of the recordings contain."""
 
 import os
 from collections import defaultdict
@@ -21,11 +21,11 @@ from nightscribe.shared.settings import Settings
 from nightscribe.terminal import visible
 from nightscribe.views.humanize import count, duration, failure_group, group_sentence
 
-SHOWN = 300  # rows of a list; a page with all of a bad night's would not open
-GROUPS = 30  # in which they are shown
+SHOWN = 300  # rows of a list; browsers cannot open a page with a million failures
+GROUPS = 30  # groups of rows
 REPORT_NAME = REPORT.rpartition("/")[2]
 
-# The most telling first.
+# The most significant first.
 MEANINGS = {
     Flag.TRUNCATED: "less sound could be decoded than the file says it holds",
     Flag.GAP: "somebody speaks where there is no text",
@@ -43,7 +43,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 def page(report: Report, zone: tzinfo | None = None) -> str:
-    """Return the HTML, with times of day in a zone; None is the zone of this machine."""
+    """Return the HTML, with times of day in `zone`; None is the zone of this machine."""
     template = Template(files("nightscribe.report").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=_text(f"nightscribe: {_headline(report)}"),
@@ -169,7 +169,7 @@ def _suspicious(report: Report) -> Iterator[str]:
 
 
 def _flags(flags: tuple[Flag, ...]) -> str:
-    """Return what a transcript is suspected of, as a heading."""
+    """Return the flags of a transcript and their meanings as a heading."""
     meaning = "; ".join(MEANINGS[flag] for flag in flags)
     return f'{_text(", ".join(flags).capitalize())} <span class="meaning">{_text(meaning)}</span>'
 
@@ -193,9 +193,9 @@ def _grouped(
     heading: Callable[[_Key], str],
     order: Callable[[_Key, int], int],
 ) -> Iterator[str]:
-    """Return one table for each kind; rows beyond what a page holds are counted.
+    """Yield one table for each group, and the number of rows that the page leaves out.
 
-    Args: order: what a kind with so many items is sorted by.
+    Args: order: returns the sort key of a group with that many items.
     """
     groups: dict[_Key, list[_Item]] = defaultdict(list)
     for item in items:
@@ -236,19 +236,19 @@ def _detail(name: str, said: str) -> str:
 
 
 def _source(report: Report) -> str | None:
-    """Return where the recordings are, relative to the page; None if no link can lead there."""
+    """Return the path of the recordings relative to the page; None if no link can lead there."""
     source, dest = report.source.partition("://"), report.dest.partition("://")
     if source[1] != dest[1] or (source[1] and source[2].partition("/")[0] != dest[2].partition("/")[0]):
-        return None  # one is a folder and the other a bucket, or another bucket
-    # What comes with the page from a bucket, as by `aws s3 sync`, lies as it does there.
+        return None  # one is a folder and the other a bucket, or they are two buckets
+    # Recordings copied from the bucket together with the page, as by `aws s3 sync`, keep their relative place.
     return _link(os.path.relpath(f"/{source[2] or source[0]}", f"/{dest[2] or dest[0]}/{RECORDS_FOLDER}"))
 
 
 def _text(said: str) -> str:
-    """Return text as HTML shows it: nothing in it is a tag, and no invisible character of a name is lost."""
+    """Escape text for HTML, and make invisible characters of names visible."""
     return escape(visible(said))
 
 
 def _link(path: str) -> str:
-    """Return a path as a link needs it; `%`, `#` and `?` are letters of a name like any other."""
+    """Quote a path for a link; `%`, `#` and `?` are ordinary characters of a name."""
     return quote(os.fsencode(path))

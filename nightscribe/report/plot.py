@@ -1,4 +1,4 @@
-"""Draw the time line: HTML around small SVGs that stretch, so that letters stay readable on a phone. Pure."""
+"""Draw the time line as HTML around small stretching SVGs, so that text stays readable on a phone. Pure."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -9,10 +9,10 @@ from nightscribe.report.timeline import Lane, TimeLine
 from nightscribe.terminal import visible
 from nightscribe.views.humanize import count
 
-WIDTH = 1000  # of every drawing, whatever its width on the screen
+WIDTH = 1000  # units of every drawing, whatever its width on the screen
 MAX_TICKS = 6
-MAX_COLUMNS = 90  # of the speed: more of them show the rhythm of finished jobs, not the run
-LEVELS = 4  # of colour, for how much of its time a worker was busy
+MAX_COLUMNS = 90  # columns of the speed; more of them would show the rhythm of finished jobs, not the run
+LEVELS = 4  # colours for the share of time in which a worker was busy
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 STEPS_S = (
     *(1, 2, 5, 10, 15, 30),
@@ -23,7 +23,7 @@ STEPS_S = (
 
 
 def plot(line: TimeLine, zone: tzinfo | None, mean_speed: float) -> str:
-    """Return speed and workers over the time of day in a zone; None is the zone of this machine."""
+    """Return speed and workers over the time of day in `zone`; None is the zone of this machine."""
     marks = [(_share(line, at), label) for at, label in ticks(line.began_at, line.ended_at, zone)]
     grid = "".join(f'<path class="grid" d="M{share * WIDTH:.1f} 0V100"/>' for share, _ in marks)
     axis = "".join(f'<span style="left:{share:.2%}">{label}</span>' for share, label in marks)
@@ -80,7 +80,7 @@ def _speed(line: TimeLine, grid: str, mean: float) -> str:
 
 
 def _columns(line: TimeLine) -> Iterator[tuple[float, float, float]]:
-    """Yield where each column of the speed begins and ends, and its height."""
+    """Yield the begin, the end and the height of each column of the speed."""
     width = -(-len(line.speed) // MAX_COLUMNS)
     for first in range(0, len(line.speed), width or 1):
         numbers = range(first, min(first + width, len(line.speed)))
@@ -104,7 +104,7 @@ def _lane(line: TimeLine, number: int, lane: Lane, grid: str, zone: tzinfo | Non
 
 
 def _bars(line: TimeLine, lane: Lane, zone: tzinfo | None) -> Iterator[str]:
-    """Yield one stretch for each time in which a worker was equally busy with the same recording."""
+    """Yield one bar for each period in which a worker was equally busy with the same recording."""
     levels = (-int(-busy * LEVELS // 1) for busy in lane.busy)
     for (level, recording), stretch in groupby(
         enumerate(zip(levels, lane.recordings, strict=True)), key=lambda each: each[1]
@@ -112,7 +112,7 @@ def _bars(line: TimeLine, lane: Lane, zone: tzinfo | None) -> Iterator[str]:
         numbers = [number for number, _ in stretch]
         begin, end = line.at(numbers[0]), line.at(numbers[-1] + 1)
         if level:
-            left, right = (round(_share(line, at) * WIDTH, 1) for at in (begin, end))  # or there would be gaps
+            left, right = (round(_share(line, at) * WIDTH, 1) for at in (begin, end))  # rounding both edges avoids gaps
             during = f"{_clock(begin, zone)} to {_clock(end, zone)}"
             yield (
                 f'<rect class="b{level}" x="{left}" width="{right - left:.1f}" height="100">'

@@ -42,13 +42,13 @@ class Suspicious(Frozen):
 class Totals(Frozen):
     """A run in numbers."""
 
-    recordings: int = Field(description="That were missing when it began.")
+    recordings: int = Field(description="Recordings that were missing at the start.")
     done: int
     failed: int = Field(description="Recordings without a transcript, those of earlier runs included.")
-    left: int = Field(description="Not done when it ended.")
-    audio_s: float = Field(description="Sound in those that were done.")
+    left: int = Field(description="Recordings neither done nor failed at the end.")
+    audio_s: float = Field(description="Seconds of sound in the recordings done.")
     speed: float = Field(description="Seconds of sound a second, from the beginning to the end of the run.")
-    done_before: int = Field(description="Recordings that had their transcripts already.")
+    done_before: int = Field(description="Recordings that already had transcripts.")
 
 
 class Report(Frozen):
@@ -60,20 +60,20 @@ class Report(Frozen):
     ended_at: datetime
     elapsed_s: float
     interrupted: bool
-    stopped: str | None = Field(description="Why it could not go on, where that ended it.")
+    stopped: str | None = Field(description="Why it could not continue, if that ended it.")
     source: str
     dest: str
     model: str
     engine: str
-    redo: bool = Field(description="Finished recordings were to be done again.")
+    redo: bool = Field(description="Whether finished recordings were to be done again.")
     options: dict[str, str | int | bool | tuple[FormatName, ...]] = Field(
         description="The settings of words and texts."
     )
     totals: Totals
     languages: dict[str, int] = Field(description="Recordings by the language spoken, the most frequent first.")
-    notes: tuple[str, ...] = Field(description="What was found done, and what was done without transcribing.")
-    run_command: str = Field(description="Does what is left, with the same options.")
-    retry_command: str | None = Field(description="To be said before it, so that what failed is tried again.")
+    notes: tuple[str, ...] = Field(description="What was done before, and what was done without transcribing.")
+    run_command: str = Field(description="The command that transcribes what is left, with the same options.")
+    retry_command: str | None = Field(description="The command to type before it, to retry what failed.")
     time_line: TimeLine
     failures: tuple[Failed, ...]
     suspicious: tuple[Suspicious, ...]
@@ -95,7 +95,7 @@ def report(
     engine: str,
     redo: bool = False,
 ) -> Report:
-    """Return everything that is known when a run has ended."""
+    """Return the report of a run that has ended."""
     source, dest = source.absolute(), dest.absolute()
     failures = (
         *(_failed(failure) for failure in run_progress.failed),

@@ -1,4 +1,4 @@
-"""Follow a run on this machine by its events, and write the report of it."""
+"""Follow a run on this machine by its events, and write its report."""
 
 import sys
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 @dataclass
 class RunReport:
-    """All that the report of a run is made of, apart from its progress."""
+    """The data for the report of a run, apart from its progress."""
 
     source: Location
     dest: Location
@@ -36,13 +36,13 @@ class RunReport:
     began_at: datetime = field(default_factory=utc_now)
 
     def __post_init__(self) -> None:
-        # The night of a machine that slept for an hour of it is an hour longer.
+        # This clock includes the time that the machine slept.
         self._began_s = lease_clock()
         self._sightings = Sightings(self._began_s)
         self._progress: RunProgress | None = None
 
     def observe(self, event: Event) -> None:
-        """Take note of what a run is doing."""
+        """Take in an event of the run."""
         match event:
             case Began(engine=engine):
                 self.engine, self.began_at = engine, utc_now()
@@ -54,15 +54,15 @@ class RunReport:
                 self._sightings.observe(lease_clock(), workers, activities, progress.heard_s)
 
     def write_stopped(self, error: Exception) -> None:
-        """Write the report of a run that could not go on, if it had begun any work."""
+        """Write the report of a run that could not continue, if it had begun any work."""
         if self._progress and self.run_id:
             self.write_report(self._progress, stopped=str(error))
 
     def write_report(self, run_progress: RunProgress, *, interrupted: bool = False, stopped: str | None = None) -> str:
-        """Write the report, and return a sentence on where it is.
+        """Write the report, and return a sentence that says where it is.
 
-        A run without any work leaves the report of the night before as it is, and a report that cannot be written
-        does no harm to anything else.
+        A run without any work leaves the last report as it is. If the report cannot be written, a message on standard
+        error says so, and nothing is raised.
         """
         store, place = self.dest.open_store(self.settings.storage), self.dest.display(REPORT_PAGE)
         try:
@@ -91,7 +91,7 @@ class RunReport:
             log.warning("report.unwritten", why=str(error))
             print(visible(f"The report could not be written. {error}"), file=sys.stderr)
         except Exception as error:
-            # Whatever is wrong with a report, the night was as good as it was.
+            # A bug in the report must not make a successful run fail.
             log.exception("report.failed")
             print(visible(f"The report could not be made: {error}"), file=sys.stderr)
         else:

@@ -1,4 +1,4 @@
-"""Record what each worker did when, and how fast the run was: small enough to draw, however long the night. Pure."""
+"""Record what each worker did and how fast the run was, in a limited number of bins however long the run is. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -11,16 +11,16 @@ from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.model.versioned import Frozen
 
 MAX_BINS = 400
-UNSEEN_S = 120.0  # nobody knows what was going on in a longer pause: the machine slept, or the store did not answer
+UNSEEN_S = 120.0  # nothing is known about a longer pause: the machine slept, or the store was unreachable
 
 _Number = TypeVar("_Number", int, float)
 
 
 class Lane(Frozen):
-    """One worker through its deaths, bin by bin."""
+    """The activity of one worker, across restarts, bin by bin."""
 
     busy: tuple[float, ...] = Field(description="Share of the time in which it held a job.")
-    recordings: tuple[str | None, ...] = Field(description="The last that it was seen to work on.")
+    recordings: tuple[str | None, ...] = Field(description="The last recording that it was seen to work on.")
     deaths: tuple[int, ...] = Field(description="How often it died and was restarted.")
 
     @property
@@ -30,7 +30,7 @@ class Lane(Frozen):
 
 
 class TimeLine(Frozen):
-    """A run in bins of equal length, of which the last one may have been cut short by its end."""
+    """A run in bins of equal length; the last one may be shorter."""
 
     began_at: datetime
     ended_at: datetime
@@ -80,10 +80,10 @@ class Sightings:
         self._lanes: list[_Lane] = []
 
     def observe(self, now_s: float, workers: Sequence[str], activities: Iterable[Activity], heard_s: float) -> None:
-        """Record who is at work now.
+        """Record which workers are busy now.
 
-        Args: workers: the name that each of them has now; another name in its place than before means that it died.
-        heard_s: sound transcribed so far. It falls when work is lost, and only what goes beyond the most counts.
+        Args: workers: their current names by place; a new name in a place means that the worker died.
+        heard_s: sound transcribed so far. It falls when work is lost, and only an increase over its maximum counts.
         """
         current = self._make_room(now_s)
         at_work = {activity.worker: activity.recording for activity in activities}
@@ -129,7 +129,7 @@ class Sightings:
         return int((at_s - self._began_s) / self._bin_s)
 
     def _make_room(self, now_s: float) -> int:
-        """Make a bin for this moment. Returns: its number."""
+        """Make sure that a bin for this moment exists. Returns: its number."""
         while self._bin(now_s) >= MAX_BINS:
             self._bin_s *= 2
             self._gains_s = _by_two(self._gains_s)
@@ -140,7 +140,7 @@ class Sightings:
         return current
 
     def _spread(self, row: list[float], since_s: float, until_s: float, amount: float) -> None:
-        """Add an amount to the bins of a stretch of time, to each its share."""
+        """Distribute an amount over the bins of a period, in proportion to their overlap."""
         if until_s <= since_s:
             row[self._bin(until_s)] += amount
             return

@@ -1,4 +1,4 @@
-"""Check a destination as `borg check` does a repository: records, texts, recordings, and what nobody needs any more."""
+"""Check the records, texts, recordings and leftovers of a destination."""
 
 import hashlib
 import re
@@ -46,11 +46,11 @@ from nightscribe.shared.storage.registry import parse_location
 DAMAGED = f"{RECORDS_FOLDER}/damaged/"
 TRIAL = f"{RECORDS_FOLDER}/trial-"
 IN_HAND_S = 24 * 3600.0
-"""While somebody is at work, only what is older than this can be known to be left over."""
+"""During a run, only files older than this are known to be leftovers."""
 FRESH_S = 3600.0
-"""A temporary file that is younger may have a writer, whoever is at work."""
+"""A younger temporary file may still have a writer."""
 SILENT_S = 600.0
-"""A worker that was not heard of for so long is at work no more."""
+"""A worker that has been silent for longer is no longer active."""
 
 _KEPT = re.compile(r" \(kept(?: \d+)?\)$")
 
@@ -59,21 +59,21 @@ T = TypeVar("T", bound=Stored)
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it should be."""
+    """A problem that was found."""
 
     kind: str
     """A word for programs: `record_damaged`, `text_missing` and so on (docs/verify.md)."""
     path: str
-    """Key in the destination or, where the recording is meant, path in the source."""
+    """Key in the destination or, for a recording, path in the source."""
     reason: str
     """A plain sentence."""
     mended: str | None = None
-    """What was done about it, in a plain sentence; None if nothing was."""
+    """A plain sentence on the repair, or None if it was not repaired."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What a look at a destination found."""
+    """The result of checking a destination."""
 
     dest: str
     source: str | None
@@ -83,23 +83,23 @@ class Verified:
     n_recordings: int
     """Recordings of the source that were read."""
     n_unfinished: int
-    """Recordings on which work has begun that the next run goes on with."""
+    """Recordings with unfinished work, which the next run continues."""
     corrected: tuple[str, ...]
     """Texts that a person has changed."""
     is_at_work: bool
-    """Whether a run, a director or a worker is at work: what it may have in hand was not judged."""
+    """Whether a run, a director or a worker is active; its work in progress was not checked."""
     searched_texts: bool
-    """Whether texts of no record were looked for. They cannot be where the recordings lie: they may be anybody's."""
+    """Whether texts without a record were searched for. In the folder of the recordings they may be anybody's."""
     problems: tuple[Problem, ...]
 
     @property
     def is_clean(self) -> bool:
-        """Return whether everything is as it should be, or was mended."""
+        """Return whether no problem was found, or all were repaired."""
         return all(problem.mended for problem in self.problems)
 
 
 Mend = Callable[[], str | None]
-"""Mend a problem. Returns: what was done, or None if nothing could be."""
+"""Repair a problem. Returns: a sentence on what was done, or None if nothing could be."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,12 @@ class _Found:
     problem: Problem
     mend: Mend | None = None
     left_over: tuple[str, ...] = ()
-    """Keys of files that somebody at work may have in hand, if they are young."""
+    """Keys of files that may belong to work in progress, if they are young."""
 
 
 @dataclass
 class _Checked:
-    """What was found out about one record."""
+    """The result of checking one record."""
 
     found: list[_Found] = field(default_factory=list)
     corrected: list[str] = field(default_factory=list)
@@ -151,9 +151,9 @@ class _Verification:
         self._max_concurrency = max(self._store.max_concurrency, self._source.max_concurrency if self._source else 1)
         self._found: list[_Found] = []
         self._stems: set[int] = set()
-        """Hashes of the stems of all text files that are ours: there may be a million."""
+        """Hashes of the stems of all our text files, of which there may be a million."""
         self._finished: dict[str, Transcript] = {}
-        """Finished recordings on which work has begun all the same, by the folder of their parts, without segments."""
+        """Finished recordings on which new work was begun, by the folder of their parts, without segments."""
 
     def verify(self, *, repair: bool, on_event: OnEvent) -> Verified:
         at_work = self._is_at_work()
@@ -319,7 +319,7 @@ class _Verification:
                 checked.corrected.append(key)
 
     def _is_moving(self, transcript: Transcript, key: str) -> bool:
-        """Return whether a director renames it at this moment, so that its record or its text is back or gone now."""
+        """Return whether a director is renaming it at this moment, so that its record or its text has moved."""
         return self._records.provenance(transcript.recording) is None or self._store.get(key) is not None
 
     def _write_missing(self, transcript: Transcript, fmt: str) -> str | None:
@@ -427,7 +427,7 @@ class _Verification:
             self._raise_outage(error)
         return False
 
-    # Files of nobody
+    # Leftover files
 
     def _remember(self, stem: str) -> None:
         self._stems.add(hash(stem))
@@ -488,7 +488,7 @@ class _Verification:
             return False
         return all((age_s := self._store.age_s(key)) is None or age_s > than_s for key in keys)
 
-    # Mending
+    # Repairs
 
     def _mended(self, found: _Found, *, at_work: bool) -> _Found:
         if found.mend is None or (at_work and not (found.left_over and self._is_left_over(found))):
@@ -512,7 +512,7 @@ class _Verification:
         return f"Moved to {DAMAGED!r}."
 
     def _set_aside(self, key: str, digest: bytes) -> str | None:
-        """Move a file to where nobody looks for it, unless it has been written anew meanwhile."""
+        """Move a file to where nothing reads it, unless it has been rewritten in the meantime."""
         content = self._store.get(key)
         if content is None or hashlib.sha256(content).digest() != digest:
             return None

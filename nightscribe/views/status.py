@@ -75,7 +75,7 @@ def _heading(status: Status) -> Iterator[str]:
 def _when(status: Status, run: Run) -> str:
     noun = "run" if run.command == "run" else "watching director" if run.watch else "director"
     if status.live:
-        return f"A {noun} is in progress, started {_clock(run.began_at, status.at)}."
+        return f"A {noun} is active; it started {_clock(run.began_at, status.at)}."
     if run.ended_at is None:
         return f"The last {noun} broke off; its last sign of life was {_clock(run.updated_at, status.at)}."
     ended = _clock(run.ended_at, status.at)

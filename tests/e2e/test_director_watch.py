@@ -97,7 +97,7 @@ def test_a_director_watches_for_a_night(
     assert nightscribe("worker", three, dest, "--until-empty").returncode == 0
     director.says("recording.failed")
     wait_until(lambda: sum(each.get("done", 0) for each in director.events) == 3, what="the others to be done")
-    assert "A watching director is at work" in nightscribe("status", dest).stdout
+    assert "A watching director is active" in nightscribe("status", dest).stdout
 
     requeue = nightscribe("retry", dest)
     assert "will queue them at its next scan" in requeue.stdout

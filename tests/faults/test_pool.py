@@ -47,7 +47,7 @@ def test_a_machine_on_which_every_worker_is_killed_is_told_so(pool: WorkerPool) 
         die(pool)
         pool.look_after(progressed=False)
     die(pool)
-    with pytest.raises(SetupError, match="Try --workers 1 or a smaller --model"):
+    with pytest.raises(SetupError, match="try --workers 1 or a smaller --model"):
         pool.look_after(progressed=False)
 
 

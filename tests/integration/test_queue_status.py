@@ -194,7 +194,7 @@ def test_a_run_is_seen_while_it_looks_and_is_gone_at_once_when_it_is_killed(
             seen = list(lines(gather(FolderLocation(workplace.dest), Settings())))
         finally:
             process.kill()
-    assert seen[1].startswith("A run is in progress, started at ")
+    assert seen[1].startswith("A run is active; it started at ")
     assert seen[2] == "It is scanning for missing recordings."
     status = gather(FolderLocation(workplace.dest), Settings())
     assert not status.live

@@ -496,7 +496,7 @@ def test_a_run_at_work_says_how_far_how_fast_and_how_long_yet() -> None:
     run = run_of(n_done=5, n_failed=1, heard_s=1080, total_s=2220, speed=36.1, left_s=32)
     assert said(live=True, run=run).splitlines()[:3] == [
         "/recordings → /texts (tiny.en on faster-whisper, 2 workers)",
-        "A run is in progress, started on 29 Feb at 23:59.",
+        "A run is active; it started on 29 Feb at 23:59.",
         "6 of 25 recordings · 18 min of about 37 min of sound · 36.1 × real time · about 32 s left · 1 failed",
     ]
 

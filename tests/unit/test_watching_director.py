@@ -37,7 +37,7 @@ def no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_that_is_at_work_tells_what_it_took_up(tmp_path: Path) -> None:
     said = shown(tmp_path, watching(), 5)
-    assert "A watching director is in progress, started " in said
+    assert "A watching director is active; it started " in said
     assert "So far, 4 of 6 recordings done, 1 failed." in said
 
 
