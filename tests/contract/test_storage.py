@@ -13,10 +13,14 @@ import pytest
 from support import recordings
 from support.buckets import TestBucket, in_pages
 
+from nightscribe.director.scan.scanner import Scanner
 from nightscribe.shared.audio.decode import Decoder
 from nightscribe.shared.audio.probe import probe
+from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import AudioError, NameTooLong, PermanentError, RetryableError, SetupError
+from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.model.recording import Recording
+from nightscribe.shared.model.transcript import Transcript, utc_now
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location, RecordingSource, TranscriptStore
 from nightscribe.shared.storage.content import content_sha256
@@ -244,6 +248,35 @@ def test_a_byte_in_the_middle_shows_in_the_hash_of_the_whole_content(pile: Pile)
     pile.put("b", bytes(changed))
     assert pile.fingerprint("a") == pile.fingerprint("b")
     assert content_sha256(pile.source(), "a") != content_sha256(pile.source(), "b")
+
+
+def test_a_scan_gives_a_transcript_to_a_renamed_recording_and_to_none_with_the_same_ends(
+    pile: Pile, tmp_path: Path
+) -> None:
+    changed = bytearray(LONG)
+    changed[len(LONG) // 2] ^= 1
+    pile.put("new name.wav", LONG)
+    pile.put("other.wav", bytes(changed))
+    source, records = pile.source(), Records(FolderStore(tmp_path / "dest"))
+    seen = source.stat("new name.wav")
+    done = Transcript(
+        recording="old.wav",
+        fingerprint=source.fingerprint(seen),
+        size=seen.size,
+        mtime_ns=1,
+        stem="old",
+        formats=("txt",),
+        options=Options(engine="faster-whisper", model="base"),
+        engine="faster-whisper 1",
+        decoded_s=1.0,
+        processing_s=1.0,
+        finished_at=utc_now(),
+        segments=(),
+    )
+    records.finish(done, ("txt",), sha256=content_sha256(source, "new name.wav"))
+    found = Scanner(source, records, ("txt",), settle_s=0).scan()
+    assert found.renamed == [("old.wav", "new name.wav")]
+    assert [each.recording.path for each in found.missing] == ["other.wav"]
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["of the whole", "of its parts"])
