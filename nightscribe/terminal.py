@@ -13,7 +13,7 @@ P = ParamSpec("P")
 
 _PICTURES = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
 _C1 = range(0x80, 0xA0)
-_C1_BYTES = range(0xDC80, 0xDCA0)  # the same as bytes of a name that is no text, as Python holds them
+_C1_BYTES = range(0xDC80, 0xDCA0)  # the same characters as undecodable bytes of a name, as Python represents them
 _LINE_ENDS = (0x2028, 0x2029)
 _DIRECTIONS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _VISIBLE: dict[int, int | str] = {
