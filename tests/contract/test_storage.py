@@ -257,6 +257,7 @@ def test_a_scan_gives_a_transcript_to_a_renamed_recording_and_to_none_with_the_s
     changed[len(LONG) // 2] ^= 1
     pile.put("new name.wav", LONG)
     pile.put("other.wav", bytes(changed))
+    (tmp_path / "dest").mkdir()
     source, records = pile.source(), Records(FolderStore(tmp_path / "dest"))
     seen = source.stat("new name.wav")
     done = Transcript(
