@@ -30,7 +30,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Growing:
-    """A recording that has changed since the scan, in its new state; somebody may still be writing it."""
+    """A recording that has changed since the scan, in its new state; it may still be being written."""
 
     missing: Missing
 

@@ -31,17 +31,17 @@ class DeadLetters:
     unsaved: dict[str, Failure] = field(default_factory=dict)
     """Failures that could not be written, by recording."""
     _discarded: set[tuple[str, str]] = field(default_factory=set)
-    """Recordings, each with the run whose failure of it was forgiven."""
+    """Recordings, each with the run whose failure record for it was forgiven."""
     _not_ours: set[str] = field(default_factory=set)
     """Ids of messages that are not a job of this version, or not signed."""
 
     def record(self) -> None:
         """Turn dead letters into failure records, and delete them.
 
-        A job that killed its workers left no reason behind, so it is given one; others have theirs already. A failure
-        that was recorded before is not recorded again: if its record is gone, somebody has forgiven it. A message
-        that is no job of this version, or not signed with a secret of the queue, stays there for a person, and is
-        logged once.
+        A job that killed its workers left no reason behind, so one is added; other jobs already have theirs. A failure
+        that was recorded before is not recorded again: if its record is gone, it has been forgiven. A message
+        that is not a job of this version, or is not signed with a secret of the queue, stays there for a person to
+        examine, and is logged once.
         """
         for dead_letter in self.queue.dead_letters():
             report_alive()
@@ -66,8 +66,8 @@ class DeadLetters:
     def _is_forgiven(self, slice_: Slice, dead_letter: Delivery) -> bool:
         """Return whether a dead letter is about another run's failure, which this run has forgiven.
 
-        True only once for each run: another director at work may have given the recording up anew since, and needs
-        that to be recorded.
+        True only once for each run: another active director may have given the recording up again since then, and
+        that must be recorded.
         """
         if dead_letter.run in (None, self.run_id) or slice_.recording not in self.forgiven:
             return False

@@ -1,4 +1,4 @@
-"""Track how long a share, a bucket or a queue has been unreachable, and log the begin and the end."""
+"""Track how long a share, a bucket or a queue has been unreachable, and log when that begins and ends."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,14 @@ OUTAGE_LIMIT_S = 900.0  # a run ends when a queue or a store has been unreachabl
 
 
 class OutageTracker:
-    """Knows since when calls have failed without a success."""
+    """Tracks how long calls have failed without a success."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._since: float | None = None
 
     def record_failure(self, error: Exception) -> float:
-        """Record a failure; return the seconds since the first failure in a row."""
+        """Record a failure and return the number of seconds since the first one after the last success."""
         now = self._clock()
         if self._since is None:
             self._since = now
@@ -37,7 +37,7 @@ class OutageTracker:
 
 
 def is_outage(error: NightscribeError, max_concurrency: int) -> bool:
-    """Return whether every other recording would meet the same error.
+    """Return whether every other recording would hit the same error.
 
     `max_concurrency`: above 1 for a bucket, whose client has retried for a minute already. A folder may fail for a
     single file.

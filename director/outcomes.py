@@ -42,7 +42,7 @@ class Outcomes:
     jobs: dict[str, OutstandingJob] = field(default_factory=dict)
     """The outstanding jobs by their ids."""
     settled_while_cut: set[str] = field(default_factory=set)
-    """Recordings that are cut and settled, of which other slices may still be outstanding or unsent."""
+    """Recordings that are cut and settled; other slices of them may still be outstanding or unsent."""
     _any_failed: bool = True
 
     def recordings(self) -> set[str]:
@@ -122,7 +122,7 @@ class Outcomes:
         return Settled(missing, outcome)
 
     def _outcome_of_cut(self, planned: Planned) -> tuple[Outcome | None, frozenset[int]]:
-        """Return the outcome of a recording that is cut, or else its slices with stored parts."""
+        """Return the outcome of a recording that is cut; without one, return its slices that have stored parts."""
         if outcome := self._outcome(planned, 0):
             return outcome, frozenset()
         stored = self.records.partial_results.stored(self.job_of(planned.slices()), planned.slice_of(0))

@@ -205,7 +205,7 @@ def transcribe_folder(
         workers: worker processes; None for one a core.
         redo: transcribe finished recordings again.
         retry_failed: retry recordings that failed before.
-        progress: called about once a second; raise KeyboardInterrupt in it to stop the run in order.
+        progress: called about once a second; raise KeyboardInterrupt in it to stop the run cleanly.
 
     The other arguments are those of `transcribe`.
 

@@ -1,7 +1,7 @@
-"""Make text safe to show: names come from whoever made the files, and may try to steer the terminal that shows them.
+"""Make text safe to show: file names are chosen by others, and may try to control the terminal that shows them.
 
 A name may hold escape sequences that move the cursor or change colours, a line break that begins a forged line, or a
-character that turns the writing direction of all that follows. JSON output is exact and does not pass through here.
+character that reverses the writing direction of all that follows. JSON output is exact and does not pass through here.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,10 +25,10 @@ _VISIBLE: dict[int, int | str] = {
 
 
 def visible(text: str) -> str:
-    """Return text on one line in which nothing controls a terminal or the writing direction.
+    """Return the text as one line that cannot affect the terminal or the writing direction.
 
-    A control character becomes its picture (`␛`, `␊`), and what has no picture an escape (`\\x9b`, `\\u202e`). The
-    other characters, letters of any script among them, stay as they are.
+    Control characters become their pictures (`␛`, `␊`), and those without a picture become escapes (`\\x9b`,
+    `\\u202e`). All other characters, including letters of any script, are unchanged.
     """
     return text if text.isascii() and text.isprintable() else text.translate(_VISIBLE)
 

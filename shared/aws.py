@@ -59,7 +59,7 @@ _REFUSED = {
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _WRONG_CLOCK = {"RequestTimeTooSkewed"}
 _BUSY = {"SlowDown", "RequestTimeout", "RequestLimitExceeded", "TooManyRequests"}
-# Credentials from a file or another server return once somebody has logged in or that server is back.
+# Credentials from a file or another server work again once the user has logged in or that server is back.
 _NO_NEW_CREDENTIALS = (CredentialRetrievalError, SSOTokenLoadError, TokenRetrievalError, UnauthorizedSSOTokenError)
 
 _backoff = wait_random_exponential(multiplier=0.2, max=10)

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 END_WITHIN_S = 5  # a server that does not respond must not keep a worker from ending
 
-# Prefer a clock that also runs while a laptop sleeps, because its leases run out meanwhile.
+# Prefer a clock that also runs while a laptop sleeps, because its leases expire during that time.
 _CLOCK_ID = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

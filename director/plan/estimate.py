@@ -1,4 +1,4 @@
-"""Estimate the amount of sound and the time for it, since probing a million files would take all night. Pure."""
+"""Estimate the amount of sound and the time it takes, because probing a million files would take all night. Pure."""
 
 import math
 from collections import Counter, defaultdict
@@ -47,7 +47,7 @@ class LengthEstimate:
 
     @property
     def pending_s(self) -> float | None:
-        """The likely length of all pending recordings in seconds; None while nothing is known."""
+        """Return the likely length of all pending recordings in seconds; None while nothing is known."""
         each = [self._of_kind(kind, size) for kind, size in self._pending_bytes.items() if size]
         return None if None in each else sum(self._pending_s.values()) + sum(s for s in each if s is not None)
 
@@ -63,11 +63,11 @@ class LengthEstimate:
 
 
 _ANY = ""
-UNKNOWN_RATE = 1 / 16_000  # seconds per byte of an mp3 of 128 kbit/s
+UNKNOWN_RATE = 1 / 16_000  # seconds per byte of a 128 kbit/s MP3
 
 
 class Rates:
-    """Seconds of sound per byte, by kind of file, for plans: rounded, so that a better estimate rarely changes one."""
+    """Seconds of audio per byte, by file type. Rounded, so that a refined estimate rarely changes a plan."""
 
     def __init__(self, seconds_per_byte: Mapping[str, float] | None = None) -> None:
         # Steps of half a power of two are at most a fifth off, and rarely change from day to day.
@@ -96,5 +96,5 @@ def sample(missing: Backlog, at_most: int) -> list[Missing]:
 
 
 def typical_speed(engine: str, model: str) -> float:
-    """Return the audio-seconds per second of one worker to expect before anything was measured in a destination."""
+    """Return the audio-seconds per second to expect of one worker before anything was measured in a destination."""
     return engine_spec(engine).typical_speed(model)

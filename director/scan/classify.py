@@ -19,7 +19,7 @@ class Evidence(NamedTuple):
     """The records of one recording in the destination."""
 
     transcript: Provenance | None
-    """How its transcript was made, if it has one, perhaps from before the file was changed."""
+    """How the transcript was made, if there is one; it may be from before the file changed."""
     settled_by: Provenance | Failure | None
     """The transcript or failure record that applies to the current state of the file."""
 
@@ -40,7 +40,7 @@ class Classifier:
     retry_failed: bool
 
     def read(self, candidate: Candidate) -> Evidence:
-        """Read from the destination, and from the file itself only if size and time do not decide."""
+        """Return the evidence from the destination; read the file itself only if its size and time are inconclusive."""
         name = candidate.folder.name(candidate.recording)
         transcript = candidate.folder.provenance(name)
         if transcript and self._is_about(candidate.recording, transcript):
@@ -74,7 +74,7 @@ class Classifier:
         same = same_at_a_glance(recording, record)
         if same is not None:
             return same
-        if isinstance(record, Failure):  # a wrong guess leaves it among the failed, where everybody sees it
+        if isinstance(record, Failure):  # a wrong guess leaves it among the failures, where users see it
             return self.source.fingerprint(recording) == record.fingerprint
         return self.identity.is_unchanged(recording, record)
 
@@ -89,12 +89,12 @@ def same_at_a_glance(recording: Recording, record: Provenance | Failure) -> bool
 
 
 def is_recent(recording: Recording, now_s: float, settle_s: float) -> bool:
-    """Return whether a file was changed less than `settle_s` ago, so that somebody may still be writing it."""
+    """Return whether a file changed less than `settle_s` ago and so may still be being written."""
     # A time in the future comes from a wrong clock, not from a file being written.
     return recording.mtime_ns is not None and 0 <= now_s - recording.mtime_ns / 1e9 < settle_s
 
 
 def would_overwrite(before: Provenance, formats: Collection[FormatName], existing: Collection[str]) -> bool:
-    """Return whether a file exists for a format that its transcript lacks, so that it is somebody else's."""
+    """Return whether a file exists in a format that the transcript lacks, so the file is not ours."""
     new = [fmt for fmt in formats if fmt not in before.formats]
     return len(missing_formats(before.stem, new, existing)) < len(new)

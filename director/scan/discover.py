@@ -33,7 +33,7 @@ class RecordingFilter:
         self._source = source
         self._text_suffixes = {suffix(f"x{suffix_of(fmt)}").removeprefix(".") for fmt in formats}
         self._has_audio: dict[int, bool] = {}
-        """Whether ffmpeg finds sound in a file, by the file's hash."""
+        """Results of ffmpeg's search for sound, by the file's hash."""
         self._seen: set[int] = set()
 
     def is_recording(self, file: Recording) -> bool:
@@ -59,7 +59,7 @@ class RecordingFilter:
         return found
 
     def forget_unseen(self) -> None:
-        """Forget files not checked since the last call, since a file that grows for weeks differs at each scan."""
+        """Forget files not checked since the last call, because a file that grows for weeks differs at every scan."""
         self._has_audio = {file: found for file, found in self._has_audio.items() if file in self._seen}
         self._seen.clear()
 
@@ -76,7 +76,7 @@ class Candidate:
 
 
 class Discovery:
-    """Goes through the source folder by folder; iterate it once."""
+    """Walks the source folder by folder; can be iterated only once."""
 
     def __init__(
         self,

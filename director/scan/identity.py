@@ -71,7 +71,7 @@ class ContentIdentity:
         return None
 
     def sha256(self, recording: Recording) -> str | None:
-        """Return the hash of a file, or None if it changed meanwhile."""
+        """Return the hash of a file, or None if it changed while being read."""
         sha256 = content_sha256(self.source, recording.path)
         return sha256 if self.source.stat(recording.path) == recording else None
 

@@ -36,7 +36,7 @@ class Scan:
     n_foreign: int = 0
     """Recordings that another tool has transcribed, which are left alone."""
     other_options: int = 0
-    """Recordings that are finished, but with another model, task or language than requested now."""
+    """Recordings that are finished, but with a model, task or language other than now requested."""
     rewritten: list[str] = field(default_factory=list)
     """Text files written again from their canonical transcripts."""
     renamed: list[tuple[str, str]] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Scanner:
     retry_failed: bool = False
     dry_run: bool = False
     is_current: Callable[[Provenance], bool] = lambda _: True
-    """Returns whether a finished transcript was made with the options requested now."""
+    """Returns whether a finished transcript was made with the options that are now requested."""
     hashing_s: float = HASHING_S
     """Time that one scan may spend on hashing recordings that were finished without a hash."""
     now: Callable[[], float] = time.time
@@ -139,7 +139,7 @@ class Scanner:
     def _add_finished(self, scan: Scan, candidate: Candidate, finished: Provenance) -> None:
         scan.n_finished += 1
         if self.is_current(finished):
-            # Only these show how fast this model is here.
+            # Only these show how fast the model runs on this hardware.
             scan.finished_audio_s += finished.decoded_s
             scan.finished_processing_s += finished.processing_s
         else:
@@ -151,7 +151,7 @@ class Scanner:
         )
 
     def _wait_for(self, recent: list[Missing], scan: Scan) -> None:
-        """Wait until recently changed files have been quiet for `settle_s`: those unchanged by then are complete."""
+        """Wait until recently changed files are `settle_s` old; those that have not changed by then are complete."""
         if not recent:
             return
         youngest_s = min(self.now() - (missing.recording.mtime_ns or 0) / 1e9 for missing in recent)
@@ -179,7 +179,7 @@ class Scanner:
 
 
 def _lacks_hash(candidate: Candidate, finished: Provenance) -> bool:
-    """Return whether a recording is certainly the one that was transcribed, and the hash of its content is unknown."""
+    """Return whether a recording is certainly the one that was transcribed but has no known content hash."""
     folder, recording = candidate.folder, candidate.recording
     is_certain = recording.mtime_ns is not None and recording.mtime_ns == finished.mtime_ns
     return is_certain and finished.content_sha256 is None and not folder.has_hash(folder.name(recording))

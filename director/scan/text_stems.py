@@ -11,10 +11,10 @@ from nightscribe.shared.model.paths import without_suffix
 
 
 def stems(paths: Iterable[str]) -> dict[str, str]:
-    """Return the stem of the text files of each recording of one folder: its path without extension, if that is unique.
+    """Return the stem of each recording's text files for one folder: its path without extension, if that is unique.
 
-    Recordings that differ only in their extension (or, for file systems that ignore it, in their case) get their
-    full names, every one of them, so that none depends on which was there first.
+    Recordings that differ only in their extension (or, for file systems that ignore it, in their case) all use
+    their full names, so that no name depends on which recording was there first.
     """
     chosen = {path: without_suffix(path) for path in paths}
     while True:
@@ -29,7 +29,7 @@ def stems(paths: Iterable[str]) -> dict[str, str]:
 
 
 def missing_formats(stem: str, formats: Iterable[FormatName], existing: Collection[str]) -> tuple[FormatName, ...]:
-    """Return the formats of which no file is among `existing`, the names in the folder."""
+    """Return the formats that have no file yet; `existing` holds the names in the folder."""
     if not existing:
         return tuple(formats)
     name = stem.rpartition("/")[2]
@@ -45,10 +45,10 @@ def free_stem(
     claimed: str | None,
     is_ours: Callable[[str], bool],
 ) -> str | None:
-    """Return the first stem at which nobody else's file would be overwritten.
+    """Return the first stem that would not overwrite a file of another program.
 
     Args:
-        path: of the recording, which is the second choice.
+        path: the recording's path, which is the second choice.
         usual: the first choice, see `stems`.
         existing: names in the folder of the text files.
         claimed: the stem at which an unfinished attempt may have left text files of ours.
@@ -59,7 +59,7 @@ def free_stem(
         lacking = missing_formats(candidate, formats, existing)
         if len(lacking) == len(formats) or candidate == claimed:
             return candidate
-        # A text may be anybody's notes; with subtitles of the same name, a tool has transcribed the recording.
+        # A text alone may be a person's notes; with subtitles of the same name, a tool has transcribed the recording.
         if not lacking and any(map(is_subtitle, formats)) and not is_ours(candidate):
             return None
     raise AssertionError("there is always a free name")

@@ -26,7 +26,7 @@ from nightscribe.shared.model.paths import suffix
 
 log = structlog.get_logger()
 
-# These events suffice; writes to a growing file and the files of a folder that is moved there would only add noise.
+# These events are enough; we need not see every write to a growing file, or every file in a folder that is moved in.
 EVENTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
     FileClosedEvent,
@@ -41,7 +41,7 @@ class FileSystemWatcher:
     """Watches a folder and those below it from a thread. With `root` None, it never notices a change."""
 
     def __init__(self, root: Path | None, *, leave_out: Path | None = None) -> None:
-        """`leave_out`: a folder below `root` in which changes do not count."""
+        """`leave_out`: a folder below `root` whose changes are ignored."""
         self._root = root.resolve() if root else None
         self._leave_out = leave_out.resolve() if leave_out else None
         self._changed = threading.Event()
@@ -60,7 +60,7 @@ class FileSystemWatcher:
         self.stop()
 
     def start(self) -> None:
-        """Start to watch in another thread. Call it once."""
+        """Start watching in a background thread. Call this only once."""
         if self._root:
             self._starting.start()
 
@@ -81,14 +81,14 @@ class FileSystemWatcher:
         self._changed.clear()
 
     def wait(self, seconds: float) -> None:
-        """Wait for a change, for `seconds` at most. After a change that is not cleared, wait for all of them."""
+        """Wait for a change, for `seconds` at most. If an earlier change is not cleared, wait for the full time."""
         if self._changed.is_set():
             time.sleep(seconds)
         else:
             self._changed.wait(seconds)
 
     def notice(self, path: str) -> None:
-        """Note a change of a file, unless it is hidden, of ours, or cannot be a recording."""
+        """Note that a file changed, unless the file is hidden, is ours, or cannot be a recording."""
         place = PurePath(path)
         if self._root is None or not place.is_relative_to(self._root):
             return
@@ -110,7 +110,7 @@ class FileSystemWatcher:
             )
             return
         log.debug("watcher.started", folder=str(self._root))
-        self._changed.set()  # so that what arrived before is found
+        self._changed.set()  # so that a scan finds files that arrived before this
         if self._is_stopped:  # stopped in the meantime
             self.stop()
 

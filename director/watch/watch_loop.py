@@ -28,13 +28,14 @@ MAX_WAIT_S = 60.0  # a director that waits for longer must still report that it 
 class WatchLoop:
     """Scans whenever it is time, and has the director queue what is new.
 
-    A missing recording is queued if it is still the same `settle_s` after the scan that found it: the time of a file
-    alone does not show whether somebody is writing it. One that has grown is checked again after the same time.
+    A missing recording is queued if it is still the same `settle_s` after the scan that found it: a file's
+    time alone does not show whether it is still being written. A file that has grown is checked again after the same
+    time.
     """
 
     director: Director
     scanner: Scanner
-    """Must not wait for recent files itself (`settle_s=0`). Its `retry_failed` counts for the first scan only."""
+    """Must not wait for recent files itself (`settle_s=0`). Its `retry_failed` applies to the first scan only."""
     rates: Callable[[Backlog], Rates]
     """Estimates how long missing recordings are."""
     check_store: Callable[[], None]

@@ -1,4 +1,4 @@
-"""Handle signals: end a command in order on Ctrl-C, SIGTERM or a closed terminal, and stop a worker."""
+"""Handle signals: end a command cleanly on Ctrl-C, SIGTERM or a closed terminal, and stop a worker."""
 
 import os
 import signal

@@ -112,7 +112,7 @@ class LocalQueue:
 
 @contextmanager
 def local_queue(log_file: Path) -> Iterator[LocalQueue]:
-    """Run ministack while the context lasts, and point this process and its children to it by their environment.
+    """Run ministack while the context lasts, and point this process and its children at it through the environment.
 
     Raises: SetupError: if it is not installed or does not start.
     """
@@ -137,7 +137,7 @@ def local_queue(log_file: Path) -> Iterator[LocalQueue]:
 
 @contextmanager
 def led_to(endpoint: str) -> Iterator[None]:
-    """Point this process and its children to a local queue server; other AWS services are not affected."""
+    """Point this process and its children at a local queue server; other AWS services are not affected."""
     before = os.environ.get(LOCAL_QUEUE)
     os.environ[LOCAL_QUEUE] = endpoint
     try:

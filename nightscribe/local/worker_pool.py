@@ -21,7 +21,7 @@ from nightscribe.shared.process.identity import process_name
 log = structlog.get_logger()
 
 STOP_TIMEOUT_S = 10
-# The limit for one worker with nothing settled in between. Before anything is settled, perhaps no job can run here.
+# The limit for one worker while nothing is settled between its deaths. Before the first, perhaps no job can run.
 MAX_DEATHS_IN_A_ROW = 5
 MAX_DEATHS_LATER = 30  # so that a few recordings that kill every worker at the end can become failures
 
@@ -34,7 +34,7 @@ class _Place:
     process: "subprocess.Popen[bytes] | None" = None
     deaths: int = 0
     waits: bool = False
-    """Whether to restart it as soon as the disk has room."""
+    """True if the worker is to be restarted as soon as the disk has room."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class WorkerPool:
 
     @property
     def names(self) -> list[str]:
-        """The names of the workers by place; a restarted worker has a new name."""
+        """Return the names of the workers by place; a restarted worker has a new name."""
         return [process_name(place.process.pid) for place in self._places if place.process]
 
     def look_after(self, *, progressed: bool, lack: str | None = None) -> None:
@@ -92,14 +92,14 @@ class WorkerPool:
             if place.process is None or (status := place.process.poll()) is None:
                 continue
             if lack:
-                place.waits = True  # it would end at once and silently, since its log is on the same disk
+                place.waits = True  # a worker would end at once without a message, since its log is on the same disk
                 continue
             if not place.waits:
                 self._count_death(place, status)
             try:
                 self._start(place)
                 place.waits = False
-            except OSError as error:  # the share with its log is unreachable
+            except OSError as error:  # the network share that holds its log is unavailable
                 place.waits = True
                 lack = f"{str(place.log_file)!r} cannot be written ({error.strerror})"
         self._tolerate(lack)

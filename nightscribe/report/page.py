@@ -43,7 +43,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 def page(report: Report, zone: tzinfo | None = None) -> str:
-    """Return the HTML, with times of day in `zone`; None is the zone of this machine."""
+    """Return the HTML, with times shown in the given time zone; None means this machine's."""
     template = Template(files("nightscribe.report").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=_text(f"nightscribe: {_headline(report)}"),
@@ -76,7 +76,7 @@ def _when(report: Report, zone: tzinfo | None) -> str:
     began, ended = report.began_at.astimezone(zone), report.ended_at.astimezone(zone)
     until = f"{ended:%H:%M}" if ended.date() == began.date() else f"{ended:%A} {ended:%H:%M}"
     offset, name = f"{ended:%z}", ended.tzname() or ""
-    known = f"{name}, " if name.isalpha() and name != "UTC" else ""  # some zones are called +07
+    known = f"{name}, " if name.isalpha() and name != "UTC" else ""  # some zones are named +07
     day = f"{began:%A} {began.day} {began:%B %Y}"
     return _text(f"{day}, {began:%H:%M} to {until} ({known}UTC{offset[:3]}:{offset[3:5]})")
 
@@ -236,7 +236,7 @@ def _detail(name: str, said: str) -> str:
 
 
 def _source(report: Report) -> str | None:
-    """Return the path of the recordings relative to the page; None if no link can lead there."""
+    """Return the path of the recordings relative to the page; None if no link can reach them."""
     source, dest = report.source.partition("://"), report.dest.partition("://")
     if source[1] != dest[1] or (source[1] and source[2].partition("/")[0] != dest[2].partition("/")[0]):
         return None  # one is a folder and the other a bucket, or they are two buckets

@@ -32,7 +32,7 @@ class RunReport:
     engine: str = ""
     redo: bool = False
     run_id: str | None = None
-    """Known once its work begins."""
+    """The id of the run, known once its work begins."""
     began_at: datetime = field(default_factory=utc_now)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Record what each worker did and how fast the run was, in a limited number of bins however long the run is. Pure."""
+"""Record what each worker did and how fast the run was, in a limited number of bins for a run of any length. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -25,12 +25,12 @@ class Lane(Frozen):
 
     @property
     def n_deaths(self) -> int:
-        """Number of deaths in all."""
+        """Return the total number of deaths."""
         return sum(self.deaths)
 
 
 class TimeLine(Frozen):
-    """A run in bins of equal length; the last one may be shorter."""
+    """A run divided into equal bins; the last may be shorter because the run ended."""
 
     began_at: datetime
     ended_at: datetime
@@ -40,11 +40,11 @@ class TimeLine(Frozen):
 
     @property
     def length_s(self) -> float:
-        """Seconds from beginning to end."""
+        """Return the seconds from beginning to end."""
         return (self.ended_at - self.began_at).total_seconds()
 
     def at(self, bin_number: int) -> datetime:
-        """Return when a bin begins; for the number of bins, when the last one ends."""
+        """Return when a bin begins; given the number of bins, return when the last one ends."""
         return min(self.ended_at, self.began_at + timedelta(seconds=bin_number * self.bin_s))
 
 

@@ -35,7 +35,7 @@ def dry_run(request: Request, on_event: OnEvent = ignore) -> Forecast:
 def _expected_speed(progress: RunProgress, settings: Settings, engine: str) -> float:
     """Return the expected speed of all workers together, in seconds of sound a second.
 
-    It is the speed of earlier runs into this destination, or else a typical one.
+    It is the speed of earlier runs into this destination, or a typical speed if there were none.
     """
     scan = progress.scan
     if scan.finished_processing_s:

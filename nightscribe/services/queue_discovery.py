@@ -17,14 +17,14 @@ NAMING = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL", "LOCALSTACK_ENDPOINT", "LO
 
 
 class NoQueue(QueueError):
-    """Raised if there is no queue to query; the sentence says why."""
+    """Raised if there is no queue to query; the error message says why."""
 
 
 @contextmanager
 def reached(last: Run | None, settings: Settings) -> Iterator[JobQueue]:
-    """Connect to the queue of a destination: that of the current run, or of the last director, or the configured one.
+    """Connect to the destination's queue: the current run's, else the last director's, else the configured one.
 
-    Raises: NoQueue: if there is none, or it does not respond within seconds.
+    Raises: NoQueue: if there is no queue, or it does not respond within seconds.
     """
     if last and last.command == "run" and is_live(last):
         if not last.endpoint:
@@ -34,7 +34,7 @@ def reached(last: Run | None, settings: Settings) -> Iterator[JobQueue]:
         with led_to(last.endpoint):
             yield _found(last.queue_name, settings)
     elif last and last.command == "run" and not _is_asked_for(settings):
-        # The environment may name a server for another purpose, such as a bucket, with queues of other programs.
+        # The environment may name a server for another purpose, such as a bucket; its queues belong to other programs.
         raise NoQueue("none now: the last run had its own, which ended with it.")
     elif last or is_named(settings):
         yield _found(queue_name(last, settings), settings)
@@ -52,7 +52,7 @@ def _is_asked_for(settings: Settings) -> bool:
 
 
 def queue_name(last: Run | None, settings: Settings) -> str:
-    """Return the name of the queue that the user gave, or else that of the last director."""
+    """Return the queue name that the user gave, else the last director's."""
     of_director = last is not None and last.command == "director" and not _is_asked_for(settings)
     return last.queue_name if last and of_director else settings.queue_name
 

@@ -30,40 +30,40 @@ class RunResult:
     engine: str
     elapsed_s: float
     interrupted: bool
-    """Whether it was stopped while recordings were left."""
+    """True if the run was stopped before all recordings were done."""
     logs: Path
 
     @property
     def n_done(self) -> int:
-        """Recordings that this run has transcribed."""
+        """Return the number of recordings that this run has transcribed."""
         return self.progress.done
 
     @property
     def n_left(self) -> int:
-        """Recordings that are neither done nor failed."""
+        """Return the number of recordings that are neither done nor failed."""
         return self.progress.n_left
 
     @property
     def audio_s(self) -> float:
-        """Seconds of sound that it has transcribed."""
+        """Return the seconds of sound that the run has transcribed."""
         return self.progress.done_audio_s
 
     @property
     def failures(self) -> tuple[FailedRecording, ...]:
-        """Recordings without a transcript, those that failed in earlier runs included."""
+        """Return the recordings without a transcript, including those that failed in earlier runs."""
         return tuple(self.progress.failures)
 
     @property
     def is_complete(self) -> bool:
-        """Whether every recording of the source has its transcript."""
+        """Return whether every recording in the source has a transcript."""
         return not self.interrupted and self.progress.all_done
 
 
 def run(request: Request, on_event: OnEvent = ignore) -> RunResult:
     """Transcribe everything that is missing in DEST, and return when it is done; `on_event` receives progress events.
 
-    A KeyboardInterrupt, from a signal or raised by `on_event`, stops the run in order: workers release their jobs, and
-    what they had finished counts.
+    A KeyboardInterrupt, from a signal or raised by `on_event`, stops the run cleanly: workers release their jobs,
+    and finished work is kept.
 
     Raises: NightscribeError: if the run cannot start or continue. KeyboardInterrupt: if it came before the scan ended.
     """
@@ -82,7 +82,7 @@ def run(request: Request, on_event: OnEvent = ignore) -> RunResult:
                 if progress.n_total:
                     survey(request, progress, on_event)
                     progress.job_s = job_s(progress.total_s, request.settings.workers)
-                    # Fetch the weights once, before the workers start, or each worker would fetch them.
+                    # Fetch the weights once, before the workers start; otherwise each would fetch them.
                     on_event(FetchingWeights(request.settings.model))
                     engines.find_weights(engine, request.settings.model, request.settings.models_dir)
                     with local_queue(logs / "queue.log"):
@@ -137,7 +137,7 @@ def _end_announced(on_event: OnEvent) -> Iterator[None]:
 
 @contextmanager
 def _last_look(director: Director, progress: RunProgress) -> Iterator[None]:
-    """Count what workers still finish after an interruption, before they end."""
+    """Count what the workers still finish between an interruption and their end."""
     try:
         yield
     except (KeyboardInterrupt, NightscribeError):
@@ -158,6 +158,6 @@ def _alone(lock: Path, dest: Location) -> Iterator[None]:
                 f"Another nightscribe run is using {str(dest)!r}. Wait for it or stop it; "
                 "to run several at once, use `director` and `worker` with one queue (README)."
             ) from None
-        except OSError:  # a share without support for locks
+        except OSError:  # a network share that does not support locks
             pass
         yield

@@ -1,4 +1,4 @@
-"""Count the progress of a run and estimate the rest, from the director's events; views read it."""
+"""Count a run's progress and estimate what remains, from the director's events. Views read the result."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -94,12 +94,12 @@ class RunProgress:
             self.flagged.append(Flagged(recording.path, result.flags, output_key(result.stem, fmt)))
 
     def store_part(self, stored: PartStored) -> None:
-        """Count a slice of a recording that has others left."""
+        """Count a finished slice of a recording that has unfinished ones."""
         path = stored.missing.recording.path
         self._parts_s[path] = self._parts_s.get(path, 0.0) + stored.audio_s
 
     def observe(self, activities: Iterable[Activity], now: float) -> None:
-        """Take over the current reports of the workers."""
+        """Update the progress from the workers' current reports."""
         open_ones = sorted((a for a in activities if a.recording in self._open), key=lambda a: a.updated_at)
         if open_ones:
             # A worker that died has left its last report behind.
@@ -110,23 +110,23 @@ class RunProgress:
             self.working_since = now
 
     def foresee(self, recording: Recording, length_s: float) -> None:
-        """Take over the probed length of a recording."""
+        """Use the probed length of a recording."""
         if recording.path in self._open:
             self.lengths.foresee(recording.path, recording.size, length_s)
 
     @property
     def n_total(self) -> int:
-        """Number of recordings that were missing when the run began."""
+        """Return the number of recordings that were missing when the run began."""
         return len(self.scan.missing)
 
     @property
     def n_left(self) -> int:
-        """Number of those that are neither done nor failed."""
+        """Return the number of recordings that are neither done nor failed."""
         return self.n_total - self.n_settled
 
     @property
     def failures(self) -> list[FailedRecording]:
-        """Every recording without a transcript: failed in this run, in earlier runs, or unreadable."""
+        """Return every recording without a transcript: failed in this run, in earlier runs, or unreadable."""
         recorded = [*self.failed, *self.scan.failed_before]
         return [
             *(FailedRecording(each.recording, each.reason, each.code) for each in recorded),
@@ -135,17 +135,17 @@ class RunProgress:
 
     @property
     def all_done(self) -> bool:
-        """Whether every recording has a transcript, apart from those left."""
+        """Return whether every recording has a transcript, not counting those that were skipped."""
         return not self.failures
 
     @property
     def heard_s(self) -> float:
-        """Seconds of sound transcribed so far, including that of unfinished recordings."""
+        """Return the seconds of sound transcribed so far, including unfinished recordings."""
         return self.done_audio_s + sum(self._parts_s.values()) + sum(a.done_s for a in self.activities)
 
     @property
     def total_s(self) -> float | None:
-        """Estimated seconds of sound in all of this run's recordings; None while nothing is known."""
+        """Return the estimated seconds of sound in all of this run's recordings; None while nothing is known."""
         pending_s = self.lengths.pending_s
         return None if pending_s is None else max(self.heard_s, self.done_audio_s + pending_s)
 
@@ -161,12 +161,12 @@ class RunProgress:
         return [(path, seconds) for path, seconds, _ in first]
 
     def work_s(self, path: str) -> float | None:
-        """Return the estimated length of the piece that one worker does: the whole recording, or a slice."""
+        """Return the estimated length of what one worker transcribes: the whole recording, or a slice."""
         length_s = self.length_s(path)
         return length_s if length_s is None or length_s <= LONGEST * self.job_s else self.job_s
 
     def speed(self, now: float) -> float | None:
-        """Return seconds of sound a second, of all workers together; None before anything is done."""
+        """Return the seconds of sound that all workers together transcribe a second; None before anything is done."""
         if self.working_since is None or not self.heard_s or now <= self.working_since:
             return None
         return self.heard_s / (now - self.working_since)

@@ -22,7 +22,7 @@ from nightscribe.shared.queue.inspector import Peeked
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location
 
-PEEK_AT_MOST = 2_000  # jobs; listing more would keep the server from its workers
+PEEK_AT_MOST = 2_000  # jobs; listing more would slow the server down for its workers
 FAILURES_KEPT = 1_000
 
 
@@ -39,7 +39,7 @@ class QueuedJob(Frozen):
 
 
 class QueueState(Frozen):
-    """The state of the queue. Counts of SQS lag by about a second."""
+    """The state of the queue. SQS's counts lag by about a second."""
 
     name: str
     server: str | None = Field(description="Its address; None for Amazon SQS.")
@@ -103,14 +103,14 @@ def _last_run(records: Records, at: datetime) -> tuple[Run | None, bool]:
     """Return the last run, and whether it is in progress."""
     last = records.last_run()
     live = last is not None and is_live(last, at)
-    if last and not last.ended_at and not live:  # its process may have recorded its end and ended since the first read
+    if last and not last.ended_at and not live:  # the run may have recorded its end and exited since the first read
         last = records.last_run()
         live = last is not None and is_live(last, at)
     return last, live
 
 
 def _unreadable(last: Run | None) -> dict[str, Failure]:
-    """Return what the last run could not read, by path. It has no failure records, since every run tries it again."""
+    """Return what the last run could not read, by path. None of it has a failure record: every run tries it again."""
     if last is None:
         return {}
     return {
@@ -141,7 +141,7 @@ def _queue(last: Run | None, settings: Settings) -> tuple[QueueState | None, str
     try:
         with reached(last, settings) as queue:
             return state_of(queue), None
-    except NightscribeError as error:  # there is none, or it has just ended
+    except NightscribeError as error:  # there is no queue, or its run has just ended
         return None, str(error)
 
 
@@ -162,7 +162,7 @@ def state_of(queue: JobQueue) -> QueueState:
 def _queued(peeked: Peeked) -> QueuedJob:
     try:
         slices = Job.from_message(peeked.body).slices
-    except JobError:  # somebody else's
+    except JobError:  # not a job that this version can read
         slices = ()
     first = slices[0] if slices else None
     return QueuedJob(
@@ -177,7 +177,7 @@ def _queued(peeked: Peeked) -> QueuedJob:
 
 
 def _working(records: Records, over: Run | None, queue: QueueState | None, at: datetime) -> "list[Working]":
-    """Return the reports of workers that may be alive, without those that ended on this machine or with their `run`.
+    """Return the reports of workers that may be alive, omitting workers that ended on this machine or with their `run`.
 
     `over`: the last run, if it is no longer in progress.
     """

@@ -33,7 +33,7 @@ def transcribe(path: Path, settings: Settings, progress: Callable[[float], None]
         raise SetupError(f"The recording {str(path)!r} {why}.")
     preflight.check_options(settings)
     engine = preflight.check_engine(settings)
-    # A single file that the user names may be a link to anywhere.
+    # A single file that the user names may be a link that points anywhere.
     source = FolderSource(path.parent, follow_links=True)
     recording = source.stat(path.name)
     slice_ = Slice(
@@ -57,7 +57,7 @@ def transcribe(path: Path, settings: Settings, progress: Callable[[float], None]
     with _engine:
         wanted = (settings.models_dir, settings.threads, settings.batch_size)
         if wanted not in _models:
-            _models.clear()  # one model at a time is in memory
+            _models.clear()  # keep only one model in memory at a time
             _models[wanted] = Models(settings.models_dir, threads=settings.threads, batch_size=settings.batch_size)
         transcriber = SliceTranscriber(
             source=source,
@@ -70,5 +70,5 @@ def transcribe(path: Path, settings: Settings, progress: Callable[[float], None]
         [(end, part)] = transcriber.transcribe(job, [slice_])
     if end.error:
         raise end.error
-    assert part  # noqa: S101  there is one where there is no error
+    assert part  # noqa: S101  without an error, there is a part
     return merge(job, slice_, [part], mtime_ns=end.mtime_ns, finished_at=utc_now())

@@ -151,7 +151,7 @@ class _Verification:
         self._max_concurrency = max(self._store.max_concurrency, self._source.max_concurrency if self._source else 1)
         self._found: list[_Found] = []
         self._stems: set[int] = set()
-        """Hashes of the stems of all our text files, of which there may be a million."""
+        """Hashes of the stems of all our text files; there may be a million."""
         self._finished: dict[str, Transcript] = {}
         """Finished recordings on which new work was begun, by the folder of their parts, without segments."""
 
@@ -323,7 +323,7 @@ class _Verification:
         return self._records.provenance(transcript.recording) is None or self._store.get(key) is not None
 
     def _write_missing(self, transcript: Transcript, fmt: str) -> str | None:
-        if self._records.provenance(transcript.recording) is None:  # it was renamed or set aside meanwhile
+        if self._records.provenance(transcript.recording) is None:  # it has since been renamed or set aside
             return None
         with suppress(FormatError):
             self._records.texts.put_missing(transcript, [fmt])
@@ -529,7 +529,7 @@ class _Verification:
     def _reserve(self, key: str) -> None:
         """Have the next run do a recording again although its texts are there, which would be taken for another tool's.
 
-        What somebody has corrected in them is then kept beside the new ones.
+        Any corrections that a user made in them are then kept beside the new ones.
         """
         recording = key.removeprefix(TRANSCRIPTS).removesuffix(".json")
         if header := self._records.damaged(recording):

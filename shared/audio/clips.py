@@ -27,7 +27,7 @@ from nightscribe.shared.process.scratch import scratch_folder
 TOGETHER = 16
 CLIP_BYTES = 2_000_000  # a larger file is worth its own ffmpeg
 GAP_AT_END_S = 0.1
-LONGEST_S = 300  # so is a longer one, because the sound of a whole bundle is on the disk at the same time
+LONGEST_S = 300  # so is a longer one, because the sound of a whole bundle is on disk at the same time
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def decode_together(paths: Sequence[Readable]) -> Iterator[Sound | Decoder | Nig
     """Yield, for each path in order, the sound of the whole file, or the error that its `Decoder` raises.
 
     For a file that turns out to be long, it yields the decoder, so that the sound can be read as a stream. Only the
-    current bundle of files is on the disk, and only one sound is in memory.
+    current bundle is on disk, and only one file's audio is in memory, at any time.
     """
     clips: list[tuple[Path, Layout]] = []
     for path in paths:
@@ -66,7 +66,7 @@ def _clip_layout(path: Readable) -> Layout | None:
     try:
         if not isinstance(path, Path) or path.stat().st_size > CLIP_BYTES:
             return None
-        check_content(path)  # a file that is not a recording would make the ffmpeg of the whole bundle fail
+        check_content(path)  # a file that is not a recording would make ffmpeg fail for the whole bundle
         layout = read_layout(path)
         check_open(layout)
     except (OSError, PermanentError, RetryableError):
@@ -82,7 +82,7 @@ def _decode(clips: Sequence[tuple[Path, Layout]]) -> Iterator[Sound | Decoder | 
     with scratch_folder() as folder:
         try:
             stderr = _run(clips, folder)
-        except subprocess.TimeoutExpired:  # each half would wait as long for the same disk
+        except subprocess.TimeoutExpired:  # each half would wait just as long for the same disk
             yield from (_decode_alone(path) for path, _ in clips)
             return
         if stderr is not None:
@@ -133,7 +133,7 @@ def _run(clips: Sequence[tuple[Path, Layout]], folder: Path) -> str | None:
 def _sound(layout: Layout, wav: Path, stderr: str, name: int) -> Sound | None:
     """Return the sound of the input with this number, or None if it needs its own decoder.
 
-    It does if anything is unusual: several tracks, a gap in its time, or less sound than it states.
+    It needs one if anything is unusual: several tracks, a gap in the timestamps, or less sound than the file states.
     """
     info, log = parse_banner(stderr, name), Log()
     log.begins_at = begins_at(stderr, name)

@@ -49,7 +49,7 @@ class Layout:
 
     pieces: tuple[Piece, ...] = (WHOLE,)
     is_one_timeline: bool = False
-    """True if seeking with ffmpeg leads to the same samples as decoding from the beginning."""
+    """True if seeking with ffmpeg yields the same samples as decoding from the beginning."""
     is_encrypted: bool = False
     stated_s: float | None = None
     """Length that the header states, if ffmpeg reports only the existing length; otherwise None."""

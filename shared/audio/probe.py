@@ -71,7 +71,7 @@ class MediaInfo:
     duration_s: float | None
     audio_tracks: int
     has_picture: bool = False
-    """True if the file is a film; a cover picture does not count."""
+    """True if the file has video other than a cover picture."""
     tracks: tuple[Track, ...] = field(default=(), compare=False)
 
     @property
@@ -86,7 +86,7 @@ class MediaInfo:
 
 @cache
 def ffmpeg_path() -> str:
-    """Return the path of the system's ffmpeg, or else of the one in the imageio-ffmpeg package.
+    """Return the path of the system's ffmpeg; without one, return that of the imageio-ffmpeg package.
 
     Raises: SetupError: if neither exists.
     """

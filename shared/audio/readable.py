@@ -6,7 +6,7 @@ from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
 @runtime_checkable
 class RemoteRecording(Protocol):
-    """An open recording that ffmpeg reads over HTTP, only through our own proxy."""
+    """An open recording that ffmpeg reads over HTTP, and only through our own proxy."""
 
     url: str
     """URL for ffmpeg."""

@@ -1,4 +1,7 @@
-"""Read the length that the header of a CAF, W64, WMA or WMV file states; ffmpeg reports only the existing length."""
+"""Read the length that the header of a CAF, W64, WMA or WMV file states.
+
+ffmpeg reports only the length of the data actually present.
+"""
 
 import struct
 from typing import BinaryIO

@@ -16,7 +16,7 @@ PART = ".json"
 CLAIM_SUFFIX = ".begun"
 CUTS = "cuts.json"
 
-ID_CHARS, MAX_INDEX = 32, 9999  # the longest that the name of a part can have
+ID_CHARS, MAX_INDEX = 32, 9999  # the longest id and index that a part's name can hold
 
 
 class _Cuts(Stored):
@@ -27,7 +27,7 @@ class _Cuts(Stored):
 
 
 class Claim(Stored):
-    """A note of which worker began a slice, with which message, and of the stem of its recording's text files."""
+    """A note that names the worker that began a slice, its message, and the stem of the recording's text files."""
 
     stem: RelativePath
     worker: str
@@ -35,7 +35,7 @@ class Claim(Stored):
 
 
 def partial_schema(name: str) -> type[Stored] | None:
-    """Return the class of the record with this name in the folder of an unfinished recording, or None if not ours."""
+    """Return the class of the record with this name in an unfinished recording's folder, or None if it is not ours."""
     if name.endswith(CLAIM_SUFFIX):
         return Claim
     if name == CUTS:
@@ -55,7 +55,7 @@ class NewerPart(RetryableError):
 class PartialResults:
     """Reads and writes the folder of each unfinished recording.
 
-    Claims and cut points of a newer release count as absent. Its parts never do: see `NewerPart`.
+    Claims and cut points of a newer release are treated as missing, but its parts never are: see `NewerPart`.
     """
 
     def __init__(self, store: TranscriptStore) -> None:
@@ -73,7 +73,7 @@ class PartialResults:
     def claim(self, job: Job, slice_: Slice, *, worker: str, message: str, is_first: bool = False) -> bool:
         """Claim a slice for a worker and its message; return whether the claim was written.
 
-        `is_first`: write nothing if another worker has claimed the slice meanwhile.
+        `is_first`: write nothing if another worker has claimed the slice in the meantime.
         """
         key, claim = self._key(job, slice_, CLAIM_SUFFIX), Claim(stem=slice_.stem, worker=worker, message=message)
         if is_first:
@@ -148,7 +148,7 @@ class PartialResults:
         return frozenset(int(index) for index in indices if index.isdecimal())  # ignores copies that sync tools make
 
     def keep_cuts(self, recording: str, fingerprint: str, cuts: tuple[float, ...]) -> None:
-        """Store the cut points of a recording, so that a later run cuts it there too and finds these parts."""
+        """Store the cut points of a recording, so that a later run cuts it at the same points and finds these parts."""
         self._typed.save(parts_folder(recording) + CUTS, _Cuts(fingerprint=fingerprint, cuts=cuts))
 
     def kept_cuts(self, recording: str, fingerprint: str) -> tuple[float, ...] | None:
@@ -165,12 +165,12 @@ class PartialResults:
         return None
 
     def reserve(self, recording: str, stem: str) -> None:
-        """Note the stem of a recording that must be transcribed again, so that its text files count as ours."""
+        """Note the stem of a recording to be transcribed again, so that its text files are recognized as ours."""
         claim = Claim(stem=stem, worker="", message="")
         self._typed.save(f"{parts_folder(recording)}again{CLAIM_SUFFIX}", claim)
 
     def drop(self, recording: str, names: Collection[str] | None = None) -> None:
-        """Remove the parts of a finished recording for all options, or only the files with these names."""
+        """Remove a finished recording's partial results for every set of options, or only the named files."""
         folder = parts_folder(recording)
         if names is None:
             names = self._store.names(folder)

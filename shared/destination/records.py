@@ -41,7 +41,7 @@ HEADER_BYTES = 4096
 SEGMENTS = b',"segments":['
 END = b"]}"
 
-REPLACED = "-replaced"  # behind the fingerprint of a transcript whose recording has other content now
+REPLACED = "-replaced"  # added to the fingerprint of a transcript whose recording now has different content
 SILENT_S = 3600
 RENAMED = f"renamed{CLAIM_SUFFIX}"
 
@@ -61,7 +61,7 @@ class _Renaming(Claim):
 class Records:
     """Reads and writes the records of one destination.
 
-    A damaged record is logged and counts as absent, so its work is done again. The same holds for a newer version's
+    A damaged record is logged and treated as missing, so its work is done again. The same applies to a newer version's
     notes on unfinished work, but never for its transcripts and failures: see `NewerRecord`.
     """
 
@@ -74,7 +74,10 @@ class Records:
     # Finished recordings
 
     def provenance(self, recording: str) -> Provenance | None:
-        """Return how a finished recording was transcribed, or None. Raises: NewerRecord: if a newer version did it."""
+        """Return how a finished recording was transcribed, or None.
+
+        Raises: NewerRecord: if a newer version wrote the record.
+        """
         return self._provenance(transcript_key(recording))
 
     def provenance_at(self, key: str) -> Provenance | None:
@@ -125,14 +128,14 @@ class Records:
         return None
 
     def put_content_hash(self, transcript: Provenance, mtime_ns: int | None, sha256: str) -> None:
-        """Write down what was transcribed, and when the file with this content was last changed.
+        """Record what was transcribed, and when the file with this content was last changed.
 
         The hash is not written durably: if it is lost, a scan computes it again.
         """
         self._typed.save(hash_key(transcript.recording), _content_hash(transcript, mtime_ns, sha256), durable=False)
 
     def disown(self, transcript: Provenance) -> None:
-        """Mark a transcript as one of other content than its recording has, so that it settles no job.
+        """Mark a transcript as made from content that its recording no longer has, so that it settles no job.
 
         It stays until the new one replaces it, because it shows which text files are ours.
         """
@@ -165,7 +168,8 @@ class Records:
             for fmt in named:
                 del moved[fmt]
             wanted += named
-        # If the move is interrupted, this note shows the next scan the texts' new place and what is left behind.
+        # If the move is interrupted, this note tells the next scan where the texts are now and what is left at the old
+        # place.
         self._typed.save(_renaming_key(recording), _Renaming(stem=stem, before=old.recording))
         for fmt, content in moved.items():
             self.texts.put_as(new, fmt, content)
@@ -180,7 +184,7 @@ class Records:
         return begun.before if begun else None
 
     def end_rename(self, recording: str, before: str, *, is_gone: bool) -> None:
-        """Finish a move that was interrupted after the transcript had its new name.
+        """Finish a move that was interrupted after the transcript got its new name.
 
         `before`: see `renamed_from`. `is_gone`: no recording has the former name any more; otherwise the files left
         there belong to that recording.
@@ -231,7 +235,7 @@ class Records:
 
     def count(self, folder: str) -> int:
         """Return the number of records in and below a folder, from names alone because there may be a million."""
-        if self.store.max_concurrency > 1:  # remote storage lists all levels in the same calls
+        if self.store.max_concurrency > 1:  # remote storage lists every folder level at once, with no extra calls
             return sum(key.endswith(".json") for key in self.store.walk(folder))
         n, folders = 0, [folder]
         while folders:

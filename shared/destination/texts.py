@@ -95,7 +95,7 @@ class Texts:
         return failed
 
     def there(self, transcript: Transcript, formats: Iterable[FormatName]) -> dict[FormatName, bytes]:
-        """Return the content of the text files that exist, whoever wrote them."""
+        """Return the content of the text files that exist, no matter which program wrote them."""
         found = {fmt: self._store.get(output_key(transcript.stem, fmt)) for fmt in formats}
         return {fmt: content for fmt, content in found.items() if content is not None}
 

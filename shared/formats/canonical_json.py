@@ -7,7 +7,7 @@ from nightscribe.shared.model.transcript import Transcript
 
 
 def render(transcript: Transcript) -> bytes:
-    """Return the whole record, without the times of words unless the layout includes them."""
+    """Return the whole record, omitting word timings unless the layout includes them."""
     hidden = None if transcript.layout.words else {"segments": {"__all__": {"words"}}}
     return (transcript.model_dump_json(indent=2, exclude=hidden) + "\n").encode()
 

@@ -32,12 +32,12 @@ FULL = 6.0  # times the square of its fullness, so that the parts of a sentence 
 INNER_END = 3.0  # for each sentence that ends inside it
 INNER_PAUSE_PER_S = 8.0  # for each second of a pause inside it, beyond `BREATH_MS`
 BREATH_MS = 300
-GONE_PER_S = 10.0  # for each second by which it is shown for less than `SHORT_CUE_MS`
+GONE_PER_S = 10.0  # per second that its display time falls short of `SHORT_CUE_MS`
 ORPHAN = 5.0  # if it is only a scrap of a sentence, shorter than `ORPHAN_COLUMNS`
 ORPHAN_COLUMNS = 12
 LINES = 0.3  # times the cost of its line breaks
 UNEVEN = 12.0  # times the sum of the squared differences from even lines
-SLOPE = 0.08  # each line should be longer than the one above it by this share of a full line
+SLOPE = 0.08  # each line should exceed the one above it by this share of a full line
 WITHIN_WORD = 2.0  # for a break inside a stretch that the model timed as one word, in scripts without spaces
 
 
@@ -64,7 +64,7 @@ class _Piece(NamedTuple):
 def cues(segments: Sequence[Segment], layout: Layout, language: str | None = None) -> list[Cue]:
     """Divide segments into cues, ordered by time; none is empty, shorter than `MIN_CUE_MS` or overlaps the next.
 
-    `language`: code of the language of the text.
+    `language`: language code of the text.
     """
     made: list[Cue] = []
     for passage in _passages(_pieces(segments, layout.line_chars)):

@@ -58,7 +58,7 @@ _DOTTED = re.compile(r"(?:[^\W\d_]{1,3}\.)+[^\W\d_]{1,4}")  # "z.B", "a.m", "f.e
 def ends_sentence(before: str, after: str, language: str | None = None) -> bool:
     """Return whether a sentence ends between two consecutive words or stretches of text.
 
-    `language`: code of the language of the text. None: abbreviations are English, and "5." may be an ordinal.
+    `language`: language code of the text. None: abbreviations are English, and "5." may be an ordinal.
     """
     stem = before.strip().rstrip(CLOSING)
     following = after.strip().lstrip(OPENING + "—–- ")

@@ -30,7 +30,7 @@ class EngineSpec:
     requires: str
     """Top-level module without which the engine cannot run."""
     install: str
-    """What `pip install` needs in order to install `requires`."""
+    """The argument with which `pip install` installs `requires`."""
     weights: WeightsLayout | None = None
     """Layout in which nightscribe finds or downloads Whisper's weights. None: the engine finds its own."""
     models: frozenset[str] | None = None
@@ -74,7 +74,7 @@ _WHISPER_PARAMETERS = {
 }
 _WHISPER_TASKS = frozenset({"transcribe", "translate"})
 
-# `auto` prefers them in this order. Speeds were measured on read English (docs/performance.md).
+# `auto` prefers them in this order. Speeds were measured on recordings of English read aloud (docs/performance.md).
 BUILT_IN: Mapping[str, EngineSpec] = {
     spec.name: spec
     for spec in (

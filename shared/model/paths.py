@@ -11,7 +11,7 @@ def without_suffix(path: str) -> str:
 
 
 def suffix(path: str) -> str:
-    """Return `.mp3` for `2012/talk.MP3`, or an empty string."""
+    """Return the lower-case extension (`.mp3` for `2012/talk.MP3`), or an empty string if there is none."""
     return path[len(without_suffix(path)) :].lower()
 
 

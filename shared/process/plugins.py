@@ -24,5 +24,5 @@ def load_plugin(point: EntryPoint) -> object:
 
 
 def package_of(point: EntryPoint) -> str:
-    """Return the name of the distribution that provides an entry point, or else of its module."""
+    """Return the name of the distribution that provides an entry point, or of its module if there is none."""
     return point.dist.name if point.dist else point.module

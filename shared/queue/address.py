@@ -11,7 +11,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,70}\.fifo")
 
 @dataclass(frozen=True)
 class QueueAddress:
-    """The name of a queue, and where it is if a URL states that."""
+    """The name of a queue and, if a URL states it, the queue's location."""
 
     name: str
     owner: str | None = None
@@ -22,7 +22,10 @@ class QueueAddress:
 
     @classmethod
     def parse(cls, address: str) -> "QueueAddress":
-        """Parse a name or a URL. Raises: ValueError: if nightscribe cannot use such a queue; its text says why."""
+        """Parse a name or a URL.
+
+        Raises: ValueError: if nightscribe cannot use such a queue; the error message says why.
+        """
         url = urlsplit(address) if "://" in address else None
         owner, _, name = url.path.strip("/").rpartition("/") if url else ("", "", address)
         if not name.endswith(".fifo"):

@@ -22,7 +22,8 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-READ_TIMEOUT_S = 5.0  # a lease would run out while a server accepts a call and never responds
+# Without it, a lease could expire while we wait for a server that accepts a call but never responds.
+READ_TIMEOUT_S = 5.0
 RETRY_TIMEOUT_S = 60.0  # how long a call is retried before its error is raised
 
 # Each means that the message is no longer ours. Servers differ in which one they send, and in its prefix.
@@ -51,7 +52,7 @@ class QueueConnection:
         make_client: "Callable[[], SQSClient] | None" = None,
         secrets: Sequence[str] = (),
     ) -> None:
-        """See `connect`; `make_client` makes a new client when the credentials have expired."""
+        """See `connect`. `make_client` makes a new client when the credentials have expired."""
         self._client = client
         self._make_client = make_client
         self._retry_timeout_s = retry_timeout_s
@@ -172,7 +173,7 @@ class QueueConnection:
         retry_timeout_s: float | None = None,
         holds_receipt: bool = False,
     ) -> T:
-        """Return the result of one SQS call, which is retried for `retry_timeout_s` where that may help.
+        """Return the result of one SQS call, retrying it for up to `retry_timeout_s` where that may help.
 
         `call` must return the whole response, because `aws.persist` recognizes a proxy's page by the metadata.
         `operation` names the call in errors. Set `holds_receipt` if it concerns a message that may no longer be ours.

@@ -1,4 +1,4 @@
-"""Define the attributes of SQS messages, and batch messages to the size of a call. Pure."""
+"""Define the attributes of SQS messages, and batch messages to fit one call. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,7 +35,7 @@ class Releases(NamedTuple):
 
     @classmethod
     def from_text(cls, text: str | None) -> "Releases":
-        """Parse the message attribute; one that is not valid counts as none."""
+        """Parse the message attribute; treat an invalid one as missing."""
         found = re.fullmatch(r"(\d{1,9}) (\d{1,12})", text or "")
         return cls(int(found[1]), float(found[2])) if found else cls()
 

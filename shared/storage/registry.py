@@ -1,7 +1,7 @@
 """Find storage by the scheme of a URL; an address without a scheme is a folder.
 
 Storage comes from the table below, from `register_storage`, or from an installed package with an entry point in the
-group `nightscribe.storages`: its name is the scheme, and it leads to a function that makes a `Location` from a user's
+group `nightscribe.storages`: its name is the scheme, and it refers to a function that makes a `Location` from a user's
 argument. Nothing is imported before a user names that scheme. See docs/adding-a-storage.md.
 """
 
@@ -39,9 +39,9 @@ class Storage:
 
 
 def register_storage(scheme: str, parse: Parse) -> None:
-    """Make storage available in this process. Processes that it starts find storage by entry points only.
+    """Register a storage in this process; child processes find storages only through entry points.
 
-    Raises: ValueRefused: if `scheme` is not valid, or another storage has it.
+    Raises: ValueRefused: if `scheme` is not valid or is already taken.
     """
     if not _SCHEME.fullmatch(scheme):
         raise ValueRefused(f"{scheme!r} is not a URL scheme; use lower-case letters, digits, '+', '.' or '-'.")

@@ -150,7 +150,7 @@ def job_created(queue_name: str, attributes: Attributes) -> str | None:
 
 
 def job_processed(queue_name: str, traceparent: str | None, attributes: Attributes) -> AbstractContextManager[Span]:
-    """Record the work on a message, in the trace that the message carries or else in a new one."""
+    """Record the work on a message, in the trace that the message carries, otherwise in a new one."""
     return _tracer.start_as_current_span(
         f"process {queue_name}",
         context=_w3c.extract({"traceparent": traceparent} if traceparent else {}, Context()),

@@ -99,7 +99,7 @@ class Claimer:
         return claimed, last_error
 
     def _claim(self, progress: JobProgress, slice_: Slice) -> bool:
-        """Write a claim; return False if another worker has claimed the slice meanwhile."""
+        """Write a claim; return False if another worker has claimed the slice in the meantime."""
         write = partial(
             self.records.partial_results.claim,
             progress.job,

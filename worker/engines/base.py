@@ -30,7 +30,7 @@ class SpeechSlice:
 
 @dataclass(eq=False)
 class SpeechWindow:
-    """A window of sound in which somebody speaks."""
+    """A window of sound that contains speech."""
 
     waveform: Waveform
     """Mono, `RATE` samples per second, in [-1, 1]."""

@@ -34,7 +34,7 @@ class SliceState:
     """Seconds spoken in each language."""
     segments: list[Segment] = field(default_factory=list)
     has_gap: bool = False
-    """True if somebody speaks where there is no text."""
+    """True if there is speech without text."""
     done_s: float = 0.0
     processing_s: float = 0.0
     end: SliceEnd | None = None

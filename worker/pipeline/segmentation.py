@@ -19,9 +19,9 @@ CLOSING = "\"'.。,，!！?？:：”)]}、"
 
 
 def window_segments(recognition: Recognition, waveform: Waveform, written_in: str | None = None) -> list[Segment]:
-    """Return the segments of a window, or a single one over all of its sound if the engine returns no words.
+    """Return the segments of a window, or a single segment spanning all of its sound if the engine returns no words.
 
-    `written_in`: code of the language of the text, if it differs from that of the speech.
+    `written_in`: language code of the text, if it differs from the spoken language.
     """
     if not recognition.text.strip():
         return []
@@ -58,7 +58,7 @@ def joined(words: Iterable[Word]) -> list[Word]:
 def segments(words: Sequence[Word], recognition: Recognition, language: str | None = None) -> list[Segment]:
     """Divide the words into segments after the end of a sentence and at long pauses.
 
-    `language`: code of the language of the text.
+    `language`: language code of the text.
     """
     found: list[list[Word]] = [[words[0]]] if words else []
     token = words[0].text if words else ""  # tokenizers split "U.S." into words; only a space ends a token
@@ -78,7 +78,7 @@ def _ends(before: str, after: str, language: str | None) -> bool:
 def continued(found: Sequence[Segment], language: str | None = None) -> list[Segment]:
     """Join consecutive segments between which a speaker only took a breath; `found` is ordered by time.
 
-    A window may have been cut there, or the pause may be longer than `PAUSE_S`.
+    Such a gap may be a window boundary, or a pause longer than `PAUSE_S`.
     """
     made: list[Segment] = []
     for segment in found:

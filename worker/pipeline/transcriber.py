@@ -22,11 +22,11 @@ from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
 from nightscribe.worker.pipeline.word_boundaries import LEAD_S
 from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO
 
-LOOKAHEAD = 2  # batches; the oldest window is batched with those nearest to it in length, which wastes least
+LOOKAHEAD = 2  # batches; the oldest window is batched with those nearest to it in length, to waste the least
 AROUND_S = 0.5
 GAP_S = 1.0  # after such a gap, an engine may invent words
 LONG_WORD_S = 2.0  # nobody says a word this slowly, but engines spread invented words over music
-STRETCHED_S = 1.2  # a first word this long may begin before the speech
+STRETCHED_S = 1.2  # a first word this long may have been given a start time before the speech begins
 EDGE_S = 0.1  # sound on both sides of a gap that is recognized with it
 SPOKEN_S = 0.6  # minimum speech in a gap that is recognized again
 GAP_SPOKEN_S = 1.2  # minimum speech that is flagged if recognizing it again finds nothing; an "erm" is shorter
@@ -52,7 +52,7 @@ class Request:
 
     @property
     def written_in(self) -> str | None:
-        """Return the code of the language of the text, or None if it is the spoken one."""
+        """Return the language code of the text, or None if the text is in the spoken language."""
         return "en" if self.options.task == "translate" else None
 
     def for_engine(self) -> RecognitionRequest:
@@ -180,7 +180,7 @@ class Transcriber:
         return [shifted(segment, begin_s) for segment in self._spoken(again, recognition, each.state.written_in)]
 
     def _spoken(self, window: Window, recognition: Recognition, written_in: str | None) -> list[Segment]:
-        """Return the segments of a window except those without speech around them, which an engine has invented."""
+        """Return the segments of a window, omitting those that an engine invented where there is no speech."""
         found = window_segments(recognition, window.waveform, written_in)
         return [
             self._from_speech(segment, window)

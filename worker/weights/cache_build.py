@@ -18,7 +18,7 @@ POLL_S = 0.2
 def workshop(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target` to build it in, while other processes that want to build it wait.
 
-    Check for `target` again inside the block, because another process may have built it meanwhile. The folder is
+    Check for `target` again inside the block, because another process may have built it in the meantime. The folder is
     emptied first and removed afterwards.
 
     Raises: OSError: if the folder of `target` cannot be written to.
@@ -50,7 +50,7 @@ def publish(built: Path, target: Path) -> None:
 
 
 def _wait_for(lock: IO[str]) -> None:
-    """Wait for the lock, and report this process alive meanwhile, because only the lock's holder can hang."""
+    """Wait for the lock, and report this process alive while waiting, because only the lock's holder can hang."""
     while True:
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

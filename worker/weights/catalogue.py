@@ -47,7 +47,7 @@ MODELS: Mapping[str, Model] = {
 
 
 def names(layout: WeightsLayout | None = None) -> list[str]:
-    """Return the names of the models that exist in this layout, or in any."""
+    """Return the names of the models available in this layout, or in any layout if none is given."""
     return [name for name, model in MODELS.items() if layout is None or layout in model.layouts]
 
 

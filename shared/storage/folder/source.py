@@ -61,7 +61,7 @@ class FolderSource:
     def _is_barred(self, real: str) -> bool:
         if real == str(self.root):
             return False
-        above = str(self.root).startswith(real.rstrip("/") + "/")  # a link upwards would lead to unrelated files
+        above = str(self.root).startswith(real.rstrip("/") + "/")  # a link upwards would include unrelated files
         return above or (self._leave_out is not None and real == str(self._leave_out))
 
     def _look_into(self, folder: Folder, real: str) -> dict[str, str]:

@@ -71,7 +71,7 @@ class FolderStore:
 
         def checked(temporary: Path, target: Path) -> bool:
             fence.check()
-            # A process that is stopped here finds its temporary file gone if the fence was revoked meanwhile.
+            # A process that was paused here finds its temporary file gone if the fence was revoked in the meantime.
             return name(temporary, target)
 
         is_named = self._write(key, content, checked, durable=durable, token=fence.token)

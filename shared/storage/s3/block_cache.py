@@ -19,7 +19,7 @@ from nightscribe.shared.process.scratch import SharedScratch
 log = structlog.get_logger()
 
 BLOCK_BYTES = 2 * 2**20  # a clip fits into one (`CLIP_BYTES` in audio/clips.py)
-KEPT_FREE_BYTES = 2**30  # not a share of the disk, or a large and almost full disk would never have room
+KEPT_FREE_BYTES = 2**30  # absolute, not a percentage: a large, nearly full disk would never have room
 # The cache may hold forty thousand clips, and listing them takes longer than decoding one. So a listing stays valid
 # until this share of its room is used (other processes use some too), and several blocks are removed at once.
 LOOK_SHARE = 1 / 64

@@ -159,14 +159,14 @@ class Objects:
     def sha256(self, key: str) -> str | None:
         """Return the SHA-256 of a whole object in hexadecimal digits, or None if the server does not state it.
 
-        A server keeps it if whoever uploaded the object in one piece asked for this checksum.
+        A server has it only if the object was uploaded in one piece and the uploader requested this checksum.
         """
         try:
             found = self._call("head_object", Key=self._full(key), ChecksumMode="ENABLED")
-        except (_NoKey, Denied):  # it may require rights to a key of KMS that reading does not
+        except (_NoKey, Denied):  # it may require rights to a KMS key that reading does not
             return None
         stated = found.get("ChecksumSHA256", "")
-        # That of an object in several parts is a hash of their hashes, and ends in their number.
+        # The checksum of an object uploaded in several parts is a hash of their hashes, and ends with their number.
         return base64.b64decode(stated).hex() if _SHA256.fullmatch(stated) else None
 
     def read(self, key: str, first: int = 0, n: int | None = None, *, etag: str | None = None) -> Piece | None:
@@ -221,7 +221,7 @@ class Objects:
         """Yield the objects in a folder ("" or ending in "/"), a thousand at a time by key, and the folders in it.
 
         With `deep`, it yields all objects below instead of folders; with `after`, only keys after that one. An
-        interruption causes no object to be missed or yielded twice.
+        interruption never causes an object to be missed or yielded twice.
         """
         before = self.bucket.prefix
         if not self.takes(folder):

@@ -1,6 +1,6 @@
 """Run OpenAI's own Whisper on torch, with float32 on a CPU and float16 on a GPU.
 
-Short windows are encoded without padding and followed by silence afterwards, as in `faster_whisper.py`.
+Short windows are encoded unpadded; silence is appended after encoding, as in `faster_whisper.py`.
 """
 
 from collections.abc import Iterator, Sequence
