@@ -84,7 +84,7 @@ class Lease:
         return max(0.0, self._deadline - self._clock()) if self.held else 0.0
 
     def check(self) -> None:
-        """Raise LeaseLost if another worker may hold the message, and Interrupted if this worker is to stop."""
+        """Raise LeaseLost if another worker may hold the message, and Interrupted if this worker must stop."""
         if not self.held:
             raise LeaseLost("The lease has run out; another worker may have the job.")
         if self._stop.is_set():

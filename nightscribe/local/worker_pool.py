@@ -21,7 +21,7 @@ from nightscribe.shared.process.identity import process_name
 log = structlog.get_logger()
 
 STOP_TIMEOUT_S = 10
-# The limit for one worker while nothing is settled between its deaths. Before the first, perhaps no job can run.
+# How often one worker may die without anything being settled in between. Until something is, perhaps no job can run.
 MAX_DEATHS_IN_A_ROW = 5
 MAX_DEATHS_LATER = 30  # so that a few recordings that kill every worker at the end can become failures
 

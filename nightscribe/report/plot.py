@@ -9,7 +9,7 @@ from nightscribe.report.timeline import Lane, TimeLine
 from nightscribe.terminal import visible
 from nightscribe.views.humanize import count
 
-WIDTH = 1000  # units of every drawing, whatever its width on the screen
+WIDTH = 1000  # units of every drawing, regardless of its width on the screen
 MAX_TICKS = 6
 MAX_COLUMNS = 90  # columns of the speed; more of them would show the rhythm of finished jobs, not the run
 LEVELS = 4  # colours for the share of time in which a worker was busy
@@ -23,7 +23,7 @@ STEPS_S = (
 
 
 def plot(line: TimeLine, zone: tzinfo | None, mean_speed: float) -> str:
-    """Return speed and workers over the time of day in `zone`; None is the zone of this machine."""
+    """Return the speed and the workers over the time of day in `zone`; None means this machine's time zone."""
     marks = [(_share(line, at), label) for at, label in ticks(line.began_at, line.ended_at, zone)]
     grid = "".join(f'<path class="grid" d="M{share * WIDTH:.1f} 0V100"/>' for share, _ in marks)
     axis = "".join(f'<span style="left:{share:.2%}">{label}</span>' for share, label in marks)
@@ -80,7 +80,7 @@ def _speed(line: TimeLine, grid: str, mean: float) -> str:
 
 
 def _columns(line: TimeLine) -> Iterator[tuple[float, float, float]]:
-    """Yield the begin, the end and the height of each column of the speed."""
+    """Yield the beginning, the end and the height of each speed column."""
     width = -(-len(line.speed) // MAX_COLUMNS)
     for first in range(0, len(line.speed), width or 1):
         numbers = range(first, min(first + width, len(line.speed)))

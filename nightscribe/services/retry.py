@@ -64,9 +64,9 @@ def retry(
     on_event: OnEvent = ignore,
     **given: object,
 ) -> Retried:
-    """Remove the failure records that match, so that these recordings count as missing; queue them if possible.
+    """Remove the failure records that match, so that these recordings are treated as missing; queue them if possible.
 
-    `given` overrides settings of the last run. Raises: SetupError: if one of them makes no sense. RetryableError: if
+    `given` overrides settings of the last run. Raises: SetupError: if a setting is invalid. RetryableError: if
     the destination is unreachable.
     """
     records = Records(dest.open_store(load_settings(**given).storage))
@@ -79,7 +79,7 @@ def retry(
     n_kept = sum(_keeps_transcript(records, failure) for failure in chosen)
     if not dry_run:
         for failure in chosen:
-            records.forgive(failure.recording)  # from here on it counts as missing, whatever happens
+            records.forgive(failure.recording)  # missing from here on, even if a later step fails
     enqueued = not_enqueued = None
     live = last is not None and is_live(last)
     if last and last.command == "director" and not (dry_run or unreachable or n_kept == len(chosen)):
@@ -105,7 +105,7 @@ def retry(
 
 
 def matches(failure: Failure, names: Sequence[str], reasons: Sequence[str]) -> bool:
-    """Return whether a failure matches one of the names, if there are any, and one of the reasons, if there are any."""
+    """Return whether a failure matches a given name and a given reason; an empty list matches everything."""
     path, reason = failure.recording.casefold(), failure.reason.casefold()
     named = any(name.casefold() in path or fnmatchcase(path, name.casefold()) for name in names)
     explained = any(text.casefold() in reason for text in reasons)
@@ -124,7 +124,7 @@ def _asked(last: Run | None) -> dict[str, object]:
 
 
 def _keeps_transcript(records: Records, failure: Failure) -> bool:
-    """Return whether a recording failed in a redo, so that it still counts as finished."""
+    """Return whether a recording failed in a redo and is therefore still finished."""
     try:
         done = records.provenance(failure.recording)
     except NewerRecord:

@@ -89,7 +89,7 @@ class Verified:
     is_at_work: bool
     """Whether a run, a director or a worker is active; its work in progress was not checked."""
     searched_texts: bool
-    """Whether texts without a record were searched for. In the folder of the recordings they may be anybody's."""
+    """Whether texts without a record were searched for. In the recordings' folder, such texts may belong to anyone."""
     problems: tuple[Problem, ...]
 
     @property
@@ -290,7 +290,7 @@ class _Verification:
             checked.problem("stray", key, "No file of nightscribe is called that.")
 
     def _is_in_place(self, key: str, right: str, checked: _Checked) -> bool:
-        """Return whether a record has its name, or one that the file system takes for the same."""
+        """Return whether a record has its expected name, or a name that the file system treats as the same."""
         if key == right or self._store.is_one(key, right):
             return True
         why = f"It is the record of another recording, whose name is {right!r}: a copy, or renamed by hand."
@@ -319,7 +319,7 @@ class _Verification:
                 checked.corrected.append(key)
 
     def _is_moving(self, transcript: Transcript, key: str) -> bool:
-        """Return whether a director is renaming it at this moment, so that its record or its text has moved."""
+        """Return whether a director is renaming the recording at this moment, so that its record or text has moved."""
         return self._records.provenance(transcript.recording) is None or self._store.get(key) is not None
 
     def _write_missing(self, transcript: Transcript, fmt: str) -> str | None:
@@ -411,7 +411,7 @@ class _Verification:
     def _end_rename(self, recording: str, before: str) -> str | None:
         is_complete = self._records.provenance(before) is None
         if not is_complete and self._source is None:
-            return None  # whether there is a recording of that name again, only the source can tell
+            return None  # only the source can tell whether a recording with that name exists again
         self._records.end_rename(recording, before, is_gone=is_complete or self._is_gone(before))
         return "Finished."
 
@@ -435,14 +435,14 @@ class _Verification:
         self._stems.update(hash(key) for fmt, key in keys.items() if key != stem + suffix_of(fmt))
 
     def _remember_named(self, key: str) -> None:
-        """Remember where the texts may lie of a recording whose record cannot be read."""
+        """Remember where the texts of a recording may be if its record cannot be read."""
         recording = key.removeprefix(TRANSCRIPTS).removesuffix(".json")
         header = self._records.damaged(recording) if key.startswith(TRANSCRIPTS) else None
         for stem in (recording, without_suffix(recording), *([header.stem] if header else ())):
             self._remember(stem)
 
     def _lies_in_source(self) -> bool:
-        """Return whether recordings and texts share a folder, where a text may be anybody's."""
+        """Return whether recordings and texts share a folder, where a text may belong to anyone."""
         place = self._place
         if place is None and (last := self._last_run()):
             with suppress(SetupError):

@@ -123,7 +123,7 @@ class FfmpegProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()  # no effect on one that has ended by itself
+        self._process.kill()  # no effect on a process that has already ended
         self._process.wait()
         self._out.close()
         self._err.close()

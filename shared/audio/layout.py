@@ -52,7 +52,7 @@ class Layout:
     """True if seeking with ffmpeg yields the same samples as decoding from the beginning."""
     is_encrypted: bool = False
     stated_s: float | None = None
-    """Length that the header states, if ffmpeg reports only the existing length; otherwise None."""
+    """Length that the header states, if ffmpeg reports only that of the data actually present; otherwise None."""
     may_have_tracks: bool = False
     """True if the file may have several audio tracks."""
 

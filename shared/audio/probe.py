@@ -27,7 +27,7 @@ MEDIA_SUFFIXES = frozenset(
     ogx opus qcp qt ra ram rm rmvb snd spx tak tta ts vob voc w64 wav wave weba webm wma wmv wv
     """.split()  # noqa: SIM905  a list with one word per line would fill two screens
 ).union(UNREADABLE_SUFFIXES)
-# Suffixes of other files that lie beside recordings, for which starting ffmpeg is a waste.
+# Suffixes of other files that lie beside recordings; starting ffmpeg for them would be a waste.
 OTHER_SUFFIXES = frozenset(
     """
     7z ass bak bmp bz2 cfg conf crdownload css csv cue db doc docx epub exe gif gz heic htm html ini iso jpeg jpg js
@@ -140,7 +140,8 @@ def _probe_piece(path: Readable, piece: Piece, layout: Layout) -> MediaInfo:
 def length_s(piece: Piece, layout: Layout, found_s: float | None) -> float | None:
     """Return the length of a piece for which ffmpeg reports `found_s`.
 
-    It prefers the length in a header if ffmpeg reports only the existing length. None if the header is wrong.
+    It prefers the length in a header if ffmpeg reports only that of the data actually present. None if the header is
+    wrong.
     """
     if piece.wav:
         return piece.wav.seconds or (found_s if piece.wav.is_true else None)
@@ -268,7 +269,7 @@ def why_silent(path: Readable) -> AudioError:
 
 
 def check_content(path: Readable) -> None:
-    """Refuse a file whose first bytes prove that it is not a recording, whatever ffmpeg would guess from its name.
+    """Refuse a file whose first bytes prove that it is not a recording, even if ffmpeg would guess one from its name.
 
     Raises: AudioError: if so; it names what the file holds. RetryableError: if the file cannot be read now.
     """

@@ -1,7 +1,7 @@
 """Determine whether two channels carry different speech, as in a call that records each side separately. Pure.
 
 In one room, two microphones pick up the same voices a little earlier or later, louder or softer, and a film's dialogue
-is on both sides. Channels are apart only if both carry speech and share hardly any sound.
+is on both sides. Channels are separate only if both carry speech and share hardly any sound.
 """
 
 from itertools import pairwise
@@ -24,7 +24,7 @@ MOST_SHARED = 0.1
 
 
 class SeparationMeter:
-    """Analyzes the sound of two channels, and then says whether each carries its own speech."""
+    """Analyzes the sound of two channels to determine whether each carries its own speech."""
 
     def __init__(self, rate: int) -> None:
         self._size = round(FRAME_S * rate) // DECIMATION * DECIMATION

@@ -36,7 +36,7 @@ class Wav:
     sound_end: int
     """Offset in the file at which the sound really ends."""
     stated_bytes: int | None
-    """Size of the sound in the header. None if it states none, as with programs that write to a pipe."""
+    """Size of the sound in the header. None if the header states no size, as with programs that write to a pipe."""
     is_true: bool
     """True if a reader that trusts the header reads all of the sound."""
 

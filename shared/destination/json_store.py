@@ -23,7 +23,7 @@ class NewerRecord(SetupError):
 
 
 class JsonStore:
-    """Loads and saves records. A damaged record counts as absent and is logged."""
+    """Loads and saves records. A damaged record is logged and treated as missing."""
 
     def __init__(self, store: TranscriptStore) -> None:
         self._store = store

@@ -49,7 +49,7 @@ _ABBREVIATED = TITLES.union(_SHORT_FORMS.split())
 
 def one_line(text: str) -> str:
     """Return text without line breaks, control characters and lone surrogates, because a blank line would end a cue."""
-    if text.isprintable():  # as most is, and looking at each character takes long
+    if text.isprintable():  # most text needs no change, and checking each character is slow
         return " ".join(text.split())
     # Keep joiners and direction marks, which some scripts need, but not a byte order mark.
     plain = "".join(" " if unicodedata.category(c) in {"Cc", "Cs"} or c == "\ufeff" else c for c in text)

@@ -28,7 +28,7 @@ BUILT_IN = {
 }
 
 _loaded: dict[FormatName, Format] = {}
-_unusable: dict[FormatName, str] = {}  # the reason by name
+_unusable: dict[FormatName, str] = {}  # why each format cannot be used, by name
 
 
 @cache
@@ -68,7 +68,7 @@ def _load(entry: EntryPoint) -> Format:
 
 
 def _require_free_suffix(new: Format) -> None:
-    """Raise `ValueError` if its files could be mistaken for those of another format, or for recordings."""
+    """Raise `ValueError` if the format's files could be mistaken for another format's, or for recordings."""
     from nightscribe.shared.audio.probe import MEDIA_SUFFIXES
 
     if new.suffix.rpartition(".")[2] in MEDIA_SUFFIXES:
@@ -79,9 +79,9 @@ def _require_free_suffix(new: Format) -> None:
 
 
 def register_format(new: Format) -> None:
-    """Make a format available in this process. Worker processes find formats by entry points only.
+    """Register a format in this process; worker processes find formats only through entry points.
 
-    Raises: ValueRefused: if a built-in format has its name, or another format its suffix.
+    Raises: ValueRefused: if a built-in format has the same name, or another format the same suffix.
     """
     try:
         if new.name in BUILT_IN:

@@ -1,4 +1,4 @@
-"""Name processes, and check whether they are alive, which only their own machine can tell."""
+"""Name processes, and check whether they are alive. Only a process's own machine can tell that."""
 
 import hashlib
 import os

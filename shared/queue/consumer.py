@@ -39,10 +39,10 @@ class Consumer(QueueConnection):
     def change_visibility(self, delivery: Delivery, timeout_s: float, *, retry_timeout_s: float | None = None) -> None:
         """Hide the message for `timeout_s` from now; 0 releases it at once.
 
-        Raises: LeaseLost: if it is no longer ours. RetryableError: if the server did not respond within
+        Raises: LeaseLost: if the message is no longer ours. RetryableError: if the server did not respond within
         `retry_timeout_s`.
         """
-        hidden_s = ceil(timeout_s)  # never shorter than the lease that relies on it
+        hidden_s = ceil(timeout_s)  # never shorter than the lease that depends on it
         self._call(
             "change_message_visibility",
             lambda sqs: sqs.change_message_visibility(

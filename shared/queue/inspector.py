@@ -25,12 +25,12 @@ class Peeked:
 
 @dataclass(frozen=True)
 class Counts:
-    """Approximate numbers of messages. SQS counts lag by a second or more, so zero is a hint, not a proof."""
+    """Approximate numbers of messages. SQS's counts lag by a second or more, so zero is a hint, not a proof."""
 
     queued: int
     in_flight: int
     made_at: str = ""
-    """When the queue was created. Another time means another queue, without the messages of the first."""
+    """When the queue was created. A different time means a different queue, without the messages of the first."""
 
 
 class Inspector(QueueConnection):
@@ -69,7 +69,7 @@ def peek(endpoint: str, queue_url: str, *, timeout_s: float) -> list[Peeked] | N
         try:
             if body is not None:
                 return list(read(json.loads(body)))
-        except (ValueError, LookupError, TypeError, AttributeError):  # another server may respond to any path
+        except (ValueError, LookupError, TypeError, AttributeError):  # other servers may respond to any path
             continue
     return None
 
@@ -92,7 +92,7 @@ def from_localstack(response: Any) -> Iterator[Peeked]:
 
 
 def _listed(value: Any) -> list[Any]:
-    """Return a list even of one element, which JSON that was converted from XML does not wrap in a list."""
+    """Return a list even for one element, because JSON converted from XML does not wrap a single element in a list."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 

@@ -129,7 +129,7 @@ class Fence:
     """Lets a store finish a write only while its writer may still write."""
 
     token: str
-    """Sixteen hex digits that name the writer; whoever takes its place revokes them."""
+    """Sixteen hex digits that name the writer; the worker that takes its place revokes them."""
     check: Callable[[], None]
     """Called when everything is written and only the name is missing; raises to leave the file out."""
 
@@ -194,7 +194,7 @@ class Location(ABC):
         return self
 
     def display(self, key: str) -> str:
-        """Return the name of a file or a folder in this place as people see it."""
+        """Return the name of a file or a folder in this place as shown to users."""
         return f"{self}/{key.removesuffix('/')}"
 
     @property

@@ -127,8 +127,8 @@ def scan() -> Iterator[Span]:
 def job_created(queue_name: str, attributes: Attributes) -> str | None:
     """Begin the trace of a job that is queued, and return the W3C trace context for its message.
 
-    Each job has its own trace, linked to the director's last scan: nobody could read a whole night in one trace, and
-    jobs can be sampled.
+    Each job has its own trace, linked to the director's last scan: a whole night in one trace would be unreadable,
+    and jobs can be sampled.
     """
     for span, ended_ns in _last_scan:
         if span.is_recording():

@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 
 class Outcome(Enum):
-    """The conclusion from an attempt about the machine that made it."""
+    """The conclusion that an attempt allows about its machine."""
 
     DONE = "done"
     """The attempt made progress, so the machine works."""
@@ -107,9 +107,9 @@ class Attempt:
         )
 
     def make(self) -> Outcome:
-        """Do the unfinished part of the job. Any message is settled, or returns to the queue with one receive used up.
+        """Do the unfinished part of the job. The message is settled, or returns to the queue with one receive used up.
 
-        Raises: SetupError: if no job can succeed on this worker; it releases the job first, so that another may do it.
+        Raises: SetupError: if no job can succeed on this worker; the job is released first, for another worker.
         """
         try:
             return self._make()

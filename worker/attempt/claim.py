@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 Revoke = Callable[[str, str, Collection[str]], None]
-"""Takes a worker, its message and folders, and makes the writes that it has begun there fail."""
+"""Takes a worker, its message and folders, and makes the writes that the worker has begun there fail."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Claimer:
     settler: Settler
 
     def skip_finished_and_claimed(self, progress: JobProgress) -> None:
-        """Skip slices that are finished, and those that another worker holds, whose message covers them."""
+        """Skip slices that are finished, and slices that another worker holds, because its message covers them."""
         progress.kept = self.records.partial_results.kept({each.recording for each in progress.unfinished.values()})
-        # Handle slices one at a time, so that no finished recording is recorded as failed, whatever interrupts this.
+        # Handle slices one at a time, so that no finished recording is recorded as failed if this is interrupted.
         looks = map_concurrently(
             lambda slice_: self.records.provenance(slice_.recording),
             list(progress.unfinished.values()),

@@ -67,7 +67,7 @@ class Settler:
         )
 
     def dead_letter(self, body: str, reason: str, code: str, *, recorded: bool = False) -> None:
-        """Dead-letter the message with this body. `recorded`: its failures are on record.
+        """Dead-letter the message with this body. `recorded`: its failures have been recorded.
 
         If the queue refuses, for example because body and reason together are too large, it dead-letters the message
         by itself after the last receive.
@@ -157,7 +157,7 @@ class Settler:
             else:
                 self.queue.change_visibility(self.delivery, delay_s or 0, retry_timeout_s=RELEASE_TIMEOUT_S)
         except NightscribeError as error:
-            log.warning("job.not_returned", why=str(error))  # it returns by itself when its lease runs out
+            log.warning("job.not_returned", why=str(error))  # the message returns by itself when its lease expires
         finally:
             self.lease.give_up()
             count_outcome("returned" if delay_s is None else "retried", why)
@@ -170,14 +170,14 @@ class Settler:
             return self.delivery.body
 
     def _remove(self, remove: Callable[[float], None]) -> None:
-        """Stop extending the lease, and remove the message before it runs out."""
+        """Stop extending the lease, and remove the message before the lease expires."""
         self.lease.end()
         self.guard.while_held(lambda: remove(self.lease.remaining_s))
 
     # Failures
 
     def fail(self, progress: JobProgress, slice_: Slice, error: PermanentError) -> None:
-        """Record that a slice cannot be transcribed, however often it is tried."""
+        """Record that a slice cannot be transcribed, no matter how often it is tried."""
         reason = str(error)
         progress.fail(
             slice_, reason, error.code, recorded=self._record_failure(progress.job, slice_, reason, error.code)
@@ -204,7 +204,7 @@ class Settler:
         )
         try:
             self.guard.while_held(lambda: self.records.fail(failure))
-        except NameTooLong as error:  # its dead letter holds the reason
+        except NameTooLong as error:  # the dead letter holds the reason
             log.warning("failure.not_recorded", recording=slice_.recording, why=str(error))
             return False
         self.records.partial_results.release(job, slice_)
@@ -221,7 +221,7 @@ def count_outcome(outcome: metrics.Outcome, why: str | None = None) -> None:
 
 
 def unexpected(error: Exception) -> str:
-    """Return a sentence for an error that nobody raised on purpose."""
+    """Return a sentence for an unexpected error."""
     return f"Unexpected {type(error).__name__}: {error}"
 
 

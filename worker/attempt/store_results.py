@@ -77,8 +77,8 @@ class Assembler:
     def _content_sha256(self, slice_: Slice, mtime_ns: int | None) -> str | None:
         """Return the hash of the file that was transcribed, or None if it cannot be proven to be that file now.
 
-        `mtime_ns`: when the file had last been changed that was decoded. It lies in the page cache or the block cache,
-        if it fits there. Without a hash the recording is finished all the same.
+        `mtime_ns`: when the decoded file was last changed. The file is in the page cache or the block cache, if it
+        fits there. Without a hash, the recording is finished all the same.
         """
         try:
             before = self.source.stat(slice_.recording)

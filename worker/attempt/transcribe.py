@@ -49,7 +49,7 @@ class SliceTranscriber:
 
 
 def known_audio_s(end: SliceEnd) -> float:
-    """Return the length of a slice in seconds, or what is known of it if it failed early."""
+    """Return the length of a slice in seconds, or the length known so far if the slice failed early."""
     return end.decoded_s or ((end.slice_.end_s - end.slice_.start_s) if end.slice_.end_s is not None else 0.0)
 
 

@@ -26,7 +26,7 @@ def choose(name: str) -> str:
 
 
 def check(engine: str, model: str, *, language: str, task: str) -> None:
-    """Raise SetupError if the engine cannot run the model, or if they do not support the language or the task.
+    """Raise SetupError if the engine cannot run the model, or if either does not support the language or the task.
 
     With `auto`, which may select another engine on another machine, it checks only the model.
     """

@@ -18,7 +18,7 @@ from nightscribe.shared.process.liveness import report_alive
 from nightscribe.worker.weights.cache_build import publish, workshop
 from nightscribe.worker.weights.download_process import fetched
 
-RESPONSE_TIMEOUT_S = 5.0  # a hub that is silent for this long counts as unreachable
+RESPONSE_TIMEOUT_S = 5.0  # a hub that does not respond for this long is treated as unreachable
 STALL_S = 30.0  # a download that receives nothing for this long has failed
 CHUNK_BYTES = 1 << 20
 
