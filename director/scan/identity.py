@@ -16,6 +16,7 @@ from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.model.transcript import Provenance
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.storage.content import content_sha256
+from nightscribe.shared.storage.fingerprint import covers_all
 
 log = structlog.get_logger()
 
@@ -40,7 +41,8 @@ class ContentIdentity:
             return True
         if self.source.fingerprint(recording) != transcript.fingerprint:
             return False
-        if recording.mtime_ns is None or (content is None and transcript.mtime_ns is None):
+        is_time_unknown = recording.mtime_ns is None or (content is None and transcript.mtime_ns is None)
+        if covers_all(recording.size) or is_time_unknown:
             return True
         if content is None:
             log.info("recording.unproven", recording=recording.path, why="the hash of what was transcribed is unknown")
@@ -56,10 +58,13 @@ class ContentIdentity:
     def transcript_of(self, recording: Recording, keys: Iterable[str]) -> str | None:
         """Return that of these keys of transcripts whose recording had the content of this one, or None.
 
-        Reads the whole file once, and only if the content of one of them is known.
+        All have its fingerprint, which is proof enough for a short file. Reads the whole of another file once, and
+        only if the content of one of them is known.
         """
         sha256: str | None = None
         for key in keys:
+            if covers_all(recording.size):
+                return key
             transcript = self.records.provenance_at(key)
             content = self.records.content_hash(transcript) if transcript else None
             if content is None:

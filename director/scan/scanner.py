@@ -20,6 +20,7 @@ from nightscribe.shared.model.transcript import Provenance
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.storage.base import RecordingSource
+from nightscribe.shared.storage.fingerprint import covers_all
 
 HASHING_S = 10.0
 MAX_UNHASHED = 10_000  # noted by one scan; the next ones find the others
@@ -179,7 +180,9 @@ class Scanner:
 
 
 def _lacks_hash(candidate: Candidate, finished: Provenance) -> bool:
-    """Return whether a recording is certainly the one that was transcribed but has no known content hash."""
+    """Return whether a recording is certainly the one that was transcribed but lacks the content hash that it needs."""
     folder, recording = candidate.folder, candidate.recording
+    if covers_all(recording.size):
+        return False
     is_certain = recording.mtime_ns is not None and recording.mtime_ns == finished.mtime_ns
     return is_certain and finished.content_sha256 is None and not folder.has_hash(folder.name(recording))

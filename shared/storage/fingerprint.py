@@ -6,6 +6,11 @@ from collections.abc import Callable
 FINGERPRINT_BYTES = 64 * 1024
 
 
+def covers_all(size: int) -> bool:
+    """Return whether the fingerprint of a recording of this size is a hash of its whole content."""
+    return size <= 2 * FINGERPRINT_BYTES
+
+
 def fingerprint(size: int, read: Callable[[int, int], bytes]) -> str:
     """Return the size of a recording and a hash of its first and last 64 KiB.
 

@@ -355,7 +355,7 @@ def test_a_second_run_into_the_same_destination_is_refused_and_the_first_can_be_
         finally:
             first.send_signal(signal.SIGCONT)
         assert second.returncode == 2
-        assert "Another nightscribe run is at work" in second.stderr
+        assert "Another nightscribe run is using" in second.stderr
         assert first.wait(120) == 0
         looks = [json.loads(line) for line in watching.communicate(timeout=120)[0].splitlines()]
     assert watching.returncode == 0

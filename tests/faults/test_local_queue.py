@@ -59,5 +59,5 @@ def test_a_port_that_another_server_has_taken_is_not_taken_for_ours(
     """It would answer just as well, and keep the jobs of the night somewhere else."""
     port = int(str(ministack).partition("127.0.0.1:")[2].partition(",")[0])
     monkeypatch.setattr("nightscribe.local.queue_server._free_port", lambda: port)
-    with pytest.raises(SetupError, match="does not start"), local_queue(tmp_path / "queue.log"):
+    with pytest.raises(SetupError, match="did not start"), local_queue(tmp_path / "queue.log"):
         pytest.fail("it took the other server for its own")

@@ -58,10 +58,11 @@ def retried_at_once(workplace: Workplace) -> list[int]:
     return asked
 
 
-def test_a_job_becomes_its_texts_and_its_record(workplace: Workplace, engine: Counted, clips: list[Path]) -> None:
+def test_a_job_becomes_its_texts_and_its_record(workplace: Workplace, engine: Counted, speech: Path) -> None:
     """All formats, beside each other, in a folder like the source's; the message is gone, and nothing else is left."""
     (workplace.source / "1859").mkdir()
-    shutil.copy(clips[0], workplace.source / "1859" / "london.wav")
+    # So large that its fingerprint does not cover all of it.
+    london = recordings.cut(speech, workplace.source / "1859" / "london.wav", 0, 3, "-ar", "44100")
     job = workplace.job("1859/london.wav")
     workplace.queue.send([job], "run")
     with working(workplace.worker(engine)):
@@ -81,7 +82,7 @@ def test_a_job_becomes_its_texts_and_its_record(workplace: Workplace, engine: Co
     assert kept == [hash_key("1859/london.wav")]
     proof = workplace.records.content_hash(made)
     assert proof is not None
-    assert proof.sha256 == hashlib.sha256(clips[0].read_bytes()).hexdigest()
+    assert proof.sha256 == hashlib.sha256(london.read_bytes()).hexdigest()
     assert workplace.dead_letters() == []
 
 

@@ -20,6 +20,7 @@ from nightscribe.shared.formats.registry import render
 from nightscribe.shared.model.jobs import Layout, Slice
 from nightscribe.shared.model.transcript import Provenance, Transcript
 from nightscribe.shared.storage.content import content_sha256
+from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.shared.storage.folder.store import FolderStore
 
@@ -493,7 +494,7 @@ def test_a_recording_whose_time_alone_has_changed_is_read_once(
 def test_without_a_hash_neither_a_rename_nor_another_time_is_believed(place: Location) -> None:
     """An earlier release finished them, and what was transcribed can no longer be proven."""
     for name in ("a.wav", "b.wav"):
-        place.recording(name)
+        place.recording(name, name.encode() * 2**15)
         place.finish(name, hashed=False)
     (place.source / "a.wav").rename(place.source / "c.wav")
     os.utime(place.source / "b.wav", (1_000_000_000, 1_000_000_000))
@@ -502,11 +503,23 @@ def test_without_a_hash_neither_a_rename_nor_another_time_is_believed(place: Loc
     assert list(place.records.store.walk(HASHES)) == []
 
 
+def test_of_a_short_file_the_fingerprint_is_proof_enough(place: Location) -> None:
+    """It is a hash of all of it, so that none is written besides."""
+    for name in ("a.wav", "b.wav"):
+        place.recording(name, name.encode() * (2 * FINGERPRINT_BYTES // len(name)))
+        place.finish(name, hashed=False)
+    (place.source / "a.wav").rename(place.source / "c.wav")
+    os.utime(place.source / "b.wav", (1_000_000_000, 1_000_000_000))
+    found = place.scan()
+    assert (found.n_finished, found.renamed, len(found.missing)) == (2, [("a.wav", "c.wav")], 0)
+    assert list(place.records.store.walk(HASHES)) == []
+
+
 def test_what_an_earlier_release_finished_is_hashed_without_being_transcribed(
     place: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a.wav", "b.wav"):
-        place.recording(name)
+        place.recording(name, name.encode() * 2**15)
         place.finish(name, hashed=False)
     before = place.everything()
     place.scan(dry_run=True)

@@ -360,17 +360,18 @@ def test_a_run_that_is_killed_at_any_file_operation_ends_in_the_same_files(tmp_p
 
 def test_a_director_that_is_killed_while_it_follows_a_rename_leaves_it_to_the_next(tmp_path: Path) -> None:
     """The texts are under the new name in the end, and nothing is left under the old one."""
+    content = b"short" * 2**15  # so long that its fingerprint alone proves nothing
     for at in count():
         source = tmp_path / f"source {at}"
-        file(source / "a.mp3", b"short")
+        file(source / "a.mp3", content)
         place = Location(tmp_path / str(at), source)
         place.finish()
         (source / "a.mp3").rename(source / "b.mp3")
         came_to_its_end = place.direct(killed_at=at)
-        assert set(place.texts().values()) <= {render(whole(b"short"), fmt) for fmt in FORMATS}, at
+        assert set(place.texts().values()) <= {render(whole(content), fmt) for fmt in FORMATS}, at
         assert list(place.records.store.walk(".nightscribe/transcripts/")), at
         place.finish()
-        assert place.results() == {"b.mp3": {fmt: render(whole(b"short"), fmt) for fmt in FORMATS}}, at
+        assert place.results() == {"b.mp3": {fmt: render(whole(content), fmt) for fmt in FORMATS}}, at
         assert place.texts().keys() == {"b.txt", "b.srt"}, at
         kept = [".nightscribe/hashes/b.mp3.json", ".nightscribe/transcripts/b.mp3.json"]
         assert list(place.records.store.walk(".nightscribe/")) == kept, at

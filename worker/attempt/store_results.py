@@ -13,6 +13,7 @@ from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.transcript import Part, utc_now
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.storage.content import content_sha256
+from nightscribe.shared.storage.fingerprint import covers_all
 from nightscribe.shared.telemetry import metrics, tracing
 from nightscribe.worker.attempt.job_progress import JobProgress
 from nightscribe.worker.attempt.lease_guard import LeaseGuard
@@ -75,11 +76,15 @@ class Assembler:
         )
 
     def _content_sha256(self, slice_: Slice, mtime_ns: int | None) -> str | None:
-        """Return the hash of the file that was transcribed, or None if it cannot be proven to be that file now.
+        """Return the hash of the file that was transcribed, or None if it is not needed or proves nothing.
+
+        A short file's fingerprint is a hash of all of it. Of another, nobody may have changed the file meanwhile.
 
         `mtime_ns`: when the decoded file was last changed. The file is in the page cache or the block cache, if it
         fits there. Without a hash, the recording is finished all the same.
         """
+        if covers_all(slice_.size):
+            return None
         try:
             before = self.source.stat(slice_.recording)
             if (before.size, before.mtime_ns) != (slice_.size, mtime_ns):
