@@ -61,10 +61,10 @@ class ContentIdentity:
         All have its fingerprint, which is proof enough for a short file. Reads the whole of another file once, and
         only if the content of one of them is known.
         """
+        if covers_all(recording.size):
+            return next(iter(keys), None)
         sha256: str | None = None
         for key in keys:
-            if covers_all(recording.size):
-                return key
             transcript = self.records.provenance_at(key)
             content = self.records.content_hash(transcript) if transcript else None
             if content is None:

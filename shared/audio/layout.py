@@ -221,7 +221,6 @@ _INFO, _SCALE, _TRACKS = 0x1549A966, 0x2AD7B1, 0x1654AE6B
 _SOUND_TRACK = b"\x83\x81\x02"  # the element that marks a track as audio
 _TOP_LEVEL = {_EBML, _SEGMENT, _CLUSTER, _INFO, _TRACKS, 0x114D9B74, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
 _INSIDE_CLUSTER = {_TIMESTAMP, 0xA3, 0xA0, 0xA7, 0xAB, 0x5854, 0xAF, 0xEC, 0xBF}
-_VOID = (0xEC, 0xBF)
 
 
 def _matroska_layout(file: BinaryIO, size: int) -> Layout:
