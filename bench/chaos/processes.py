@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.event_log import EventLog
-from chaos.sound import JOB_S, RATES, Reader, first_sound_s
+from chaos.sound import JOB_S, RATES, Reader, listen
 from nightscribe.cli.signals import stop_on_signals
 from nightscribe.director.enqueue import Director
 from nightscribe.director.scan.scanner import Scanner
@@ -171,7 +171,7 @@ class _Store(FolderStore):
 
 def work(location: Location) -> None:
     """Do what `nightscribe worker` does, with this bench's engine and speech detector."""
-    SpeechDetector.first_speech_s = first_sound_s  # type: ignore[method-assign]
+    SpeechDetector.listen = listen  # type: ignore[method-assign]
     queue = _queue(location)
     sweep_scratch()
     engine = Reader(

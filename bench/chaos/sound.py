@@ -23,6 +23,8 @@ from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.model.transcript import Word
 from nightscribe.worker.engines.base import Recognition, RecognitionRequest, SpeechWindow, WindowLimits
+from nightscribe.worker.pipeline.silero import CHUNK
+from nightscribe.worker.pipeline.vad import Speech
 
 DIGITS = 12
 STEP = RATE // 50
@@ -118,10 +120,9 @@ def heard(waveform: Waveform) -> list[Word]:
     return found
 
 
-def first_sound_s(_detector: object, waveform: Waveform) -> float | None:
+def listen(_detector: object, waveform: Waveform) -> Speech:
     """Stand in for the speech detector, which takes none of this for speech."""
-    words = heard(waveform)
-    return words[0].start_s if words else None
+    return Speech(np.full(len(waveform) // CHUNK, 1.0 if heard(waveform) else 0.0, np.float32))
 
 
 class Reader:

@@ -1,16 +1,21 @@
 """Values that many unit tests need, with everything that a test does not care about filled in."""
 
+import math
 import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job, Options, Slice
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.model.transcript import Part, Segment, Transcript
+from nightscribe.worker.pipeline.silero import CHUNK_S
+from nightscribe.worker.pipeline.vad import Speech
 
 WHEN = datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)
 OPTIONS = Options(engine="auto", model="tiny.en")
@@ -119,3 +124,11 @@ def file(path: Path, content: bytes = b"not really sound", *, age_s: float = HOU
     changed = time.time() - age_s
     os.utime(path, (changed, changed))
     return path
+
+
+def speech_at(*stretches: tuple[float, float]) -> Speech:
+    """Speech that is certain in these stretches of a window, and absent elsewhere."""
+    probabilities = np.zeros(math.ceil(30 / CHUNK_S), np.float32)
+    for start_s, end_s in stretches:
+        probabilities[round(start_s / CHUNK_S) : round(end_s / CHUNK_S)] = 0.99
+    return Speech(probabilities)

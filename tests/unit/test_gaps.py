@@ -14,6 +14,7 @@ from nightscribe.shared.model.transcript import Flag, Part, Word
 from nightscribe.worker.engines.base import Recognition, RecognitionRequest, SpeechWindow, WindowLimits
 from nightscribe.worker.pipeline.gaps import gaps
 from nightscribe.worker.pipeline.transcriber import Request, Transcriber
+from nightscribe.worker.pipeline.vad import SpeechDetector
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
 
 A = slice_of("a.wav")
@@ -88,7 +89,7 @@ def speech() -> Waveform:
 @pytest.fixture
 def part_of(speech: Waveform) -> Callable[[Deaf, Waveform], Part]:
     def transcribe(engine: Deaf, sound: Waveform) -> Part:
-        stream = [Window(A, 100.0, sound, 0.5), SliceEnd(A, decoded_s=len(sound) / RATE)]
+        stream = [Window(A, 100.0, sound, SpeechDetector().listen(sound)), SliceEnd(A, decoded_s=len(sound) / RATE)]
         [(_, part)] = Transcriber(engine).transcribe(stream, Request(OPTIONS))
         assert part is not None
         return part
@@ -141,7 +142,7 @@ def test_a_first_word_begins_with_the_speech_and_not_with_the_ringing_before_it(
     timed = [Word(0.2, 8.5, " Ever"), Word(8.5, 9.2, " tried.")] if has_words else None
     engine = Deaf(Recognition(" Ever tried.", words=timed, **SURE), Recognition(""))
     sound = np.concatenate([ringing, speech[: round(1.6 * RATE)]])
-    stream = [Window(A, 100.0, sound, 8.2), SliceEnd(A)]
+    stream = [Window(A, 100.0, sound, SpeechDetector().listen(sound)), SliceEnd(A)]
     [(_, part)] = Transcriber(engine).transcribe(stream, Request(OPTIONS))
     assert part is not None
     [first] = part.segments

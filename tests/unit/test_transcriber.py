@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from making import OPTIONS, slice_of
+from making import OPTIONS, slice_of, speech_at
 
 from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.errors import Interrupted, PermanentError
@@ -89,7 +89,7 @@ def window(number: int, slice_: Slice, start_s: float = 0.0, length_s: float = 3
     """Noise of some loudness under a number that the engine knows it by."""
     waveform = np.random.default_rng(number).uniform(-0.3, 0.3, round(length_s * RATE)).astype(np.float32)
     waveform[0] = number / 1000
-    return Window(slice_, start_s, waveform, length_s / 2 if speech else None)
+    return Window(slice_, start_s, waveform, speech_at(*[(length_s / 2, length_s / 2 + 0.3)] * speech))
 
 
 def end(slice_: Slice, **changes: Any) -> SliceEnd:
@@ -436,7 +436,7 @@ def test_a_sentence_around_which_nobody_speaks_is_left_out(run: Callable[..., Ou
             return [[Word(1.0, 4.0, " Good."), Word(8.0, 9.5, " Thanks.")] for _ in windows]
 
     whole = window(1, A, 100.0, 12.0)
-    whole = replace(whole, speech_s=1.5)
+    whole = replace(whole, speech=speech_at((0.8, 4.2)))
     [(_, part)] = Transcriber(WhisperRecognizer(Thanks())).transcribe(
         iter([whole, end(A)]), Request(ENGLISH, all_words=True)
     )

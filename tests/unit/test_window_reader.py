@@ -22,6 +22,7 @@ from nightscribe.shared.model.jobs import Slice
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.worker.engines.whisper.recognizer import WINDOW_LIMITS
+from nightscribe.worker.pipeline.vad import SpeechDetector
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window, WindowReader, ahead
 
 
@@ -112,7 +113,10 @@ def check_whole(source: Source, slice_: Slice, windows: list[Window], end: Slice
     assert [window.start_s for window in windows] == pytest.approx(starts.tolist(), abs=1e-6)
     assert end.decoded_s == pytest.approx(len(true) / RATE)
     assert end.mtime_ns == FolderSource.stat(source, slice_.recording).mtime_ns
-    assert all(window.speech_s is not None and 0 <= window.speech_s < window.seconds for window in windows)
+    firsts = [window.speech.first_s for window in windows]
+    assert all(
+        first_s is not None and 0 <= first_s < window.seconds for first_s, window in zip(firsts, windows, strict=True)
+    )
 
 
 def test_every_slice_of_a_mixed_job_ends_once_with_its_sound_or_its_error(source: Source) -> None:
@@ -160,7 +164,7 @@ def test_silence_is_given_as_such(source: Source) -> None:
     recordings.silence(source.root / "quiet.wav", 30)
     slice_ = slice_of(source, "quiet.wav")
     windows, end = listened(source, slice_)[slice_]
-    assert [window.speech_s for window in windows] == [None] * len(windows)
+    assert [window.speech.first_s for window in windows] == [None] * len(windows)
     assert sum(window.seconds for window in windows) == end.decoded_s == 30
 
 
@@ -328,4 +332,16 @@ def test_an_offset_does_not_reach_whoever_hears_a_window(tmp_path: Path, speech:
         if isinstance(item, Window)
     ]
     assert all(abs(float(window.waveform.mean())) < 0.003 for window in windows)
-    assert any(window.speech_s is not None for window in windows)
+    assert any(window.speech.first_s is not None for window in windows)
+
+
+def test_the_detector_remembers_the_windows_before(source: Source) -> None:
+    """Begun anew with each window, it would hear speech in music."""
+    slice_ = slice_of(source, "long.wav")
+    windows, _ = listened(source, slice_)[slice_]
+    assert len(windows) > 1
+    detector = SpeechDetector()
+    for window in windows:
+        assert np.array_equal(window.speech.probabilities, detector.listen(window.waveform).probabilities)
+    anew = SpeechDetector().listen(windows[-1].waveform)
+    assert not np.array_equal(windows[-1].speech.probabilities, anew.probabilities)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from nightscribe.shared.audio.waveform import RATE, Waveform
+from nightscribe.shared.audio.waveform import RATE
 from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.model.transcript import Part, Segment
 from nightscribe.worker.engines.base import (
@@ -17,7 +17,6 @@ from nightscribe.worker.engines.base import (
 from nightscribe.worker.pipeline.assemble import SliceState, assemble, shifted
 from nightscribe.worker.pipeline.gaps import gaps
 from nightscribe.worker.pipeline.segmentation import window_segments
-from nightscribe.worker.pipeline.vad import SpeechDetector
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
 from nightscribe.worker.pipeline.word_boundaries import LEAD_S
 from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO
@@ -80,7 +79,6 @@ class Transcriber:
     def __init__(self, recognizer: Recognizer, *, batch_size: int = 0) -> None:
         self._recognizer = recognizer
         self._batch_size = batch_size or recognizer.batch_size
-        self._speech = SpeechDetector()
 
     @property
     def window_limits(self) -> WindowLimits:
@@ -108,7 +106,7 @@ class Transcriber:
                 state = states.setdefault(key, SliceState(item.slice_, for_engine.language, request.written_in))
                 if isinstance(item, SliceEnd):
                     state.end = item
-                elif item.speech_s is None:
+                elif item.speech.first_s is None:
                     state.done_s += item.progress_s
                 else:
                     waiting.append(_admit(item, state))
@@ -157,22 +155,23 @@ class Transcriber:
         known = _plain("".join(segment.text for segment in found))
         for start_s, end_s in gaps(found, window.waveform):
             begin_s = max(0.0, start_s - EDGE_S)
-            stretch = window.waveform[round(begin_s * RATE) : round((end_s + EDGE_S) * RATE)]
-            spoken_s = self._speech.spoken_s(stretch)
+            spoken_s = window.speech.between(begin_s, end_s + EDGE_S).seconds
             if spoken_s < (SPOKEN_S if known else EMPTY_S):
                 continue
-            more = self._recognize_again(each, stretch, begin_s, request) if known else []
+            more = self._recognize_again(each, begin_s, end_s + EDGE_S, request) if known else []
             # If the text is already beside the gap, it only had wrong times, unless it is said many times.
             found += [segment for segment in more if loops or _plain(segment.text) not in known]
             each.state.has_gap |= not more and spoken_s >= GAP_SPOKEN_S
         found.sort(key=lambda segment: segment.start_s)
 
     def _recognize_again(
-        self, each: _Waiting, stretch: Waveform, begin_s: float, request: RecognitionRequest
+        self, each: _Waiting, begin_s: float, end_s: float, request: RecognitionRequest
     ) -> list[Segment]:
-        """Return the segments of a stretch that begins `begin_s` into a window; none if the text is doubtful."""
+        """Return the segments of a stretch of a window, with times in the window; none if the text is doubtful."""
         request.check()
-        again = Window(each.window.slice_, each.window.start_s + begin_s, stretch, None)
+        stretch = each.window.waveform[round(begin_s * RATE) : round(end_s * RATE)]
+        spoken = each.window.speech.between(begin_s, end_s)
+        again = Window(each.window.slice_, each.window.start_s + begin_s, stretch, spoken)
         speech = SpeechWindow(stretch, again.start_s, each.speech.slice_)
         [recognition] = self._recognizer.recognize([speech], replace(request, needs_words=lambda _window, _text: True))
         if (recognition.average_log_probability or 0.0) < LEAST_SURE:
@@ -183,34 +182,32 @@ class Transcriber:
         """Return the segments of a window, omitting those that an engine invented where there is no speech."""
         found = window_segments(recognition, window.waveform, written_in)
         return [
-            self._from_speech(segment, window)
+            _from_speech(segment, window)
             for before, segment in zip([None, *found], found, strict=False)
-            if not _may_be_invented(segment, before, recognition) or self._is_spoken(segment, window)
+            if not _may_be_invented(segment, before, recognition) or _is_spoken(segment, window)
         ]
 
-    def _from_speech(self, segment: Segment, window: Window) -> Segment:
-        """Return the segment without the music before its first word, over which engines stretch that word."""
-        if not segment.words:
-            start_s = max(segment.start_s, (window.speech_s or 0.0) - LEAD_S)
-            is_early = start_s - segment.start_s >= STRETCHED_S and start_s < segment.end_s
-            return segment.model_copy(update={"start_s": round(start_s, 3)}) if is_early else segment
-        first = segment.words[0]
-        if first.end_s - first.start_s < STRETCHED_S:
-            return segment
-        begin = round(first.start_s * RATE)
-        speech_s = self._speech.first_speech_s(window.waveform[begin : round(segment.end_s * RATE)])
-        if speech_s is None:
-            return segment
-        start_s = round(max(first.start_s, min(first.start_s + speech_s - LEAD_S, first.end_s - LEAD_S)), 3)
-        words = (first._replace(start_s=start_s), *segment.words[1:])
-        return segment.model_copy(update={"start_s": start_s, "words": words})
 
-    def _is_spoken(self, segment: Segment, window: Window) -> bool:
-        # Times are rough, and the detector needs the onset of speech, so include half a second on both sides.
-        start_s, end_s = max(0.0, segment.start_s - AROUND_S), segment.end_s + AROUND_S
-        if window.speech_s is not None and start_s <= window.speech_s <= end_s:
-            return True
-        return self._speech.first_speech_s(window.waveform[round(start_s * RATE) : round(end_s * RATE)]) is not None
+def _from_speech(segment: Segment, window: Window) -> Segment:
+    """Return the segment without the music before its first word, over which engines stretch that word."""
+    if not segment.words:
+        start_s = max(segment.start_s, (window.speech.first_s or 0.0) - LEAD_S)
+        is_early = start_s - segment.start_s >= STRETCHED_S and start_s < segment.end_s
+        return segment.model_copy(update={"start_s": round(start_s, 3)}) if is_early else segment
+    first = segment.words[0]
+    if first.end_s - first.start_s < STRETCHED_S:
+        return segment
+    speech_s = window.speech.between(first.start_s, segment.end_s).first_s
+    if speech_s is None:
+        return segment
+    start_s = round(max(first.start_s, min(first.start_s + speech_s - LEAD_S, first.end_s - LEAD_S)), 3)
+    words = (first._replace(start_s=start_s), *segment.words[1:])
+    return segment.model_copy(update={"start_s": start_s, "words": words})
+
+
+def _is_spoken(segment: Segment, window: Window) -> bool:
+    """Return whether somebody speaks under a segment, whose times are rough."""
+    return window.speech.between(segment.start_s - AROUND_S, segment.end_s + AROUND_S).first_s is not None
 
 
 def _plain(text: str) -> str:
@@ -224,7 +221,7 @@ def _admit(window: Window, state: SliceState) -> _Waiting:
 
 
 def _may_be_invented(segment: Segment, before: Segment | None, recognition: Recognition) -> bool:
-    """Return whether to search for speech around a segment, which costs as much as transcribing it."""
+    """Return whether to look for speech under a segment; the detector misses some of what an engine understands."""
     return (
         not recognition.is_sure
         or segment.start_s - (before.end_s if before else 0.0) >= GAP_S

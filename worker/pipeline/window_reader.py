@@ -20,7 +20,7 @@ from nightscribe.shared.storage.base import CHANGED, RecordingSource
 from nightscribe.worker.engines.base import WindowLimits
 from nightscribe.worker.machine import machine_errors
 from nightscribe.worker.pipeline import windows
-from nightscribe.worker.pipeline.vad import SpeechDetector
+from nightscribe.worker.pipeline.vad import Speech, SpeechDetector
 
 T = TypeVar("T")
 
@@ -38,8 +38,8 @@ class Window:
     slice_: Slice
     start_s: float
     waveform: Waveform
-    speech_s: float | None
-    """Time in the window, in seconds, at which speech is first certain. None: nobody speaks."""
+    speech: Speech
+    """Where somebody speaks in the window."""
     speaker: str | None = None
     """Channel of the sound, if each channel of the recording carries its own speech."""
 
@@ -73,7 +73,6 @@ class WindowReader:
     def __init__(self, source: RecordingSource, limits: WindowLimits) -> None:
         self._source = source
         self._limits = limits
-        self._speech = SpeechDetector()
 
     def read(self, slices: Sequence[Slice]) -> Iterator[Window | SliceEnd]:
         """Yield the windows and then the end of each slice in turn. An error is stored in the end of its slice."""
@@ -135,9 +134,10 @@ class WindowReader:
             yield from (replace(window, speaker=speaker) for window in self._windows(slice_, sound))
 
     def _windows(self, slice_: Slice, sound: Iterable[Waveform]) -> Iterator[Window]:
+        detector = SpeechDetector()
         for start_s, skewed in windows.cut(sound, **self._limits._asdict()):
             waveform = centred(skewed)
-            yield Window(slice_, slice_.start_s + start_s, waveform, self._speech.first_speech_s(waveform))
+            yield Window(slice_, slice_.start_s + start_s, waveform, detector.listen(waveform))
 
     def _as_queued(self, slice_: Slice) -> Recording:
         found = self._source.stat(slice_.recording)
