@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -16,6 +16,7 @@ from nightscribe.shared.formats.registry import check_formats, format_names
 from nightscribe.shared.model.engines import BUILT_IN, engine_name
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.languages import language_code
+from nightscribe.shared.model.speaker_options import AUTO, MOST_SPEAKERS, check_bounds, speakers_value
 from nightscribe.shared.process.cores import usable_cores
 from nightscribe.shared.queue.address import check_address
 from nightscribe.shared.queue.signing import check_secrets
@@ -23,8 +24,9 @@ from nightscribe.shared.storage.base import StorageOptions
 
 ENV_PREFIX = "NIGHTSCRIBE_"
 Task = Literal["transcribe", "translate"]
-# Names of the settings that change the words of a transcript, and of those that change its text files.
+# Names of the settings that change the words of a transcript, who says them, and its text files.
 WORDS = ("model", "engine", "language", "language_per_window", "task")
+SPEAKERS = ("speakers", "min_speakers", "max_speakers", "no_voiceprints")
 TEXTS = ("formats", "line_chars", "lines", "word_timestamps")
 # Former names of settings, as variables, as options, and in the records of earlier runs.
 FORMER_NAMES = {"window": "max_queued_jobs"}
@@ -58,6 +60,24 @@ class Settings(BaseSettings):
         default=False, description="Detect the language anew every quarter of a minute, for recordings that change it."
     )
     task: Task = Field(default="transcribe", description="Write down what is said, or translate it into English.")
+    speakers: Annotated[str, AfterValidator(speakers_value)] = Field(
+        default="off",
+        description="Label who speaks: auto finds the number of speakers, 2 says that there are two, channels takes "
+        "each channel for a person, off labels nobody.",
+    )
+    min_speakers: int = Field(
+        default=1, ge=1, le=MOST_SPEAKERS, description="Lowest number of speakers that --speakers auto finds."
+    )
+    max_speakers: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_SPEAKERS,
+        description="Highest number of speakers that --speakers auto finds; 0 for no limit.",
+    )
+    no_voiceprints: bool = Field(
+        default=False,
+        description="Do not keep the voiceprints of speakers, by which they are recognized in other recordings.",
+    )
     formats: Annotated[tuple[FormatName, ...], NoDecode] = Field(
         default=("txt", "vtt", "srt"), description=f"Files to write, of {', '.join(format_names())}."
     )
@@ -197,6 +217,19 @@ class Settings(BaseSettings):
             raise SetupError(f"{variable}: {self.queue_secret_file!r} cannot be read ({error.strerror}).") from None
         except ValueError as error:
             raise SetupError(f"{variable}: {error}.") from None
+
+    @field_validator("min_speakers")
+    @classmethod
+    def _bound_counts(cls, value: int, info: ValidationInfo) -> int:
+        check_bounds(info.data.get("speakers", AUTO), value, 0)
+        return value
+
+    @field_validator("max_speakers")
+    @classmethod
+    def _bounds_agree(cls, value: int, info: ValidationInfo) -> int:
+        if value:
+            check_bounds(info.data.get("speakers", AUTO), info.data.get("min_speakers", 1), value)
+        return value
 
     @field_validator("heartbeat_s")
     @classmethod

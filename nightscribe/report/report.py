@@ -13,7 +13,7 @@ from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.paths import printable
 from nightscribe.shared.model.transcript import Flag
 from nightscribe.shared.model.versioned import Frozen
-from nightscribe.shared.settings import TEXTS, WORDS, Settings
+from nightscribe.shared.settings import SPEAKERS, TEXTS, WORDS, Settings
 from nightscribe.shared.storage.base import Location
 from nightscribe.views.cli_hints import retry_command, run_again
 from nightscribe.views.summary import before
@@ -118,7 +118,7 @@ def report(
         model=settings.model,
         engine=engine,
         redo=redo,
-        options={name: getattr(settings, name) for name in (*WORDS, *TEXTS)},
+        options={name: getattr(settings, name) for name in (*WORDS, *SPEAKERS, *TEXTS)},
         totals=Totals(
             recordings=run_progress.n_total,
             done=run_progress.done,

@@ -17,6 +17,7 @@ from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.jobs import Layout, Options
+from nightscribe.shared.model.speaker_options import AUTO
 from nightscribe.shared.model.transcript import Provenance
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.queue.client import JobQueue, connect
@@ -55,15 +56,8 @@ class Request:
         return Layout(line_chars=settings.line_chars, lines=settings.lines, words=settings.word_timestamps)
 
     def options(self, engine: str) -> Options:
-        """Return the options that affect the words of a transcript."""
-        settings = self.settings
-        return Options(
-            engine=engine,
-            model=settings.model,
-            task=settings.task,
-            language=settings.language,
-            language_per_window=settings.language_per_window,
-        )
+        """Return the options that affect a transcript."""
+        return options(self.settings, engine)
 
     def check(self, *, create: bool) -> str:
         """Check the request and return the engine to use; with `create`, create the destination and try to write to it.
@@ -129,6 +123,21 @@ class Request:
             wanted.language,
             wanted.language_per_window,
         )
+
+
+def options(settings: Settings, engine: str) -> Options:
+    """Return the options of a job from settings. The bounds matter only where the number of speakers is to be found."""
+    bounds = {"min_speakers": settings.min_speakers, "max_speakers": settings.max_speakers}
+    return Options(
+        engine=engine,
+        model=settings.model,
+        task=settings.task,
+        language=settings.language,
+        language_per_window=settings.language_per_window,
+        speakers=settings.speakers,
+        **(bounds if settings.speakers == AUTO else {}),
+        voiceprints=not settings.no_voiceprints,
+    )
 
 
 def scan(request: Request, on_event: OnEvent, *, dry_run: bool = False) -> RunProgress:

@@ -2,14 +2,14 @@
 
 from typing import Literal
 
-from nightscribe.shared.settings import TEXTS, WORDS, Settings
+from nightscribe.shared.settings import SPEAKERS, TEXTS, WORDS, Settings
 
 Command = Literal["run", "director"]
 Value = str | int | bool | tuple[str, ...]
 
 OPTIONS: dict[Command, tuple[str, ...]] = {
-    "run": (*WORDS, *TEXTS, "workers", "batch_size", "follow_links"),
-    "director": (*WORDS, *TEXTS, "queue_name", "max_queued_jobs", "follow_links"),
+    "run": (*WORDS, *SPEAKERS, *TEXTS, "workers", "batch_size", "follow_links"),
+    "director": (*WORDS, *SPEAKERS, *TEXTS, "queue_name", "max_queued_jobs", "follow_links"),
 }
 
 

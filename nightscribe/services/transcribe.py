@@ -5,9 +5,10 @@ from pathlib import Path
 from threading import Lock
 
 from nightscribe.services import preflight
+from nightscribe.services.request import options
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.model.assembly import merge
-from nightscribe.shared.model.jobs import Job, Layout, Options, Slice
+from nightscribe.shared.model.jobs import Job, Layout, Slice
 from nightscribe.shared.model.paths import without_suffix
 from nightscribe.shared.model.transcript import Transcript, utc_now
 from nightscribe.shared.settings import Settings
@@ -44,13 +45,7 @@ def transcribe(path: Path, settings: Settings, progress: Callable[[float], None]
     )
     job = Job(
         slices=(slice_,),
-        options=Options(
-            engine=engine,
-            model=settings.model,
-            task=settings.task,
-            language=settings.language,
-            language_per_window=settings.language_per_window,
-        ),
+        options=options(settings, engine),
         formats=settings.formats,
         layout=Layout(line_chars=settings.line_chars, lines=settings.lines, words=settings.word_timestamps),
     )

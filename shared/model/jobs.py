@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError, 
 
 from nightscribe.shared.errors import JobError, NewerJob
 from nightscribe.shared.model.languages import language_code
-from nightscribe.shared.model.versioned import Stored, Versioned, has_unknown_fields, stated_version
+from nightscribe.shared.model.speaker_options import MOST_SPEAKERS, OFF, check_bounds, speakers_value
+from nightscribe.shared.model.versioned import Stored, Versioned, has_unknown_fields, is_default, stated_version
 
 MAX_MESSAGE_BYTES = 200 * 1024  # older queues accept 256 KiB
 RECORDS_FOLDER = ".nightscribe"  # in the destination
@@ -42,7 +43,7 @@ FormatName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31
 
 
 class Options(Stored):
-    """Everything that changes the words of a transcript.
+    """Everything that changes the words of a transcript, or who says them.
 
     A new option requires a new version of `Job`, so that no release ignores an option that it does not know.
     """
@@ -54,6 +55,36 @@ class Options(Stored):
     language_per_window: bool = Field(
         default=False, description="Detect the language anew every quarter of a minute, for recordings that change it."
     )
+    speakers: Annotated[str, AfterValidator(speakers_value)] = Field(
+        default=OFF,
+        description="Speaker labels: off, auto, channels (each channel is a person), or the number of speakers.",
+        exclude_if=is_default(OFF),
+    )
+    min_speakers: int = Field(
+        default=1, ge=1, le=MOST_SPEAKERS, description="Lowest number that auto finds.", exclude_if=is_default(1)
+    )
+    max_speakers: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_SPEAKERS,
+        description="Highest number that auto finds; 0 for no limit.",
+        exclude_if=is_default(0),
+    )
+    voiceprints: bool = Field(
+        default=True,
+        description="Keep the embeddings of the speakers' voices, which recognize them in other recordings.",
+        exclude_if=is_default(True),
+    )
+
+    @model_validator(mode="after")
+    def _speakers_are_possible(self) -> Self:
+        check_bounds(self.speakers, self.min_speakers, self.max_speakers)
+        return self
+
+    @property
+    def is_of_version_1(self) -> bool:
+        """Return whether the first release knows all of these options."""
+        return self.speakers == OFF and self.voiceprints and not self.model_extra
 
 
 class Layout(Stored):
@@ -109,9 +140,9 @@ class Job(Versioned):
     )
 
     def lowest_version(self) -> int:
-        """Return 2 if the job has formats that were added later or fields from another release, else 1."""
-        is_new = not FORMATS_OF_VERSION_1.issuperset(self.formats)
-        return 2 if is_new or has_unknown_fields(self, self.options, self.layout, *self.slices) else 1
+        """Return 2 if the job has formats or options that were added later or fields from another release, else 1."""
+        is_new = not FORMATS_OF_VERSION_1.issuperset(self.formats) or not self.options.is_of_version_1
+        return 2 if is_new or has_unknown_fields(self, self.layout, *self.slices) else 1
 
     @property
     def id(self) -> str:

@@ -142,7 +142,7 @@ class Provenance(Versioned):
             FORMATS_OF_VERSION_1.issuperset(self.formats) and FLAGS_OF_VERSION_1.issuperset(self.flags)
         )
         is_new = self.content_sha256 is not None or self.reviewed is not None or has_new_values
-        return 2 if is_new or has_unknown_fields(self, self.layout, self.options) else 1
+        return 2 if is_new or not self.options.is_of_version_1 or has_unknown_fields(self, self.layout) else 1
 
     def settles(self, job: Job, slice_: Slice) -> bool:
         """Return whether this transcript is what the job requests for the slice's recording: same sound, same redo."""

@@ -1,6 +1,6 @@
 """Base classes of stored and queued values, which keep unknown fields and state the lowest possible version."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -78,3 +78,8 @@ def is_none(value: object) -> bool:
 def is_empty(value: tuple[object, ...]) -> bool:
     """Return whether a list is empty, so that it can be left out."""
     return not value
+
+
+def is_default(default: object) -> Callable[[object], bool]:
+    """Return a test of whether a field has its default, so that it can be left out."""
+    return lambda value: value == default

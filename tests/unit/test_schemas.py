@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from making import WHEN, activity, failure, job, part, run_of, segment, slice_of, transcript
+from making import OPTIONS, WHEN, activity, failure, job, part, run_of, segment, slice_of, transcript
 
 from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.content_hash import ContentHash
@@ -43,6 +43,8 @@ EXAMPLES: list[tuple[str, int, Stored]] = [
     ("failure", 2, failure(code="text_not_sound")),
     ("job", 1, job(slice_of(cuts=(5.0,), index=1), redo="1")),
     ("job", 2, job(formats=("txt", "docx"))),
+    ("job", 2, job(options=OPTIONS.model_copy(update={"speakers": "auto", "max_speakers": 4}))),
+    ("transcript", 2, transcript(segment(), options=OPTIONS.model_copy(update={"speakers": "2"}))),
     ("activity", 1, activity()),
     ("run", 1, run_of()),
     (

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ NOT_DEFAULT = {
     "language": "vi",
     "language_per_window": True,
     "task": "translate",
+    "speakers": "auto",
+    "min_speakers": 2,
+    "max_speakers": 4,
+    "no_voiceprints": True,
     "formats": ("json", "txt"),
     "line_chars": 37,
     "lines": 1,
@@ -117,6 +122,8 @@ WRONG = [
     ("retry_delay_s", "-1"), ("settle_s", "-0.1"), ("log_level", "loud"), ("language", "klingon"), ("formats", "docx"),
     ("formats", ","), ("line_chars", "9"), ("lines", "0"), ("batch_size", "-1"), ("word_timestamps", "perhaps"),
     ("language_per_window", ""), ("metrics_port", "65536"), ("metrics_port", "-1"),
+    ("speakers", "0"), ("speakers", "-1"), ("speakers", "100"), ("speakers", "many"), ("speakers", ""),
+    ("speakers", "2.5"), ("min_speakers", "0"), ("max_speakers", "-1"), ("max_speakers", "none"),
 ]  # fmt: skip
 
 
@@ -220,3 +227,27 @@ def test_no_message_or_representation_holds_a_secret(monkeypatch: pytest.MonkeyP
     file.unlink()
     with pytest.raises(SetupError, match="cannot be read"):
         _ = load_settings().queue_secrets
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"speakers": "auto", "min_speakers": "3", "max_speakers": "2"}, "is '2': it is less than --min-speakers"),
+        ({"speakers": "2", "min_speakers": "3"}, "is '3': it excludes --speakers 2, which says how many there are"),
+        ({"speakers": "5", "max_speakers": "3"}, "is '3': it excludes --speakers 5, which says how many there are"),
+        (
+            {"speakers": "0"},
+            "--speakers is '0': it must be off, auto, channels or the number of speakers, from 1 to 99",
+        ),
+    ],
+)
+def test_a_number_of_speakers_that_cannot_be_is_refused_in_a_sentence(given: dict[str, str], why: str) -> None:
+    with pytest.raises(SetupError, match=re.escape(why)):
+        load_settings(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("Auto", "auto"), (" 02 ", "2"), ("OFF", "off"), ("channels", "channels")]
+)
+def test_the_number_of_speakers_is_read_as_people_write_it(given: str, meant: str) -> None:
+    assert load_settings(speakers=given).speakers == meant
