@@ -3,7 +3,7 @@
 Source: the format notes of libass and ffmpeg's `ass` demuxer. Times are in hundredths of a second.
 """
 
-from nightscribe.shared.formats.cues import cues_of
+from nightscribe.shared.formats.cues import Cue, cues_of
 from nightscribe.shared.formats.format import Format
 from nightscribe.shared.formats.line_breaks import one_line
 from nightscribe.shared.formats.timecodes import centiseconds
@@ -37,14 +37,19 @@ _ESCAPES = str.maketrans({"{": "\\{{}" + WORD_JOINER, "\\": "\\" + WORD_JOINER})
 
 
 def render(transcript: Transcript) -> bytes:
-    """Return one `Dialogue` line per cue, in UTF-8."""
+    """Return one `Dialogue` line per cue, in UTF-8, with the speaker's name where another one begins."""
     events = (
-        f"Dialogue: 0,{_time(cue.start_ms)},{_time(cue.end_ms)},Default,,0,0,0,,"
+        f"Dialogue: 0,{_time(cue.start_ms)},{_time(cue.end_ms)},Default,{_name(cue)},0,0,0,,"
         f"{LINE_BREAK.join(line.translate(_ESCAPES) for line in cue.lines)}\n"
-        for cue in cues_of(transcript)
+        for cue in cues_of(transcript, named=True)
     )
     title = one_line(transcript.stem.rpartition("/")[2])
     return (HEAD.format(title=title) + "".join(events)).encode()
+
+
+def _name(cue: Cue) -> str:
+    """Return the field for the speaker, which commas divide from others."""
+    return (cue.speaker or "").replace(",", ";")
 
 
 def is_same(content: bytes, transcript: Transcript) -> bool:

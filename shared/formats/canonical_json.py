@@ -1,5 +1,7 @@
 """Write the canonical transcript as JSON (`docs/transcript.schema.json`)."""
 
+from typing import Any
+
 from pydantic import ValidationError
 
 from nightscribe.shared.formats.format import Format
@@ -7,8 +9,13 @@ from nightscribe.shared.model.transcript import Transcript
 
 
 def render(transcript: Transcript) -> bytes:
-    """Return the whole record, omitting word timings unless the layout includes them."""
-    hidden = None if transcript.layout.words else {"segments": {"__all__": {"words"}}}
+    """Return the whole record, omitting voiceprints, and word timings unless the layout includes them.
+
+    Voiceprints identify people, and this file may be passed on.
+    """
+    hidden: dict[str, Any] = {"speakers": {"__all__": {"embedding"}}}
+    if not transcript.layout.words:
+        hidden["segments"] = {"__all__": {"words"}}
     return (transcript.model_dump_json(indent=2, exclude=hidden) + "\n").encode()
 
 
@@ -20,8 +27,11 @@ def is_same(content: bytes, transcript: Transcript) -> bool:
         return False
 
 
-def _spoken(transcript: Transcript) -> list[tuple[float, float, str]]:
-    return [(segment.start_s, segment.end_s, segment.text) for segment in transcript.segments]
+def _spoken(transcript: Transcript) -> tuple[object, ...]:
+    return (
+        [(segment.start_s, segment.end_s, segment.speaker, segment.text) for segment in transcript.segments],
+        [(speaker.label, speaker.name) for speaker in transcript.speakers],
+    )
 
 
 FORMAT = Format("json", ".json", "application/json", render, is_same)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from nightscribe.shared.formats.line_breaks import BORDER, break_cost, one_line, pieces, width
 from nightscribe.shared.formats.sentences import ends_sentence, is_continued
+from nightscribe.shared.formats.speakers import Names, shown_names
 from nightscribe.shared.model.jobs import Layout
 from nightscribe.shared.model.transcript import Segment, Transcript, Word
 
@@ -40,6 +41,9 @@ UNEVEN = 12.0  # times the sum of the squared differences from even lines
 SLOPE = 0.08  # each line should exceed the one above it by this share of a full line
 WITHIN_WORD = 2.0  # for a break inside a stretch that the model timed as one word, in scripts without spaces
 
+NAME_SHARE = 0.5  # of a line at most, for the name of a speaker
+DASH = "- "  # before each of two speakers in one cue
+
 
 @dataclass(frozen=True)
 class Cue:
@@ -48,6 +52,13 @@ class Cue:
     start_ms: int
     end_ms: int
     lines: tuple[str, ...]
+    speakers: tuple[str | None, ...] = ()
+    """The name of the speaker of each line; None where it is not shown. Two names share a cue only in a dialogue."""
+
+    @property
+    def speaker(self) -> str | None:
+        """Return the name of the speaker, or of both in a dialogue."""
+        return " / ".join(dict.fromkeys(name for name in self.speakers if name)) or None
 
 
 class _Piece(NamedTuple):
@@ -59,44 +70,81 @@ class _Piece(NamedTuple):
     end_ms: int
     segment: int
     within_word: bool  # it continues a word that was timed as one
+    speaker: str | None  # the name that is shown, if any
 
 
-def cues(segments: Sequence[Segment], layout: Layout, language: str | None = None) -> list[Cue]:
+def cues(
+    segments: Sequence[Segment],
+    layout: Layout,
+    language: str | None = None,
+    names: Names | None = None,
+    *,
+    named: bool = False,
+) -> list[Cue]:
     """Divide segments into cues, ordered by time; none is empty, shorter than `MIN_CUE_MS` or overlaps the next.
 
-    `language`: language code of the text.
+    A cue has one speaker, unless two who speak briefly after one another share one: then each has a line with a dash.
+
+    Args:
+        language: language code of the text.
+        names: the names of the speakers that are shown.
+        named: write the name of a speaker before the words wherever another one begins to speak.
     """
     made: list[Cue] = []
-    for passage in _passages(_pieces(segments, layout.line_chars)):
+    for passage in _passages(_pieces(segments, layout.line_chars, names or {}, named=named)):
         made += _Passage(passage, layout, language).cues()
-    return _timed(made)
+    return _timed(list(_with_dialogues(made, layout)) if names else made)
 
 
-def cues_of(transcript: Transcript) -> list[Cue]:
-    """Return the cues of a transcript in its own layout."""
+def cues_of(transcript: Transcript, *, named: bool = False) -> list[Cue]:
+    """Return the cues of a transcript in its own layout. `named`: see `cues`."""
     language = "en" if transcript.options.task == "translate" else transcript.language
-    return _cached(transcript.segments, transcript.layout, language)
+    names = tuple(shown_names(transcript).items())
+    return _cached(transcript.segments, transcript.layout, language, names, named=named and bool(names))
 
 
-@lru_cache(maxsize=1)  # all formats of one transcript are rendered in sequence
-def _cached(segments: tuple[Segment, ...], layout: Layout, language: str | None) -> list[Cue]:
-    return cues(segments, layout, language)
+@lru_cache(maxsize=2)  # all formats of one transcript are rendered in sequence
+def _cached(
+    segments: tuple[Segment, ...],
+    layout: Layout,
+    language: str | None,
+    names: tuple[tuple[str | None, str], ...],
+    *,
+    named: bool,
+) -> list[Cue]:
+    return cues(segments, layout, language, dict(names), named=named)
 
 
-def _pieces(segments: Sequence[Segment], line_chars: int) -> list[_Piece]:
+def _pieces(segments: Sequence[Segment], line_chars: int, names: Names, *, named: bool) -> list[_Piece]:
     ordered = sorted(segments, key=lambda s: (s.start_s, s.end_s))
     made: list[_Piece] = []
     starts_s = [segment.start_s for segment in ordered]
+    before: str | None = None
     for number, (segment, next_s) in enumerate(zip(ordered, [*starts_s, inf][1:], strict=True)):
         # The model is less sure of ends than of starts, so the earlier segment loses an overlap.
         times = list(_characters(segment, min(segment.end_s, next_s)))
         at = 0
-        for text, spaced in pieces(one_line(segment.text), line_chars):
+        speaker = names.get(segment.speaker)
+        prefix = _prefix(speaker, line_chars) if named and speaker and speaker != before else ""
+        for text, spaced in pieces(one_line(segment.text), line_chars - width(prefix)):
             until = at + len(text.replace(" ", ""))
             within_word = at > 0 and times[at].word == times[at - 1].word
-            made.append(_Piece(text, spaced, times[at].start_ms, times[until - 1].end_ms, number, within_word))
+            start_ms, end_ms = times[at].start_ms, times[until - 1].end_ms
+            made.append(_Piece(prefix + text, spaced, start_ms, end_ms, number, within_word, speaker))
+            prefix, before = "", speaker
             at = until
     return made
+
+
+def _prefix(name: str, line_chars: int) -> str:
+    """Return a name as it stands before words, shortened if it would take too much of a line."""
+    room = max(1, round(line_chars * NAME_SHARE) - len(": "))
+    if width(name) > room:
+        name = name[: room - 1]
+        while width(name) > room - 1 and name:
+            name = name[:-1]
+        name = f"{name.rstrip()}…"
+    return f"{name}: "
 
 
 class _Time(NamedTuple):
@@ -122,11 +170,11 @@ def _characters(segment: Segment, until_s: float) -> Iterator[_Time]:
 
 
 def _passages(flow: list[_Piece]) -> Iterator[list[_Piece]]:
-    """Yield the pieces between pauses that no cue may span."""
+    """Yield the pieces between the pauses and changes of speaker that no cue may span."""
     passage: list[_Piece] = []
     for piece in flow:
         most_ms = LONG_PAUSE_MS if passage and piece.segment == passage[-1].segment else PAUSE_MS
-        if passage and piece.start_ms - passage[-1].end_ms >= most_ms:
+        if passage and (piece.start_ms - passage[-1].end_ms >= most_ms or piece.speaker != passage[-1].speaker):
             yield passage
             passage = []
         passage.append(piece)
@@ -188,7 +236,9 @@ class _Passage:
         while ends[-1]:
             ends.append(begin[ends[-1]])
         for i, j in pairwise(reversed(ends)):
-            yield Cue(self.flow[i].start_ms, self.flow[j - 1].end_ms, self._text(i, j))
+            lines = self._text(i, j)
+            speaker = self.flow[i].speaker
+            yield Cue(self.flow[i].start_ms, self.flow[j - 1].end_ms, lines, (speaker,) * len(lines) if speaker else ())
 
     def _cost(self, i: int, j: int) -> float:
         """Return the cost of a cue without its line breaks."""
@@ -233,6 +283,34 @@ class _Passage:
             "".join(" " * piece.spaced + piece.text for piece in self.flow[a:b]).strip(" ")
             for a, b in pairwise([i, *ends])
         )
+
+
+def _with_dialogues(spoken: list[Cue], layout: Layout) -> Iterator[Cue]:
+    """Yield the cues, two of different speakers as one where the time is too short to read them one after another."""
+    at = 0
+    while at < len(spoken):
+        cue, others = spoken[at], spoken[at + 1 : at + 3]
+        if others and _is_dialogue(cue, others[0], others[1].start_ms if len(others) > 1 else inf, layout):
+            other = others[0]
+            lines = (f"{DASH}{cue.lines[0]}", f"{DASH}{other.lines[0]}")
+            yield Cue(cue.start_ms, other.end_ms, lines, (*cue.speakers, *other.speakers))
+            at += 2
+        else:
+            yield cue
+            at += 1
+
+
+def _is_dialogue(cue: Cue, other: Cue, next_ms: float, layout: Layout) -> bool:
+    """Return whether two cues must share the screen. `next_ms`: when the cue after them begins."""
+    each_fits = all(
+        len(each.lines) == 1 and each.speaker and width(DASH + each.lines[0]) <= layout.line_chars
+        for each in (cue, other)
+    )
+    if layout.lines < 2 or not each_fits or cue.speaker == other.speaker:
+        return False
+    if other.start_ms - cue.end_ms >= PAUSE_MS or other.end_ms - cue.start_ms > MAX_CUE_MS:
+        return False
+    return min(other.start_ms - cue.start_ms, next_ms - other.start_ms) < SHORT_CUE_MS
 
 
 def _timed(spoken: list[Cue]) -> list[Cue]:

@@ -21,7 +21,7 @@ SILENCE_MS = 500  # a shorter gap between cues is only a breath
 
 def render(transcript: Transcript) -> bytes:
     """Return the tags of the file, then the text of each cue on one line, in UTF-8. Minutes grow past 59."""
-    cues = cues_of(transcript)
+    cues = cues_of(transcript, named=True)
     lines = [f"[ti:{_text(transcript.stem.rpartition('/')[2])}]", "[re:nightscribe]"]
     if cues:
         lines.append(f"[length:{_time(cues[-1].end_ms)}]")

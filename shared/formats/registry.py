@@ -22,6 +22,7 @@ _MODULES = {
     "tsv": "tsv",
     "ass": "ass",
     "lrc": "lrc",
+    "rttm": "rttm",
 }
 BUILT_IN = {
     name: EntryPoint(name, f"nightscribe.shared.formats.{module}:FORMAT", GROUP) for name, module in _MODULES.items()

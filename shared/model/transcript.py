@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AwareDatetime, Field, field_serializer
 
 from nightscribe.shared.model.jobs import FORMATS_OF_VERSION_1, FormatName, Job, Layout, Options, RelativePath, Slice
+from nightscribe.shared.model.speakers import LocalSpeakers, Speaker, SpeakerTurn
 from nightscribe.shared.model.versioned import Stored, Versioned, has_unknown_fields, is_empty, is_none
 
 
@@ -39,8 +40,8 @@ class Word(NamedTuple):
     speaker: str | None = None
 
 
-Speaker = Annotated[
-    str | None, Field(description="Who speaks, where that was requested and found.", exclude_if=is_none)
+Label = Annotated[
+    str | None, Field(description="Label of who speaks, where that was requested and found.", exclude_if=is_none)
 ]
 
 
@@ -50,7 +51,10 @@ class Segment(Stored):
     start_s: float = Field(ge=0)
     end_s: float = Field(ge=0)
     text: str
-    speaker: Speaker = None
+    speaker: Label = None
+    also_speaking: tuple[str, ...] = Field(
+        default=(), description="Labels of those who speak at the same time.", exclude_if=is_empty
+    )
     average_log_probability: float | None = Field(default=None, description="None where the engine gives no scores.")
     no_speech_probability: float | None = None
     compression_ratio: float | None = None
@@ -61,8 +65,8 @@ class Segment(Stored):
     def lowest_version(self) -> int:
         """Return the lowest version of a record that can hold this segment."""
         scores = (self.average_log_probability, self.no_speech_probability, self.compression_ratio)
-        is_new = self.speaker is not None or None in scores or any(word.speaker is not None for word in self.words)
-        return 2 if is_new or self.model_extra else 1
+        has_speakers = self.speaker is not None or any(word.speaker is not None for word in self.words)
+        return 2 if has_speakers or self.also_speaking or None in scores or self.model_extra else 1
 
     @field_serializer("words", when_used="json")
     def _without_empty_speakers(self, words: tuple[Word, ...]) -> list[tuple[Any, ...]]:
@@ -84,10 +88,13 @@ class Part(Versioned):
     decoded_s: float = Field(description="Seconds of this slice that could be decoded.")
     processing_s: float
     flags: tuple[Flag, ...] = ()
+    speakers: LocalSpeakers | None = Field(
+        default=None, description="The voices of this slice, where speakers were requested.", exclude_if=is_none
+    )
 
     def lowest_version(self) -> int:
-        """Return 2 if a segment or a flag requires it or another release added fields, else 1."""
-        is_new = has_unknown_fields(self) or not FLAGS_OF_VERSION_1.issuperset(self.flags)
+        """Return 2 if a segment, a flag or speakers require it or another release added fields, else 1."""
+        is_new = self.speakers is not None or has_unknown_fields(self) or not FLAGS_OF_VERSION_1.issuperset(self.flags)
         return 2 if is_new else _lowest_version(self.segments)
 
 
@@ -157,10 +164,17 @@ class Transcript(Provenance):
     corrections: tuple[Correction, ...] = Field(
         default=(), description="Changes that people made to the text, oldest first.", exclude_if=is_empty
     )
+    turns: tuple[SpeakerTurn, ...] = Field(
+        default=(), description="Who speaks when, in the order of their beginnings.", exclude_if=is_empty
+    )
+    speakers: tuple[Speaker, ...] = Field(
+        default=(), description="The speakers, in the order in which they first speak.", exclude_if=is_empty
+    )
 
     def lowest_version(self) -> int:
-        """Return 2 if it has corrections, or it or a segment uses a field of version 2 or an unknown one, else 1."""
-        return 2 if self.corrections else max(super().lowest_version(), _lowest_version(self.segments))
+        """Return 2 if it or a segment uses a field of version 2 or an unknown one, else 1."""
+        is_new = self.corrections or self.turns or self.speakers
+        return 2 if is_new else max(super().lowest_version(), _lowest_version(self.segments))
 
 
 def utc_now() -> datetime:

@@ -254,7 +254,7 @@ def test_a_package_that_cannot_be_imported_is_named_and_the_others_work(tmp_path
         f"Format 'docx' cannot be used ({why}). Repair the package that provides it, or leave the format out."
     )
     assert refused(tmp_path, "pdf") == (
-        "Unknown format 'pdf'. Choose from: txt, vtt, srt, json, tsv, ass, lrc, shout. "
+        "Unknown format 'pdf'. Choose from: txt, vtt, srt, json, tsv, ass, lrc, rttm, shout. "
         f"Installed but not usable: docx ({why})."
     )
 
