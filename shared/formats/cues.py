@@ -236,9 +236,9 @@ class _Passage:
         while ends[-1]:
             ends.append(begin[ends[-1]])
         for i, j in pairwise(reversed(ends)):
-            lines = self._text(i, j)
+            text = self._text(i, j)
             speaker = self.flow[i].speaker
-            yield Cue(self.flow[i].start_ms, self.flow[j - 1].end_ms, lines, (speaker,) * len(lines) if speaker else ())
+            yield Cue(self.flow[i].start_ms, self.flow[j - 1].end_ms, text, (speaker,) * len(text) if speaker else ())
 
     def _cost(self, i: int, j: int) -> float:
         """Return the cost of a cue without its line breaks."""

@@ -1,6 +1,6 @@
 """Write RTTM (Rich Transcription Time Marked), which programs that compare speaker labels read.
 
-Source: NIST, RT-09 evaluation plan, appendix A. A line has ten fields separated by spaces, so no field may hold a space.
+Source: NIST, RT-09 evaluation plan, appendix A. A line has ten fields between spaces, so no field may hold a space.
 """
 
 from collections.abc import Iterator

@@ -117,6 +117,17 @@ class Speaker(Stored):
         default=None, description="Base64 of float16 numbers. None if it is not known or not kept.", exclude_if=is_none
     )
     clean_s: float = Field(ge=0, description="Seconds in which only this speaker speaks.")
+    voice: str | None = Field(
+        default=None, description="Id of the voice that a person has named or set apart.", exclude_if=is_none
+    )
+    name: str | None = Field(default=None, description="Name of that voice.", exclude_if=is_none)
+    name_confidence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How sure it is that this is that voice. None if a person said so.",
+        exclude_if=is_none,
+    )
 
 
 class Speakers(Stored):

@@ -12,6 +12,7 @@ from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.content_hash import ContentHash
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job
+from nightscribe.shared.model.speakers import LocalSpeakers, Speaker, SpeakerTurn
 from nightscribe.shared.model.transcript import Correction, Flag, Part, Review, Transcript, Word
 from nightscribe.shared.model.versioned import Stored, Versioned
 
@@ -39,6 +40,17 @@ EXAMPLES: list[tuple[str, int, Stored]] = [
     ("part", 2, part(segment(words=NEW_WORDS), segment(compression_ratio=None))),
     ("part", 2, part(segment(), flags=(Flag.GAP,))),
     ("transcript", 2, transcript(segment(), flags=(Flag.GAP,))),
+    ("part", 2, part(segment(), speakers=LocalSpeakers())),
+    ("transcript", 2, transcript(segment(also_speaking=("Speaker 2",)))),
+    (
+        "transcript",
+        2,
+        transcript(
+            segment(),
+            turns=(SpeakerTurn(start_s=0, end_s=1, speaker="Speaker 1"),),
+            speakers=(Speaker(label="Speaker 1", clean_s=1, name="Anna", voice="v1", name_confidence=0.5),),
+        ),
+    ),
     ("failure", 1, failure(reason="Something that nobody has a code for.")),
     ("failure", 2, failure(code="text_not_sound")),
     ("job", 1, job(slice_of(cuts=(5.0,), index=1), redo="1")),
