@@ -1,11 +1,24 @@
 """Fence a store so that a worker writes only while it holds its lease."""
 
+import contextlib
 import hashlib
 from collections.abc import Collection, Iterator
+from typing import TypeVar
 
-from nightscribe.shared.errors import LeaseLost
-from nightscribe.shared.storage.base import Fence, FencedWrites, TranscriptStore
+from nightscribe.shared.errors import LeaseLost, RetryableError
+from nightscribe.shared.storage.base import (
+    Ages,
+    ConditionalWrites,
+    Fence,
+    FencedWrites,
+    TranscriptStore,
+    VersionConflict,
+)
 from nightscribe.worker.lease import Lease
+
+T = TypeVar("T")
+
+MAX_CONFLICTS = 5  # each means that another process has changed the file in the meantime
 
 
 def fence_token(worker: str, message_id: str) -> str:
@@ -18,13 +31,16 @@ class FencedStore:
 
     It checks the lease before each file, because a process that was suspended between two files may resume an hour
     later. A store with `FencedWrites` checks it again when everything is written, and lets the next worker take back
-    what is not finished by then.
+    what is not finished by then. With `ConditionalWrites`, each change depends on the version of the file that was
+    read while the lease was held, so it fails if the next worker has changed the file since then.
     """
 
     def __init__(self, store: TranscriptStore, lease: Lease, *, worker: str, message_id: str) -> None:
         self._store = store
         self._lease = lease
         self._fence = Fence(fence_token(worker, message_id), self._require)
+        self._versions: dict[str, str] = {}
+        """Versions of the files that this attempt has read or written. It takes others to be absent: most are."""
 
     @property
     def max_concurrency(self) -> int:
@@ -33,17 +49,30 @@ class FencedStore:
 
     def get(self, key: str) -> bytes | None:
         """See `TranscriptStore.get`."""
-        return self._store.get(key)
+        if not isinstance(self._store, ConditionalWrites):
+            return self._store.get(key)
+        return self._noted(key, self._store.get_version(key))
 
     def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
         """See `TranscriptStore.ends`."""
-        return self._store.ends(key, n_first, n_last)
+        if not isinstance(self._store, ConditionalWrites):
+            return self._store.ends(key, n_first, n_last)
+        return self._noted(key, self._store.ends_version(key, n_first, n_last))
+
+    def _noted(self, key: str, found: tuple[T, str] | None) -> T | None:
+        if found is None:
+            self._versions.pop(key, None)
+            return None
+        self._versions[key] = found[1]
+        return found[0]
 
     def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
         """See `TranscriptStore.put`. Raises: LeaseLost: if the lease is over."""
         self._require()
         if isinstance(self._store, FencedWrites):
             self._store.put_fenced(key, content, self._fence, is_new=False, durable=durable)
+        elif isinstance(self._store, ConditionalWrites):
+            self._put_version(self._store, key, content)
         else:
             self._store.put(key, content, durable=durable)
 
@@ -52,7 +81,32 @@ class FencedStore:
         self._require()
         if isinstance(self._store, FencedWrites):
             return self._store.put_fenced(key, content, self._fence, is_new=True, durable=True)
+        if isinstance(self._store, ConditionalWrites):
+            return self._put_version(self._store, key, content, is_new=True)
         return self._store.put_new(key, content)
+
+    def _put_version(self, store: ConditionalWrites, key: str, content: bytes, *, is_new: bool = False) -> bool:
+        """Store a file in place of the version that was read; return whether the file has this content now."""
+        version = None if is_new else self._versions.get(key)
+        for _ in range(MAX_CONFLICTS):
+            try:
+                self._versions[key] = store.put_version(key, content, version, self._require)
+            except VersionConflict:
+                found = store.get_version(key)
+            else:
+                if version is None and not self._lease.held:
+                    self._take_back(store, key, content)
+                return True
+            # Keep this order: the next worker changes the file only once this lease is over, so what was read before
+            # the check is no work of that worker, and what it writes later has another version.
+            self._require()
+            there = self._noted(key, found)
+            if there == content:  # stored by a try whose response was lost
+                return True
+            if is_new and found:
+                return False
+            version = self._versions.get(key)
+        raise self._contested(key)
 
     def revoke(self, worker: str, message_id: str, folders: Collection[str]) -> None:
         """Take back what another worker has begun to write in these folders, if the store can."""
@@ -67,10 +121,40 @@ class FencedStore:
         """See `TranscriptStore.is_one`."""
         return self._store.is_one(key, other)
 
+    def _take_back(self, store: ConditionalWrites, key: str, content: bytes) -> None:
+        """Remove a file that this attempt created too late: the next worker may have ended, and nobody would tidy up.
+
+        Raises: LeaseLost.
+        """
+        version = self._versions.pop(key)
+        # A server may ignore the version in a deletion, but then the content is compared.
+        if store.get_version(key) == (content, version):
+            with contextlib.suppress(VersionConflict):
+                store.delete_version(key, version, lambda: None)
+        self._require()
+
     def delete(self, key: str) -> None:
         """See `TranscriptStore.delete`. Raises: LeaseLost: if the lease is over."""
         self._require()
-        self._store.delete(key)
+        version = self._versions.pop(key, None)
+        if version is None or not isinstance(self._store, ConditionalWrites):
+            self._store.delete(key)
+            return
+        for _ in range(MAX_CONFLICTS):
+            try:
+                self._store.delete_version(key, version, self._require)
+                return
+            except VersionConflict:
+                found = self._store.get_version(key)
+            self._require()  # after reading, as in `_put_version`
+            if found is None:
+                return
+            version = found[1]
+        raise self._contested(key)
+
+    def age_s(self, key: str) -> float | None:
+        """See `Ages.age_s`; None also if the store does not know it."""
+        return self._store.age_s(key) if isinstance(self._store, Ages) else None
 
     def names(self, folder: str) -> list[str]:
         """See `TranscriptStore.names`."""
@@ -87,6 +171,10 @@ class FencedStore:
     def walk(self, folder: str) -> Iterator[str]:
         """See `TranscriptStore.walk`."""
         return self._store.walk(folder)
+
+    @staticmethod
+    def _contested(key: str) -> RetryableError:
+        return RetryableError(f"Other processes keep changing {key!r}.", code="storage_unreachable")
 
     def _require(self) -> None:
         if not self._lease.held:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from nightscribe.director.backlog import Backlog, Missing
@@ -11,6 +12,7 @@ from nightscribe.director.scan.discover import Candidate, Discovery, RecordingFi
 from nightscribe.director.scan.identity import ContentIdentity
 from nightscribe.director.scan.renames import HiddenTranscripts, RenameFollower
 from nightscribe.director.scan.repair_texts import repair_texts
+from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.failure import Failure
@@ -145,11 +147,20 @@ class Scanner:
             scan.finished_processing_s += finished.processing_s
         else:
             scan.other_options += 1
+        if not self.dry_run:
+            self._remove_failure(candidate, finished)
         scan.rewritten.extend(
             repair_texts(
                 self.records, finished, self.formats, self.layout, candidate.folder.texts, dry_run=self.dry_run
             )
         )
+
+    def _remove_failure(self, candidate: Candidate, finished: Provenance) -> None:
+        """Remove a failure record from before the transcript, which a suspended worker may have written late."""
+        with suppress(NewerRecord):
+            failure = candidate.folder.failure(candidate.folder.name(candidate.recording))
+            if failure and failure.failed_at <= finished.finished_at:
+                self.records.forgive(candidate.recording.path)
 
     def _wait_for(self, recent: list[Missing], scan: Scan) -> None:
         """Wait until recently changed files are `settle_s` old; those that have not changed by then are complete."""

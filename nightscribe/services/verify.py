@@ -31,11 +31,11 @@ from nightscribe.shared.destination.partial_results import CUTS, Claim
 from nightscribe.shared.destination.records import RENAMED, Records, schema_of
 from nightscribe.shared.errors import FormatError, NightscribeError, PermanentError, SetupError
 from nightscribe.shared.formats.registry import format_names, get_format, is_same, render, suffix_of
-from nightscribe.shared.model.activity import Activity, Run
+from nightscribe.shared.model.activity import Run
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.model.paths import without_suffix
-from nightscribe.shared.model.transcript import Transcript, utc_now
+from nightscribe.shared.model.transcript import Transcript
 from nightscribe.shared.model.versioned import Stored, Versioned, stated_version
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.identity import has_ended
@@ -201,11 +201,12 @@ class _Verification:
 
     def _is_at_work(self) -> bool:
         last = self._last_run()
-        if last is not None and last.ended_at is None and _silent_s(last) < LIVE_S:
+        if last is not None and last.ended_at is None and self._records.silent_s(last) < LIVE_S:
             return True
         # A process that is not found here may be one of another machine with the same name, if it reported just now.
         return any(
-            _silent_s(each) < (LIVE_S if has_ended(each.worker) else SILENT_S) for each in self._records.activities()
+            self._records.silent_s(each) < (LIVE_S if has_ended(each.worker) else SILENT_S)
+            for each in self._records.activities()
         )
 
     def _last_run(self) -> Run | None:
@@ -540,7 +541,3 @@ class _Verification:
             if any(self._store.ends(output_key(stem, fmt), 1, 0) is not None for fmt in format_names()):
                 self._records.partial_results.reserve(recording, stem)
                 return
-
-
-def _silent_s(reporter: Run | Activity) -> float:
-    return (utc_now() - reporter.updated_at).total_seconds()

@@ -12,6 +12,7 @@ from nightscribe.services.status import FAILURES_KEPT, QueuedJob, QueueState, St
 from nightscribe.shared.destination.keys import FAILURES
 from nightscribe.shared.model.activity import Run
 from nightscribe.shared.model.failure import Failure
+from nightscribe.shared.process.identity import short_name
 from nightscribe.terminal import visible_lines
 from nightscribe.views.humanize import count, duration, failure_group, group_sentence
 from nightscribe.views.progress import bar_of_all, so_far
@@ -158,7 +159,7 @@ def _worker(working: Working) -> str:
     done = duration(working.done_s)
     if working.slice_s:
         done += f" of {duration(working.slice_s)}"
-    parts = [f"{working.worker}: {working.recording}, {done} done"]
+    parts = [f"{short_name(working.worker)}: {working.recording}, {done} done"]
     if working.n_recordings > 1:
         parts.append(f"of a job of {working.n_recordings:,} recordings")
     if working.receive_count > 1:

@@ -5,12 +5,12 @@ from collections.abc import Collection
 from nightscribe.shared.destination.json_store import JsonStore, NewerRecord
 from nightscribe.shared.destination.keys import JOBS, parts_folder
 from nightscribe.shared.errors import PermanentError, RetryableError
-from nightscribe.shared.model.activity import Activity
+from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.jobs import Cuts, Job, RelativePath, Slice
 from nightscribe.shared.model.transcript import Part, utc_now
 from nightscribe.shared.model.versioned import Stored
 from nightscribe.shared.process.concurrency import map_concurrently
-from nightscribe.shared.storage.base import TranscriptStore
+from nightscribe.shared.storage.base import Ages, TranscriptStore
 
 PART = ".json"
 CLAIM_SUFFIX = ".begun"
@@ -50,6 +50,16 @@ class NewerPart(RetryableError):
     """
 
     code = "newer_record"
+
+
+def silent_s(store: TranscriptStore, key: str, reporter: Activity | Run) -> float:
+    """Return for how many seconds a process has not written its report, which lies under a key.
+
+    The clock that dates the store's files decides, because the clocks of two machines may be hours apart. Only where
+    the store knows no ages do they count.
+    """
+    age_s = store.age_s(key) if isinstance(store, Ages) else None
+    return (utc_now() - reporter.updated_at).total_seconds() if age_s is None else age_s
 
 
 class PartialResults:
@@ -93,10 +103,11 @@ class PartialResults:
         claim = self.claim_on(job, slice_)
         if claim is None or claim.message == besides:
             return None
-        activity = self._typed.load(Activity, f"{JOBS}{claim.worker}.json")
+        key = f"{JOBS}{claim.worker}.json"
+        activity = self._typed.load(Activity, key)
         if activity is None or activity.message != claim.message:
             return None
-        return claim.worker if (utc_now() - activity.updated_at).total_seconds() < for_s else None
+        return claim.worker if silent_s(self._store, key, activity) < for_s else None
 
     def release(self, job: Job, slice_: Slice) -> None:
         """Remove the claim on a slice."""

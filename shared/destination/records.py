@@ -20,7 +20,7 @@ from nightscribe.shared.destination.keys import (
     parts_folder,
     transcript_key,
 )
-from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, Claim, PartialResults, partial_schema
+from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, Claim, PartialResults, partial_schema, silent_s
 from nightscribe.shared.destination.texts import Texts
 from nightscribe.shared.errors import NameTooLong, NightscribeError
 from nightscribe.shared.formats.registry import format_names, is_same, render
@@ -28,7 +28,7 @@ from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.content_hash import ContentHash
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import FormatName
-from nightscribe.shared.model.transcript import Provenance, Transcript, utc_now
+from nightscribe.shared.model.transcript import Provenance, Transcript
 from nightscribe.shared.model.versioned import Stored
 from nightscribe.shared.process.identity import has_ended
 from nightscribe.shared.storage.base import TranscriptStore
@@ -275,12 +275,13 @@ class Records:
         """Remove the activities of workers that have ended, or that have not reported for an hour."""
         for name in self.store.names(JOBS):
             activity = self._typed.load(Activity, JOBS + name)
-            if (
-                activity is None
-                or has_ended(activity.worker)
-                or (utc_now() - activity.updated_at).total_seconds() > SILENT_S
-            ):
+            if activity is None or has_ended(activity.worker) or silent_s(self.store, JOBS + name, activity) > SILENT_S:
                 self.store.delete(JOBS + name)
+
+    def silent_s(self, reporter: Activity | Run) -> float:
+        """Return for how many seconds a worker or a run has not reported (see `partial_results.silent_s`)."""
+        key = RUN if isinstance(reporter, Run) else f"{JOBS}{reporter.worker}.json"
+        return silent_s(self.store, key, reporter)
 
     def leave(self, worker: str) -> None:
         """Remove a worker's activity, ignoring errors."""

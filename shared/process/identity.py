@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 import socket
 import sys
@@ -11,17 +12,26 @@ from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 PROCESS_IDS = Path("/proc/self/ns/pid")
+_MACHINE = re.compile(r"\.[0-9a-f]{12}-(?=\d+$)")
 
 
 def process_name(pid: int) -> str:
-    """Return a name for a process on this machine that is unique among all machines."""
-    return f"{socket.gethostname()}-{pid}"
+    """Return a name for a process on this machine that is unique among all machines: `HOST.MACHINE-PID`."""
+    return f"{socket.gethostname()}.{machine_id()}-{pid}"
+
+
+def short_name(name: str) -> str:
+    """Return the name of a process as people see it, without its machine's id."""
+    return _MACHINE.sub("-", name)
 
 
 def has_ended(name: str) -> bool:
-    """Return whether the named process ran on this machine and has ended."""
-    host, _, pid = name.rpartition("-")
-    return host == socket.gethostname() and pid.isdecimal() and not is_alive(int(pid))
+    """Return whether the named process ran on this machine and has ended.
+
+    False for a name of an earlier release, which does not tell machines with the same host name apart.
+    """
+    machine, _, pid = name.rpartition("-")
+    return machine == f"{socket.gethostname()}.{machine_id()}" and pid.isdecimal() and not is_alive(int(pid))
 
 
 def is_alive(pid: int) -> bool:

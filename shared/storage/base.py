@@ -138,7 +138,8 @@ class Fence:
 class FencedWrites(Protocol):
     """Additional methods for a store that can take back a write until the moment at which the file has its name.
 
-    Without them, a worker checks its lease before each write, and a write that has begun may end late.
+    Without them and without `ConditionalWrites`, a worker checks its lease before each write, and a write that has
+    begun may end late.
     """
 
     def put_fenced(self, key: str, content: bytes, fence: Fence, *, is_new: bool, durable: bool) -> bool:
@@ -150,13 +151,52 @@ class FencedWrites(Protocol):
         ...
 
 
+class VersionConflict(Exception):
+    """The file is not in the version on which a write or a deletion depends."""
+
+
 @runtime_checkable
-class Housekeeping(Protocol):
-    """Additional methods for `verify`. A store without them has no temporary files, and its files no known ages."""
+class ConditionalWrites(Protocol):
+    """Additional methods for a store that changes a file only if it is still in the version that the writer has read.
+
+    A version is an opaque string that differs between any two contents of a file. Storage whose server has no
+    conditional requests may implement these methods all the same, and ignore the version. `check` is called before
+    each request, also a repeated one, and raises to prevent it.
+    """
+
+    def get_version(self, key: str) -> tuple[bytes, str] | None:
+        """Return the whole file and its version, or None if it does not exist."""
+        ...
+
+    def ends_version(self, key: str, n_first: int, n_last: int) -> tuple[tuple[bytes, bytes], str] | None:
+        """Return what `TranscriptStore.ends` returns, and the version."""
+        ...
+
+    def put_version(self, key: str, content: bytes, version: str | None, check: Callable[[], None]) -> str:
+        """Store the whole file or nothing, and return its new version. `version` None: only if there is no file.
+
+        Raises: VersionConflict: if the file has another version, perhaps because this call stored it and the response
+        was lost.
+        """
+        ...
+
+    def delete_version(self, key: str, version: str, check: Callable[[], None]) -> None:
+        """Remove the file; it is not an error if it does not exist. Raises: VersionConflict: as `put_version`."""
+        ...
+
+
+@runtime_checkable
+class Ages(Protocol):
+    """Additional method for a store that knows how old its files are."""
 
     def age_s(self, key: str) -> float | None:
         """Return the age of a file in seconds, by the clock that dates the files, or None if it does not exist."""
         ...
+
+
+@runtime_checkable
+class Housekeeping(Ages, Protocol):
+    """Additional methods for `verify`. A store without them has no temporary files, and its files no known ages."""
 
     def temporary_files(self) -> Iterator[str]:
         """Yield the keys of temporary files that no writer is known to hold."""

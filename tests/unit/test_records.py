@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from datetime import timedelta
@@ -20,7 +21,8 @@ from nightscribe.shared.formats.registry import BUILT_IN, render
 from nightscribe.shared.model.jobs import FormatName, Layout
 from nightscribe.shared.model.transcript import Correction, Flag, Provenance, Review, Transcript, Word, utc_now
 from nightscribe.shared.model.versioned import Stored
-from nightscribe.shared.process.identity import process_name
+from nightscribe.shared.process import identity
+from nightscribe.shared.process.identity import process_name, short_name
 from nightscribe.shared.storage.folder.store import FolderStore
 
 ALL = tuple(BUILT_IN)
@@ -661,14 +663,56 @@ def test_a_slice_is_claimed_by_a_message_while_its_worker_reports(records: Recor
 
 @pytest.mark.parametrize(
     "changes",
-    [{"message": "third"}, {"worker": "there-2"}, {"updated_at": utc_now() - timedelta(seconds=61)}],
+    [{"message": "third"}, {"worker": "there-2"}, {"silent_s": 61.0}],
     ids=["has another job now", "is no more", "was not heard of for long"],
 )
-def test_a_slice_is_not_held_by_a_worker_that(records: Records, changes: dict[str, Any]) -> None:
+def test_a_slice_is_not_held_by_a_worker_that(records: Records, tmp_path: Path, changes: dict[str, Any]) -> None:
     records.partial_results.claim(job(), slice_of(), worker="here-1", message="first")
+    silent_s = changes.pop("silent_s", 0.0)
     now = {"worker": "here-1", "message": "first", "updated_at": utc_now()}
     records.report(activity(**(now | changes)))
+    reported(tmp_path, silent_s)
     assert records.partial_results.claimed_by(job(), slice_of(), besides="second", for_s=60) is None
+
+
+def reported(dest: Path, silent_s: float) -> None:
+    """Let the workers' reports be that old by the clock of the files."""
+    for path in (dest / ".nightscribe" / "jobs").iterdir():
+        os.utime(path, (path.stat().st_mtime - silent_s,) * 2)
+
+
+@pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0])
+def test_a_worker_whose_clock_is_wrong_keeps_its_slices_while_it_reports(
+    records: Records, tmp_path: Path, ahead_s: float
+) -> None:
+    """What it says of the time does not count, only when its report was written."""
+    records.partial_results.claim(job(), slice_of(), worker="here-1", message="first")
+    records.report(activity(worker="here-1", message="first", updated_at=utc_now() + timedelta(seconds=ahead_s)))
+    assert records.partial_results.claimed_by(job(), slice_of(), besides="second", for_s=60) == "here-1"
+    records.forget_activities()
+    assert [found.worker for found in records.activities()] == ["here-1"]
+    reported(tmp_path, 61.0)
+    assert records.partial_results.claimed_by(job(), slice_of(), besides="second", for_s=60) is None
+    reported(tmp_path, 3600.0)
+    records.forget_activities()
+    assert list(records.activities()) == []
+
+
+def test_a_worker_of_another_machine_with_this_name_has_not_ended(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process cannot be looked for here: containers on one host's network even share the process id."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with monkeypatch.context() as there:
+        there.setattr(identity, "machine_id", lambda: "0123456789ab")
+        namesake = process_name(ended.pid)
+    assert namesake != process_name(ended.pid)
+    assert short_name(namesake) == short_name(process_name(ended.pid)) == f"{socket.gethostname()}-{ended.pid}"
+    records.report(activity(worker=namesake, updated_at=utc_now()))
+    records.report(activity(worker=process_name(ended.pid), updated_at=utc_now()))
+    records.forget_activities()
+    assert [found.worker for found in records.activities()] == [namesake]
 
 
 # Failures
@@ -695,7 +739,7 @@ def test_what_workers_do_is_known_until_they_leave(records: Records) -> None:
     assert list(records.activities()) == [activity(worker="b-2", done_s=3.5)]
 
 
-def test_what_the_dead_said_is_forgotten_and_what_others_say_is_not(records: Records) -> None:
+def test_what_the_dead_said_is_forgotten_and_what_others_say_is_not(records: Records, tmp_path: Path) -> None:
     """A run on another machine may be at work on the same recordings, and goes by what its workers say."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -703,6 +747,7 @@ def test_what_the_dead_said_is_forgotten_and_what_others_say_is_not(records: Rec
     here, dead = process_name(os.getpid()), process_name(ended.pid)
     for worker, updated_at in ((here, now), (dead, now), ("elsewhere-1", now), ("elsewhere-2", long_ago)):
         records.report(activity(worker=worker, updated_at=updated_at))
+    os.utime(tmp_path / ".nightscribe" / "jobs" / "elsewhere-2.json", (long_ago.timestamp(),) * 2)
     records.forget_activities()
     assert {found.worker for found in records.activities()} == {here, "elsewhere-1"}
 

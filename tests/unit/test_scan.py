@@ -384,6 +384,18 @@ def test_what_failed_before_is_left_alone(place: Location) -> None:
     assert found.n_recordings == 1
 
 
+@pytest.mark.parametrize(("later_s", "is_kept"), [(-1, False), (1, True)])
+def test_a_failure_from_before_the_transcript_is_removed(place: Location, later_s: float, is_kept: bool) -> None:
+    """A worker that was suspended may have written it late. One from afterwards is of a redo, and users must see it."""
+    place.recording("talk.mp3")
+    made = place.finish("talk.mp3")
+    place.fail("talk.mp3", failed_at=made.finished_at + timedelta(seconds=later_s))
+    assert place.scan(dry_run=True).n_finished == 1
+    assert place.records.failure("talk.mp3") is not None
+    assert place.scan().n_finished == 1
+    assert (place.records.failure("talk.mp3") is not None) is is_kept
+
+
 def test_what_failed_before_is_tried_again_when_asked_for(place: Location) -> None:
     place.recording("talk.mp3")
     place.fail("talk.mp3")

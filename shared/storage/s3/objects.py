@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 from nightscribe.shared import aws
 from nightscribe.shared.errors import NameTooLong, PermanentError, RetryableError, SetupError, StorageError
 from nightscribe.shared.process.liveness import report_alive
-from nightscribe.shared.storage.base import CHANGED, Denied
+from nightscribe.shared.storage.base import CHANGED, Denied, VersionConflict
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -38,6 +38,7 @@ _ACTIONS = {
     "put_object": "s3:PutObject",
     "delete_object": "s3:DeleteObject",
 }
+_CONDITIONAL = {"put_object", "delete_object"}
 _ELSEWHERE = {"301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 _DENIED = {"AccessDenied", "403"}
 # Every S3 server includes these on success, but the page of a proxy or a network's login does not.
@@ -123,7 +124,8 @@ class Objects:
         self._make_client = make_client
         self._client = make_client()
         self._retry_timeout_s = retry_timeout_s
-        self._knows_conditions = True
+        self._without_conditions: set[str] = set()
+        """Operations that the server refuses with a condition."""
         self._payer = {"RequestPayer": "requester"} if payer else {}
         self._subject = _subject(bucket)
 
@@ -200,22 +202,54 @@ class Objects:
         A retry may find what an earlier try stored. A server without conditional requests overwrites the object.
         Raises: NameTooLong: if the key is too long for S3.
         """
-        if self._knows_conditions:
-            try:
-                self._call("put_object", Key=self._writable(key), Body=content, IfNoneMatch="*", **options)
-                return True
-            except Replaced:
-                there = self.read(key)
-                return there is not None and there.content == content
-            except _NoConditions:
-                self._knows_conditions = False
-        self.put(key, content, **options)
+        try:
+            self.put_version(key, content, None, options)
+        except VersionConflict:
+            there = self.read(key)
+            return there is not None and there.content == content
         return True
+
+    def put_version(
+        self,
+        key: str,
+        content: bytes,
+        etag: str | None,
+        options: Mapping[str, str],
+        check: Callable[[], None] = lambda: None,
+    ) -> str:
+        """See `ConditionalWrites.put_version`: a version is an ETag. Raises: NameTooLong: if S3 refuses the key."""
+        arguments = {"Key": self._writable(key), "Body": content, **options}
+        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        return str(self._conditional("put_object", arguments, condition, check)["ETag"])
 
     def delete(self, key: str) -> None:
         """Remove an object; it is not an error if it does not exist."""
         if self.takes(key):
             self._call("delete_object", Key=self._full(key))
+
+    def delete_version(self, key: str, etag: str, check: Callable[[], None] = lambda: None) -> None:
+        """See `ConditionalWrites.delete_version`."""
+        try:
+            self._conditional("delete_object", {"Key": self._full(key)}, {"IfMatch": etag}, check)
+        except VersionConflict:
+            if self.head(key):  # otherwise it is gone, perhaps removed by a try whose response was lost
+                raise
+
+    def _conditional(
+        self, operation: str, arguments: dict[str, Any], condition: dict[str, str], check: Callable[[], None]
+    ) -> dict[str, Any]:
+        """Call an operation that depends on the object's version, or without the condition if the server has none.
+
+        `check` is called before each try. Raises: VersionConflict: if the object has another version.
+        """
+        while True:
+            given = arguments | (condition if operation not in self._without_conditions else {})
+            try:
+                return self._persist(operation, partial(_checked, check, given), given=given)
+            except (Replaced, _NoKey) as error:
+                raise VersionConflict from error
+            except _NoConditions:
+                self._without_conditions.add(operation)
 
     def pages(self, folder: str, *, deep: bool, after: str = "") -> Iterator[tuple[list[Object], list[str]]]:
         """Yield the objects in a folder ("" or ending in "/"), a thousand at a time by key, and the folders in it.
@@ -297,6 +331,8 @@ class Objects:
         for argument, codes, refused in _ARGUMENT_ERRORS:
             if argument in given and code in codes:
                 return refused()
+        if code == "NotImplemented" and operation in _CONDITIONAL and {"IfMatch", "IfNoneMatch"} & set(given):
+            return _NoConditions()
         if code in _DENIED:
             kind = Denied if operation in ("get_object", "head_object") else StorageError
             return kind(self._denied(operation, why))
@@ -361,7 +397,6 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
 
 _ARGUMENT_ERRORS: tuple[tuple[str, set[str], type[Exception]], ...] = (
     ("ContinuationToken", {"InvalidArgument", "InvalidRequest", "IncorrectContinuationToken"}, _TokenRefused),
-    ("IfNoneMatch", {"NotImplemented"}, _NoConditions),
 )
 
 
@@ -390,6 +425,13 @@ def objects_of(bucket: Bucket, *, payer: bool = False, retry_timeout_s: float = 
 
 def _subject(bucket: Bucket) -> aws.Subject:
     return aws.Subject(f"bucket {bucket.name!r}", StorageError, "AWS_ENDPOINT_URL_S3")
+
+
+def _checked(
+    check: Callable[[], None], arguments: dict[str, Any], call: Callable[..., dict[str, Any]]
+) -> dict[str, Any]:
+    check()
+    return call(**arguments)
 
 
 def _is_from_s3(operation: str, response: dict[str, Any]) -> bool:

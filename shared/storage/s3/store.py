@@ -1,7 +1,7 @@
 """Store transcripts and records in a bucket."""
 
 import posixpath
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from nightscribe.shared.formats.registry import content_type_of
 from nightscribe.shared.storage.s3.objects import MAX_CONCURRENCY, Objects, Replaced
@@ -27,20 +27,30 @@ class BucketStore:
 
     def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
         """See `TranscriptStore.ends`; it makes one call for a short file, or if `n_last` is 0."""
+        found = self.ends_version(key, n_first, n_last)
+        return found and found[0]
+
+    def get_version(self, key: str) -> tuple[bytes, str] | None:
+        """See `ConditionalWrites.get_version`."""
+        found = self._objects.read(key)
+        return (found.content, found.etag) if found else None
+
+    def ends_version(self, key: str, n_first: int, n_last: int) -> tuple[tuple[bytes, bytes], str] | None:
+        """See `ConditionalWrites.ends_version`; it makes one call for a short file, or if `n_last` is 0."""
         while True:
             first = self._objects.read(key, 0, max(1, n_first))
             if first is None:
                 return None
             head, n_before = first.content[:n_first], max(0, first.size - n_last)
             if first.size <= len(first.content):
-                return head, first.content[n_before:]
+                return (head, first.content[n_before:]), first.etag
             if not n_last:
-                return head, b""
+                return (head, b""), first.etag
             try:
                 last = self._objects.read(key, n_before, n_last, etag=first.etag)
             except Replaced:
                 continue
-            return (head, last.content) if last else None
+            return ((head, last.content), first.etag) if last else None
 
     def put(self, key: str, content: bytes, *, durable: bool = True) -> None:  # noqa: ARG002  it always is
         """See `TranscriptStore.put`."""
@@ -49,6 +59,14 @@ class BucketStore:
     def put_new(self, key: str, content: bytes) -> bool:
         """See `TranscriptStore.put_new`."""
         return self._objects.put_new(key, content, **self._arguments_for(key))
+
+    def put_version(self, key: str, content: bytes, version: str | None, check: Callable[[], None]) -> str:
+        """See `ConditionalWrites.put_version`."""
+        return self._objects.put_version(key, content, version, self._arguments_for(key), check)
+
+    def delete_version(self, key: str, version: str, check: Callable[[], None]) -> None:
+        """See `ConditionalWrites.delete_version`."""
+        self._objects.delete_version(key, version, check)
 
     def takes(self, key: str) -> bool:
         """See `TranscriptStore.takes`."""
