@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.formats.registry import check_formats, format_names
 from nightscribe.shared.model.engines import BUILT_IN, engine_name
-from nightscribe.shared.model.jobs import FormatName
+from nightscribe.shared.model.jobs import DEFAULT_TRACK, FormatName, TrackChoice
 from nightscribe.shared.model.languages import language_code
 from nightscribe.shared.model.speaker_options import AUTO, MOST_SPEAKERS, check_bounds, speakers_value
 from nightscribe.shared.process.cores import usable_cores
@@ -25,7 +25,7 @@ from nightscribe.shared.storage.base import StorageOptions
 ENV_PREFIX = "NIGHTSCRIBE_"
 Task = Literal["transcribe", "translate"]
 # Names of the settings that change the words of a transcript, who says them, and its text files.
-WORDS = ("model", "engine", "language", "language_per_window", "task")
+WORDS = ("model", "engine", "language", "language_per_window", "task", "tracks")
 SPEAKERS = ("speakers", "min_speakers", "max_speakers", "no_voiceprints")
 TEXTS = ("formats", "line_chars", "lines", "word_timestamps")
 # Former names of settings, as variables, as options, and in the records of earlier runs.
@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         default=False, description="Detect the language anew every quarter of a minute, for recordings that change it."
     )
     task: Task = Field(default="transcribe", description="Write down what is said, or translate it into English.")
+    tracks: TrackChoice = Field(
+        default=DEFAULT_TRACK,
+        description="Audio tracks of a film to transcribe: default (the one that a player chooses, or another if only "
+        "that one has speech), all of them, each labelled, or the number of one.",
+    )
     speakers: Annotated[str, AfterValidator(speakers_value)] = Field(
         default="off",
         description="Label who speaks: auto finds the number of speakers, 2 says that there are two, channels takes "

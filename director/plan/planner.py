@@ -139,8 +139,10 @@ class Planner(Iterator[Planned | Settled | Growing]):
         path = missing.recording.path
         try:
             with self._source.local(path) as file:
-                nominal = nominal_cut_points(probe(file).duration_s or 0.0, self._job_s)
-                cut_points = quiet_cut_points(file, nominal) if nominal else ()
+                info = probe(file)
+                nominal = nominal_cut_points(info.duration_s or 0.0, self._job_s)
+                streams = [track.number for track in info.tracks]
+                cut_points = quiet_cut_points(file, nominal, streams) if nominal else ()
         except (NightscribeError, OSError) as error:
             log.warning("recording.not_cut", recording=path, why=str(error))
             return ()

@@ -34,6 +34,7 @@ MEANINGS = {
     Flag.LANGUAGE_UNSURE: "the detected language may be wrong",
     Flag.LANGUAGE_CHANGES: "more than one language is spoken",
     Flag.CHANNELS_CANCEL: "one channel is the other inverted; only one of them was listened to",
+    Flag.OTHER_TRACKS: "other audio tracks were not transcribed; its record lists them, --tracks chooses",
     Flag.NO_SPEECH: "nobody is heard to speak; the transcript is empty on purpose",
 }
 KEPT = "Those with a transcript keep it: only <code>--redo</code> transcribes them again, with all finished ones."

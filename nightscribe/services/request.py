@@ -117,11 +117,12 @@ class Request:
 
     def _is_current(self, done: Provenance) -> bool:
         wanted, options = self.settings, done.options
-        return (options.model, options.task, options.language, options.language_per_window) == (
+        return (options.model, options.task, options.language, options.language_per_window, options.tracks) == (
             wanted.model,
             wanted.task,
             wanted.language,
             wanted.language_per_window,
+            wanted.tracks,
         )
 
 
@@ -134,6 +135,7 @@ def options(settings: Settings, engine: str) -> Options:
         task=settings.task,
         language=settings.language,
         language_per_window=settings.language_per_window,
+        tracks=settings.tracks,
         speakers=settings.speakers,
         **(bounds if settings.speakers == AUTO else {}),
         voiceprints=not settings.no_voiceprints,

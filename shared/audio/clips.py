@@ -18,6 +18,7 @@ from nightscribe.shared.audio.probe import (
     input_arguments,
     length_s,
     parse_banner,
+    probe,
 )
 from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.audio.waveform import RATE, Waveform
@@ -42,11 +43,14 @@ class Sound:
     channels_are_apart: bool = False
 
 
-def decode_together(paths: Sequence[Readable]) -> Iterator[Sound | Decoder | NightscribeError]:
+class Unusual:
+    """A recording that is longer than its size suggests, or has several audio tracks, and is not decoded here."""
+
+
+def decode_together(paths: Sequence[Readable]) -> Iterator[Sound | Unusual | NightscribeError]:
     """Yield, for each path in order, the sound of the whole file, or the error that its `Decoder` raises.
 
-    For a file that turns out to be long, it yields the decoder, so that the sound can be read as a stream. Only the
-    current bundle is on disk, and only one file's audio is in memory, at any time.
+    Only the current bundle is on disk, and only one file's audio is in memory, at any time.
     """
     clips: list[tuple[Path, Layout]] = []
     for path in paths:
@@ -74,7 +78,7 @@ def _clip_layout(path: Readable) -> Layout | None:
     return layout if len(layout.pieces) == 1 else None
 
 
-def _decode(clips: Sequence[tuple[Path, Layout]]) -> Iterator[Sound | Decoder | NightscribeError]:
+def _decode(clips: Sequence[tuple[Path, Layout]]) -> Iterator[Sound | Unusual | NightscribeError]:
     """Decode with one ffmpeg; if that fails, with one for each half, until the file that fails is alone."""
     if len(clips) < 2:
         yield from (_decode_alone(path) for path, _ in clips)
@@ -93,14 +97,16 @@ def _decode(clips: Sequence[tuple[Path, Layout]]) -> Iterator[Sound | Decoder | 
     yield from _decode(clips[len(clips) // 2 :])
 
 
-def _decode_alone(path: Readable) -> Sound | Decoder | NightscribeError:
+def _decode_alone(path: Readable) -> Sound | Unusual | NightscribeError:
     decoder = Decoder(path)
     chunks: list[Waveform] = []
     try:
+        if read_layout(path).may_have_tracks and probe(path).audio_tracks > 1:
+            return Unusual()
         for chunk in decoder:
             chunks.append(chunk)
             if decoder.decoded_s > LONGEST_S:
-                return Decoder(path)
+                return Unusual()
     except (PermanentError, RetryableError) as error:
         return error
     waveform = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)

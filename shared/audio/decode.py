@@ -27,7 +27,6 @@ from nightscribe.shared.audio.probe import (
     why_silent,
 )
 from nightscribe.shared.audio.readable import Readable
-from nightscribe.shared.audio.tracks import choose_track
 from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.errors import AudioError, MachineError, RetryableError
 from nightscribe.shared.process.liveness import report_alive
@@ -51,15 +50,23 @@ class Decoder:
     It seeks only if the file proves that its clock never restarts. Otherwise it decodes from the beginning and counts
     samples, so that the slices of any file give the same sound as the whole.
 
-    With `channel`, it decodes only that channel. After iterating, `container_s` is the length that the whole file
-    states, `decoded_s` the decoded length, `is_truncated` tells whether sound is missing in the slice, and
-    `channels_cancel` whether channels cancelled each other, so that only one was used.
+    It decodes the stream with the number `track`, or the one that ffmpeg chooses, like a player; with `channel`, only
+    that channel. After iterating, `container_s` is the length that the whole file states, `decoded_s` the decoded
+    length, `is_truncated` tells whether sound is missing in the slice, and `channels_cancel` whether channels cancelled
+    each other, so that only one was used.
     """
 
     def __init__(
-        self, path: Readable, start_s: float = 0.0, end_s: float | None = None, *, channel: int | None = None
+        self,
+        path: Readable,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        *,
+        track: int | None = None,
+        channel: int | None = None,
     ) -> None:
         self._path = path
+        self._track = track
         self._channel = channel
         self._start_s = start_s
         self._end_s = end_s
@@ -138,9 +145,9 @@ class Decoder:
             window["t"] = self._end_s - from_s + 1  # one more second keeps the resampler from ending within the slice
         seek = [text for name, value in window.items() for text in (f"-{name}", f"{value:.6f}")]
         command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-threads", "1"]
-        track = choose_track(self._path, head, piece) if layout.may_have_tracks else None
-        sound = sound_arguments("pipe:1", head) if track is None else sound_arguments("pipe:1", head, map=f"0:{track}")
-        command += [*seek, *input_arguments(self._path, piece), *sound]
+        command += [*seek, *input_arguments(self._path, piece)]
+        command += [] if self._track is None else ["-map", f"0:{self._track}"]
+        command += sound_arguments("pipe:1", head)
         if counts_from_mapped_streams(head):
             command += ["-map", "0:v?", "-c", "copy", "-f", "null", "-"]
         return command

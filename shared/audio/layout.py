@@ -93,7 +93,7 @@ def _layout(file: BinaryIO, head: bytes, size: int) -> Layout:
     return Layout(
         is_one_timeline=is_one,
         stated_s=stated_length(file, head),
-        may_have_tracks=head.startswith(_OF_MANY_TRACKS) or is_transport_stream(head),
+        may_have_tracks=head.startswith(_OF_MANY_TRACKS) or is_transport_stream(head) or _has_ogg_tracks(head),
     )
 
 
@@ -330,6 +330,12 @@ def _flv_layout(file: BinaryIO, size: int) -> Layout:
 
 
 # Ogg
+
+_OGG_SOUND = (b"\x01vorbis", b"OpusHead", b"Speex   ", b"\x7fFLAC")
+
+
+def _has_ogg_tracks(head: bytes) -> bool:
+    return head.startswith(b"OggS") and sum(map(head.count, _OGG_SOUND)) > 1
 
 
 def _is_one_ogg(file: BinaryIO, size: int) -> bool:

@@ -49,6 +49,9 @@ LOOKED_AT_BYTES = 64 * 1024  # a file with this much text at its beginning is a 
 ZEROS_BYTES = 2**20
 ASCII_SHARE = 0.8  # minimum share in text of a Western language in an old encoding
 
+UNKNOWN_LANGUAGE = "und"
+LONGEST_TITLE = 80  # characters
+
 PROBE_TIMEOUT_S = 60
 PROBED_PIECES = 50
 
@@ -62,6 +65,12 @@ class Track:
     language: str | None
     description: str
     """Codec, rate, channels and other properties, as ffmpeg prints them."""
+    title: str | None = None
+
+    @property
+    def may_be_stereo(self) -> bool:
+        """Return whether it has two channels."""
+        return re.search(r", (stereo|2 channels|downmix)\b", self.description) is not None
 
 
 @dataclass(frozen=True)
@@ -73,11 +82,6 @@ class MediaInfo:
     has_picture: bool = False
     """True if the file has video other than a cover picture."""
     tracks: tuple[Track, ...] = field(default=(), compare=False)
-
-    @property
-    def may_be_stereo(self) -> bool:
-        """Return whether a track has two channels."""
-        return any(re.search(r", (stereo|2 channels|downmix)\b", track.description) for track in self.tracks)
 
     @property
     def has_audio(self) -> bool:
@@ -230,14 +234,29 @@ def parse_banner(stderr: str, index: int = 0) -> MediaInfo | None:
     began = re.search(r"^\s*Duration: .*\bstart: (\d+\.\d+)", banner, re.MULTILINE) if is_matroska else None
     if duration_s is not None and began:
         duration_s = max(0.0, duration_s - float(began[1]))
-    found_tracks = re.findall(rf"^\s*Stream #{index}:(\d+)(.*?): (Audio: (?!none)|Video: )(.*)", banner, re.MULTILINE)
-    has_picture = any(kind.startswith("Video") and "(attached pic)" not in text for _, _, kind, text in found_tracks)
+    streams = re.split(rf"^\s*Stream #{index}:(?=\d)", banner, flags=re.MULTILINE)[1:]
+    found_tracks = [
+        (*found.groups(), stream)
+        for stream in streams
+        if (found := re.match(r"(\d+)(.*?): (Audio: (?!none)|Video: )(.*)", stream))
+    ]
+    has_picture = any(kind.startswith("Video") and "(attached pic)" not in text for _, _, kind, text, _ in found_tracks)
     tracks = tuple(
-        Track(int(number), language[1] if (language := re.search(r"\((\w+)\)", names)) else None, text)
-        for number, names, kind, text in found_tracks
+        Track(int(number), _language(names), text, _title(stream))
+        for number, names, kind, text, stream in found_tracks
         if kind.startswith("Audio")
     )
     return MediaInfo(duration_s, len(tracks), has_picture, tracks)
+
+
+def _language(names: str) -> str | None:
+    found = re.search(r"\((\w+)\)", names)
+    return found[1] if found and found[1] != UNKNOWN_LANGUAGE else None
+
+
+def _title(stream: str) -> str | None:
+    found = re.search(r"^ +title +: (.*\S)", stream, re.MULTILINE)
+    return found[1][:LONGEST_TITLE] if found else None
 
 
 def why_not(path: Readable, stderr: str) -> AudioError:

@@ -37,6 +37,7 @@ def merge(job: Job, slice_: Slice, parts: Sequence[Part], *, mtime_ns: int | Non
         decoded_s=round(decoded_s, 3),
         processing_s=round(sum(part.processing_s for part in parts), 3),
         flags=tuple(sorted(flags)),
+        tracks=next((part.tracks for part in parts if part.tracks), ()),
         finished_at=finished_at,
         segments=tuple(segment for part in parts for segment in part.segments),
     )

@@ -25,7 +25,7 @@ SENTENCES = {
     "model_refused": "The workers' settings do not allow their model.",
     "name_too_long": "Their names are too long.",
     "newer_record": "A newer nightscribe wrote their records.",
-    "no_audio_track": "They hold pictures but no sound.",
+    "no_audio_track": "They have no audio track, or not the one that was requested.",
     "no_sound": "No sound in them can be decoded.",
     "not_audio": "They are not recordings.",
     "not_readable": "They cannot be read.",

@@ -38,6 +38,18 @@ Cuts = Annotated[tuple[float, ...], AfterValidator(_ascending)]
 
 FORMATS_OF_VERSION_1 = frozenset({"txt", "vtt", "srt", "json", "tsv"})
 
+DEFAULT_TRACK, ALL_TRACKS = "default", "all"
+
+
+def _track_choice(choice: str) -> str:
+    """Return the choice unchanged. Raises: ValueError: if it is none."""
+    if choice not in (DEFAULT_TRACK, ALL_TRACKS) and not (choice.isdecimal() and 0 < int(choice) < 100):
+        raise ValueError(f"{choice!r} is neither {DEFAULT_TRACK!r} nor {ALL_TRACKS!r} nor the number of a track")
+    return choice
+
+
+TrackChoice = Annotated[str, AfterValidator(_track_choice)]
+
 # Any name is valid: installed formats may differ between machines.
 FormatName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
@@ -76,6 +88,12 @@ class Options(Stored):
         exclude_if=is_default(True),
     )
 
+    tracks: TrackChoice = Field(
+        default=DEFAULT_TRACK,
+        description="Audio tracks to transcribe of a recording with several: default, all, or the number of one.",
+        exclude_if=is_default(DEFAULT_TRACK),
+    )
+
     @model_validator(mode="after")
     def _speakers_are_possible(self) -> Self:
         check_bounds(self.speakers, self.min_speakers, self.max_speakers)
@@ -84,7 +102,7 @@ class Options(Stored):
     @property
     def is_of_version_1(self) -> bool:
         """Return whether the first release knows all of these options."""
-        return self.speakers == OFF and self.voiceprints and not self.model_extra
+        return self.speakers == OFF and self.voiceprints and self.tracks == DEFAULT_TRACK and not self.model_extra
 
 
 class Layout(Stored):

@@ -26,9 +26,10 @@ class Flag(StrEnum):
     LANGUAGE_CHANGES = "language changes"  # more than one language is spoken
     CHANNELS_CANCEL = "channels cancel"  # one channel is the other inverted, so only one of them was used
     GAP = "gap"  # somebody speaks where there is no text
+    OTHER_TRACKS = "other tracks"  # audio tracks that are not silent were not transcribed
 
 
-FLAGS_OF_VERSION_1 = frozenset(Flag) - {Flag.GAP}
+FLAGS_OF_VERSION_1 = frozenset(Flag) - {Flag.GAP, Flag.OTHER_TRACKS}
 
 
 class Word(NamedTuple):
@@ -73,6 +74,21 @@ class Segment(Stored):
         return [word[:3] if word.speaker is None else tuple(word) for word in words]
 
 
+class AudioTrack(Stored):
+    """One of several audio tracks of a recording."""
+
+    number: int = Field(ge=1, description="Its place among the audio tracks, from 1 on, as `--tracks` counts.")
+    language: str | None = Field(default=None, description="Language that its tag states.", exclude_if=is_none)
+    title: str | None = Field(default=None, description="Title that its tag states.", exclude_if=is_none)
+    transcribed: bool
+
+
+Tracks = Annotated[
+    tuple[AudioTrack, ...],
+    Field(description="All audio tracks of a recording that has several.", exclude_if=is_empty),
+]
+
+
 def _lowest_version(segments: tuple[Segment, ...]) -> int:
     return max((segment.lowest_version() for segment in segments), default=1)
 
@@ -88,13 +104,19 @@ class Part(Versioned):
     decoded_s: float = Field(description="Seconds of this slice that could be decoded.")
     processing_s: float
     flags: tuple[Flag, ...] = ()
+    tracks: Tracks = ()
     speakers: LocalSpeakers | None = Field(
         default=None, description="The voices of this slice, where speakers were requested.", exclude_if=is_none
     )
 
     def lowest_version(self) -> int:
-        """Return 2 if a segment, a flag or speakers require it or another release added fields, else 1."""
-        is_new = self.speakers is not None or has_unknown_fields(self) or not FLAGS_OF_VERSION_1.issuperset(self.flags)
+        """Return 2 if a segment, a flag, tracks or speakers require it or another release added fields, else 1."""
+        is_new = (
+            self.speakers is not None
+            or bool(self.tracks)
+            or has_unknown_fields(self)
+            or not FLAGS_OF_VERSION_1.issuperset(self.flags)
+        )
         return 2 if is_new else _lowest_version(self.segments)
 
 
@@ -138,6 +160,7 @@ class Provenance(Versioned):
     decoded_s: float
     processing_s: float
     flags: tuple[Flag, ...] = ()
+    tracks: Tracks = ()
     reviewed: Review | None = Field(
         default=None, description="Who approved the transcript, and when.", exclude_if=is_none
     )
@@ -148,7 +171,7 @@ class Provenance(Versioned):
         has_new_values = not (
             FORMATS_OF_VERSION_1.issuperset(self.formats) and FLAGS_OF_VERSION_1.issuperset(self.flags)
         )
-        is_new = self.content_sha256 is not None or self.reviewed is not None or has_new_values
+        is_new = self.content_sha256 is not None or self.reviewed is not None or bool(self.tracks) or has_new_values
         return 2 if is_new or not self.options.is_of_version_1 or has_unknown_fields(self, self.layout) else 1
 
     def settles(self, job: Job, slice_: Slice) -> bool:

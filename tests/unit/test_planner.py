@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,13 +70,29 @@ def test_a_long_recording_is_cut_where_it_is_quiet(place: Location, pauses: Path
     assert len({job(part).id for part in slices}) == 5
 
 
+def test_a_cut_is_quiet_in_every_audio_track(tmp_path: Path) -> None:
+    """The first track pauses at 30 s and at 34 s, the second, which is twice as loud, only at 34 s."""
+    tones = [
+        f"aevalsrc='{level}*sin(2*PI*{pitch}*t)*({spoken})':s=16000:d=60"
+        for level, pitch, spoken in (
+            (0.2, 300, "1-between(t,29.7,30.3)-between(t,33.8,34.2)"),
+            (0.4, 500, "1-between(t,33.8,34.2)"),
+        )
+    ]
+    path = recordings.silence(tmp_path / "silence.wav", 1)
+    inputs = [text for tone in tones for text in ("-f", "lavfi", "-i", tone)]
+    film = recordings.cut(path, tmp_path / "film.mka", 0, 60, *inputs, "-map", "1", "-map", "2", "-c:a", "pcm_s16le")
+    assert quiet_cut_points(film, (30.0,), [0, 1]) == (pytest.approx(34, abs=0.2),)
+    assert quiet_cut_points(film, (30.0,)) == (pytest.approx(30, abs=0.2),)
+
+
 def test_only_what_lies_around_a_cut_is_decoded(pauses: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     windows: list[tuple[float, float | None]] = []
 
     class Watched(Decoder):
-        def __init__(self, path: Path, start_s: float = 0.0, end_s: float | None = None) -> None:
+        def __init__(self, path: Path, start_s: float = 0.0, end_s: float | None = None, **more: Any) -> None:
             windows.append((start_s, end_s))
-            super().__init__(path, start_s, end_s)
+            super().__init__(path, start_s, end_s, **more)
 
     monkeypatch.setattr("nightscribe.director.plan.cut_points.Decoder", Watched)
     assert quiet_cut_points(pauses, (150.0,)) != ()

@@ -13,7 +13,7 @@ from nightscribe.shared.model.content_hash import ContentHash
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.model.speakers import LocalSpeakers, Speaker, SpeakerTurn
-from nightscribe.shared.model.transcript import Correction, Flag, Part, Review, Transcript, Word
+from nightscribe.shared.model.transcript import AudioTrack, Correction, Flag, Part, Review, Transcript, Word
 from nightscribe.shared.model.versioned import Stored, Versioned
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
@@ -24,6 +24,7 @@ MODELS: dict[str, type[Stored]] = {
 
 OLD_WORDS = (Word(0.0, 0.5, "Hello"), Word(0.5, 1.0, " there."))
 NEW_WORDS = (Word(0.0, 0.5, "Hello", "anna"), Word(0.5, 1.0, " there."))
+OTHER_TRACK = AudioTrack(number=2, language="deu", title="Interpreter", transcribed=False)
 EXAMPLES: list[tuple[str, int, Stored]] = [
     ("transcript", 1, transcript(segment(words=OLD_WORDS), segment(1, 2), redo="1")),
     (
@@ -51,12 +52,15 @@ EXAMPLES: list[tuple[str, int, Stored]] = [
             speakers=(Speaker(label="Speaker 1", clean_s=1, name="Anna", voice="v1", name_confidence=0.5),),
         ),
     ),
+    ("part", 2, part(segment(), tracks=(AudioTrack(number=1, transcribed=True), OTHER_TRACK))),
+    ("transcript", 2, transcript(segment(), tracks=(AudioTrack(number=1, transcribed=True), OTHER_TRACK))),
     ("failure", 1, failure(reason="Something that nobody has a code for.")),
     ("failure", 2, failure(code="text_not_sound")),
     ("job", 1, job(slice_of(cuts=(5.0,), index=1), redo="1")),
     ("job", 2, job(formats=("txt", "docx"))),
     ("job", 2, job(options=OPTIONS.model_copy(update={"speakers": "auto", "max_speakers": 4}))),
     ("transcript", 2, transcript(segment(), options=OPTIONS.model_copy(update={"speakers": "2"}))),
+    ("job", 2, job(options=OPTIONS.model_copy(update={"tracks": "all"}))),
     ("activity", 1, activity()),
     ("run", 1, run_of()),
     (

@@ -39,7 +39,8 @@ class SliceTranscriber:
             check=self.check,
             progress=self.report_progress,
         )
-        with closing(ahead(WindowReader(self.source, transcriber.window_limits).read(list(in_order)))) as sound:
+        reader = WindowReader(self.source, transcriber.window_limits, transcriber.feeds, job.options.tracks)
+        with closing(ahead(reader.read(list(in_order)))) as sound:
             began_ns = time.time_ns()
             for end, part in transcriber.transcribe(sound, request):
                 why = str(end.error) if end.error else None

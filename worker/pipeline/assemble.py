@@ -28,7 +28,8 @@ class SliceState:
     """Code of the language that the user gave, if any."""
     written_in: str | None = None
     """Code of the language of the text if it differs from the spoken one: a translation is in English."""
-    speech: SpeechSlice = field(default_factory=SpeechSlice)
+    speech: dict[str | None, SpeechSlice] = field(default_factory=lambda: defaultdict(SpeechSlice))
+    """By feed, because each track or channel may have a language of its own."""
     language_probability: float | None = None
     languages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Seconds spoken in each language."""
@@ -42,7 +43,7 @@ class SliceState:
     @property
     def is_done(self) -> bool:
         """Return whether the end is known and no window is left to recognize."""
-        return self.end is not None and not self.speech.waiting
+        return self.end is not None and not any(speech.waiting for speech in self.speech.values())
 
     def add(self, window: Window, recognition: Recognition, segments: Sequence[Segment], processing_s: float) -> None:
         """Add the results of one window; the times of `segments` are relative to the start of the window."""
@@ -51,7 +52,7 @@ class SliceState:
         if segments and (spoken := recognition.language or self.given_language):
             self.languages[spoken] += window.seconds
         if recognition.language_probability is not None:
-            self.language_probability = recognition.language_probability
+            self.language_probability = min(self.language_probability or 1.0, recognition.language_probability)
         for segment in segments:
             moved = shifted(segment, window.start_s)
             self.segments.append(moved.model_copy(update={"speaker": window.speaker}) if window.speaker else moved)
@@ -78,7 +79,9 @@ def assemble(state: SliceState, end: SliceEnd, engine: str) -> Part:
             *([Flag.GAP] if state.has_gap else []),
             *([Flag.CHANNELS_CANCEL] if end.channels_cancel else []),
             *([Flag.TRUNCATED] if end.is_truncated else []),
+            *([Flag.OTHER_TRACKS] if end.leaves_tracks_out else []),
         ),
+        tracks=end.tracks,
     )
 
 

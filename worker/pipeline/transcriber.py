@@ -15,6 +15,7 @@ from nightscribe.worker.engines.base import (
     WindowLimits,
 )
 from nightscribe.worker.pipeline.assemble import SliceState, assemble, shifted
+from nightscribe.worker.pipeline.feeds import FeedChooser
 from nightscribe.worker.pipeline.gaps import gaps
 from nightscribe.worker.pipeline.segmentation import window_segments
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
@@ -79,6 +80,7 @@ class Transcriber:
     def __init__(self, recognizer: Recognizer, *, batch_size: int = 0) -> None:
         self._recognizer = recognizer
         self._batch_size = batch_size or recognizer.batch_size
+        self.feeds = FeedChooser()
 
     @property
     def window_limits(self) -> WindowLimits:
@@ -146,7 +148,7 @@ class Transcriber:
         batch_s = sum(each.window.seconds for each in batch)
         for each, recognition, segments in zip(batch, recognized, found, strict=True):
             each.state.add(each.window, recognition, segments, took_s * each.window.seconds / batch_s)
-            each.state.speech.waiting.remove(each.speech)
+            each.speech.slice_.waiting.remove(each.speech)
 
     def _fill_gaps(self, each: _Waiting, found: list[Segment], request: RecognitionRequest) -> None:
         """Recognize stretches with speech but no text again, and note those that stay empty."""
@@ -215,8 +217,9 @@ def _plain(text: str) -> str:
 
 
 def _admit(window: Window, state: SliceState) -> _Waiting:
-    speech = SpeechWindow(window.waveform, window.start_s, state.speech)
-    state.speech.waiting.append(speech)
+    slice_ = state.speech[window.speaker]
+    speech = SpeechWindow(window.waveform, window.start_s, slice_)
+    slice_.waiting.append(speech)
     return _Waiting(window, speech, state)
 
 

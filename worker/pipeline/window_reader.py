@@ -8,18 +8,18 @@ from itertools import groupby
 from queue import Full, Queue
 from typing import TypeVar
 
-from nightscribe.shared.audio.clips import CLIP_BYTES, TOGETHER, Sound, decode_together
+from nightscribe.shared.audio.clips import CLIP_BYTES, TOGETHER, Sound, Unusual, decode_together
 from nightscribe.shared.audio.decode import Decoder
-from nightscribe.shared.audio.probe import probe
-from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.audio.waveform import RATE, Waveform, centred
-from nightscribe.shared.errors import NightscribeError, PermanentError
-from nightscribe.shared.model.jobs import Slice
+from nightscribe.shared.errors import AudioError, NightscribeError, PermanentError
+from nightscribe.shared.model.jobs import DEFAULT_TRACK, Slice, TrackChoice
 from nightscribe.shared.model.recording import Recording
+from nightscribe.shared.model.transcript import AudioTrack
 from nightscribe.shared.storage.base import CHANGED, RecordingSource
 from nightscribe.worker.engines.base import WindowLimits
 from nightscribe.worker.machine import machine_errors
 from nightscribe.worker.pipeline import windows
+from nightscribe.worker.pipeline.feeds import FeedChooser, Feeds
 from nightscribe.worker.pipeline.vad import Speech, SpeechDetector
 
 T = TypeVar("T")
@@ -27,8 +27,6 @@ T = TypeVar("T")
 AHEAD = 32  # windows
 POLL_S = 0.2
 END_WITHIN_S = 1.0  # a share that hangs must not keep a worker from stopping
-
-CHANNELS = ("channel 1", "channel 2")
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,14 @@ class Window:
     speech: Speech
     """Where somebody speaks in the window."""
     speaker: str | None = None
-    """Channel of the sound, if each channel of the recording carries its own speech."""
+    """Label of the track or channel, if the recording has several feeds."""
+    n_feeds: int = 1
+    """Number of feeds of the recording."""
 
     @property
     def progress_s(self) -> float:
-        """By how much the recording is done once this window is: two channels make one recording."""
-        return self.seconds if self.speaker is None else self.seconds / len(CHANNELS)
+        """By how much the recording is done once this window is: all feeds make one recording."""
+        return self.seconds / self.n_feeds
 
     @property
     def seconds(self) -> float:
@@ -64,15 +64,27 @@ class SliceEnd:
     decoded_s: float = 0.0
     channels_cancel: bool = False
     is_truncated: bool = False
+    tracks: tuple[AudioTrack, ...] = ()
+    """All audio tracks of the recording if there are several."""
+    leaves_tracks_out: bool = False
+    """True if a track that was not transcribed may hold speech."""
     error: NightscribeError | None = None
 
 
 class WindowReader:
     """Decodes slices and cuts them into windows."""
 
-    def __init__(self, source: RecordingSource, limits: WindowLimits) -> None:
+    def __init__(
+        self,
+        source: RecordingSource,
+        limits: WindowLimits,
+        feeds: FeedChooser | None = None,
+        tracks: TrackChoice = DEFAULT_TRACK,
+    ) -> None:
         self._source = source
         self._limits = limits
+        self._feeds = feeds or FeedChooser()
+        self._tracks = tracks
 
     def read(self, slices: Sequence[Slice]) -> Iterator[Window | SliceEnd]:
         """Yield the windows and then the end of each slice in turn. An error is stored in the end of its slice."""
@@ -97,41 +109,37 @@ class WindowReader:
                     yield SliceEnd(slice_, error=error)
             stack.enter_context(machine_errors())
             sounds = decode_together([path for _, _, path in opened])
-            for (slice_, before, path), sound in zip(opened, sounds, strict=True):
+            for (slice_, before, _), sound in zip(opened, sounds, strict=True):
                 if isinstance(sound, NightscribeError):
                     yield SliceEnd(slice_, error=sound)
                     continue
-                try:
-                    if isinstance(sound, Sound) and sound.channels_are_apart:
-                        yield from self._channels(slice_, path)
-                    else:
-                        yield from self._windows(slice_, [sound.waveform] if isinstance(sound, Sound) else sound)
-                    yield self._end(slice_, before, sound)
-                except NightscribeError as error:  # a decoder is a short file of much sound, which is read only now
-                    yield SliceEnd(slice_, error=error)
+                if isinstance(sound, Unusual) or sound.channels_are_apart:
+                    yield from self._stretch(slice_)
+                    continue
+                yield from self._windows(slice_, [sound.waveform])
+                yield self._end(slice_, before, Feeds(), [sound])
 
     def _stretch(self, slice_: Slice) -> Iterator[Window | SliceEnd]:
         """Read a slice of a longer recording, as a stream."""
         try:
             before = self._as_queued(slice_)
             with self._source.local(slice_.recording) as path, machine_errors():
-                decoder = Decoder(path, slice_.start_s, slice_.end_s)
-                if probe(path).may_be_stereo:
-                    for _ in decoder:  # only at the end is it known whether the channels differ
-                        pass
-                if decoder.channels_are_apart:
-                    yield from self._channels(slice_, path)
-                else:
-                    yield from self._windows(slice_, decoder)
-                yield self._end(slice_, before, decoder)
+                feeds = self._feeds.feeds(path, slice_, self._tracks)
+                decoders, lost = [], None
+                for feed in feeds.each:
+                    decoder = Decoder(path, slice_.start_s, slice_.end_s, track=feed.track, channel=feed.channel)
+                    try:
+                        for window in self._windows(slice_, decoder):
+                            yield replace(window, speaker=feed.speaker, n_feeds=len(feeds.each))
+                        decoders.append(decoder)
+                    except AudioError as error:
+                        lost = error
+                if lost and not decoders:
+                    raise lost
+                end = self._end(slice_, before, feeds, decoders)
+                yield replace(end, is_truncated=True) if lost else end
         except NightscribeError as error:
             yield SliceEnd(slice_, error=error)
-
-    def _channels(self, slice_: Slice, path: Readable) -> Iterator[Window]:
-        """Yield the windows of each channel separately, because mixed speech of two people is unintelligible."""
-        for channel, speaker in enumerate(CHANNELS):
-            sound = Decoder(path, slice_.start_s, slice_.end_s, channel=channel)
-            yield from (replace(window, speaker=speaker) for window in self._windows(slice_, sound))
 
     def _windows(self, slice_: Slice, sound: Iterable[Waveform]) -> Iterator[Window]:
         detector = SpeechDetector()
@@ -147,7 +155,7 @@ class WindowReader:
             )
         return found
 
-    def _end(self, slice_: Slice, before: Recording, sound: Sound | Decoder) -> SliceEnd:
+    def _end(self, slice_: Slice, before: Recording, feeds: Feeds, sounds: Sequence[Sound | Decoder]) -> SliceEnd:
         try:
             after = self._source.stat(slice_.recording)
             if after != before and self._source.fingerprint(after) != slice_.fingerprint:  # touched, but not changed
@@ -155,7 +163,14 @@ class WindowReader:
         except NightscribeError as error:
             return SliceEnd(slice_, error=error)
         return SliceEnd(
-            slice_, before.mtime_ns, sound.container_s, sound.decoded_s, sound.channels_cancel, sound.is_truncated
+            slice_,
+            before.mtime_ns,
+            sounds[0].container_s,
+            max(sound.decoded_s for sound in sounds),
+            channels_cancel=any(sound.channels_cancel for sound in sounds),
+            is_truncated=any(sound.is_truncated for sound in sounds),
+            tracks=feeds.tracks,
+            leaves_tracks_out=feeds.leaves_sound_out,
         )
 
 
