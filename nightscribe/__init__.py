@@ -10,6 +10,7 @@ from nightscribe._version import __version__
 
 if TYPE_CHECKING:
     from nightscribe.api import Destination, Progress, Transcript, open_destination, transcribe, transcribe_folder
+    from nightscribe.search.base import Hit, SearchResult
     from nightscribe.services.run import RunResult
     from nightscribe.shared.errors import (
         AudioError,
@@ -35,12 +36,14 @@ __all__ = [
     "EngineSpec",
     "Failure",
     "Format",
+    "Hit",
     "NightscribeError",
     "PermanentError",
     "Progress",
     "QueueError",
     "RetryableError",
     "RunResult",
+    "SearchResult",
     "Segment",
     "SetupError",
     "StorageError",
@@ -66,6 +69,7 @@ _MODULES = {
         "transcribe",
         "transcribe_folder",
     ),
+    "nightscribe.search.base": ("Hit", "SearchResult"),
     "nightscribe.services.run": ("RunResult",),
     "nightscribe.shared.errors": (
         "AudioError",

@@ -9,10 +9,13 @@ import structlog
 
 from nightscribe.log import configure_logging
 from nightscribe.report.run_report import RunReport
+from nightscribe.search.base import SearchResult
+from nightscribe.search.dates import filters_from
 from nightscribe.services.events import Event, Planned, Working
 from nightscribe.services.request import Request
 from nightscribe.services.run import RunResult, run
 from nightscribe.services.run_progress import RunProgress
+from nightscribe.services.search import search
 from nightscribe.services.transcribe import transcribe as transcribe_file
 from nightscribe.shared.destination.keys import TRANSCRIPTS
 from nightscribe.shared.destination.records import Records
@@ -132,6 +135,38 @@ class Destination:
     def failures(self) -> Iterator[Failure]:
         """Yield the recorded failures, each with its reason."""
         return self.records.failures()
+
+    def search(
+        self,
+        query: str,
+        *,
+        speaker: str = "",
+        language: str = "",
+        folder: str = "",
+        since: str | None = None,
+        until: str | None = None,
+        limit: int = 20,
+        offset: int = 0,
+    ) -> SearchResult:
+        """Return the passages that match a query, as `nightscribe search` does. No query is an error.
+
+        Args:
+            query: words, "phrases", OR, NOT, NEAR and prefix* (docs/search.md).
+            speaker: only what this speaker says.
+            language: code of a language.
+            folder: path of a folder below the source, or of one recording.
+            since: year, month or day, such as "2012-05"; recordings from its beginning on.
+            until: the same; recordings until its end.
+            limit: maximum number of hits that are returned.
+            offset: number of hits to skip.
+
+        The index is first brought up to date with the records.
+
+        Raises: ValueRefused: if the language or a date is not valid. RetryableError: if the destination is unreachable.
+        """
+        filters = filters_from(speaker=speaker, language=language, folder=folder, since=since, until=until)
+        options = load_settings().storage
+        return search(self.location, query, filters, limit=limit, offset=offset, options=options).result
 
 
 def transcribe(

@@ -22,9 +22,11 @@ class Lazy(NamedTuple):
 COMMANDS = {
     "director": Lazy("director", "director", "Compare SOURCE with DEST and queue what is missing, for workers."),
     "health": Lazy("health", "health", "Check whether the director or worker of this container is alive."),
+    "index": Lazy("index", "index", "Bring the search index of DEST up to date."),
     "models": Lazy("models", "models", "Manage weights of speech models on this machine."),
     "retry": Lazy("retry", "retry", "Retry recordings that failed in DEST."),
     "run": Lazy("run", "run", "Transcribe everything in SOURCE into DEST on this machine."),
+    "search": Lazy("search", "search", "Search all transcripts in DEST."),
     "status": Lazy("status", "status", "Show what is queued, in progress, failed and done in DEST."),
     "verify": Lazy("verify", "verify", "Check that every record, text and recording of DEST is whole."),
     "worker": Lazy("worker", "worker", "Transcribe one job from the queue after another."),

@@ -86,7 +86,27 @@ class Verifying:
     n: int
 
 
-Event = Began | Scanning | Surveying | Planned | FetchingWeights | Started | Working | Stopping | Watching | Verifying
+@dataclass(frozen=True)
+class Indexing:
+    """Records are being put into the search index."""
+
+    n_read: int | None
+    """Number of records read so far; None while another process updates the index."""
+
+
+Event = (
+    Began
+    | Scanning
+    | Surveying
+    | Planned
+    | FetchingWeights
+    | Started
+    | Working
+    | Stopping
+    | Watching
+    | Verifying
+    | Indexing
+)
 OnEvent = Callable[[Event], None]
 
 

@@ -15,6 +15,7 @@ from nightscribe.services.request import Request, open_queue, scan, survey
 from nightscribe.services.run_folder import run_folder
 from nightscribe.services.run_progress import FailedRecording, RunProgress
 from nightscribe.services.run_record import RunRecord, beginning
+from nightscribe.services.search import update_if_there
 from nightscribe.shared.errors import NightscribeError, SetupError
 from nightscribe.shared.settings import to_environment
 from nightscribe.shared.storage.base import LOGS, Location
@@ -91,6 +92,8 @@ def run(request: Request, on_event: OnEvent = ignore) -> RunResult:
             if progress is None:
                 raise
             interrupted = progress.n_left > 0
+        if progress.done or progress.scan.renamed:
+            update_if_there(request.dest, request.settings.storage)
         return RunResult(progress, engine, lease_clock() - began_s, interrupted, logs)
 
 

@@ -12,7 +12,17 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from nightscribe.services.events import Began, Event, FetchingWeights, Scanning, Started, Surveying, Verifying, Working
+from nightscribe.services.events import (
+    Began,
+    Event,
+    FetchingWeights,
+    Indexing,
+    Scanning,
+    Started,
+    Surveying,
+    Verifying,
+    Working,
+)
 from nightscribe.services.request import Request
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.terminal import visible
@@ -55,6 +65,10 @@ class Display:
                 self._say(f"Probing {number:,} of {count(n, 'recording')} …")
             case Verifying(number=number, n=n):
                 self._say(f"Checking {number + 1:,} of {count(n, 'transcript')} …")
+            case Indexing(n_read=None):
+                self._say("Another process is updating the search index …")
+            case Indexing(n_read=n):
+                self._say(f"Indexing … {count(n or 0, 'transcript')} read")
             case FetchingWeights(model=model):
                 self._say(f"Fetching the weights of {model} …")
             case Began(engine=engine):

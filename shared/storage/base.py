@@ -203,6 +203,30 @@ class Housekeeping(Ages, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class FolderRevisions:
+    """The files directly in one folder of a store, and the states in which they are."""
+
+    path: str
+    """"" or a path that ends in "/", below the folder that was asked about."""
+    state: str
+    """Changes whenever a file in the folder is added, replaced or removed; "" if that is not certain."""
+    files: Mapping[str, str] | None
+    """The revision of each file by its name, or None if the folder has the state that the caller has seen before."""
+
+
+@runtime_checkable
+class Revisions(Protocol):
+    """Additional methods for a store that knows whether a file was written again without reading it."""
+
+    def revisions(self, top: str, seen: Mapping[str, str]) -> Iterator[FolderRevisions]:
+        """Yield every folder in and below `top` ("" or ending in "/"), itself included.
+
+        `seen`: states of folders that the caller has seen before, by path below `top`.
+        """
+        ...
+
+
 class Location(ABC):
     """A place that a user names as SOURCE or DEST. `str()` returns its name; locations are compared by value.
 

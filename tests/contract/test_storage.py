@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.model.transcript import Transcript, utc_now
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.base import Location, RecordingSource, TranscriptStore
+from nightscribe.shared.storage.base import Location, RecordingSource, Revisions, TranscriptStore
 from nightscribe.shared.storage.content import content_sha256
 from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES
 from nightscribe.shared.storage.folder.location import FolderLocation
@@ -636,3 +637,51 @@ def test_a_playlist_named_like_a_recording_leads_nowhere(
                     look(opened)
         with pytest.raises(TimeoutError):
             listener.accept()
+
+
+# States of files, for the search index
+
+
+def revisions_of(store: TranscriptStore, seen: dict[str, str]) -> dict[str, dict[str, str]]:
+    """The files of every folder that may have changed; notes the states of all folders, and those that are gone."""
+    assert isinstance(store, Revisions)
+    found = list(store.revisions("top/", seen))
+    seen.clear()
+    seen.update({folder.path: folder.state for folder in found})
+    return {folder.path: dict(folder.files) for folder in found if folder.files is not None}
+
+
+def test_a_file_has_another_revision_when_it_is_written_again(store: TranscriptStore) -> None:
+    for key in ("top/a.json", "top/b/1.json", "top/b/c/2.json", "top.json", "topmost/x.json"):
+        store.put(key, b"1")
+    seen: dict[str, str] = {}
+    first = revisions_of(store, seen)
+    assert {path: set(files) for path, files in first.items()} == {"": {"a.json"}, "b/": {"1.json"}, "b/c/": {"2.json"}}
+    again = first | revisions_of(store, seen)
+    assert again == first
+    store.put("top/b/1.json", b"2")
+    changed = first | revisions_of(store, seen)
+    assert changed["b/"]["1.json"] != first["b/"]["1.json"]
+    store.delete("top/b/c/2.json")
+    left = revisions_of(store, seen)
+    assert not left.get("b/c/")
+
+
+def test_a_folder_whose_time_says_that_nothing_changed_is_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderStore(tmp_path)
+    for key in ("top/a.json", "top/b/1.json"):
+        store.put(key, b"1")
+    seen: dict[str, str] = {}
+    with monkeypatch.context() as patched:
+        patched.setattr("nightscribe.shared.storage.folder.store.SETTLED_S", 10**9)
+        for _ in range(2):  # they are so new that another change might leave their times
+            assert set(revisions_of(store, seen)) == {"", "b/"}
+    for folder in ("top/b", "top"):
+        os.utime(tmp_path / folder, (10**9, 10**9))
+    assert set(revisions_of(store, seen)) == {"", "b/"}
+    assert revisions_of(store, seen) == {}
+    store.put("top/b/1.json", b"2")
+    assert set(revisions_of(store, seen)) == {"b/"}
+    assert set(seen) == {"", "b/"}

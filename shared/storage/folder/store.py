@@ -8,18 +8,19 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from nightscribe.shared.errors import MachineError, NameTooLong, RetryableError
 from nightscribe.shared.process.identity import is_alive, machine_id
-from nightscribe.shared.storage.base import Fence
+from nightscribe.shared.storage.base import Fence, FolderRevisions
 
 TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-(?P<random>[0-9a-f]+)\.tmp$")
 TEMPORARY_BYTES = 116  # length of such a name with a long host name, and of the slash before it
 STALE_AFTER_S = 24 * 3600  # keeping a leftover file for a day is harmless, but removing one too early costs work
 MAX_WRITES = 5
+SETTLED_S = 2.0
 
 
 class FolderStore:
@@ -210,6 +211,34 @@ class FolderStore:
                 if not TEMPORARY.match(name):
                     yield (Path(path) / name).relative_to(self.root).as_posix()
 
+    def revisions(self, top: str, seen: Mapping[str, str]) -> Iterator[FolderRevisions]:
+        """See `Revisions.revisions`; files are replaced by renaming, which changes the time of their folder."""
+        below: dict[str, list[str]] = {}
+        for path in seen:
+            if path:
+                below.setdefault(path[: path.rfind("/", 0, -1) + 1], []).append(path)
+        paths = [""]
+        while paths:
+            path = paths.pop()
+            try:
+                changed_ns = (self.root / top / path).stat().st_mtime_ns
+                if seen.get(path) == str(changed_ns):
+                    yield FolderRevisions(path, str(changed_ns), None)
+                    paths += sorted(below.get(path, ()), reverse=True)
+                    continue
+                with os.scandir(self.root / top / path) as entries:
+                    listed = sorted(entries, key=lambda entry: entry.name)
+                files = {entry.name: _revision(entry) for entry in listed if not _is_folder(entry)}
+            except OSError as error:
+                if _is_absent(error):
+                    continue
+                raise self._failed("list", top + path, error) from error
+            # A file that is replaced within the resolution of the clock would leave the time as it is.
+            is_settled = abs(time.time() - changed_ns / 1e9) > SETTLED_S
+            kept = {name: revision for name, revision in files.items() if revision and not TEMPORARY.match(name)}
+            yield FolderRevisions(path, str(changed_ns) if is_settled else "", kept)
+            paths += [f"{path}{entry.name}/" for entry in reversed(listed) if _is_folder(entry)]
+
     def age_s(self, key: str) -> float | None:
         """See `Housekeeping.age_s`."""
         path = self.root / key
@@ -319,6 +348,15 @@ def _made(path: Path) -> BinaryIO:
 def _is_absent(error: OSError) -> bool:
     """Return whether the error means that the file does not exist; one with too long a name cannot."""
     return isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG
+
+
+def _revision(entry: "os.DirEntry[str]") -> str:
+    """Return what changes whenever a file is replaced, or "" if it is gone."""
+    try:
+        found = entry.stat()
+    except OSError:
+        return ""
+    return f"{found.st_mtime_ns}-{found.st_size}-{found.st_ino}"
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

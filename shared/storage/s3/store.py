@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from nightscribe.shared.formats.registry import content_type_of
+from nightscribe.shared.storage.base import FolderRevisions
 from nightscribe.shared.storage.s3.objects import MAX_CONCURRENCY, Objects, Replaced
 
 # With this content type, a browser shows the report instead of downloading it.
@@ -87,6 +88,17 @@ class BucketStore:
     def age_s(self, key: str) -> float | None:
         """See `Housekeeping.age_s`."""
         return self._objects.age_s(key)
+
+    def revisions(self, top: str, seen: Mapping[str, str]) -> Iterator[FolderRevisions]:  # noqa: ARG002  none are kept
+        """See `Revisions.revisions`; a bucket has no folders of its own, so that all keys are listed each time."""
+        folders: dict[str, dict[str, str]] = {"": {}}
+        for objects, _ in self._objects.pages(top, deep=True):
+            for each in objects:
+                folder, slash, name = each.key[len(top) :].rpartition("/")
+                if name:
+                    folders.setdefault(folder + slash, {})[name] = each.etag
+        for path, files in folders.items():
+            yield FolderRevisions(path, "", files)
 
     def temporary_files(self) -> Iterator[str]:
         """See `Housekeeping.temporary_files`; a put is whole by itself."""

@@ -1,0 +1,1 @@
+"""Search all transcripts of a destination. The index is made from the records and can be deleted at any time."""
