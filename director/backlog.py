@@ -18,6 +18,8 @@ class Missing:
 
     recording: Recording
     stem: str
+    only_speakers: bool = False
+    """Its words are finished, and only the labels of its speakers are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,11 @@ class Backlog:
         self._sizes = array("q")
         self._times = array("q")
         self._unusual_stems: dict[int, str] = {}
+        self._only_speakers: set[int] = set()
+        self.extend(missing)
+
+    def extend(self, missing: Iterable[Missing]) -> None:
+        """Add recordings at the end."""
         for each in missing:
             self.append(each)
 
@@ -62,6 +69,8 @@ class Backlog:
         recording = missing.recording
         if missing.stem != without_suffix(recording.path):
             self._unusual_stems[len(self._paths)] = missing.stem
+        if missing.only_speakers:
+            self._only_speakers.add(len(self._paths))
         self._paths.append(recording.path)
         self._sizes.append(recording.size)
         self._times.append(UNKNOWN_TIME if recording.mtime_ns is None else recording.mtime_ns)
@@ -72,10 +81,19 @@ class Backlog:
     def __getitem__(self, at: int) -> Missing:
         path, mtime_ns = self._paths[at], self._times[at]
         recording = Recording(path, self._sizes[at], None if mtime_ns == UNKNOWN_TIME else mtime_ns)
-        return Missing(recording, self._unusual_stems.get(at) or without_suffix(path))
+        return Missing(recording, self._unusual_stems.get(at) or without_suffix(path), at in self._only_speakers)
 
     def __iter__(self) -> Iterator[Missing]:
         return map(self.__getitem__, range(len(self)))
+
+    @property
+    def n_only_speakers(self) -> int:
+        """Return the number of recordings of which only the labels of speakers are missing."""
+        return len(self._only_speakers)
+
+    def needs_only_speakers(self, at: int) -> bool:
+        """Return whether only the labels of speakers are missing of the recording at this position."""
+        return at in self._only_speakers
 
     def sized(self) -> Iterator[tuple[str, int]]:
         """Yield path and size (bytes) of each recording, without creating an object for it."""

@@ -176,7 +176,7 @@ class Director:
         if self.retry_failed or self.redo:  # otherwise the old reason would be taken for the new one
             for planned in self._unsent:
                 self._forgive(planned)
-        sent = {job.id: (job, planned) for planned in self._unsent for job in [self._job_of(planned.slices())]}
+        sent = {job.id: (job, planned) for planned in self._unsent for job in [self._job_of(planned, planned.slices())]}
         self._send(job for job, _ in sent.values())
         self._outcomes.jobs |= {job_id: OutstandingJob(planned) for job_id, (_, planned) in sent.items()}
         metrics.JOBS_QUEUED.inc(len(sent))
@@ -190,9 +190,16 @@ class Director:
                 self.records.forgive(path)
                 self._dead_letters.forgiven.add(path)
 
-    def _job_of(self, slices: tuple[Slice, ...]) -> Job:
-        redo = self.run_id if self.redo else None
-        return Job(slices=slices, options=self.options, formats=self.formats, layout=self.layout, redo=redo)
+    def _job_of(self, planned: Planned, slices: tuple[Slice, ...]) -> Job:
+        """Return the job of all or some of the planned slices."""
+        return Job(
+            slices=slices,
+            options=self.options,
+            formats=self.formats,
+            layout=self.layout,
+            redo=self.run_id if self.redo else None,
+            only_speakers=planned.only_speakers,
+        )
 
     def _send(self, jobs: Iterable[Job]) -> None:
         # Another round needs other deduplication ids, or SQS would drop the messages for five minutes.
@@ -204,7 +211,7 @@ class Director:
         self._round += 1
         metrics.JOBS_QUEUED.inc(len(self._outcomes.jobs))
         log.warning("jobs.queued_again", n=len(self._outcomes.jobs))
-        self._send(self._job_of(job.planned.slices()) for job in self._outcomes.jobs.values())
+        self._send(self._job_of(job.planned, job.planned.slices()) for job in self._outcomes.jobs.values())
 
     def _handle_outage(self, error: RetryableError) -> None:
         """Tolerate an outage of up to `outage_limit_s`, and create a missing queue again."""

@@ -37,7 +37,7 @@ class Outcomes:
     """Knows the outstanding jobs, and reads their outcomes from the destination."""
 
     records: Records
-    job_of: Callable[[tuple[Slice, ...]], Job]
+    job_of: Callable[[Planned, tuple[Slice, ...]], Job]
     dead_letters: DeadLetters
     jobs: dict[str, OutstandingJob] = field(default_factory=dict)
     """The outstanding jobs by their ids."""
@@ -125,7 +125,7 @@ class Outcomes:
         """Return the outcome of a recording that is cut; without one, return its slices that have stored parts."""
         if outcome := self._outcome(planned, 0):
             return outcome, frozenset()
-        stored = self.records.partial_results.stored(self.job_of(planned.slices()), planned.slice_of(0))
+        stored = self.records.partial_results.stored(self.job_of(planned, planned.slices()), planned.slice_of(0))
         return None, stored
 
     def _outcome(self, planned: Planned, at: int) -> Outcome | None:
@@ -135,7 +135,7 @@ class Outcomes:
         except NewerRecord as error:  # workers of two releases share this destination
             return Unreadable(path, str(error))
         slice_ = planned.slice_of(at)
-        if done and done.settles(self.job_of((slice_,)), slice_):
+        if done and done.settles(self.job_of(planned, (slice_,)), slice_):
             return done
         failure = failure or self.dead_letters.unsaved.get(path)
         return failure if failure and failure.fingerprint == fingerprint else None

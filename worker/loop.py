@@ -26,6 +26,7 @@ from nightscribe.worker.attempt.attempt import Attempt, Outcome
 from nightscribe.worker.fenced_store import FencedStore
 from nightscribe.worker.lease import Lease, lease_clock
 from nightscribe.worker.machine import rest_s
+from nightscribe.worker.pipeline.diarize.diarizer import Diarizer
 from nightscribe.worker.pipeline.transcriber import Transcriber
 from nightscribe.worker.retry_delay import retry_delay_s
 from nightscribe.worker.status_reporter import StatusReporter
@@ -45,6 +46,7 @@ class Worker:
     source: RecordingSource
     records: Records
     transcriber_for: Callable[[Options], Transcriber]
+    diarizer: Callable[[], Diarizer]
     settings: Settings
     stop: threading.Event = field(default_factory=threading.Event)
     """Set from outside to make the worker release its job and end."""
@@ -151,6 +153,7 @@ class Worker:
                 records=Records(store),
                 revoke=store.revoke,
                 transcriber_for=self.transcriber_for,
+                diarizer=self.diarizer,
                 check_setup=self._check_setup,
                 settings=self.settings,
                 delivery=delivery,

@@ -33,6 +33,7 @@ from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.worker.loop import Worker
+from nightscribe.worker.pipeline.diarize.diarizer import Diarizer
 from nightscribe.worker.pipeline.transcriber import Transcriber
 from nightscribe.worker.pipeline.vad import SpeechDetector
 
@@ -186,6 +187,7 @@ def work(location: Location) -> None:
         source=FolderSource(location.source, leave_out=location.dest),
         records=Records(_Store(location, queue)),
         transcriber_for=lambda _: transcriber,
+        diarizer=lambda: Diarizer(Path()),
         settings=location.settings,
     )
     stop_on_signals(made)

@@ -61,14 +61,20 @@ def n_jobs(missing: Backlog, rates: Rates, job_s: float, at_most: int) -> int:
 def bundles(missing: Backlog, rates: Rates, job_s: float) -> Iterator[list[Missing]]:
     """Yield jobs of neighbouring recordings that are not too long for one job.
 
-    A job that is not too small ends where a hash of its last recording's path says so. So a file that is added or
-    removed moves the ends of the next few jobs at most.
+    A job either transcribes or only labels speakers. One that is not too small ends where a hash of its last
+    recording's path says so. So a file that is added or removed moves the ends of the next few jobs at most.
     """
+    yield from _bundles(missing, rates, job_s, only_speakers=False)
+    if missing.n_only_speakers:
+        yield from _bundles(missing, rates, job_s, only_speakers=True)
+
+
+def _bundles(missing: Backlog, rates: Rates, job_s: float, *, only_speakers: bool) -> Iterator[list[Missing]]:
     bundle: list[Missing] = []
     filled = 0.0
     for at, (path, size) in enumerate(missing.sized()):
         seconds = rates.seconds(path, size)
-        if seconds > LONGEST * job_s:
+        if seconds > LONGEST * job_s or missing.needs_only_speakers(at) is not only_speakers:
             continue
         n_bytes = SLICE_BYTES + 2 * len(encode_basestring_ascii(path))
         share = max(seconds / job_s, LONGEST / MAX_SLICES, LONGEST * n_bytes / ROOM_BYTES)

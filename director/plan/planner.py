@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -43,6 +43,11 @@ class Planned:
             cuts=self.cut_points,
             index=self.index,
         )
+
+    @property
+    def only_speakers(self) -> bool:
+        """Return whether only the speakers of its recordings are labelled."""
+        return self.recordings[0].only_speakers
 
     def slices(self) -> tuple[Slice, ...]:
         """Return all slices of the job."""
@@ -108,7 +113,7 @@ class Planner(Iterator[Planned | Settled | Growing]):
                 made.append(Settled(missing, Unreadable(missing.recording.path, str(error))))
                 continue
             if now != missing.recording:
-                made.append(Growing(Missing(now, missing.stem)))
+                made.append(Growing(replace(missing, recording=now)))
                 continue
             if cut_points is None and self._is_long:
                 cut_points = self._find_cut_points(missing, fingerprint)

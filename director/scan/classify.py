@@ -1,6 +1,6 @@
 """Classify a recording: finished, failed before, finished by another tool, or missing."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,13 +38,15 @@ class Classifier:
     formats: tuple[FormatName, ...]
     redo: bool
     retry_failed: bool
+    has_labels: Callable[[Provenance], bool] = lambda _: True
+    """Returns whether a finished transcript has the labels of speakers that are requested."""
 
     def read(self, candidate: Candidate) -> Evidence:
         """Return the evidence from the destination; read the file itself only if its size and time are inconclusive."""
         name = candidate.folder.name(candidate.recording)
         transcript = candidate.folder.provenance(name)
         if transcript and self._is_about(candidate.recording, transcript):
-            return Evidence(transcript, transcript)
+            return Evidence(transcript, self._why_unlabelled(candidate, transcript) or transcript)
         failure = None if self.retry_failed else candidate.folder.failure(name)
         return Evidence(transcript, failure if failure and self._is_about(candidate.recording, failure) else None)
 
@@ -54,7 +56,9 @@ class Classifier:
             case Failure() as failure:
                 return failure
             case Provenance() as finished if not self.redo:
-                return finished
+                if self.has_labels(finished):
+                    return finished
+                return Missing(candidate.recording, finished.stem, only_speakers=True)
         recording, folder = candidate.recording, candidate.folder
         name = folder.name(recording)
         before = evidence.transcript or folder.damaged(name)
@@ -69,6 +73,13 @@ class Classifier:
             is_ours=lambda stem: stem in folder.our_stems,
         )
         return Foreign() if stem is None else Missing(recording, stem)
+
+    def _why_unlabelled(self, candidate: Candidate, finished: Provenance) -> Failure | None:
+        """Return why labelling a finished recording failed; None if it has its labels or was not tried."""
+        if self.redo or self.retry_failed or self.has_labels(finished):
+            return None
+        failure = candidate.folder.failure(candidate.folder.name(candidate.recording))
+        return failure if failure and failure.fingerprint == finished.fingerprint else None
 
     def _is_about(self, recording: Recording, record: Provenance | Failure) -> bool:
         same = same_at_a_glance(recording, record)

@@ -80,6 +80,8 @@ class Scanner:
     dry_run: bool = False
     is_current: Callable[[Provenance], bool] = lambda _: True
     """Returns whether a finished transcript was made with the options that are now requested."""
+    has_labels: Callable[[Provenance], bool] = lambda _: True
+    """Returns whether a finished transcript has the labels of speakers that are now requested."""
     hashing_s: float = HASHING_S
     """Time that one scan may spend on hashing recordings that were finished without a hash."""
     now: Callable[[], float] = time.time
@@ -96,11 +98,17 @@ class Scanner:
         """
         scan = Scan()
         recent: list[Missing] = []
+        only_speakers = Backlog()
         claimed_again: list[str] = []
         unhashed: list[tuple[Recording, Provenance]] = []
         discovery = Discovery(self.source, self.records, self._recording_filter, report_progress=progress)
         classifier = Classifier(
-            self.source, self._identity, self.formats, redo=self.redo, retry_failed=self.retry_failed
+            self.source,
+            self._identity,
+            self.formats,
+            redo=self.redo,
+            retry_failed=self.retry_failed,
+            has_labels=self.has_labels,
         )
         for candidate, read in map_concurrently(classifier.read, discovery, self._max_concurrency):
             report_alive()
@@ -111,6 +119,8 @@ class Scanner:
                 if evidence.transcript and candidate.folder.is_claimed(candidate.folder.name(candidate.recording)):
                     claimed_again.append(path)
                 match classifier.classify(candidate, evidence):
+                    case Missing(only_speakers=True) as unlabelled:
+                        only_speakers.append(unlabelled)
                     case Missing() as missing:
                         is_new = is_recent(candidate.recording, self.now(), self.settle_s)
                         (recent if is_new else scan.missing).append(missing)
@@ -131,6 +141,7 @@ class Scanner:
         self._wait_for(recent, scan)
         if not self.redo:
             self._follow_renames(scan, claimed_again, discovery)
+        scan.missing.extend(only_speakers)  # only now: they have transcripts, so they are no new names of others
         if unhashed and not self.dry_run:
             self._identity.add_missing(unhashed, self.hashing_s)
         return scan

@@ -17,7 +17,7 @@ from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.jobs import Layout, Options
-from nightscribe.shared.model.speaker_options import AUTO
+from nightscribe.shared.model.speaker_options import AUTO, same_labels
 from nightscribe.shared.model.transcript import Provenance
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.queue.client import JobQueue, connect
@@ -55,6 +55,10 @@ class Request:
         settings = self.settings
         return Layout(line_chars=settings.line_chars, lines=settings.lines, words=settings.word_timestamps)
 
+    @cached_property
+    def _speakers(self) -> Options:
+        return self.options(self.settings.engine)
+
     def options(self, engine: str) -> Options:
         """Return the options that affect a transcript."""
         return options(self.settings, engine)
@@ -82,6 +86,7 @@ class Request:
             retry_failed=self.retry_failed,
             dry_run=dry_run,
             is_current=self._is_current,
+            has_labels=lambda done: same_labels(done.options, self._speakers),
         )
 
     def director(self, queue: JobQueue, engine: str) -> Director:

@@ -10,10 +10,12 @@ from nightscribe.shared.errors import SetupError
 from nightscribe.shared.model.assembly import merge
 from nightscribe.shared.model.jobs import Job, Layout, Slice
 from nightscribe.shared.model.paths import without_suffix
+from nightscribe.shared.model.speaker_options import OFF
 from nightscribe.shared.model.transcript import Transcript, utc_now
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.worker.attempt.transcribe import SliceTranscriber
+from nightscribe.worker.pipeline.labels import with_speakers
 from nightscribe.worker.pipeline.models import Models
 
 _engine = Lock()  # engines do not support concurrent threads
@@ -57,6 +59,7 @@ def transcribe(path: Path, settings: Settings, progress: Callable[[float], None]
         transcriber = SliceTranscriber(
             source=source,
             transcriber_for=_models[wanted].load,
+            diarizer=_models[wanted].load_diarizer,
             check=lambda: None,
             report_progress=lambda _slice, done_s: progress(done_s),
             receive_count=1,
@@ -66,4 +69,5 @@ def transcribe(path: Path, settings: Settings, progress: Callable[[float], None]
     if end.error:
         raise end.error
     assert part  # noqa: S101  without an error, there is a part
-    return merge(job, slice_, [part], mtime_ns=end.mtime_ns, finished_at=utc_now())
+    transcript = merge(job, slice_, [part], mtime_ns=end.mtime_ns, finished_at=utc_now())
+    return transcript if settings.speakers == OFF else with_speakers(transcript, [part], job.options)

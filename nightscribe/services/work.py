@@ -35,5 +35,6 @@ def open_worker(source: Location, dest: Location, settings: Settings) -> Worker:
         source=source.open_source(settings.storage, leave_out=dest),
         records=Records(dest.open_store(settings.storage)),
         transcriber_for=models.transcriber,
+        diarizer=models.diarizer,
         settings=settings,
     )

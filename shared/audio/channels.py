@@ -45,6 +45,11 @@ class ChannelSelector:
         """Return whether there are two channels, and each carries speech that the other does not."""
         return self._meter is not None and self._meter.are_apart
 
+    @property
+    def differ(self) -> bool:
+        """Return whether there are two channels that share hardly any sound, also if only one carries speech."""
+        return self._meter is not None and self._meter.differ
+
     def to_mono(self, chunks: Iterable[NDArray[np.int16]], mask: int = 0) -> Iterator[NDArray[np.float32]]:
         """Mix chunks of shape (n_samples, n_channels) into chunks of shape (n_samples,) in [-1, 1].
 

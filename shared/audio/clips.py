@@ -41,6 +41,7 @@ class Sound:
     channels_cancel: bool = False
     is_truncated: bool = False
     channels_are_apart: bool = False
+    channels_differ: bool = False
 
 
 class Unusual:
@@ -117,6 +118,7 @@ def _decode_alone(path: Readable) -> Sound | Unusual | NightscribeError:
         channels_cancel=decoder.channels_cancel,
         is_truncated=decoder.is_truncated,
         channels_are_apart=decoder.channels_are_apart,
+        channels_differ=decoder.channels_differ,
     )
 
 
@@ -161,4 +163,5 @@ def _sound(layout: Layout, wav: Path, stderr: str, name: int) -> Sound | None:
         decoded_s,
         channels_cancel=selector.channels_cancel,
         channels_are_apart=selector.are_apart,
+        channels_differ=selector.differ,
     )

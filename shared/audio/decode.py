@@ -84,6 +84,11 @@ class Decoder:
         return self._selector.are_apart
 
     @property
+    def channels_differ(self) -> bool:
+        """Return whether there are two channels that share hardly any sound, also if only one carries speech."""
+        return self._selector.differ
+
+    @property
     def channels_cancel(self) -> bool:
         """Return whether channels cancelled each other for more than a moment."""
         return self._selector.channels_cancel

@@ -56,19 +56,26 @@ class SeparationMeter:
     @property
     def are_apart(self) -> bool:
         """Return whether each channel carries speech that the other does not."""
+        return self._are_apart(n_talking=2)
+
+    @property
+    def differ(self) -> bool:
+        """Return whether the channels share hardly any sound, also if only one of them carries speech."""
+        return self._are_apart(n_talking=1)
+
+    def _are_apart(self, n_talking: int) -> bool:
+        """Return whether the channels share hardly any sound, and at least `n_talking` carry speech of their own."""
         if not self._frames:
             return False
         left, right, same = np.array(self._frames).T
         active = [_active(left), _active(right)]
-        if not all(each.any() for each in active):
-            return False
         both = active[0] & active[1]
         alone = [left > ALONE * right, right > ALONE * left]
         own = [each & (is_alone | (both & (same < DIFFERENT))) for each, is_alone in zip(active, alone, strict=True)]
         n_active = int((active[0] | active[1]).sum())
         n_shared = int(((active[0] | active[1]) & (same >= SAME) & ~alone[0] & ~alone[1]).sum())
         least = max(LEAST_S / FRAME_S, LEAST_SHARE * n_active)
-        return all(each.sum() >= least for each in own) and n_shared <= MOST_SHARED * n_active
+        return sum(each.sum() >= least for each in own) >= n_talking and n_shared <= MOST_SHARED * n_active
 
 
 def _active(energies: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -156,18 +156,21 @@ class Job(Versioned):
     redo: str | None = Field(
         default=None, description="Run that requested finished recordings again; None if only missing ones are done."
     )
+    only_speakers: bool = Field(
+        default=False,
+        description="Label the speakers of finished transcripts, and leave their words as they are.",
+        exclude_if=is_default(False),
+    )
 
     def lowest_version(self) -> int:
         """Return 2 if the job has formats or options that were added later or fields from another release, else 1."""
         is_new = not FORMATS_OF_VERSION_1.issuperset(self.formats) or not self.options.is_of_version_1
-        return 2 if is_new or has_unknown_fields(self, self.layout, *self.slices) else 1
+        return 2 if is_new or self.only_speakers or has_unknown_fields(self, self.layout, *self.slices) else 1
 
     @property
     def id(self) -> str:
         """Return the identity, 32 hex digits: equal slices with equal options are the same job."""
-        return _digest(
-            {"slices": [s.model_dump() for s in self.slices], "options": self.options.model_dump(), "redo": self.redo}
-        )
+        return _digest({"slices": [s.model_dump() for s in self.slices], **self._how()})
 
     def part_id(self, part: Slice) -> str:
         """Return an identity for the parts of a recording, so that results for other sound or options never mix."""
@@ -176,10 +179,14 @@ class Job(Versioned):
                 "recording": part.recording,
                 "fingerprint": part.fingerprint,
                 "cuts": part.cuts,
-                "options": self.options.model_dump(),
-                "redo": self.redo,
+                **self._how(),
             }
         )
+
+    def _how(self) -> dict[str, object]:
+        """Return what the results depend on besides the sound. Jobs that use nothing new have the ids that they had."""
+        only_speakers = {"only_speakers": True} if self.only_speakers else {}
+        return {"options": self.options.model_dump(), "redo": self.redo, **only_speakers}
 
     def deduplication_id(self, run: str) -> str:
         """Return an id that is stable only within one `run` of a director, so that SQS never drops a later redo."""

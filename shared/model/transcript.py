@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AwareDatetime, Field, field_serializer
 
 from nightscribe.shared.model.jobs import FORMATS_OF_VERSION_1, FormatName, Job, Layout, Options, RelativePath, Slice
+from nightscribe.shared.model.speaker_options import same_labels
 from nightscribe.shared.model.speakers import LocalSpeakers, Speaker, SpeakerTurn
 from nightscribe.shared.model.versioned import Stored, Versioned, has_unknown_fields, is_empty, is_none
 
@@ -175,8 +176,13 @@ class Provenance(Versioned):
         return 2 if is_new or not self.options.is_of_version_1 or has_unknown_fields(self, self.layout) else 1
 
     def settles(self, job: Job, slice_: Slice) -> bool:
-        """Return whether this transcript is what the job requests for the slice's recording: same sound, same redo."""
-        return self.fingerprint == slice_.fingerprint and self.redo == job.redo
+        """Return whether this transcript is what the job requests for the slice's recording: same sound, same redo.
+
+        Of a job that only labels speakers: same sound, same labels.
+        """
+        if self.fingerprint != slice_.fingerprint:
+            return False
+        return same_labels(self.options, job.options) if job.only_speakers else self.redo == job.redo
 
 
 class Transcript(Provenance):

@@ -26,6 +26,7 @@ from nightscribe.worker.engines import registry as engines
 from nightscribe.worker.engines.base import Recognition, RecognitionRequest, Recognizer, SpeechWindow, WindowLimits
 from nightscribe.worker.lease import lease_clock
 from nightscribe.worker.loop import Worker
+from nightscribe.worker.pipeline.diarize.diarizer import Diarizer
 from nightscribe.worker.pipeline.transcriber import Transcriber
 from support.cache import locked, unavailable
 from support.waiting import wait_until
@@ -192,6 +193,7 @@ class Workplace:
             source=FolderSource(self.source, leave_out=self.dest),
             records=Records(store or FolderStore(self.dest)),
             transcriber_for=lambda _: transcriber,
+            diarizer=lambda: Diarizer(Path()),
             settings=self.settings,
             clock=clock,
         )

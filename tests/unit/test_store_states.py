@@ -41,6 +41,7 @@ from nightscribe.shared.storage.folder.store import TEMPORARY, FolderStore
 from nightscribe.worker.attempt import transcribe
 from nightscribe.worker.engines.base import WindowLimits
 from nightscribe.worker.loop import Worker
+from nightscribe.worker.pipeline.diarize.diarizer import Diarizer
 from nightscribe.worker.pipeline.window_reader import SliceEnd
 
 FORMATS: tuple[FormatName, ...] = ("txt", "srt")
@@ -180,7 +181,7 @@ def is_long(content: bytes) -> bool:
 class Deaf:
     """In the place of a listener: gives the slices themselves, and no sound."""
 
-    def __init__(self, _source: FolderSource, _limits: WindowLimits) -> None:
+    def __init__(self, _source: FolderSource, _limits: WindowLimits, *_choices: object, by_channel: bool) -> None:
         pass
 
     def read(self, slices: Iterable[Slice]) -> Iterator[Slice]:
@@ -271,6 +272,7 @@ class Location:
                 source=self.source,
                 records=self.records,
                 transcriber_for=lambda _: Reading(self.source, self.spoilt),  # type: ignore[arg-type,return-value]
+                diarizer=lambda: Diarizer(Path()),
                 settings=Settings(),
             )
             with patch.object(transcribe, "WindowReader", Deaf), patch.object(transcribe, "ahead", iter):

@@ -33,6 +33,7 @@ from nightscribe.worker.attempt.store_results import Assembler
 from nightscribe.worker.attempt.transcribe import SliceTranscriber, known_audio_s
 from nightscribe.worker.lease import Lease
 from nightscribe.worker.machine import machine_error
+from nightscribe.worker.pipeline.diarize.diarizer import Diarizer
 from nightscribe.worker.pipeline.transcriber import Transcriber
 from nightscribe.worker.status_reporter import StatusReporter
 
@@ -65,6 +66,7 @@ class Attempt:
     records: Records
     revoke: Revoke
     transcriber_for: Callable[[Options], Transcriber]
+    diarizer: Callable[[], Diarizer]
     check_setup: Callable[[], None]
     """Raises SetupError if no job can succeed on this worker."""
     settings: Settings
@@ -100,6 +102,7 @@ class Attempt:
         self._transcriber = SliceTranscriber(
             source=self.source,
             transcriber_for=self.transcriber_for,
+            diarizer=self.diarizer,
             check=self._guard.check,
             report_progress=self.reporter.progress,
             receive_count=self.delivery.receive_count,

@@ -9,14 +9,16 @@ from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import PermanentError, RetryableError
 from nightscribe.shared.model.assembly import merge
-from nightscribe.shared.model.jobs import Slice
-from nightscribe.shared.model.transcript import Part, utc_now
+from nightscribe.shared.model.jobs import Job, Slice
+from nightscribe.shared.model.speaker_options import OFF
+from nightscribe.shared.model.transcript import Part, Transcript, utc_now
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.storage.content import content_sha256
 from nightscribe.shared.storage.fingerprint import covers_all
 from nightscribe.shared.telemetry import metrics, tracing
 from nightscribe.worker.attempt.job_progress import JobProgress
 from nightscribe.worker.attempt.lease_guard import LeaseGuard
+from nightscribe.worker.pipeline.labels import with_speakers
 from nightscribe.worker.pipeline.window_reader import SliceEnd
 
 log = structlog.get_logger()
@@ -56,11 +58,16 @@ class Assembler:
         parts = [part] if is_whole else self.records.partial_results.all(job, slice_)
         if parts is None:
             return
-        transcript = merge(job, slice_, parts, mtime_ns=mtime_ns, finished_at=utc_now())
-        sha256 = self._content_sha256(slice_, mtime_ns)
+        if job.only_speakers:
+            transcript, sha256 = self._labelled(job, slice_, parts), None
+        else:
+            transcript = merge(job, slice_, parts, mtime_ns=mtime_ns, finished_at=utc_now())
+            if job.options.speakers != OFF:
+                transcript = with_speakers(transcript, parts, job.options)
+            sha256 = self._content_sha256(slice_, mtime_ns)
         # Keep this order: a worker that dies in between must not leave a finished recording with a failure record.
         self.guard.while_held(lambda: self.records.forgive(slice_.recording))
-        self.guard.while_held(lambda: self.records.finish(transcript, job.formats, sha256=sha256))
+        self.guard.while_held(lambda: self.records.finish(transcript, transcript.formats, sha256=sha256))
         # Other workers may have added parts and claims of a cut recording, so its folder must be listed.
         claim = self.records.partial_results.name(job, slice_, CLAIM_SUFFIX)
         self.records.partial_results.drop(
@@ -74,6 +81,20 @@ class Assembler:
             speed=round(transcript.decoded_s / max(0.001, transcript.processing_s), 1),
             flags=list(transcript.flags),
         )
+
+    def _labelled(self, job: Job, slice_: Slice, parts: list[Part]) -> Transcript:
+        """Return the finished transcript with its speakers.
+
+        Raises: PermanentError: if the transcript is gone, or of other sound.
+        """
+        finished = self.records.transcript(slice_.recording)
+        if finished is None or finished.fingerprint != slice_.fingerprint:
+            raise PermanentError(
+                "Its transcript was removed or replaced while its speakers were to be labelled. Retry it.",
+                code="changed",
+            )
+        labelled = with_speakers(finished, parts, job.options)
+        return labelled.model_copy(update={"formats": tuple(dict.fromkeys((*finished.formats, *job.formats)))})
 
     def _content_sha256(self, slice_: Slice, mtime_ns: int | None) -> str | None:
         """Return the hash of the file that was transcribed, or None if it is not needed or proves nothing.

@@ -4,6 +4,7 @@ The decision is made once for a whole recording, by excerpts from all of it, so 
 whichever workers transcribe them.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ SILENT_PEAK = 0.002  # 55 dB below full scale: a track without a louder sample h
 SURE_S = 3.0  # a track with this much speech is worth transcribing
 LITTLE = 0.1  # a track with this share of the speech of another only seems to hold some
 MOST_KEPT = 64
+
+_LABEL = re.compile(r"(track|channel) \d")
 
 
 @dataclass(frozen=True)
@@ -52,28 +55,30 @@ class FeedChooser:
     """Chooses the feeds of recordings, and remembers them for the next slice of the same recording."""
 
     def __init__(self) -> None:
-        self._chosen: dict[tuple[str, str, TrackChoice], Feeds] = {}
+        self._chosen: dict[tuple[str, str, TrackChoice, bool], Feeds] = {}
 
-    def feeds(self, path: Readable, slice_: Slice, tracks: TrackChoice) -> Feeds:
+    def feeds(self, path: Readable, slice_: Slice, tracks: TrackChoice, *, by_channel: bool = False) -> Feeds:
         """Return what to transcribe of the recording of a slice, which is open at `path`.
+
+        `by_channel`: each channel is a person, so also separate channels of which only one carries speech.
 
         Raises: AudioError: if it is not a recording, or has no such track. RetryableError: if it cannot be read now.
         """
-        key = (slice_.recording, slice_.fingerprint, tracks)
+        key = (slice_.recording, slice_.fingerprint, tracks, by_channel)
         if (known := self._chosen.get(key)) is not None:
             return known
         if len(self._chosen) >= MOST_KEPT:
             self._chosen.clear()
-        self._chosen[key] = chosen = _choose(path, probe(path), tracks)
+        self._chosen[key] = chosen = _choose(path, probe(path), tracks, by_channel=by_channel)
         return chosen
 
 
-def _choose(path: Readable, info: MediaInfo, tracks: TrackChoice) -> Feeds:
+def _choose(path: Readable, info: MediaInfo, tracks: TrackChoice, *, by_channel: bool) -> Feeds:
     if info.audio_tracks < 2 and not any(track.may_be_stereo for track in info.tracks):
         return Feeds()
     streams = [track.number for track in info.tracks]
     wanted = streams if tracks == ALL_TRACKS else _numbered(streams, tracks)
-    heard = _Heard(streams, wanted)
+    heard = _Heard(streams, wanted, by_channel=by_channel)
     for excerpt in read_excerpts(path, info):
         heard.listen(excerpt)
     chosen = wanted or [heard.best()]
@@ -92,6 +97,11 @@ def _choose(path: Readable, info: MediaInfo, tracks: TrackChoice) -> Feeds:
     return Feeds(feeds, listed, tracks == DEFAULT_TRACK and any(map(heard.has_sound, others)))
 
 
+def is_feed(label: str | None) -> bool:
+    """Return whether a label of a segment is that of a track or channel."""
+    return label is not None and _LABEL.match(label) is not None
+
+
 def _numbered(streams: Sequence[int], tracks: TrackChoice) -> list[int]:
     """Return the stream that the user numbered; a recording with a single track has no other."""
     if tracks == DEFAULT_TRACK:
@@ -108,7 +118,8 @@ def _numbered(streams: Sequence[int], tracks: TrackChoice) -> list[int]:
 class _Heard:
     """What was heard of each track."""
 
-    def __init__(self, streams: Sequence[int], wanted: Sequence[int]) -> None:
+    def __init__(self, streams: Sequence[int], wanted: Sequence[int], *, by_channel: bool) -> None:
+        self._by_channel = by_channel
         self._chooses = not wanted and len(streams) > 1
         self._detectors = {stream: SpeechDetector() for stream in streams}
         self._selectors = {stream: ChannelSelector(RATE) for stream in streams}
@@ -147,7 +158,8 @@ class _Heard:
 
     def channels(self, stream: int, label: str | None) -> Iterator[tuple[int | None, str | None]]:
         """Yield each channel of a track that is transcribed by itself, with its label."""
-        if not self._selectors[stream].are_apart:
+        selector = self._selectors[stream]
+        if not (selector.differ if self._by_channel else selector.are_apart):
             yield None, label
             return
         for n in range(2):

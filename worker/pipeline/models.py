@@ -11,6 +11,7 @@ from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.process.liveness import LONG_S, report_alive
 from nightscribe.worker.engines import registry as engines
 from nightscribe.worker.engines.allowed import AllowedModels
+from nightscribe.worker.pipeline.diarize.diarizer import Diarizer
 from nightscribe.worker.pipeline.transcriber import Transcriber
 
 log = structlog.get_logger()
@@ -31,6 +32,7 @@ class Models:
         self._own: tuple[str, str] | None = None
         """Engine and model that the worker loaded first, before it received a job."""
         self._transcriber: Transcriber | None = None
+        self._diarizer: Diarizer | None = None
 
     def transcriber(self, options: Options) -> Transcriber:
         """Return a transcriber for the options of a job.
@@ -75,3 +77,23 @@ class Models:
             report_alive()
             log.info("model.loaded", engine=engine, model=options.model, took_s=round(time.monotonic() - began, 1))
         return self._transcriber
+
+    def diarizer(self) -> Diarizer:
+        """Return the models that tell voices apart, which stay in memory beside the other.
+
+        Raises: ModelUnavailable: if `load_diarizer` raises SetupError, because no job may end a worker.
+        """
+        try:
+            return self.load_diarizer()
+        except SetupError as error:
+            raise ModelUnavailable(str(error)) from error
+
+    def load_diarizer(self) -> Diarizer:
+        """Return the models that tell voices apart. Raises: SetupError: if they or their extra are missing."""
+        if self._diarizer is None:
+            began = time.monotonic()
+            report_alive(LONG_S)
+            self._diarizer = Diarizer(self._models_dir, threads=self._threads)
+            report_alive()
+            log.info("model.loaded", model="speakers", took_s=round(time.monotonic() - began, 1))
+        return self._diarizer

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from nightscribe.shared.formats.line_breaks import one_line
 from nightscribe.shared.formats.sentences import MARKS
 from nightscribe.shared.model.speakers import SpeakerTurn
 from nightscribe.shared.model.transcript import Segment, Word
@@ -104,11 +105,12 @@ def _most(overlaps: Counter[str]) -> str | None:
 
 
 def _runs(segment: Segment, timeline: _Timeline) -> list[_Run]:
-    """Divide the words of a segment by speaker; there are none where the engine has no words, or the speaker is known.
+    """Divide the words of a segment by speaker; there are none without words, or where the speaker is known.
 
-    Words in none of the turns keep their own speaker unknown, and join their neighbours.
+    Words in none of the turns keep their own speaker unknown, and join their neighbours. The words of a text that a
+    person has corrected are not its words any more.
     """
-    if segment.speaker or not segment.words:
+    if segment.speaker or one_line("".join(word.text for word in segment.words)) != one_line(segment.text):
         return []
     words: list[Word] = []
     before: str | None = None

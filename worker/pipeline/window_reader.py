@@ -80,11 +80,15 @@ class WindowReader:
         limits: WindowLimits,
         feeds: FeedChooser | None = None,
         tracks: TrackChoice = DEFAULT_TRACK,
+        *,
+        by_channel: bool = False,
     ) -> None:
+        """`by_channel`: each channel is a person, so also separate channels of which only one carries speech."""
         self._source = source
         self._limits = limits
         self._feeds = feeds or FeedChooser()
         self._tracks = tracks
+        self._by_channel = by_channel
 
     def read(self, slices: Sequence[Slice]) -> Iterator[Window | SliceEnd]:
         """Yield the windows and then the end of each slice in turn. An error is stored in the end of its slice."""
@@ -113,7 +117,11 @@ class WindowReader:
                 if isinstance(sound, NightscribeError):
                     yield SliceEnd(slice_, error=sound)
                     continue
-                if isinstance(sound, Unusual) or sound.channels_are_apart:
+                if (
+                    isinstance(sound, Unusual)
+                    or sound.channels_are_apart
+                    or (self._by_channel and sound.channels_differ)
+                ):
                     yield from self._stretch(slice_)
                     continue
                 yield from self._windows(slice_, [sound.waveform])
@@ -124,7 +132,7 @@ class WindowReader:
         try:
             before = self._as_queued(slice_)
             with self._source.local(slice_.recording) as path, machine_errors():
-                feeds = self._feeds.feeds(path, slice_, self._tracks)
+                feeds = self._feeds.feeds(path, slice_, self._tracks, by_channel=self._by_channel)
                 decoders, lost = [], None
                 for feed in feeds.each:
                     decoder = Decoder(path, slice_.start_s, slice_.end_s, track=feed.track, channel=feed.channel)
