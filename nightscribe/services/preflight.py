@@ -1,13 +1,29 @@
 """Check the options, the engine and the model before any work starts."""
 
+from importlib.util import find_spec
+
 from nightscribe.shared.audio.probe import ffmpeg_path
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.model.speaker_options import needs_models
 from nightscribe.shared.settings import Settings
 from nightscribe.worker.engines import registry as engines
+
+SPEAKER_MODULES = ("kaldi_native_fbank", "onnxruntime")
+"""What the extra `speakers` installs, apart from what only converts the models."""
 
 
 def check_options(settings: Settings) -> None:
     """Raise SetupError if the engine, model, language and task cannot be combined."""
     engines.check(settings.engine, settings.model, language=settings.language, task=settings.task)
+
+
+def check_speakers(settings: Settings) -> None:
+    """Raise SetupError if speakers are to be told apart by their voices, and this machine lacks what that needs."""
+    if needs_models(settings) and any(find_spec(module) is None for module in SPEAKER_MODULES):
+        raise SetupError(
+            f"--speakers {settings.speakers} needs packages that are not installed. Install them: "
+            "pip install 'nightscribe[speakers]'. (--speakers channels needs none.)"
+        )
 
 
 def check_engine(settings: Settings) -> str:

@@ -71,6 +71,7 @@ class Request:
         self.source.check_source(self.settings.storage)
         preflight.check_options(self.settings)
         engine = preflight.check_engine(self.settings)
+        preflight.check_speakers(self.settings)
         self.dest.check_dest(self.settings.storage, create=create)
         return engine
 

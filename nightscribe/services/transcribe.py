@@ -36,6 +36,7 @@ def transcribe(path: Path, settings: Settings, progress: Callable[[float], None]
         raise SetupError(f"The recording {str(path)!r} {why}.")
     preflight.check_options(settings)
     engine = preflight.check_engine(settings)
+    preflight.check_speakers(settings)
     # A single file that the user names may be a link that points anywhere.
     source = FolderSource(path.parent, follow_links=True)
     recording = source.stat(path.name)

@@ -162,3 +162,13 @@ def test_jobs_are_shorter_where_there_is_little_to_do_for_many(
     total_s: float, n_workers: int, expected_s: float
 ) -> None:
     assert job_s(total_s, n_workers) == expected_s
+
+
+def test_recordings_to_label_are_in_other_jobs_than_those_to_transcribe() -> None:
+    found = Backlog(Missing(recording(f"{n:02}.mp3", 1000), f"{n:02}", only_speakers=n % 3 == 0) for n in range(40))
+    made = list(bundles(found, Rates({".mp3": 0.1}), 600))
+    assert {path for bundle in made for path in (each.recording.path for each in bundle)} == {
+        p for p, _ in found.sized()
+    }
+    assert all(len({each.only_speakers for each in bundle}) == 1 for bundle in made)
+    assert found.n_only_speakers == 14

@@ -18,6 +18,7 @@ from nightscribe.shared.destination.keys import FAILURES, HASHES, TRANSCRIPTS, h
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.formats.registry import render
 from nightscribe.shared.model.jobs import Layout, Slice
+from nightscribe.shared.model.speaker_options import same_labels
 from nightscribe.shared.model.transcript import Provenance, Transcript
 from nightscribe.shared.storage.content import content_sha256
 from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES
@@ -945,3 +946,60 @@ def test_a_link_up_does_not_lead_to_everything_else(place: Location) -> None:
     file(place.source.parent / "private.mp3", b"private")
     (place.source / "up").symlink_to("..")
     assert names(place.scan().missing) == {"talk.mp3": "talk"}
+
+
+# Labels of speakers
+
+
+LABELLED = OPTIONS.model_copy(update={"speakers": "auto"})
+
+
+def label_wanted(wanted: str) -> Callable[[Provenance], bool]:
+    return lambda done: same_labels(done.options, OPTIONS.model_copy(update={"speakers": wanted}))
+
+
+def only_speakers(found: Scan) -> dict[str, bool]:
+    return {each.recording.path: each.only_speakers for each in found.missing}
+
+
+def test_a_finished_recording_lacks_only_the_labels_that_are_asked_for_later(place: Location) -> None:
+    for name in ("done.mp3", "labelled.mp3", "new.mp3"):
+        place.recording(name)
+    place.finish("done.mp3", "elsewhere")
+    place.finish("labelled.mp3", options=LABELLED)
+    found = place.scan(has_labels=label_wanted("auto"))
+    assert only_speakers(found) == {"done.mp3": True, "new.mp3": False}
+    assert names(found.missing)["done.mp3"] == "elsewhere"
+    assert (found.n_finished, found.missing.n_only_speakers) == (1, 1)
+
+
+def test_another_number_of_speakers_labels_again_and_none_leaves_the_labels(place: Location) -> None:
+    place.recording("labelled.mp3")
+    place.finish("labelled.mp3", options=LABELLED)
+    assert only_speakers(place.scan(has_labels=label_wanted("2"))) == {"labelled.mp3": True}
+    before = place.everything()
+    assert only_speakers(place.scan(has_labels=label_wanted("off"))) == {}
+    assert place.everything() == before
+
+
+def test_a_recording_whose_labels_failed_is_left_alone_until_it_is_retried(place: Location) -> None:
+    place.recording("done.mp3")
+    place.finish("done.mp3")
+    place.fail("done.mp3", reason="It was removed.")
+    found = place.scan(has_labels=label_wanted("auto"))
+    assert (len(found.missing), [each.reason for each in found.failed_before]) == (0, ["It was removed."])
+    assert place.scan().n_finished == 1
+    assert only_speakers(place.scan(has_labels=label_wanted("auto"), retry_failed=True)) == {"done.mp3": True}
+
+
+def test_a_recording_to_label_takes_over_no_other_transcript(place: Location) -> None:
+    """A copy of a recording that was deleted has the same content."""
+    place.recording("a.mp3", b"same")
+    place.finish("a.mp3")
+    place.recording("b.mp3", b"same")
+    place.finish("b.mp3")
+    (place.source / "a.mp3").unlink()
+    found = place.scan(has_labels=label_wanted("auto"))
+    assert found.renamed == []
+    assert only_speakers(found) == {"b.mp3": True}
+    assert place.records.transcript("a.mp3")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nightscribe.services import preflight
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.process.cores import cpu_limit
 from nightscribe.shared.settings import ENV_PREFIX, Settings, load_settings, to_environment
@@ -253,3 +254,11 @@ def test_a_number_of_speakers_that_cannot_be_is_refused_in_a_sentence(given: dic
 )
 def test_the_number_of_speakers_is_read_as_people_write_it(given: str, meant: str) -> None:
     assert load_settings(speakers=given).speakers == meant
+
+
+def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "SPEAKER_MODULES", ("no_such_module",))
+    with pytest.raises(SetupError, match=r"--speakers 2 needs .*pip install 'nightscribe\[speakers\]'"):
+        preflight.check_speakers(load_settings(speakers="2"))
+    preflight.check_speakers(load_settings(speakers="channels"))
+    preflight.check_speakers(load_settings())
