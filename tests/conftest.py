@@ -1,6 +1,7 @@
 """Fixtures for all tests. Servers and recordings are made when the first test asks for them."""
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from functools import cache
@@ -60,6 +61,14 @@ def clean_log() -> Iterator[None]:
     """A command that a test calls in this process decides where the events of its run go, and which; no other's."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_ffmpeg() -> Iterator[None]:
+    """No test leaves an ffmpeg that waits for the next slice of its recording."""
+    yield
+    if passes := sys.modules.get("nightscribe.shared.audio.passes"):
+        passes.end_waiting()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from nightscribe.shared.audio.decode import Decoder
+from nightscribe.shared.audio.layout import read_layout
 from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.audio.silence import QUIET_S, quietest
 from nightscribe.shared.audio.waveform import RATE, Waveform
@@ -24,7 +25,9 @@ def quiet_cut_points(path: Readable, nominal: Sequence[float], streams: Sequence
 
     Raises: AudioError: if there is no sound at one of them. RetryableError: if the file cannot be read now.
     """
-    with ThreadPoolExecutor(THREADS) as pool:
+    # A file without a single timeline is decoded once from its beginning, from one cut to the next.
+    n_threads = THREADS if read_layout(path).is_one_timeline else 1
+    with ThreadPoolExecutor(n_threads) as pool:
         return tuple(pool.map(lambda cut_s: _quietest_near(path, cut_s, streams), nominal))
 
 

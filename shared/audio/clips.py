@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from nightscribe.shared.audio.channels import ChannelSelector
-from nightscribe.shared.audio.decode import Decoder, is_truncated, read_head, sound_arguments
+from nightscribe.shared.audio.decode import Decoder, is_truncated
 from nightscribe.shared.audio.ffmpeg_process import STALL_S, Log, begins_at, read_format, read_gaps, samples
 from nightscribe.shared.audio.layout import Layout, read_layout
+from nightscribe.shared.audio.passes import read_head, sound_arguments
 from nightscribe.shared.audio.probe import (
     check_content,
     check_open,
@@ -76,7 +77,7 @@ def _clip_layout(path: Readable) -> Layout | None:
         check_open(layout)
     except (OSError, PermanentError, RetryableError):
         return None  # its own decoder reports the error
-    return layout if len(layout.pieces) == 1 else None
+    return layout if len(layout.pieces) == 1 and not layout.wavpack_streams else None
 
 
 def _decode(clips: Sequence[tuple[Path, Layout]]) -> Iterator[Sound | Unusual | NightscribeError]:

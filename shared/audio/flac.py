@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 N_LOOKS = 24
 LOOK_BYTES = 128 * 1024
+LONGEST_HEADER = 16
 _BLOCK_SIZES = {1: 192, **{n: 576 << n - 2 for n in range(2, 6)}, **{n: 256 << n - 8 for n in range(8, 16)}}
 
 
@@ -38,9 +39,10 @@ def is_one(file: BinaryIO, size: int) -> bool:
 def _frames(block: bytes, shortest: int, longest: int) -> list[tuple[int, int]]:
     """Return (first sample, number of samples) of each frame whose header is in `block`."""
     found = []
+    block += bytes(LONGEST_HEADER)  # the last frame may be shorter, if it is silent
     at = block.find(b"\xff")
-    while 0 <= at < len(block) - 16:
-        frame = _frame(block[at : at + 16], shortest, longest)
+    while 0 <= at < len(block) - LONGEST_HEADER:
+        frame = _frame(block[at : at + LONGEST_HEADER], shortest, longest)
         if frame is not None:
             found.append(frame)
         at = block.find(b"\xff", at + 1)

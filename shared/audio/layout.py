@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import BinaryIO
 
-from nightscribe.shared.audio import flac
+from nightscribe.shared.audio import flac, wavpack
 from nightscribe.shared.audio.containers import id3_bytes, is_mpeg_audio, is_transport_stream
 from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.audio.stated_length import stated_length
@@ -53,6 +53,8 @@ class Layout:
     is_encrypted: bool = False
     stated_s: float | None = None
     """Length that the header states, if ffmpeg reports only that of the data actually present; otherwise None."""
+    wavpack_streams: int = 0
+    """Number of streams in a WavPack file with too many channels for ffmpeg (see `wavpack.split`); otherwise 0."""
     may_have_tracks: bool = False
     """True if the file may have several audio tracks."""
 
@@ -93,6 +95,7 @@ def _layout(file: BinaryIO, head: bytes, size: int) -> Layout:
     return Layout(
         is_one_timeline=is_one,
         stated_s=stated_length(file, head),
+        wavpack_streams=wavpack.n_streams(file) if head.startswith(b"wvpk") else 0,
         may_have_tracks=head.startswith(_OF_MANY_TRACKS) or is_transport_stream(head) or _has_ogg_tracks(head),
     )
 

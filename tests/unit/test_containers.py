@@ -153,6 +153,11 @@ def test_flacs_put_together_are_no_single_clock(tmp_path: Path, lengths_s: tuple
     assert not read_layout(recordings.joined(tmp_path / "both.flac", *parts)).is_one_timeline
 
 
+def test_a_flac_that_ends_in_silence_has_a_single_clock(tmp_path: Path) -> None:
+    """Its last frame is shorter than the longest header of one."""
+    assert read_layout(recordings.silence(tmp_path / "a.flac", 10)).is_one_timeline
+
+
 def test_bare_aac_has_no_times() -> None:
     assert [has_times(head) for head in (ADTS, id3(300) + ADTS, MP3, wav(1), b"")] == [False, False, True, True, True]
 

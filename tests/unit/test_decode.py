@@ -238,6 +238,21 @@ def test_nobody_is_lost_of_more_channels(tmp_path: Path, n_channels: int, speake
         assert np.corrcoef(found, sound[:, speaker])[0, 1] > 0.99
 
 
+@pytest.mark.parametrize(("n_channels", "speaker"), [(10, 9), (12, 0), (16, 15)])
+def test_nobody_is_lost_of_more_channels_than_ffmpeg_decodes(tmp_path: Path, n_channels: int, speaker: int) -> None:
+    """ffmpeg writes WavPack files of many channels, and reads at most eight."""
+    sound = np.zeros((3 * RATE, n_channels))
+    sound[:, speaker] = speech_like(3 * RATE)
+    path = recordings.cut(write(tmp_path / "many.wav", sound), tmp_path / "many.wv", 0, 3)
+    whole, decoder = decode(path)
+    assert (decoder.container_s, decoder.is_truncated) == (pytest.approx(3, abs=0.01), False)
+    assert np.corrcoef(whole, speech_like(3 * RATE))[0, 1] > 0.99
+    assert np.array_equal(np.concatenate([decode(path, 0, 1.5)[0], decode(path, 1.5)[0]]), whole)
+    [clip, _] = decode_together([path, path])
+    assert isinstance(clip, Sound)
+    assert np.array_equal(clip.waveform, whole)
+
+
 @pytest.mark.parametrize("layout", ["2.1", "5.1", "7.1"])
 def test_nobody_is_lost_of_a_stated_layout(tmp_path: Path, layout: str) -> None:
     """Recorders with a microphone for each speaker state one, too, and the channel of low frequencies is somebody's."""
@@ -495,7 +510,7 @@ def test_an_error_of_reading_that_is_the_files_own_is_no_fault_of_the_disk(
     program.chmod(0o755)
     (tmp_path / "a.gsm").write_bytes(b"\xd0" * 33)
     input_arguments(tmp_path / "a.gsm")
-    monkeypatch.setattr("nightscribe.shared.audio.decode.ffmpeg_path", lambda: str(program))
+    monkeypatch.setattr("nightscribe.shared.audio.passes.ffmpeg_path", lambda: str(program))
     with pytest.raises(AudioError):
         decode(tmp_path / "a.gsm")
 
