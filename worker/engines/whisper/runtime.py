@@ -123,7 +123,12 @@ def most_tokens(windows: Sequence[Encoded]) -> int:
     return min(MAX_TOKENS, 16 + round(TOKENS_PER_S * max(window.seconds for window in windows)))
 
 
-def batch_size(width: int) -> int:
-    """Return `Runtime.batch_size` for a model with this number of states."""
-    layers = DEPTHS.get(width, max(DEPTHS.values()))
-    return max(1, min(LARGEST_BATCH, BATCH_BYTES // (2 * layers * FRAMES // 2 * width * 4)))
+def batch_size(width: int, layers: int | None = None) -> int:
+    """Return `Runtime.batch_size` on a CPU for a model with this number of states and of decoder layers, if known."""
+    layers = layers or DEPTHS.get(width, max(DEPTHS.values()))
+    return max(1, min(LARGEST_BATCH, BATCH_BYTES // (kept_values(width, layers) * 4)))
+
+
+def kept_values(width: int, layers: int) -> int:
+    """Return the most keys and values that the decoder keeps for one window."""
+    return 2 * layers * (FRAMES // 2) * width
