@@ -17,6 +17,7 @@ On this machine, in a virtual environment:
   status DEST [--watch]      show the progress, what is queued, and what failed and why
   retry DEST                 retry recordings that failed
   verify DEST [SOURCE]       check every record, text and recording
+  speakers DEST              list the voices of all recordings, and name them
   search DEST WORDS          search all transcripts (index DEST makes the search index beforehand)
   test [PYTEST OPTIONS]      check types and style, and run the tests
   quick [PYTEST OPTIONS]     run the tests that need no weights, server or ffmpeg: under a minute
@@ -235,7 +236,7 @@ deployment_status() {
 command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
-  run | retry | verify | search | index)
+  run | retry | verify | search | index | speakers)
     setup all
     exec "$VENV/bin/nightscribe" "$command" "$@"
     ;;

@@ -35,6 +35,7 @@ NAVIGATION = [
             {"Kubernetes": "kubernetes.md"},
             {"Monitoring": "monitoring.md"},
             {"Python": "python.md"},
+            {"Speakers": "speakers.md"},
         ]
     },
     {

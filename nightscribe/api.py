@@ -176,6 +176,7 @@ def transcribe(
     *,
     task: str = "transcribe",
     engine: str = "auto",
+    speakers: str | int = "off",
     word_timestamps: bool = False,
     threads: int = 0,
     models_dir: str | Path | None = None,
@@ -189,6 +190,7 @@ def transcribe(
         language: code of the spoken language, or "auto".
         task: "transcribe", or "translate" into English.
         engine: name of an engine; "auto" chooses the first that is installed.
+        speakers: who speaks: "off", "auto", "channels", or the number of speakers.
         word_timestamps: give every word its time.
         threads: processor threads; 0 for one a core.
         models_dir: folder of the weights; by default that of the command.
@@ -203,6 +205,7 @@ def transcribe(
         language=language,
         task=task,
         engine=engine,
+        speakers=str(speakers),
         word_timestamps=word_timestamps,
         threads=threads,
         models_dir=models_dir,
@@ -223,6 +226,7 @@ def transcribe_folder(
     *,
     task: str = "transcribe",
     engine: str = "auto",
+    speakers: str | int = "off",
     formats: Sequence[str] = ("txt", "vtt", "srt"),
     word_timestamps: bool = False,
     workers: int | None = None,
@@ -253,6 +257,7 @@ def transcribe_folder(
         language=language,
         task=task,
         engine=engine,
+        speakers=str(speakers),
         formats=",".join(formats),
         word_timestamps=word_timestamps,
         workers=workers,

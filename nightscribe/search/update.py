@@ -130,9 +130,10 @@ LATEST_S = 253_402_300_000  # the year 9999, beyond which Python has no dates
 
 
 def _passages(transcript: Transcript) -> Iterator[Passage]:
+    names = {each.label: each.name for each in transcript.speakers if each.name}
     for each in transcript.segments:
         if text := " ".join(each.text.split()):
-            yield Passage(each.start_s, each.end_s, text, each.speaker)
+            yield Passage(each.start_s, each.end_s, text, names.get(each.speaker or "", each.speaker))
 
 
 def _folders(store: TranscriptStore, seen: Mapping[str, str]) -> Iterable[FolderRevisions]:

@@ -94,6 +94,21 @@ class Indexing:
     """Number of records read so far; None while another process updates the index."""
 
 
+@dataclass(frozen=True)
+class Comparing:
+    """The voices of all recordings are being read and compared."""
+
+    n_read: int
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """Transcripts and texts are being written again."""
+
+    number: int
+    n: int
+
+
 Event = (
     Began
     | Scanning
@@ -106,6 +121,8 @@ Event = (
     | Watching
     | Verifying
     | Indexing
+    | Comparing
+    | Rewriting
 )
 OnEvent = Callable[[Event], None]
 

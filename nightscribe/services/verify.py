@@ -21,6 +21,7 @@ from nightscribe.shared.destination.keys import (
     PARTS,
     RUN,
     TRANSCRIPTS,
+    VOICES,
     failure_key,
     output_key,
     parts_folder,
@@ -173,7 +174,7 @@ class _Verification:
                 if (folder := parts_folder(transcript.recording)) in parts:
                     self._finished[folder] = transcript.model_copy(update={"segments": ()})
         n_failures = sum(self._take(checked) for checked in self._check_each(FAILURES, self._check_failure))
-        for tree in (RUN, JOBS):
+        for tree in (RUN, JOBS, VOICES):
             for checked in self._check_each(tree, self._check_other):
                 self._take(checked)
         n_unfinished = sum(self._check_begun(folder, names) for folder, names in parts.items())

@@ -14,9 +14,11 @@ from rich.text import Text
 
 from nightscribe.services.events import (
     Began,
+    Comparing,
     Event,
     FetchingWeights,
     Indexing,
+    Rewriting,
     Scanning,
     Started,
     Surveying,
@@ -69,6 +71,8 @@ class Display:
                 self._say("Another process is updating the search index …")
             case Indexing(n_read=n):
                 self._say(f"Indexing … {count(n or 0, 'transcript')} read")
+            case Comparing() | Rewriting():
+                self._say(_of_voices(event))
             case FetchingWeights(model=model):
                 self._say(f"Fetching the weights of {model} …")
             case Began(engine=engine):
@@ -97,6 +101,12 @@ class Display:
     def _end(self) -> None:
         self._status = self._view = None
         self._work.close()
+
+
+def _of_voices(event: Comparing | Rewriting) -> str:
+    if isinstance(event, Comparing):
+        return f"Comparing voices … {count(event.n_read, 'transcript')} read"
+    return f"Writing {event.number:,} of {count(event.n, 'transcript')} again …"
 
 
 class View(Protocol):

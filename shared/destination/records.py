@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from functools import cache
+from typing import NamedTuple
 
 import structlog
 from pydantic import ValidationError
@@ -15,13 +16,16 @@ from nightscribe.shared.destination.keys import (
     PARTS,
     RUN,
     TRANSCRIPTS,
+    VOICES,
     failure_key,
     hash_key,
+    output_key,
     parts_folder,
     transcript_key,
 )
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, Claim, PartialResults, partial_schema, silent_s
 from nightscribe.shared.destination.texts import Texts
+from nightscribe.shared.destination.voices import Voices
 from nightscribe.shared.errors import NameTooLong, NightscribeError
 from nightscribe.shared.formats.registry import format_names, is_same, render
 from nightscribe.shared.model.activity import Activity, Run
@@ -30,6 +34,7 @@ from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Provenance, Transcript
 from nightscribe.shared.model.versioned import Stored
+from nightscribe.shared.model.voice import Voice
 from nightscribe.shared.process.identity import has_ended
 from nightscribe.shared.storage.base import TranscriptStore
 
@@ -58,6 +63,13 @@ class _Renaming(Claim):
     before: str
 
 
+class Amended(NamedTuple):
+    """Keys of the text files that were written again, and of those that a person had edited."""
+
+    written: tuple[str, ...]
+    edited: tuple[str, ...]
+
+
 class Records:
     """Reads and writes the records of one destination.
 
@@ -69,6 +81,7 @@ class Records:
         self.store = store
         self.texts = Texts(store)
         self.partial_results = PartialResults(store)
+        self.voices = Voices(store)
         self._typed = JsonStore(store)
 
     # Finished recordings
@@ -117,6 +130,22 @@ class Records:
         if sha256:
             self.put_content_hash(transcript, transcript.mtime_ns, sha256)
         self._typed.save(transcript_key(transcript.recording), transcript)
+
+    def amend(self, old: Transcript, new: Transcript) -> Amended:
+        """Replace a transcript by one of the same words, and the text files that still say what the old one does.
+
+        Texts that a person has edited, and those of formats that are not installed here, are left as they are.
+        """
+        written, edited = [], []
+        for fmt, content in self.texts.there(old, new.formats).items():
+            if not is_same(content, old, fmt):
+                if not is_same(content, new, fmt):
+                    edited.append(output_key(old.stem, fmt))
+            elif (made := render(new, fmt)) != content:
+                self.store.put(output_key(new.stem, fmt), made)
+                written.append(output_key(new.stem, fmt))
+        self._typed.save(transcript_key(new.recording), new)
+        return Amended(tuple(written), tuple(edited))
 
     def content_hash(self, transcript: Provenance) -> ContentHash | None:
         """Return the hash of the content that was transcribed, or None if it is not known for this transcript."""
@@ -298,7 +327,13 @@ def schema_of(key: str) -> type[Stored] | None:
         if name.endswith(CLAIM_SUFFIX):
             return _Renaming if key.endswith(RENAMED) else Claim
         return partial_schema(name)
-    models: dict[str, type[Stored]] = {TRANSCRIPTS: Transcript, HASHES: ContentHash, FAILURES: Failure, JOBS: Activity}
+    models: dict[str, type[Stored]] = {
+        TRANSCRIPTS: Transcript,
+        HASHES: ContentHash,
+        FAILURES: Failure,
+        JOBS: Activity,
+        VOICES: Voice,
+    }
     return next((models[tree] for tree in models if key.startswith(tree) and name.endswith(".json")), None)
 
 

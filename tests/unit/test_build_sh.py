@@ -51,6 +51,7 @@ def test_every_command_is_in_its_help(project: Path) -> None:
         "status",
         "retry",
         "verify",
+        "speakers",
         "test",
         "quick",
         "docs",

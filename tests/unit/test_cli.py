@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,7 +84,7 @@ def test_the_examples_are_right(name: str) -> None:
         with pytest.MonkeyPatch.context() as patched:
             for variable, value in environment.items():
                 patched.setenv(variable, value)
-            LEAVES[name].make_context(name, example.split(), parent=click.Context(cli, **cli.context_settings))
+            LEAVES[name].make_context(name, shlex.split(example), parent=click.Context(cli, **cli.context_settings))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

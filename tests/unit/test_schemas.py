@@ -15,11 +15,12 @@ from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.model.speakers import LocalSpeakers, Speaker, SpeakerTurn
 from nightscribe.shared.model.transcript import AudioTrack, Correction, Flag, Part, Review, Transcript, Word
 from nightscribe.shared.model.versioned import Stored, Versioned
+from nightscribe.shared.model.voice import Voice
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 MODELS: dict[str, type[Stored]] = {
     "transcript": Transcript, "part": Part, "failure": Failure, "job": Job, "activity": Activity, "run": Run,
-    "content_hash": ContentHash,
+    "content_hash": ContentHash, "voice": Voice,
 }  # fmt: skip
 
 OLD_WORDS = (Word(0.0, 0.5, "Hello"), Word(0.5, 1.0, " there."))
@@ -62,6 +63,7 @@ EXAMPLES: list[tuple[str, int, Stored]] = [
     ("transcript", 2, transcript(segment(), options=OPTIONS.model_copy(update={"speakers": "2"}))),
     ("job", 2, job(options=OPTIONS.model_copy(update={"tracks": "all"}))),
     ("activity", 1, activity()),
+    ("voice", 1, Voice(id="v12345f", name="Anna", voiceprints=("AAAA",), changed_at=WHEN)),
     ("run", 1, run_of()),
     (
         "content_hash",

@@ -1,5 +1,6 @@
 """Store the results of slices, and assemble the transcript of a recording once all its slices are stored."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +12,9 @@ from nightscribe.shared.errors import PermanentError, RetryableError
 from nightscribe.shared.model.assembly import merge
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.speaker_options import OFF
+from nightscribe.shared.model.speakers import Speaker
 from nightscribe.shared.model.transcript import Part, Transcript, utc_now
+from nightscribe.shared.speakers.recognition import recognized
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.storage.content import content_sha256
 from nightscribe.shared.storage.fingerprint import covers_all
@@ -63,7 +66,7 @@ class Assembler:
         else:
             transcript = merge(job, slice_, parts, mtime_ns=mtime_ns, finished_at=utc_now())
             if job.options.speakers != OFF:
-                transcript = with_speakers(transcript, parts, job.options)
+                transcript = with_speakers(transcript, parts, job.options, self._recognize)
             sha256 = self._content_sha256(slice_, mtime_ns)
         # Keep this order: a worker that dies in between must not leave a finished recording with a failure record.
         self.guard.while_held(lambda: self.records.forgive(slice_.recording))
@@ -93,8 +96,11 @@ class Assembler:
                 "Its transcript was removed or replaced while its speakers were to be labelled. Retry it.",
                 code="changed",
             )
-        labelled = with_speakers(finished, parts, job.options)
+        labelled = with_speakers(finished, parts, job.options, self._recognize)
         return labelled.model_copy(update={"formats": tuple(dict.fromkeys((*finished.formats, *job.formats)))})
+
+    def _recognize(self, speakers: Sequence[Speaker]) -> list[Speaker]:
+        return recognized(speakers, self.records.voices.recent())
 
     def _content_sha256(self, slice_: Slice, mtime_ns: int | None) -> str | None:
         """Return the hash of the file that was transcribed, or None if it is not needed or proves nothing.
