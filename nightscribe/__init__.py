@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from nightscribe.shared.formats.registry import register_format
     from nightscribe.shared.model.engines import EngineSpec, register_engine
     from nightscribe.shared.model.failure import Failure
-    from nightscribe.shared.model.transcript import Segment, Word
+    from nightscribe.shared.model.transcript import Correction, Segment, Word
     from nightscribe.shared.storage.registry import register_storage
 
 __all__ = [
     "AudioError",
+    "Correction",
     "Destination",
     "EngineSpec",
     "Failure",
@@ -86,7 +87,7 @@ _MODULES = {
     "nightscribe.shared.formats.registry": ("register_format",),
     "nightscribe.shared.model.engines": ("EngineSpec", "register_engine"),
     "nightscribe.shared.model.failure": ("Failure",),
-    "nightscribe.shared.model.transcript": ("Segment", "Word"),
+    "nightscribe.shared.model.transcript": ("Correction", "Segment", "Word"),
     "nightscribe.shared.storage.registry": ("register_storage",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -11,6 +11,7 @@ from nightscribe.log import configure_logging
 from nightscribe.report.run_report import RunReport
 from nightscribe.search.base import SearchResult
 from nightscribe.search.dates import filters_from
+from nightscribe.services.correct import correct_passage
 from nightscribe.services.events import Event, Planned, Working
 from nightscribe.services.request import Request
 from nightscribe.services.run import RunResult, run
@@ -21,8 +22,9 @@ from nightscribe.shared.destination.keys import TRANSCRIPTS
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.formats.registry import check_formats, render
+from nightscribe.shared.model.corrections import corrected
 from nightscribe.shared.model.failure import Failure
-from nightscribe.shared.model.transcript import Segment, Word
+from nightscribe.shared.model.transcript import Correction, Segment, Word
 from nightscribe.shared.model.transcript import Transcript as Record
 from nightscribe.shared.settings import load_settings
 from nightscribe.shared.storage.base import Location
@@ -45,13 +47,18 @@ class Transcript:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """Segments of about one sentence, with their times in seconds."""
-        return self.record.segments
+        """Segments of about one sentence, with their times in seconds, as people have corrected them."""
+        return corrected(self.record).segments
 
     @property
     def words(self) -> tuple[Word, ...]:
         """Words with their times; complete only if `word_timestamps` was set."""
-        return tuple(word for segment in self.record.segments for word in segment.words)
+        return tuple(word for segment in self.segments for word in segment.words)
+
+    @property
+    def corrections(self) -> tuple[Correction, ...]:
+        """What people have changed, oldest first. The words of the engine are those of `record`."""
+        return self.record.corrections
 
     @property
     def text(self) -> str:
@@ -135,6 +142,19 @@ class Destination:
     def failures(self) -> Iterator[Failure]:
         """Yield the recorded failures, each with its reason."""
         return self.records.failures()
+
+    def correct(self, recording: str, at_s: float, text: str, *, by: str) -> Transcript:
+        """Replace the text of the passage at a time, and return the corrected transcript; its files are written again.
+
+        Only the words that differ become corrections, kept with the person's name `by`; see docs/corrections.md.
+
+        Raises: ValueRefused: if nobody speaks at that time, or the recording has no transcript. RetryableError: if
+        the destination is unreachable.
+        """
+        correct_passage(self.location, recording, at_s, text, by=by, options=load_settings().storage)
+        record = self.records.transcript(recording)
+        assert record  # noqa: S101  it was there a moment ago
+        return Transcript(record)
 
     def search(
         self,

@@ -9,10 +9,12 @@ from nightscribe.shared.errors import LeaseLost, RetryableError
 from nightscribe.shared.storage.base import (
     Ages,
     ConditionalWrites,
+    Exchange,
     Fence,
     FencedWrites,
     TranscriptStore,
     VersionConflict,
+    put_if_same,
 )
 from nightscribe.worker.lease import Lease
 
@@ -84,6 +86,23 @@ class FencedStore:
         if isinstance(self._store, ConditionalWrites):
             return self._put_version(self._store, key, content, is_new=True)
         return self._store.put_new(key, content)
+
+    def put_if_same(self, key: str, content: bytes, before: bytes, fence: Fence | None = None) -> bool:
+        """See `Exchange.put_if_same`. Raises: LeaseLost: if the lease is over."""
+        self._require()
+        if isinstance(self._store, Exchange):
+            return self._store.put_if_same(key, content, before, fence or self._fence)
+        if not isinstance(self._store, ConditionalWrites):
+            return put_if_same(self._store, key, content, before)
+        found = self._store.get_version(key)
+        self._require()  # after reading, as in `_put_version`
+        if self._noted(key, found) != before:
+            return False
+        try:
+            self._versions[key] = self._store.put_version(key, content, self._versions[key], self._require)
+        except VersionConflict:
+            return self.get(key) == content  # stored by a try whose response was lost
+        return True
 
     def _put_version(self, store: ConditionalWrites, key: str, content: bytes, *, is_new: bool = False) -> bool:
         """Store a file in place of the version that was read; return whether the file has this content now."""

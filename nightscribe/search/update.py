@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from nightscribe.search.base import Batch, Entry, Passage, SearchIndex
 from nightscribe.shared.destination.keys import TRANSCRIPTS
+from nightscribe.shared.model.corrections import corrected
 from nightscribe.shared.model.transcript import Transcript
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
@@ -131,7 +132,7 @@ LATEST_S = 253_402_300_000  # the year 9999, beyond which Python has no dates
 
 def _passages(transcript: Transcript) -> Iterator[Passage]:
     names = {each.label: each.name for each in transcript.speakers if each.name}
-    for each in transcript.segments:
+    for each in corrected(transcript).segments:
         if text := " ".join(each.text.split()):
             yield Passage(each.start_s, each.end_s, text, names.get(each.speaker or "", each.speaker))
 

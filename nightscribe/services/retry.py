@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from uuid import uuid4
 
 from nightscribe.director.dead_letters import DeadLetters
 from nightscribe.services.enqueue import Enqueued, enqueue
 from nightscribe.services.events import OnEvent, ignore
+from nightscribe.services.names import is_chosen
 from nightscribe.services.queue_discovery import is_named, queue_name, reached
 from nightscribe.services.request import Request
 from nightscribe.services.run_record import is_live
@@ -106,10 +106,9 @@ def retry(
 
 def matches(failure: Failure, names: Sequence[str], reasons: Sequence[str]) -> bool:
     """Return whether a failure matches a given name and a given reason; an empty list matches everything."""
-    path, reason = failure.recording.casefold(), failure.reason.casefold()
-    named = any(name.casefold() in path or fnmatchcase(path, name.casefold()) for name in names)
+    reason = failure.reason.casefold()
     explained = any(text.casefold() in reason for text in reasons)
-    return (named or not names) and (explained or not reasons)
+    return is_chosen(failure.recording, names) and (explained or not reasons)
 
 
 def _is_seen(source: Location) -> bool:

@@ -42,8 +42,13 @@ class JsonStore:
         Raises: NewerRecord: if only a newer release can read it.
         """
         content = self._store.get(key)
-        if content is None:
-            return None
+        return None if content is None else self.parse(model, key, content)
+
+    def parse(self, model: type[T], key: str, content: bytes) -> T | None:
+        """Return the record with this content, or None if it is damaged.
+
+        Raises: NewerRecord: if only a newer release can read it.
+        """
         try:
             return model.model_validate_json(content)
         except ValidationError as error:

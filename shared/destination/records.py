@@ -1,8 +1,7 @@
 """Read and write everything that a destination records: transcripts, failures, unfinished work, and activity."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import structlog
@@ -26,17 +25,19 @@ from nightscribe.shared.destination.keys import (
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, Claim, PartialResults, partial_schema, silent_s
 from nightscribe.shared.destination.texts import Texts
 from nightscribe.shared.destination.voices import Voices
-from nightscribe.shared.errors import NameTooLong, NightscribeError
+from nightscribe.shared.errors import NameTooLong, NightscribeError, RetryableError
+from nightscribe.shared.formats.hand_edits import READABLE, united, with_changes
 from nightscribe.shared.formats.registry import format_names, is_same, render
 from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.content_hash import ContentHash
+from nightscribe.shared.model.corrections import carried
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import FormatName
-from nightscribe.shared.model.transcript import Provenance, Transcript
+from nightscribe.shared.model.transcript import Provenance, Transcript, utc_now
 from nightscribe.shared.model.versioned import Stored
 from nightscribe.shared.model.voice import Voice
 from nightscribe.shared.process.identity import has_ended
-from nightscribe.shared.storage.base import TranscriptStore
+from nightscribe.shared.storage.base import TranscriptStore, put_if_same
 
 log = structlog.get_logger()
 
@@ -48,6 +49,9 @@ END = b"]}"
 
 REPLACED = "-replaced"  # added to the fingerprint of a transcript whose recording now has different content
 SILENT_S = 3600
+MAX_CONFLICTS = 5  # each means that a person has corrected the transcript in the meantime
+HAND_EDIT = "a text file"
+"""Author of corrections that a worker finds in a text file."""
 RENAMED = f"renamed{CLAIM_SUFFIX}"
 
 
@@ -123,13 +127,60 @@ class Records:
         The record names only the formats that could be written; the next scan writes the others.
         `sha256`: hash of the recording's whole content, where it is known.
         """
-        failed = self.texts.put(transcript, formats, cache(lambda: self._before(transcript)))  # may be megabytes long
-        if failed:
-            written = tuple(fmt for fmt in transcript.formats if fmt not in failed)
-            transcript = transcript.model_copy(update={"formats": written})
-        if sha256:
-            self.put_content_hash(transcript, transcript.mtime_ns, sha256)
-        self._typed.save(transcript_key(transcript.recording), transcript)
+        key = transcript_key(transcript.recording)
+        for _ in range(MAX_CONFLICTS):
+            content = self.store.get(key)
+            old = None if content is None else self._old(key, content)
+            finished = self._with_corrections(transcript, old) if old else transcript
+            before = old if old and old.stem == transcript.stem else None
+            failed = self.texts.put(finished, formats, lambda before=before: before)  # type: ignore[misc]
+            if failed:
+                written = tuple(fmt for fmt in transcript.formats if fmt not in failed)
+                finished = finished.model_copy(update={"formats": written})
+            if sha256:
+                self.put_content_hash(finished, finished.mtime_ns, sha256)
+            if old is None or content is None:
+                self._typed.save(key, finished)
+                return
+            # A person may have corrected the old one in the meantime.
+            if put_if_same(self.store, key, finished.model_dump_json().encode(), content):
+                return
+        raise _contested(transcript.recording)
+
+    def _old(self, key: str, content: bytes) -> Transcript | None:
+        with contextlib.suppress(NewerRecord):
+            return self._typed.parse(Transcript, key, content)
+        return None
+
+    def _with_corrections(self, new: Transcript, old: Transcript) -> Transcript:
+        """Return a new transcript with the corrections of the one that it replaces, also those in its text files."""
+        if old.corrections[: len(new.corrections)] != new.corrections:  # it brings others, from another name
+            return new
+        if old.stem == new.stem and (edits := self.texts.edits(old, READABLE)):
+            changes, contradicting = united(edits.items())
+            if changes and not contradicting:
+                old = with_changes(old, changes, by=HAND_EDIT, at=utc_now())
+        return new.model_copy(update={"corrections": carried(old, new)}) if old.corrections else new
+
+    def revise(
+        self, recording: str, change: Callable[[Transcript], Transcript]
+    ) -> tuple[Transcript, Transcript] | None:
+        """Replace a transcript by a changed one; return both, or None if there is none.
+
+        `change` is called again if another process has changed the record in the meantime.
+
+        Raises: NewerRecord: if a newer version wrote the record. RetryableError: if others keep changing it.
+        """
+        key = transcript_key(recording)
+        for _ in range(MAX_CONFLICTS):
+            if (content := self.store.get(key)) is None:
+                return None
+            if (old := self._typed.parse(Transcript, key, content)) is None:
+                return None
+            new = change(old)
+            if new == old or put_if_same(self.store, key, new.model_dump_json().encode(), content):
+                return old, new
+        raise _contested(recording)
 
     def amend(self, old: Transcript, new: Transcript) -> Amended:
         """Replace a transcript by one of the same words, and the text files that still say what the old one does.
@@ -144,7 +195,13 @@ class Records:
             elif (made := render(new, fmt)) != content:
                 self.store.put(output_key(new.stem, fmt), made)
                 written.append(output_key(new.stem, fmt))
-        self._typed.save(transcript_key(new.recording), new)
+
+        def amended(current: Transcript) -> Transcript:
+            if (current.fingerprint, current.finished_at) != (old.fingerprint, old.finished_at):
+                return current  # it was transcribed again in the meantime
+            return new.model_copy(update={"corrections": current.corrections})
+
+        self.revise(new.recording, amended)
         return Amended(tuple(written), tuple(edited))
 
     def content_hash(self, transcript: Provenance) -> ContentHash | None:
@@ -168,15 +225,14 @@ class Records:
 
         It stays until the new one replaces it, because it shows which text files are ours.
         """
-        found = self.transcript(transcript.recording)
-        if found and found.fingerprint == transcript.fingerprint:
-            replaced = found.model_copy(update={"fingerprint": f"{found.fingerprint}{REPLACED}"})
-            self._typed.save(transcript_key(transcript.recording), replaced)
 
-    def _before(self, transcript: Transcript) -> Transcript | None:
-        """Return the transcript that a new one replaces together with its text files, or None."""
-        old = self.transcript(transcript.recording)
-        return old if old and old.stem == transcript.stem else None
+        def disowned(found: Transcript) -> Transcript:
+            if found.fingerprint != transcript.fingerprint:
+                return found
+            return found.model_copy(update={"fingerprint": f"{found.fingerprint}{REPLACED}"})
+
+        with contextlib.suppress(NewerRecord):
+            self.revise(transcript.recording, disowned)
 
     def orphan(self, key: str) -> Transcript | None:
         """Return the transcript under the key of a recording that is no longer in the source, or None."""
@@ -335,6 +391,10 @@ def schema_of(key: str) -> type[Stored] | None:
         VOICES: Voice,
     }
     return next((models[tree] for tree in models if key.startswith(tree) and name.endswith(".json")), None)
+
+
+def _contested(recording: str) -> RetryableError:
+    return RetryableError(f"Other processes keep changing the record of {recording!r}.", code="storage_unreachable")
 
 
 def _content_hash(transcript: Provenance, mtime_ns: int | None, sha256: str) -> ContentHash:

@@ -1,19 +1,31 @@
 """Keep the text files of transcripts, which people may correct by hand or mix with their own files."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import count
+from typing import NamedTuple
 
 import structlog
 
 from nightscribe.shared.destination.keys import output_key
 from nightscribe.shared.errors import FormatError
+from nightscribe.shared.formats.hand_edits import READABLE, Edits, edits_in, is_same_in_words, patched
 from nightscribe.shared.formats.registry import is_same, render
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Transcript
 from nightscribe.shared.process.concurrency import map_concurrently
-from nightscribe.shared.storage.base import TranscriptStore
+from nightscribe.shared.storage.base import TranscriptStore, put_if_same
 
 log = structlog.get_logger()
+
+
+MAX_STATES = 20
+
+
+class TextsUpdated(NamedTuple):
+    """The keys of text files that got new words, and of those that a person has changed otherwise."""
+
+    written: tuple[str, ...]
+    left: tuple[str, ...]
 
 
 class Texts:
@@ -59,9 +71,46 @@ class Texts:
             return
         if there is not None and not is_same(there, transcript, fmt):
             old = before()
-            if old is None or not (is_same(there, old, fmt) or is_same(there, _laid_out_as(transcript, old), fmt)):
+            if old is None or not is_ours(there, fmt, old, transcript):
+                if is_same_in_words(there, transcript, fmt):  # a person's layout, or a correction that is in the record
+                    return
                 log.warning("text.kept", recording=transcript.recording, key=self._keep(transcript.stem, fmt, there))
         self._store.put(key, content)
+
+    def edits(self, transcript: Transcript, formats: Iterable[FormatName]) -> dict[FormatName, Edits]:
+        """Return what people have changed in the text files of a transcript, by format; only formats that can be read.
+
+        Files in which they have changed no words are left out.
+        """
+        found = {}
+        for fmt, content in self.there(transcript, [fmt for fmt in formats if fmt in READABLE]).items():
+            if not is_ours(content, fmt, transcript) and (edits := edits_in(content, transcript, fmt)):
+                found[fmt] = edits
+        return found
+
+    def update(
+        self, old: Transcript, new: Transcript, formats: Iterable[FormatName], absorbed: Collection[FormatName] = ()
+    ) -> TextsUpdated:
+        """Write the words of `new`, which differs from `old` in its corrections, into the text files that exist.
+
+        A person's layout stays. A file that a person has changed otherwise is left as it is.
+
+        Args: absorbed: formats whose changes by a person are among the corrections of `new`.
+        """
+        written, left = list[str](), list[str]()
+        for fmt, there in self.there(new, formats).items():
+            key = output_key(new.stem, fmt)
+            if is_same(there, new, fmt) or is_same_in_words(there, new, fmt):
+                continue
+            if is_ours(there, fmt, old):
+                content = render(new, fmt)
+            elif fmt in absorbed or any(is_same_in_words(there, state, fmt) for state in earlier_states(old)):
+                content = patched(there, new, fmt)
+            else:
+                left.append(key)
+                continue
+            (written if put_if_same(self._store, key, content, there) else left).append(key)
+        return TextsUpdated(tuple(written), tuple(left))
 
     def _keep(self, stem: str, fmt: FormatName, content: bytes) -> str:
         for number in count(1):
@@ -105,6 +154,30 @@ class Texts:
             key, new = output_key(old.stem, fmt), output_key(stem, fmt)
             if (is_same(content, old, fmt) or content == self._store.get(new)) and not self._store.is_one(key, new):
                 self._store.delete(key)
+
+
+def is_ours(content: bytes, fmt: FormatName, transcript: Transcript, new: Transcript | None = None) -> bool:
+    """Return whether a text file was written from a transcript, in its layout or that of `new`.
+
+    A process that was killed may have left a file without the last corrections.
+    """
+    return any(
+        is_same(content, state, fmt) or (new is not None and is_same(content, _laid_out_as(new, state), fmt))
+        for state in earlier_states(transcript)
+    )
+
+
+def earlier_states(transcript: Transcript) -> Iterator[Transcript]:
+    """Yield a transcript, then the same without its last corrections, the last one first; at most `MAX_STATES`."""
+    yield transcript
+    kept = transcript.corrections
+    for _ in range(MAX_STATES - 1):
+        if not kept:
+            return
+        last = kept[-1]
+        while kept and (kept[-1].at, kept[-1].by) == (last.at, last.by):
+            kept = kept[:-1]
+        yield transcript.model_copy(update={"corrections": kept})
 
 
 def _laid_out_as(transcript: Transcript, old: Transcript) -> Transcript:

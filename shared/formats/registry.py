@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint
 
 from nightscribe.shared.errors import FormatError, ValueRefused
 from nightscribe.shared.formats.format import Format
+from nightscribe.shared.model.corrections import corrected
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Transcript
 from nightscribe.shared.process.plugins import PluginBroken, load_plugin, plugins
@@ -122,7 +123,7 @@ def _listing() -> str:
 
 
 def render(transcript: Transcript, name: FormatName) -> bytes:
-    """Return the content of a transcript's file in one format.
+    """Return the content of a transcript's file in one format, with its corrections.
 
     Raises: FormatError: if the format is not installed here, or fails.
     """
@@ -130,7 +131,7 @@ def render(transcript: Transcript, name: FormatName) -> bytes:
         why = f" ({_unusable[name]})" if name in _unusable else ""
         raise FormatError(f"The format {name!r} is not installed here{why}. Install it, or choose other formats.")
     try:
-        return format_.render(transcript)
+        return format_.render(corrected(transcript))
     except MemoryError:
         raise
     except Exception as error:
@@ -143,7 +144,7 @@ def is_same(content: bytes, transcript: Transcript, name: FormatName) -> bool:
     """Return whether a file says what the transcript does; False if that is unknown, so that the file is kept."""
     format_ = get_format(name)
     try:
-        return format_ is not None and format_.is_same(content, transcript)
+        return format_ is not None and format_.is_same(content, corrected(transcript))
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001  a damaged file of a binary format may fail in any way

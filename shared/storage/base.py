@@ -186,6 +186,15 @@ class ConditionalWrites(Protocol):
 
 
 @runtime_checkable
+class Exchange(Protocol):
+    """Additional method for a store that compares a file before it replaces it."""
+
+    def put_if_same(self, key: str, content: bytes, before: bytes, fence: Fence | None = None) -> bool:
+        """Store the whole file in place of one with the content `before`; return whether that was its content."""
+        ...
+
+
+@runtime_checkable
 class Ages(Protocol):
     """Additional method for a store that knows how old its files are."""
 
@@ -201,6 +210,28 @@ class Housekeeping(Ages, Protocol):
     def temporary_files(self) -> Iterator[str]:
         """Yield the keys of temporary files that no writer is known to hold."""
         ...
+
+
+def put_if_same(store: TranscriptStore, key: str, content: bytes, before: bytes) -> bool:
+    """Store a file in place of the one that was read; return False if another process has changed it since then.
+
+    A store without the means for that may overwrite what was stored a moment ago.
+    """
+    if isinstance(store, Exchange):
+        return store.put_if_same(key, content, before)
+    if isinstance(store, ConditionalWrites):
+        found = store.get_version(key)
+        if found is None or found[0] != before:
+            return False
+        try:
+            store.put_version(key, content, found[1], lambda: None)
+        except VersionConflict:
+            return store.get(key) == content  # stored by a try whose response was lost
+        return True
+    if store.get(key) != before:
+        return False
+    store.put(key, content)
+    return True
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,18 @@ from pathlib import Path
 from typing import assert_type
 
 import nightscribe
-from nightscribe import Destination, Failure, Hit, Progress, RunResult, SearchResult, Segment, Transcript, Word
+from nightscribe import (
+    Correction,
+    Destination,
+    Failure,
+    Hit,
+    Progress,
+    RunResult,
+    SearchResult,
+    Segment,
+    Transcript,
+    Word,
+)
 
 transcript = nightscribe.transcribe("talk.mp3", "base", "en", word_timestamps=True, progress=print)
 assert_type(transcript, Transcript)
@@ -37,6 +48,8 @@ assert_type(len(destination), int)
 assert_type(destination.transcripts(), Iterator[Transcript])
 assert_type(destination.failures(), Iterator[Failure])
 assert_type(destination.transcript("2012/talk.mp3"), Transcript | None)
+assert_type(destination.correct("2012/talk.mp3", 12.3, "Yes.", by="Anna"), Transcript)
+assert_type(transcript.corrections, tuple[Correction, ...])
 found = destination.search("budget", folder="2012", since="2012-05", limit=5)
 assert_type(found, SearchResult)
 assert_type(found.hits, tuple[Hit, ...])

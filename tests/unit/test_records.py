@@ -23,6 +23,7 @@ from nightscribe.shared.model.transcript import Correction, Flag, Provenance, Re
 from nightscribe.shared.model.versioned import Stored
 from nightscribe.shared.process import identity
 from nightscribe.shared.process.identity import process_name, short_name
+from nightscribe.shared.storage.base import Fence
 from nightscribe.shared.storage.folder.store import FolderStore
 
 ALL = tuple(BUILT_IN)
@@ -531,6 +532,9 @@ class CaseBlind(FolderStore):
 
     def put(self, key: str, content: bytes, *, durable: bool = True) -> None:
         super().put(key.lower(), content, durable=durable)
+
+    def put_if_same(self, key: str, content: bytes, before: bytes, fence: Fence | None = None) -> bool:
+        return super().put_if_same(key.lower(), content, before, fence)
 
     def put_new(self, key: str, content: bytes) -> bool:
         return super().put_new(key.lower(), content)

@@ -42,6 +42,7 @@ from nightscribe.worker.attempt import transcribe
 from nightscribe.worker.engines.base import WindowLimits
 from nightscribe.worker.loop import Worker
 from nightscribe.worker.pipeline.diarize.diarizer import Diarizer
+from nightscribe.worker.pipeline.feeds import FeedChooser
 from nightscribe.worker.pipeline.window_reader import SliceEnd
 
 FORMATS: tuple[FormatName, ...] = ("txt", "srt")
@@ -147,6 +148,7 @@ class Reading:
         self._spoilt = spoilt
 
     window_limits = WindowLimits(1.0, 2.0)
+    feeds = FeedChooser()
 
     def transcribe(self, slices: Iterable[Slice], _request: object) -> Iterator[tuple[SliceEnd, Part | None]]:
         """As `Transcriber.transcribe`."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nightscribe.shared.errors import MachineError, NameTooLong, RetryableError
+from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.process.identity import is_alive, machine_id
 from nightscribe.shared.storage.base import Fence, FolderRevisions
 
@@ -65,6 +66,33 @@ class FolderStore:
     def put_new(self, key: str, content: bytes) -> bool:
         """See `TranscriptStore.put_new`."""
         return self._write(key, content, _linked) or self.get(key) == content
+
+    def put_if_same(self, key: str, content: bytes, before: bytes, fence: Fence | None = None) -> bool:
+        """See `Exchange.put_if_same`. A lock on a file in the records' folder keeps others from comparing meanwhile."""
+
+        def exchanged(temporary: Path, target: Path) -> bool:
+            with self._exchanging():
+                try:
+                    is_same = target.read_bytes() == before
+                except FileNotFoundError:
+                    is_same = False
+                if fence:
+                    fence.check()
+                if is_same:
+                    return _moved(temporary, target)
+                temporary.unlink(missing_ok=True)
+                return False
+
+        return self._write(key, content, exchanged, token=fence.token if fence else "")
+
+    @contextlib.contextmanager
+    def _exchanging(self) -> Iterator[None]:
+        folder = self.root / RECORDS_FOLDER
+        folder.mkdir(exist_ok=True)
+        with (folder / "exchange.lock").open("ab") as file:
+            with contextlib.suppress(OSError):  # the share has no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def put_fenced(self, key: str, content: bytes, fence: Fence, *, is_new: bool, durable: bool) -> bool:
         """See `FencedWrites.put_fenced`."""
