@@ -23,6 +23,7 @@ from nightscribe.shared.audio.probe import (
 )
 from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.audio.waveform import RATE, Waveform
+from nightscribe.shared.audio.zero_runs import zero_bytes
 from nightscribe.shared.errors import NightscribeError, PermanentError, RetryableError
 from nightscribe.shared.process.scratch import scratch_folder
 
@@ -77,7 +78,8 @@ def _clip_layout(path: Readable) -> Layout | None:
         check_open(layout)
     except (OSError, PermanentError, RetryableError):
         return None  # its own decoder reports the error
-    return layout if len(layout.pieces) == 1 and not layout.wavpack_streams else None
+    is_usual = len(layout.pieces) == 1 and not layout.wavpack_streams and not layout.is_cut
+    return layout if is_usual and not (layout.is_bare and zero_bytes(path)) else None
 
 
 def _decode(clips: Sequence[tuple[Path, Layout]]) -> Iterator[Sound | Unusual | NightscribeError]:

@@ -38,6 +38,13 @@ def _is_bare_aac(head: bytes) -> bool:
     return len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
 
 
+def is_bare_stream(head: bytes) -> bool:
+    """Return whether the file is a sequence of frames of sound, which states neither times nor its length."""
+    sound = _after_id3(head)
+    is_ac3 = sound.startswith(b"\x0b\x77")
+    return is_mpeg_audio(sound) or _is_bare_aac(sound) or is_ac3 or sound.startswith((b"TTA1", b"#!AMR"))
+
+
 def is_transport_stream(head: bytes) -> bool:
     """Return whether the file is MPEG-TS."""
     return len(head) > 2 * TS_PACKET_BYTES and head[: 2 * TS_PACKET_BYTES + 1 : TS_PACKET_BYTES] == b"GGG"

@@ -18,12 +18,14 @@ from nightscribe.shared.audio.probe import (
 )
 from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.audio.waveform import RATE, Waveform
+from nightscribe.shared.audio.zero_runs import zero_bytes
 from nightscribe.shared.errors import AudioError, RetryableError
 from nightscribe.shared.process.liveness import report_alive
 
 WARM_UP_S = 2  # the first frames of a decoder that begins in the middle are not right
 PICTURE_TAIL_S = 20
 PICTURE_MISSES_S = 2  # the times of the last few pictures may be those of decoding
+JOINED_S = 10  # no header is wrong by so much, unless it is that of another recording
 ABSURD_AFTER_S = 3600  # a file with more sound than this ...
 LEAST_BYTES_PER_S = 4  # ... in fewer bytes per second is wrong: even silence takes more in every codec
 
@@ -86,13 +88,27 @@ class Decoder:
                 raise AudioError(
                     "Its header is that of a recording, but no sound follows that can be decoded.", code="no_sound"
                 )
-            self.is_truncated = decoding.lost_piece or self._misses_sound(has_picture=info.has_picture)
+            if self._end_s is None:
+                self._check_end(decoding, layout)
+            self.is_truncated = (
+                decoding.lost_piece
+                or self._misses_sound(has_picture=info.has_picture)
+                or (layout.is_cut and self._end_s is None)
+            )
             is_kept = not layout.is_one_timeline and self._end_s is not None and decoding.at == self._last
             if is_kept:
                 wait_for_next_slice(decoding)
         finally:
             if not is_kept:
                 decoding.close()
+
+    def _check_end(self, decoding: Pass, layout: Layout) -> None:
+        """Correct, at the end of the file, what its header says and what has no times."""
+        heard_s = decoding.at / RATE
+        if self.container_s is not None and heard_s > self.container_s + JOINED_S:
+            self.container_s = None  # it is the length of the first of several recordings
+        if layout.is_bare and (n_zeros := zero_bytes(self._path)):
+            self._holes_s += heard_s * n_zeros / max(1, file_bytes(self._path) - n_zeros)
 
     def _pass(self, layout: Layout) -> Pass:
         key = PassKey(self._path, file_version(self._path), self._track, self._channel)

@@ -1,6 +1,7 @@
 """Determine from frame numbers whether a FLAC file is one recording or several joined ones."""
 
 import struct
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import BinaryIO
 
@@ -26,27 +27,33 @@ def is_one(file: BinaryIO, size: int) -> bool:
     for n in range(1, N_LOOKS):
         at = size * n // N_LOOKS
         file.seek(at)
-        clocks += [begin for begin, _ in _frames(file.read(min(LOOK_BYTES, size // N_LOOKS)), shortest, longest)[:1]]
-    file.seek(max(0, size - LOOK_BYTES))
-    last = _frames(file.read(LOOK_BYTES), shortest, longest)
+        found = next(_frames(file.read(min(LOOK_BYTES, size // N_LOOKS)), shortest, longest), None)
+        clocks += [found[0]] if found else []
+    last = _last_frame(file, size, shortest, longest)
     if not last or not n_samples:
         return False
-    begin, n_last = last[-1]
+    begin, n_last = last
     clocks.append(begin)
     return begin + n_last == n_samples and all(before <= behind for before, behind in pairwise(clocks))
 
 
-def _frames(block: bytes, shortest: int, longest: int) -> list[tuple[int, int]]:
-    """Return (first sample, number of samples) of each frame whose header is in `block`."""
-    found = []
-    block += bytes(LONGEST_HEADER)  # the last frame may be shorter, if it is silent
+def _last_frame(file: BinaryIO, size: int, shortest: int, longest: int) -> tuple[int, int] | None:
+    for n_bytes in (LOOK_BYTES // 64, LOOK_BYTES):  # a second of silence has hundreds of frames
+        file.seek(max(0, size - n_bytes))
+        # Zeros follow because the last frame may be shorter than the longest header, if it is silent.
+        if found := list(_frames(file.read(n_bytes) + bytes(LONGEST_HEADER), shortest, longest)):
+            return found[-1]
+    return None
+
+
+def _frames(block: bytes, shortest: int, longest: int) -> Iterator[tuple[int, int]]:
+    """Yield (first sample, number of samples) of each frame whose header is in `block`."""
     at = block.find(b"\xff")
     while 0 <= at < len(block) - LONGEST_HEADER:
         frame = _frame(block[at : at + LONGEST_HEADER], shortest, longest)
         if frame is not None:
-            found.append(frame)
+            yield frame
         at = block.find(b"\xff", at + 1)
-    return found
 
 
 def _frame(head: bytes, shortest: int, longest: int) -> tuple[int, int] | None:

@@ -11,7 +11,13 @@ from itertools import pairwise
 from typing import BinaryIO
 
 from nightscribe.shared.audio import flac, wavpack
-from nightscribe.shared.audio.containers import id3_bytes, is_mpeg_audio, is_transport_stream
+from nightscribe.shared.audio.containers import (
+    TS_PACKET_BYTES,
+    id3_bytes,
+    is_bare_stream,
+    is_mpeg_audio,
+    is_transport_stream,
+)
 from nightscribe.shared.audio.readable import Readable
 from nightscribe.shared.audio.stated_length import stated_length
 from nightscribe.shared.audio.wav import Wav, read_wav
@@ -26,6 +32,18 @@ LONGEST_MOOV_BYTES = 64 * 2**20
 _SEEKABLE_WAV_CODECS = (1, 3, 6, 7)  # PCM, float, A-law and µ-law; in others, seeking is not always exact
 _OF_MANY_TRACKS = (b"\0\0\1\xba", b"\x30\x26\xb2\x75", b"RIFF")  # MPEG-PS, ASF, AVI
 _ENCRYPTED = (b"enca", b"drms", b"aavd")  # sample entries of MP4 for encrypted sound
+_ASF = b"\x30\x26\xb2\x75"
+_ASF_ENCRYPTED = tuple(  # objects of its header
+    map(
+        bytes.fromhex,
+        (
+            "fbb3112223bdd211b4b700a0c955fc6e",
+            "14e68a292226174cb935dae07ee9289c",
+            "338505438169e6499b74ad12cb86d58c",
+        ),
+    )
+)
+_SCRAMBLED = 0xC0
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,10 @@ class Layout:
     is_one_timeline: bool = False
     """True if seeking with ffmpeg yields the same samples as decoding from the beginning."""
     is_encrypted: bool = False
+    is_cut: bool = False
+    """True if the file ends within a packet or an element."""
+    is_bare: bool = False
+    """True if it is a sequence of frames without times, in which only zeros show a hole (`zero_runs.py`)."""
     stated_s: float | None = None
     """Length that the header states, if ffmpeg reports only that of the data actually present; otherwise None."""
     wavpack_streams: int = 0
@@ -86,18 +108,49 @@ def _layout(file: BinaryIO, head: bytes, size: int) -> Layout:
         return _form_layout(file, size)
     if head.startswith(b"FLV"):
         return _flv_layout(file, size)
+    is_cut = False
     if head.startswith(b"OggS"):
-        is_one = _is_one_ogg(file, size)
+        is_one, is_cut = _read_ogg(file, size)
     elif head.startswith(b"fLaC"):
         is_one = flac.is_one(file, size)
     else:
         is_one = is_mpeg_audio(head[id3_bytes(head) :] or head)
+    if is_transport_stream(head):
+        is_cut = size % TS_PACKET_BYTES > 0
+    elif head.startswith(b"caff"):
+        is_cut = _is_cut_caf(file, size)
     return Layout(
         is_one_timeline=is_one,
+        is_encrypted=_is_scrambled(head) or (head.startswith(_ASF) and any(key in head for key in _ASF_ENCRYPTED)),
+        is_cut=is_cut,
+        is_bare=is_bare_stream(head),
         stated_s=stated_length(file, head),
         wavpack_streams=wavpack.n_streams(file) if head.startswith(b"wvpk") else 0,
         may_have_tracks=head.startswith(_OF_MANY_TRACKS) or is_transport_stream(head) or _has_ogg_tracks(head),
     )
+
+
+def _is_scrambled(head: bytes) -> bool:
+    """Return whether most packets of a transport stream that carry sound or pictures are scrambled."""
+    if not is_transport_stream(head):
+        return False
+    packets = [head[at : at + 4] for at in range(0, len(head) - 3, TS_PACKET_BYTES)]
+    media = [packet for packet in packets if 0x20 <= (packet[1] & 0x1F) << 8 | packet[2] < 0x1FFF]
+    return sum(packet[3] & _SCRAMBLED > 0 for packet in media) > len(media) / 2
+
+
+def _is_cut_caf(file: BinaryIO, size: int) -> bool:
+    at = 8
+    for _ in range(MOST_STEPS):
+        file.seek(at)
+        head = file.read(12)
+        if len(head) < 12:
+            return at > size
+        n_bytes = struct.unpack_from(">q", head, 4)[0]
+        if n_bytes < 0:  # the sound, which goes on to the end
+            return False
+        at += 12 + n_bytes
+    return False
 
 
 def _wav_layout(file: BinaryIO, size: int) -> Layout:
@@ -221,6 +274,7 @@ def _advance(clocks: dict[int, int], moof: bytes) -> bool:
 
 _EBML, _SEGMENT, _CLUSTER, _TIMESTAMP = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0xE7
 _INFO, _SCALE, _TRACKS = 0x1549A966, 0x2AD7B1, 0x1654AE6B
+_ENCRYPTED_TRACK = b"\x50\x33\x81\x01"  # the element that says that the content is encrypted, not compressed
 _SOUND_TRACK = b"\x83\x81\x02"  # the element that marks a track as audio
 _TOP_LEVEL = {_EBML, _SEGMENT, _CLUSTER, _INFO, _TRACKS, 0x114D9B74, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
 _INSIDE_CLUSTER = {_TIMESTAMP, 0xA3, 0xA0, 0xA7, 0xAB, 0x5854, 0xAF, 0xEC, 0xBF}
@@ -229,7 +283,7 @@ _INSIDE_CLUSTER = {_TIMESTAMP, 0xA3, 0xA0, 0xA7, 0xAB, 0x5854, 0xAF, 0xEC, 0xBF}
 def _matroska_layout(file: BinaryIO, size: int) -> Layout:
     starts: list[int] = []
     scale_ns, last = 1_000_000, None
-    is_one, n_tracks = True, 0
+    is_one, n_tracks, is_encrypted = True, 0, False
     at = 0
     for _ in range(MOST_STEPS):
         found = _element(file, at)
@@ -247,7 +301,9 @@ def _matroska_layout(file: BinaryIO, size: int) -> Layout:
             last = clock
         elif name == _TRACKS and n_bytes is not None:
             file.seek(body)
-            n_tracks = max(n_tracks, file.read(min(n_bytes, LONGEST_MOOV_BYTES)).count(_SOUND_TRACK))
+            tracks = file.read(min(n_bytes, LONGEST_MOOV_BYTES))
+            n_tracks = max(n_tracks, tracks.count(_SOUND_TRACK))
+            is_encrypted = is_encrypted or _ENCRYPTED_TRACK in tracks
         elif name == _SCALE:
             file.seek(body)
             scale_ns = int.from_bytes(file.read(n_bytes or 0), "big")
@@ -265,7 +321,13 @@ def _matroska_layout(file: BinaryIO, size: int) -> Layout:
         else:
             at = body + n_bytes
     walked = at >= size or (last is not None and _element(file, at) is None and size - at < 16)
-    return Layout(_pieces(starts), is_one_timeline=is_one and walked and len(starts) == 1, may_have_tracks=n_tracks > 1)
+    return Layout(
+        _pieces(starts),
+        is_one_timeline=is_one and walked and len(starts) == 1,
+        is_encrypted=is_encrypted,
+        is_cut=at > size,
+        may_have_tracks=n_tracks > 1,
+    )
 
 
 def _first_child_advances(file: BinaryIO, body: int, last: int | None, scale_ns: int) -> bool:
@@ -329,7 +391,7 @@ def _flv_layout(file: BinaryIO, size: int) -> Layout:
         is_one = is_one and 0 <= clock - clocks.get(head[0], clock) <= LONGEST_JUMP_S * 1000
         clocks[head[0]] = clock
         at += 11 + int.from_bytes(head[1:4], "big") + 4
-    return Layout(_pieces(starts), is_one_timeline=is_one and len(starts) == 1 and at >= size)
+    return Layout(_pieces(starts), is_one_timeline=is_one and len(starts) == 1 and at >= size, is_cut=at > size)
 
 
 # Ogg
@@ -341,29 +403,32 @@ def _has_ogg_tracks(head: bytes) -> bool:
     return head.startswith(b"OggS") and sum(map(head.count, _OGG_SOUND)) > 1
 
 
-def _is_one_ogg(file: BinaryIO, size: int) -> bool:
-    """Return whether, in all pages, no stream begins after the first sound and no clock goes back."""
+def _read_ogg(file: BinaryIO, size: int) -> tuple[bool, bool]:
+    """Return whether the file has one clock, and whether it ends within a page.
+
+    It has one clock if, in all pages, no stream begins after the first sound and no clock goes back.
+    """
     clocks: dict[int, int] = {}
     at, beginning = 0, True
     for _ in range(MOST_STEPS):
         file.seek(at)
         head = file.read(27)
         if len(head) < 27:
-            return at >= size
+            return at >= size, at > size or head.startswith(b"OggS")
         name, _, kind, clock, serial, _, _, n_segments = struct.unpack("<4sBBqIIIB", head)
         if name != b"OggS":
-            return False
+            return False, False
         begins = bool(kind & 2)
         if begins and (not beginning or serial in clocks):
-            return False
+            return False, False
         beginning = begins
         if serial not in clocks and not begins:
-            return False
+            return False, False
         if clock >= 0:
             if clock < clocks.get(serial, 0):
-                return False
+                return False, False
             clocks[serial] = clock
         else:
             clocks.setdefault(serial, 0)
         at += 27 + n_segments + sum(file.read(n_segments))
-    return False
+    return False, False

@@ -7,6 +7,7 @@ a worker, and not for each slice, a pass that has reached the end of a slice wai
 import atexit
 import signal
 import threading
+from collections import deque
 from collections.abc import Generator, Hashable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 import ffmpeg
+import numpy as np
 
 from nightscribe.shared.audio.channels import ChannelSelector
 from nightscribe.shared.audio.containers import HEAD_BYTES, counts_from_mapped_streams, has_times
@@ -38,6 +40,7 @@ from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.process.scratch import scratch_folder
 
 READ_BYTES = 2**20
+REWIND_S = 60  # what lies at the end of a slice is also heard with the next one
 MOST_WAITING = 2  # passes, each with an ffmpeg that holds its file open
 WAITING_S = 600
 
@@ -79,6 +82,8 @@ class Pass:
         self._has_begun = False
         self._chunks = self._decode()
         self._rest: Iterator[Waveform] = iter(())
+        self._recent: deque[Waveform] = deque()
+        self._n_recent = 0
 
     def until(self, last: int | None) -> Iterator[Waveform]:
         """Yield the sound up to the sample `last`, or all.
@@ -90,9 +95,29 @@ class Pass:
             self._rest = iter((chunk[n:],) if n < len(chunk) else ())
             self.at += n
             if n:
+                self._remember(chunk[:n])
                 yield chunk[:n]
             if last is not None and self.at >= last:
                 return
+
+    def _remember(self, chunk: Waveform) -> None:
+        self._recent.append(chunk)
+        self._n_recent += len(chunk)
+        while self._n_recent - len(self._recent[0]) >= REWIND_S * RATE:
+            self._n_recent -= len(self._recent.popleft())
+
+    def rewind(self, first: int) -> bool:
+        """Go back to the sample `first`, and return whether this is possible; a later one needs no rewinding."""
+        if first >= self.at:
+            return True
+        if first < self.at - self._n_recent:
+            return False
+        again = np.concatenate(self._recent)[first - self.at :]
+        self._rest = chain((again,), self._rest)
+        self.at = first
+        self._recent.clear()
+        self._n_recent = 0
+        return True
 
     def close(self) -> None:
         """End ffmpeg."""
@@ -200,10 +225,10 @@ _lock = threading.Lock()
 
 
 def resumed(key: PassKey, first: int) -> Pass | None:
-    """Return the pass that waits before the sample `first`, or None."""
+    """Return the pass that waits before the sample `first`, or shortly behind it, or None."""
     with _lock:
         found = _waiting.get(key)
-        if found is None or found[0].at > first:
+        if found is None or not found[0].rewind(first):
             return None
         del _waiting[key]
     found[1].cancel()

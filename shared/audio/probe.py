@@ -273,6 +273,11 @@ def why_not(path: Readable, stderr: str) -> AudioError:
             "It was cut off: the index at the end of the file is missing, as after an interrupted copy or recording.",
             code="cut_off",
         )
+    if read_layout(path).is_cut:
+        return AudioError(
+            "It was cut off, as after an interrupted copy or recording: its sound cannot be decoded without the rest.",
+            code="cut_off",
+        )
     complaint = re.sub(r"^\[[^]]*\]\s*", "", stderr.strip().splitlines()[-1]) if stderr.strip() else ""
     complaint = re.sub(r"^(Error opening input.*?: |file:.*: |http://recording/\S*: )", "", complaint).rstrip(".")
     if complaint in ("", "Invalid argument", "Invalid data found when processing input"):  # these explain nothing

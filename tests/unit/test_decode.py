@@ -398,6 +398,54 @@ def test_a_hole_in_the_middle_is_sound_that_is_missing(tmp_path: Path) -> None:
     assert [decode(path, a, b)[1].is_truncated for a, b in ((0, 7), (7, 14), (14, None))] == [False, True, False]
 
 
+@pytest.mark.parametrize("name", ["a.aac", "a.ac3", "a.tta", "a.mp3", "a.mp2"])
+def test_a_hole_in_a_stream_without_times_is_sound_that_is_missing(tmp_path: Path, name: str) -> None:
+    """A failed copy leaves zeros; the decoder goes over them without a word."""
+    options = ("-write_xing", "0") if name == "a.mp3" else ()
+    whole = recordings.varied(tmp_path / name, 30, *options)
+    read = whole.read_bytes()
+    fifth = len(read) // 5
+    holed = tmp_path / f"holed_{name}"
+    holed.write_bytes(read[: 2 * fifth] + bytes(fifth) + read[3 * fifth :])
+    padded = tmp_path / f"padded_{name}"
+    tag = b"" if name == "a.tta" else b"ID3\x03\0\0" + bytes([0, 0, 0x40, 0]) + bytes(8192)
+    padded.write_bytes(tag + read + bytes(20_000))
+    for path, is_flagged in ((whole, False), (padded, False), (holed, True)):
+        assert decode(path)[1].is_truncated is is_flagged, path
+        [clip, _] = decode_together([path, path])
+        assert isinstance(clip, Sound)
+        assert clip.is_truncated is is_flagged, path
+    assert decode(holed, 20)[1].is_truncated
+    assert not decode(holed, 0, 5)[1].is_truncated
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.ogg", ()), ("a.opus", ()), ("a.ts", ("-c:a", "aac")), ("a.mka", ("-c:a", "aac")),
+     ("live.webm", ("-c:a", "libopus", "-live", "1")), ("a.flv", ("-c:a", "aac"))],
+)  # fmt: skip
+def test_a_file_that_ends_within_a_packet_was_cut_off(tmp_path: Path, name: str, options: tuple[str, ...]) -> None:
+    """Its header states no length."""
+    whole = recordings.varied(tmp_path / name, 8, *options)
+    assert not decode(whole)[1].is_truncated
+    cut = tmp_path / f"cut_{name}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3 + 101])
+    assert decode(cut)[1].is_truncated
+    assert not decode(cut, 0, 2)[1].is_truncated
+    [clip, _] = decode_together([cut, cut])
+    assert isinstance(clip, Sound)
+    assert clip.is_truncated
+
+
+@pytest.mark.parametrize("suffix", ["ts", "aac", "flac"])
+def test_the_length_of_the_first_of_joined_recordings_is_not_that_of_all(tmp_path: Path, suffix: str) -> None:
+    options = ("-c:a", "aac") if suffix == "ts" else ()
+    parts = [recordings.varied(tmp_path / f"{n}.{suffix}", 15, *options, rate=16_000) for n in range(2)]
+    _, decoder = decode(recordings.joined(tmp_path / f"both.{suffix}", *parts))
+    assert decoder.decoded_s == pytest.approx(30, abs=0.5)
+    assert decoder.container_s in (None, pytest.approx(30, abs=0.5))
+
+
 @pytest.mark.parametrize(("suffix", "options"), [("mp4", ("-c:a", "aac")), ("mkv", ("-c:a", "aac")), ("avi", ())])
 def test_a_film_that_goes_on_without_sound_lacks_none(tmp_path: Path, suffix: str, options: tuple[str, ...]) -> None:
     film = recordings.film(

@@ -53,7 +53,21 @@ def test_the_slices_of_a_recording_are_one_pass(stream: Path, started: list[int]
     assert not any("ffmpeg" in child.name() for child in psutil.Process().children()), "the last slice ended it"
 
 
-def test_a_pass_skips_what_other_workers_transcribe_and_never_goes_back(stream: Path, started: list[int]) -> None:
+def test_a_pass_goes_back_a_little(stream: Path, started: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice is heard a little beyond its end, where the next one begins."""
+    whole = decode(stream)
+    monkeypatch.setattr(passes, "REWIND_S", 5)
+    started.clear()
+    for start_s, end_s, n_started in ((0.0, 30.0, 1), (30.0, 34.0, 1), (30.0, 40.0, 1), (36.5, 50.0, 1), (3.0, 4.0, 2)):
+        found = decode(stream, start_s, end_s)
+        assert np.array_equal(found, whole[round(start_s * 16000) : round(end_s * 16000)])
+        assert len(started) == n_started
+
+
+def test_a_pass_skips_what_other_workers_transcribe_and_never_goes_far_back(
+    stream: Path, started: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passes, "REWIND_S", 1)
     whole = decode(stream)
     started.clear()
     for start_s, end_s, n_started in ((5.0, 10.0, 1), (40.0, 45.0, 1), (20.0, 30.0, 2), (45.0, 50.0, 2), (0.0, 5.0, 3)):

@@ -155,6 +155,46 @@ def test_a_film_that_was_cut_off_is_said_to_be_so(tmp_path: Path) -> None:
 HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{}\n#EXT-X-ENDLIST\n"
 
 
+def test_a_caf_that_was_cut_off_is_said_to_be_so(tmp_path: Path) -> None:
+    """The lengths of ALAC's packets lie behind the sound."""
+    path = recordings.varied(tmp_path / "a.caf", 4, "-c:a", "alac")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for look in (probe, lambda path: list(Decoder(path))):
+        with pytest.raises(AudioError, match=r"It was cut off") as refused:
+            look(path)
+        assert refused.value.code == "cut_off"
+
+
+@pytest.mark.parametrize("kind", ["mka", "ts", "wma", "m4p"])
+def test_encrypted_sound_is_said_to_be_so(tmp_path: Path, kind: str) -> None:
+    """Made by marking sound as encrypted, which readers see before they meet the sound."""
+    if kind == "ts":
+        path = recordings.varied(tmp_path / "a.ts", 2, "-c:a", "aac")
+        packets = bytearray(path.read_bytes())
+        for at in range(0, len(packets), 188):
+            if packets[at + 1] & 0x1F or packets[at + 2] >= 0x20:
+                packets[at + 3] |= 0x80
+        path.write_bytes(packets)
+    elif kind == "m4p":
+        path = recordings.varied(tmp_path / "a.m4a", 2).rename(tmp_path / "a.m4p")
+        path.write_bytes(path.read_bytes().replace(b"mp4a", b"drms", 1))
+    elif kind == "wma":
+        path = recordings.varied(tmp_path / "a.wma", 2)
+        read = path.read_bytes()
+        drm = bytes.fromhex("fbb3112223bdd211b4b700a0c955fc6e") + (40).to_bytes(8, "little") + bytes(16)
+        path.write_bytes(read[:30] + drm + read[30:])
+    else:
+        path = recordings.varied(tmp_path / "a.mka", 2, "-c:a", "libopus")
+        # ContentEncodings: one of the type encryption, in place of the language of the track
+        read = path.read_bytes()
+        at = read.index(b"\x22\xb5\x9c\x83und")
+        path.write_bytes(read[:at] + b"\xec\x81\0" + b"\x50\x33\x81\x01" + read[at + 7 :])
+    for look in (probe, lambda path: list(Decoder(path))):
+        with pytest.raises(AudioError, match=r"It is encrypted") as refused:
+            look(path)
+        assert refused.value.code == "encrypted"
+
+
 @pytest.mark.parametrize("list_of", [HLS, "ffconcat version 1.0\nfile '{}'\n"])
 @pytest.mark.parametrize("leads_to", ["{folder}/secret.mp3", "secret.mp3", "http://127.0.0.1:9/secret.ts"])
 def test_a_playlist_under_the_name_of_a_recording_leads_nowhere(tmp_path: Path, list_of: str, leads_to: str) -> None:
