@@ -14,7 +14,9 @@ import structlog
 
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.model.jobs import Options
+from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.queue.client import JobQueue
 from nightscribe.shared.queue.connection import QueueMissing
@@ -58,6 +60,8 @@ class Worker:
         """Message groups of consecutive jobs that made no progress because of a temporary error."""
         self._n_in_trouble = 0
         """Number of consecutive attempts that failed because of this machine."""
+        self._resting: Activity | None = None
+        """What to report while the worker rests after such an attempt."""
 
     def run(self, *, until_empty: bool) -> None:
         """Work until `stop` is set, or with `until_empty` until the queue is empty."""
@@ -101,7 +105,10 @@ class Worker:
         if self._n_in_trouble:
             pause_s = rest_s(self._n_in_trouble)
             log.warning("worker.rested", for_s=pause_s, attempts_in_trouble=self._n_in_trouble)
+            if self._resting:
+                self.records.report(self._resting.model_copy(update={"updated_at": utc_now()}))
             self.stop.wait(pause_s)
+            self.records.leave(self.name)
         else:
             self._pause_after_jobs_that_failed()
 
@@ -169,5 +176,6 @@ class Worker:
                     self._n_in_trouble = 0
                 elif outcome is Outcome.MACHINE:
                     self._n_in_trouble += 1
+                    self._resting = reporter.resting(self._attempt.trouble)
             finally:
                 self._attempt = None

@@ -71,6 +71,10 @@ class StatusReporter:
                 update={"recording": slice_.recording, "done_s": round(done_s, 1), "updated_at": utc_now()}
             )
 
+    def resting(self, why: str) -> Activity | None:
+        """Return a report that the worker rests, and why; None if it had not begun the job."""
+        return self._activity.resting(why) if self._activity else None
+
     def end(self) -> None:
         """Stop reporting, and let the thread remove the report because the job is no longer held."""
         self._thread.stop(END_WITHIN_S)

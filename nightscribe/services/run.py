@@ -1,7 +1,8 @@
 """Transcribe everything on this machine, with a queue server, worker processes and a director that follows them."""
 
 import fcntl
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from nightscribe.services.run_progress import FailedRecording, RunProgress
 from nightscribe.services.run_record import RunRecord, beginning
 from nightscribe.services.search import update_if_there
 from nightscribe.shared.errors import NightscribeError, SetupError
+from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.settings import to_environment
 from nightscribe.shared.storage.base import LOGS, Location
 from nightscribe.worker.engines import registry as engines
@@ -118,9 +120,20 @@ def _work(
             progressed = False
             activities = tuple(request.records.activities())
             progress.observe(activities, lease_clock())
-            trouble = f"{lack}: make room; what cannot be written is tried again, for an hour at least." if lack else ""
-            on_event(Working(progress, tuple(pool.names), activities, trouble))
+            on_event(Working(progress, tuple(pool.names), activities, _trouble(lack, progress.activities)))
             record.update()
+
+
+def _trouble(lack: str | None, activities: Sequence[Activity]) -> str:
+    """Return a sentence on what holds up the work: no room in the destination, or workers that rest; else nothing."""
+    if lack:
+        return f"{lack}: make room; what cannot be written is tried again, for an hour at least."
+    reasons = Counter(activity.trouble for activity in activities if activity.trouble)
+    if not reasons:
+        return ""
+    [(reason, n)] = reasons.most_common(1)
+    who = "A worker rests and then tries" if n == 1 else f"{n} workers rest and then try"
+    return f"{who} again: {reason}"
 
 
 def _pool(request: Request, n_workers: int, logs: Path) -> WorkerPool:

@@ -221,10 +221,11 @@ def _workers(run_progress: RunProgress) -> RenderableType:
         work_s = run_progress.work_s(activity.recording)
         share = min(1.0, activity.done_s / work_s) if work_s else 0.0
         again = f" (try {activity.receive_count})" if activity.receive_count > 1 else ""
+        what = f"rests: {activity.trouble}" if activity.trouble else activity.recording + again
         table.add_row(
             ProgressBar(total=1.0, completed=share, width=BAR_WIDTH, style="bar.back", complete_style="cyan"),
             f"{share:.0%}",
-            Text(visible(activity.recording) + again),
+            Text(visible(what)),
         )
     return table
 

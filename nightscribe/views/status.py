@@ -156,6 +156,8 @@ def _block(label: str, items: Iterable[str]) -> Iterator[str]:
 
 
 def _worker(working: Working) -> str:
+    if working.trouble:
+        return f"{working.worker}: rests, and then tries again: {working.trouble}"
     done = duration(working.done_s)
     if working.slice_s:
         done += f" of {duration(working.slice_s)}"

@@ -1,8 +1,8 @@
 """Records that show people what each worker is doing and how far a run is. No work depends on them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.versioned import Stored, Versioned
@@ -10,10 +10,21 @@ from nightscribe.shared.model.versioned import Stored, Versioned
 UNREADABLE_KEPT = 1_000
 
 
+def _file_name(name: str) -> str:
+    """Return the name unchanged. Raises: ValueError: if no file can have it."""
+    if "/" in name or "\0" in name:
+        raise ValueError(f"{name!r} is not the name of a worker")
+    return name
+
+
+WorkerName = Annotated[str, AfterValidator(_file_name)]
+"""Name of a worker process, after which the file with its activity is named."""
+
+
 class Activity(Stored):
     """The job that a worker is doing now."""
 
-    worker: str
+    worker: WorkerName
     recording: str
     message: str = Field(default="", description="Id of the message it holds.")
     n_recordings: int = Field(default=1, description="Recordings of its job that were unfinished when it began.")
@@ -21,6 +32,19 @@ class Activity(Stored):
     receive_count: int = 0
     began_at: AwareDatetime | None = Field(default=None, description="When it received the job.")
     updated_at: AwareDatetime
+
+    def resting(self, why: str) -> "Activity":
+        """Return the report of a worker that has released this job and rests because its machine has a problem.
+
+        The reason is a field that earlier releases do not know, and so leave alone.
+        """
+        return self.model_copy(update={"message": "", "done_s": 0.0, "trouble": why})
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why the worker rests instead of working; None if it works."""
+        found = (self.model_extra or {}).get("trouble")
+        return found if isinstance(found, str) else None
 
 
 class Run(Versioned):

@@ -14,6 +14,7 @@ from support.workplace import Dictated, Workplace, Wrapped, received, working
 
 from nightscribe.shared.audio.probe import ffmpeg_path
 from nightscribe.shared.errors import MachineError, RetryableError
+from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.queue.wire import Releases
 from nightscribe.shared.storage.folder.store import FolderStore
 from nightscribe.worker.machine import is_hopeless, machine_error, rest_s
@@ -122,9 +123,10 @@ def test_an_ffmpeg_that_is_killed_is_trouble_of_the_machine(workplace: Workplace
 def test_a_worker_in_trouble_rests_longer_each_time_until_something_is_done(
     workplace: Workplace, program: Path
 ) -> None:
-    """It is asked to stop in the middle of that, and does."""
+    """It is asked to stop in the middle of that, and does. Meanwhile it reports why it rests."""
     real = program.readlink()
     rests: list[float] = []
+    reports: list[Activity] = []
     worker = workplace.worker(Dictated())
 
     class Stop(threading.Event):
@@ -132,6 +134,7 @@ def test_a_worker_in_trouble_rests_longer_each_time_until_something_is_done(
 
         def wait(self, timeout: float | None = None) -> bool:
             rests.append(timeout or 0.0)
+            reports.extend(workplace.records.activities())
             if len(rests) == 4:
                 program.symlink_to(real)
             return self.is_set()
@@ -140,6 +143,9 @@ def test_a_worker_in_trouble_rests_longer_each_time_until_something_is_done(
     gone(program)
     worker.run(until_empty=True)
     assert rests == [5, 10, 20, 40]
+    assert [(each.recording, each.message) for each in reports] == [("a.wav", "")] * 4, "it holds no job"
+    assert all("ffmpeg cannot be started" in (each.trouble or "") for each in reports)
+    assert list(workplace.records.activities()) == []
     assert workplace.texts == TEXTS
     assert worker._n_in_trouble == 0
 

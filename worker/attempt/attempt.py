@@ -75,6 +75,8 @@ class Attempt:
     reporter: StatusReporter
 
     def __post_init__(self) -> None:
+        self.trouble = ""
+        """Why the machine could not do the job, if that was the outcome."""
         self._guard = LeaseGuard(self.lease)
         self._settler = Settler(
             worker=self.worker,
@@ -159,6 +161,7 @@ class Attempt:
             if isinstance(error, SetupError):
                 self.check_setup()
         if isinstance(error_to_retry, MachineError):
+            self.trouble = str(error_to_retry)
             self.reporter.end()  # otherwise the next worker would leave the slices to this one
             self._settler.release_from_machine(progress, error_to_retry)
             return Outcome.DONE if progress.n_finished else Outcome.MACHINE
