@@ -1,6 +1,7 @@
 """Receive jobs for workers and dead letters for the director."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import ceil
 
 from nightscribe.shared.queue.connection import QueueConnection
@@ -15,6 +16,7 @@ from nightscribe.shared.queue.wire import (
     TRACE,
     WORKER,
     Delivery,
+    Releases,
 )
 
 LONGEST_POLL_S = 3.0
@@ -81,4 +83,8 @@ class Consumer(QueueConnection):
             ),
         )
         for message in response.get("Messages", []):
-            yield Delivery.of(message)
+            delivery = Delivery.of(message)
+            counted = delivery.releases
+            if counted.n and not self._signer.accepts(counted.signed_text(delivery.body), counted.signature):
+                delivery = replace(delivery, releases=Releases())  # a forged count could make a job fail
+            yield delivery

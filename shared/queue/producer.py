@@ -63,7 +63,10 @@ class Producer(QueueConnection):
         """
         signature = self._signature_of(delivery, delivery.body)
         again = Entry(delivery.body, delivery.group, f"{delivery.message_id}-again", delivery.trace, signature)
-        attributes = {RUN: delivery.run, RELEASED: (releases or delivery.releases).to_text()}
+        count = releases or delivery.releases
+        if self._signer.accepts(delivery.body, delivery.signature):
+            count = count._replace(signature=self._signer.sign(count.signed_text(delivery.body)))
+        attributes = {RUN: delivery.run, RELEASED: count.to_text()}
         self._send(self._url, [again], attributes, retry_timeout_s=retry_timeout_s)
         self._delete(self._url, delivery.receipt_handle, retry_timeout_s=retry_timeout_s)
 

@@ -32,20 +32,28 @@ class Releases(NamedTuple):
     n: int = 0
     since_s: float = 0.0
     """Unix time of the first of these releases."""
+    signature: str | None = None
+    """Signature of the count for the body of its message, if director and workers share a secret."""
 
     @classmethod
     def from_text(cls, text: str | None) -> "Releases":
         """Parse the message attribute; treat an invalid one as missing."""
-        found = re.fullmatch(r"(\d{1,9}) (\d{1,12})", text or "")
-        return cls(int(found[1]), float(found[2])) if found else cls()
+        found = re.fullmatch(r"([0-9]{1,9}) ([0-9]{1,12})(?: (\S{1,100}))?", text or "")
+        return cls(int(found[1]), float(found[2]), found[3]) if found else cls()
 
     def one_more(self, now_s: float) -> "Releases":
         """Return the count after another release; a start time in the future counts as now."""
         return Releases(self.n + 1, min(self.since_s, now_s) if self.n else now_s)
 
+    def signed_text(self, body: str) -> str:
+        """Return what the signature of the count covers; it cannot be taken for a job."""
+        return f"{self.n} {self.since_s:.0f}\n{body}"
+
     def to_text(self) -> str | None:
         """Return the message attribute, or None if there were no releases."""
-        return f"{self.n} {self.since_s:.0f}" if self.n else None
+        if not self.n:
+            return None
+        return f"{self.n} {self.since_s:.0f}" + (f" {self.signature}" if self.signature else "")
 
 
 @dataclass(frozen=True)

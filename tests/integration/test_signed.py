@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from nightscribe.director.dead_letters import DeadLetters
 from nightscribe.shared.errors import RetryableError
 from nightscribe.shared.queue.client import JobQueue, connect
 from nightscribe.shared.queue.signing import Signer
+from nightscribe.shared.queue.wire import Releases
 
 OLD, NEW, OTHER = "the old secret of ours", "the new secret of ours", "a secret of another"
 TEXTS = ["a.srt", "a.txt", "a.vtt"]
@@ -82,6 +84,29 @@ def test_a_job_that_is_released_as_a_new_message_is_still_signed(workplace: Work
     again = received(queue)
     assert again.receive_count == 1
     assert Signer([NEW]).accepts(again.body, again.signature)
+
+
+def test_a_count_of_releases_is_believed_only_with_the_signature_of_a_known_secret(workplace: Workplace) -> None:
+    """Otherwise whoever sends a signed message again could make its job fail as one that wears out machines."""
+    send(workplace, OLD)
+    queue = queue_with(workplace, [NEW, OLD])
+    queue.requeue(received(queue), releases=Releases(3, 1.7e9))
+    again = received(queue)
+    assert (again.releases.n, again.releases.since_s) == (3, 1.7e9)
+    forged = replace(again, releases=again.releases._replace(n=99)).releases
+    for count in (Releases(99, 1.0), forged):
+        attributes = {"Released": count.to_text(), "Signature": again.signature}
+        queue._client.send_message(
+            QueueUrl=queue._url,
+            MessageBody=again.body,
+            MessageGroupId=str(count),
+            MessageDeduplicationId=str(hash(count)),
+            MessageAttributes={name: {"DataType": "String", "StringValue": text} for name, text in attributes.items()},
+        )
+        found = received(queue)
+        assert queue.is_trusted(found)
+        assert found.releases == Releases()
+        queue.delete(found)
 
 
 def test_a_dead_letter_of_some_slices_is_still_signed(workplace: Workplace) -> None:
