@@ -30,8 +30,9 @@ def verify(dest: "Location", source: "Location | None", repair: bool, as_json: b
     Every record must be readable and its times possible, every text must match its record (texts corrected by hand are
     listed), and finished work must leave nothing over. With SOURCE, both ends of every recording are read, or all of
     it if the record has a hash of the whole. --repair writes missing texts, removes leftovers, and moves damaged
-    records to .nightscribe/damaged/, so that the next run transcribes these recordings again. It is safe during a run:
-    work in progress is left alone. Exit code: 0 no problem is left, 1 problems, 2 wrong use.
+    records to .nightscribe/damaged/, so that the next run transcribes these recordings again. With SOURCE it also
+    writes missing hashes. It is safe during a run: work in progress is left alone. Exit code: 0 no problem is left, 1
+    problems, 2 wrong use.
     """
     from nightscribe.cli.signals import interruptible
     from nightscribe.services.verify import verify as service

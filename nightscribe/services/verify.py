@@ -1,50 +1,58 @@
 """Check the records, texts, recordings and leftovers of a destination."""
 
 import hashlib
-import re
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from pydantic import ValidationError
 
 from nightscribe.director.outage import is_outage
 from nightscribe.director.scan.classify import same_at_a_glance
+from nightscribe.director.scan.identity import ContentIdentity
 from nightscribe.services.events import OnEvent, Verifying, ignore
 from nightscribe.services.integrity import is_damaged_text, time_fault
 from nightscribe.services.run_record import LIVE_S
+from nightscribe.services.verification.findings import Checked, Found, Mend, Problem, Verified
+from nightscribe.services.verification.known_texts import KnownTexts
+from nightscribe.services.verification.repairs import Repairs
 from nightscribe.shared.destination.keys import (
     FAILURES,
+    HASHES,
     JOBS,
     PARTS,
     RUN,
     TRANSCRIPTS,
     VOICES,
     failure_key,
+    hash_key,
     output_key,
     parts_folder,
     transcript_key,
     with_suffix,
 )
 from nightscribe.shared.destination.partial_results import CUTS, Claim
-from nightscribe.shared.destination.records import RENAMED, Records, schema_of
+from nightscribe.shared.destination.records import RENAMED, REPLACED, Records, schema_of
 from nightscribe.shared.errors import FormatError, NightscribeError, PermanentError, SetupError
-from nightscribe.shared.formats.registry import format_names, get_format, is_same, render, suffix_of
+from nightscribe.shared.formats.registry import get_format, is_same, render
 from nightscribe.shared.model.activity import Run
+from nightscribe.shared.model.content_hash import ContentHash
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
-from nightscribe.shared.model.paths import without_suffix
-from nightscribe.shared.model.transcript import Transcript
+from nightscribe.shared.model.recording import Recording
+from nightscribe.shared.model.transcript import Provenance, Transcript
 from nightscribe.shared.model.versioned import Stored, Versioned, stated_version
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.identity import has_ended
 from nightscribe.shared.storage.base import Housekeeping, Location, RecordingSource, StorageOptions
 from nightscribe.shared.storage.content import content_sha256
+from nightscribe.shared.storage.fingerprint import covers_all
 from nightscribe.shared.storage.registry import parse_location
 
-DAMAGED = f"{RECORDS_FOLDER}/damaged/"
 TRIAL = f"{RECORDS_FOLDER}/trial-"
 IN_HAND_S = 24 * 3600.0
 """During a run, only files older than this are known to be leftovers."""
@@ -53,76 +61,7 @@ FRESH_S = 3600.0
 SILENT_S = 600.0
 """A worker that has been silent for longer is no longer active."""
 
-_KEPT = re.compile(r" \(kept(?: \d+)?\)$")
-
 T = TypeVar("T", bound=Stored)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A problem that was found."""
-
-    kind: str
-    """A word for programs: `record_damaged`, `text_missing` and so on (docs/verify.md)."""
-    path: str
-    """Key in the destination or, for a recording, path in the source."""
-    reason: str
-    """A plain sentence."""
-    mended: str | None = None
-    """A plain sentence on the repair, or None if it was not repaired."""
-
-
-@dataclass(frozen=True)
-class Verified:
-    """The result of checking a destination."""
-
-    dest: str
-    source: str | None
-    n_transcripts: int
-    n_failures: int
-    n_texts: int
-    n_recordings: int
-    """Recordings of the source that were read."""
-    n_unfinished: int
-    """Recordings with unfinished work, which the next run continues."""
-    corrected: tuple[str, ...]
-    """Texts that a person has changed."""
-    is_at_work: bool
-    """Whether a run, a director or a worker is active; its work in progress was not checked."""
-    searched_texts: bool
-    """Whether texts without a record were searched for. In the recordings' folder, such texts may belong to anyone."""
-    problems: tuple[Problem, ...]
-
-    @property
-    def is_clean(self) -> bool:
-        """Return whether no problem was found, or all were repaired."""
-        return all(problem.mended for problem in self.problems)
-
-
-Mend = Callable[[], str | None]
-"""Repair a problem. Returns: a sentence on what was done, or None if nothing could be."""
-
-
-@dataclass(frozen=True)
-class _Found:
-    problem: Problem
-    mend: Mend | None = None
-    left_over: tuple[str, ...] = ()
-    """Keys of files that may belong to work in progress, if they are young."""
-
-
-@dataclass
-class _Checked:
-    """The result of checking one record."""
-
-    found: list[_Found] = field(default_factory=list)
-    corrected: list[str] = field(default_factory=list)
-    n_texts: int = 0
-    n_recordings: int = 0
-    transcript: Transcript | None = None
-
-    def problem(self, kind: str, path: str, reason: str, mend: Mend | None = None) -> None:
-        self.found.append(_Found(Problem(kind, path, reason), mend))
 
 
 def verify(
@@ -150,9 +89,9 @@ class _Verification:
         self._records = Records(self._store)
         self._source = source.open_source(options, leave_out=dest) if source else None
         self._max_concurrency = max(self._store.max_concurrency, self._source.max_concurrency if self._source else 1)
-        self._found: list[_Found] = []
-        self._stems: set[int] = set()
-        """Hashes of the stems of all our text files; there may be a million."""
+        self._found: list[Found] = []
+        self._repairs, self._texts = Repairs(self._records), KnownTexts(self._records)
+        self._writes_hashes = False
         self._finished: dict[str, Transcript] = {}
         """Finished recordings on which new work was begun, by the folder of their parts, without segments."""
 
@@ -160,7 +99,8 @@ class _Verification:
         at_work = self._is_at_work()
         parts = self._begun()
         corrected: list[str] = []
-        n_transcripts = n_texts = n_recordings = 0
+        n_transcripts = n_texts = n_recordings = n_hashed = n_unhashed = 0
+        self._writes_hashes = repair and not at_work
         n = self._records.count(TRANSCRIPTS)
         for number, checked in enumerate(self._check_each(TRANSCRIPTS, self._check_transcript)):
             on_event(Verifying(number, n))
@@ -168,19 +108,22 @@ class _Verification:
             corrected.extend(checked.corrected)
             n_texts += checked.n_texts
             n_recordings += checked.n_recordings
+            n_hashed += checked.n_hashed
+            n_unhashed += checked.n_unhashed
             if transcript := checked.transcript:
                 n_transcripts += 1
-                self._remember(transcript.stem)
+                self._texts.remember(transcript.stem)
                 if (folder := parts_folder(transcript.recording)) in parts:
                     self._finished[folder] = transcript.model_copy(update={"segments": ()})
         n_failures = sum(self._take(checked) for checked in self._check_each(FAILURES, self._check_failure))
-        for tree in (RUN, JOBS, VOICES):
-            for checked in self._check_each(tree, self._check_other):
+        others = ((tree, self._check_other) for tree in (RUN, JOBS, VOICES))
+        for tree, check in ((HASHES, self._check_hash), *others):
+            for checked in self._check_each(tree, check):
                 self._take(checked)
         n_unfinished = sum(self._check_begun(folder, names) for folder, names in parts.items())
         searches = not self._lies_in_source()
         if searches:
-            self._search_texts()
+            self._found.extend(self._texts.strays())
         self._search_temporary()
         found = [each for each in self._found if not at_work or self._is_left_over(each)]
         if repair:
@@ -193,6 +136,8 @@ class _Verification:
             n_failures=n_failures,
             n_texts=n_texts,
             n_recordings=n_recordings,
+            n_hashed=n_hashed,
+            n_unhashed=n_unhashed,
             n_unfinished=n_unfinished,
             corrected=tuple(corrected),
             is_at_work=at_work,
@@ -223,11 +168,11 @@ class _Verification:
 
     # Records
 
-    def _check_each(self, tree: str, check: Callable[[str, _Checked], None]) -> Iterator[_Checked]:
+    def _check_each(self, tree: str, check: Callable[[str, Checked], None]) -> Iterator[Checked]:
         """Check every file below a folder, or the one file of that key."""
 
-        def look(key: str) -> _Checked:
-            checked = _Checked()
+        def look(key: str) -> Checked:
+            checked = Checked()
             try:
                 check(key, checked)
             except NightscribeError as error:
@@ -239,11 +184,11 @@ class _Verification:
         for _, looked in map_concurrently(look, keys, self._max_concurrency):
             yield looked()
 
-    def _take(self, checked: _Checked) -> bool:
+    def _take(self, checked: Checked) -> bool:
         self._found.extend(checked.found)
         return not checked.found
 
-    def _load(self, model: type[T], key: str, checked: _Checked) -> T | None:
+    def _load(self, model: type[T], key: str, checked: Checked) -> T | None:
         """Return the record under a key; None if it is gone, or a problem was noted."""
         if (content := self._store.get(key)) is None:
             return None
@@ -254,17 +199,17 @@ class _Verification:
             if version and issubclass(model, Versioned) and version > model.newest_version():
                 why = f"A newer nightscribe wrote it (version {version}): update nightscribe to check it."
                 checked.problem("record_newer", key, why)
-                self._remember_named(key)
+                self._texts.remember_named(key)
                 return None
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
             why = f"It cannot be read: {first['msg']}{f' ({where})' if where else ''}."
             digest = hashlib.sha256(content).digest()
-            checked.problem("record_damaged", key, why, lambda: self._set_aside(key, digest))
-            self._remember_named(key)
+            checked.problem("record_damaged", key, why, lambda: self._repairs.set_aside(key, digest))
+            self._texts.remember_named(key)
             return None
 
-    def _check_transcript(self, key: str, checked: _Checked) -> None:
+    def _check_transcript(self, key: str, checked: Checked) -> None:
         if schema_of(key) is None:
             checked.problem("stray", key, "No file of nightscribe is called that.")
             return
@@ -279,28 +224,44 @@ class _Verification:
         if self._source:
             self._check_recording(self._source, transcript, checked)
 
-    def _check_failure(self, key: str, checked: _Checked) -> None:
+    def _check_failure(self, key: str, checked: Checked) -> None:
         if schema_of(key) is None:
             checked.problem("stray", key, "No file of nightscribe is called that.")
         elif failure := self._load(Failure, key, checked):
             self._is_in_place(key, failure_key(failure.recording), checked)
 
-    def _check_other(self, key: str, checked: _Checked) -> None:
+    def _check_hash(self, key: str, checked: Checked) -> None:
+        if schema_of(key) is None:
+            checked.problem("stray", key, "No file of nightscribe is called that.")
+            return
+        content = self._load(ContentHash, key, checked)
+        if content is None or not self._is_in_place(key, hash_key(content.recording), checked):
+            return
+        if self._store.ends(transcript_key(content.recording), 1, 0) is None:
+            why = "It is the hash of a recording that has no transcript."
+        else:
+            transcript = self._records.provenance_at(transcript_key(content.recording))
+            if transcript is None or transcript.fingerprint.endswith(REPLACED) or _is_of(content, transcript):
+                return  # otherwise the record itself is a problem, or the next run replaces it
+            why = "It is the hash of an earlier transcript."
+        checked.found.append(Found(Problem("left_over", key, why), partial(self._repairs.remove, (key,)), (key,)))
+
+    def _check_other(self, key: str, checked: Checked) -> None:
         if model := schema_of(key):
             self._load(model, key, checked)
         elif key.startswith(JOBS):
             checked.problem("stray", key, "No file of nightscribe is called that.")
 
-    def _is_in_place(self, key: str, right: str, checked: _Checked) -> bool:
+    def _is_in_place(self, key: str, right: str, checked: Checked) -> bool:
         """Return whether a record has its expected name, or a name that the file system treats as the same."""
         if key == right or self._store.is_one(key, right):
             return True
         why = f"It is the record of another recording, whose name is {right!r}: a copy, or renamed by hand."
         digest = hashlib.sha256(self._store.get(key) or b"").digest()
-        checked.problem("record_misplaced", key, why, lambda: self._set_aside(key, digest))
+        checked.problem("record_misplaced", key, why, lambda: self._repairs.set_aside(key, digest))
         return False
 
-    def _check_text(self, transcript: Transcript, fmt: str, checked: _Checked) -> None:
+    def _check_text(self, transcript: Transcript, fmt: str, checked: Checked) -> None:
         key = output_key(transcript.stem, fmt)
         content = self._store.get(key)
         if (known := get_format(fmt)) is None:
@@ -334,7 +295,7 @@ class _Verification:
 
     # Recordings
 
-    def _check_recording(self, source: RecordingSource, transcript: Transcript, checked: _Checked) -> None:
+    def _check_recording(self, source: RecordingSource, transcript: Transcript, checked: Checked) -> None:
         path = transcript.recording
         try:
             now = source.stat(path)
@@ -353,12 +314,24 @@ class _Verification:
         if same_at_a_glance(now, transcript) is False or fingerprint != transcript.fingerprint:
             why = "The recording has changed since it was transcribed; the next run transcribes it again."
             checked.problem("recording_changed", path, why)
+        elif known is None and now.mtime_ns is not None and now.mtime_ns == transcript.mtime_ns:
+            self._add_hash(source, now, transcript, checked)
         elif known and whole != known.sha256:
             why = (
                 "The recording has changed in its middle since it was transcribed: it is damaged, or another one. "
                 "If it is right as it is, transcribe it with --redo."
             )
             checked.problem("recording_changed", path, why)
+
+    def _add_hash(self, source: RecordingSource, now: Recording, transcript: Transcript, checked: Checked) -> None:
+        """Write the hash of a recording that is certainly the one that was transcribed, or count that it is missing."""
+        if covers_all(now.size):
+            return
+        identity = ContentIdentity(source, self._records)
+        if self._writes_hashes and identity.add_missing([(now, transcript)], math.inf):
+            checked.n_hashed += 1
+        else:
+            checked.n_unhashed += 1
 
     # Unfinished work
 
@@ -372,7 +345,7 @@ class _Verification:
 
     def _check_begun(self, folder: str, names: list[str]) -> bool:
         """Check the files of one recording. Returns: whether it is unfinished."""
-        checked = _Checked()
+        checked = Checked()
         loaded = {}
         for name in names:
             key = folder + name
@@ -385,7 +358,7 @@ class _Verification:
                 self._raise_outage(error)
                 checked.problem("unreadable", key, str(error))
             if isinstance(claim := loaded.get(name), Claim):
-                self._remember(claim.stem)
+                self._texts.remember(claim.stem)
         self._take(checked)
         keys = tuple(folder + name for name in names)
         finished = self._finished.get(folder)
@@ -397,18 +370,19 @@ class _Verification:
         cuts = loaded.get(CUTS)
         if finished and (cuts is None or getattr(cuts, "fingerprint", None) == finished.fingerprint):
             what = "Parts or claims are left of a recording that is finished."
-            self._found.append(_Found(Problem("left_over", folder, what), lambda: self._remove(keys), keys))
+            self._found.append(Found(Problem("left_over", folder, what), lambda: self._repairs.remove(keys), keys))
             return False
         if not finished and self._is_gone(recording):
             what = "Parts or claims are left of a recording that is no longer in the source."
-            self._found.append(_Found(Problem("left_over", folder, what), lambda: self._set_all_aside(keys), keys))
+            mend = partial(self._repairs.set_all_aside, keys)
+            self._found.append(Found(Problem("left_over", folder, what), mend, keys))
             return False
         return True
 
     def _note_rename(self, folder: str, recording: str, before: str) -> None:
         what = f"A rename from {before!r} was not finished; the next run finishes it."
         mend = (lambda: self._end_rename(recording, before)) if folder in self._finished else None
-        self._found.append(_Found(Problem("rename_unfinished", folder + RENAMED, what), mend, (folder + RENAMED,)))
+        self._found.append(Found(Problem("rename_unfinished", folder + RENAMED, what), mend, (folder + RENAMED,)))
 
     def _end_rename(self, recording: str, before: str) -> str | None:
         is_complete = self._records.provenance(before) is None
@@ -431,18 +405,6 @@ class _Verification:
 
     # Leftover files
 
-    def _remember(self, stem: str) -> None:
-        self._stems.add(hash(stem))
-        keys = {fmt: output_key(stem, fmt) for fmt in format_names()}
-        self._stems.update(hash(key) for fmt, key in keys.items() if key != stem + suffix_of(fmt))
-
-    def _remember_named(self, key: str) -> None:
-        """Remember where the texts of a recording may be if its record cannot be read."""
-        recording = key.removeprefix(TRANSCRIPTS).removesuffix(".json")
-        header = self._records.damaged(recording) if key.startswith(TRANSCRIPTS) else None
-        for stem in (recording, without_suffix(recording), *([header.stem] if header else ())):
-            self._remember(stem)
-
     def _lies_in_source(self) -> bool:
         """Return whether recordings and texts share a folder, where a text may belong to anyone."""
         place = self._place
@@ -457,32 +419,18 @@ class _Verification:
         one_name, other_name = (str(each).rstrip("/") + "/" for each in (place, self._dest))
         return one_name.startswith(other_name) or other_name.startswith(one_name)
 
-    def _search_texts(self) -> None:
-        suffixes = sorted({suffix_of(fmt) for fmt in format_names()}, key=len, reverse=True)
-        for key in self._store.walk(""):
-            if any(part.startswith(".") for part in key.split("/")):
-                continue
-            for suffix in suffixes:
-                if not key.endswith(suffix):
-                    continue
-                stem = key.removesuffix(suffix)
-                if self._stems.isdisjoint(map(hash, (key, stem, _KEPT.sub("", stem)))):
-                    why = "It is the text of no record: its record was lost, or another tool or a person wrote it."
-                    self._found.append(_Found(Problem("text_without_record", key, why), None, (key,)))
-                break
-
     def _search_temporary(self) -> None:
         if not isinstance(self._store, Housekeeping):
             return
         trials = (f"{RECORDS_FOLDER}/{name}" for name in self._store.names(f"{RECORDS_FOLDER}/"))
         for key in (*self._store.temporary_files(), *(key for key in trials if key.startswith(TRIAL))):
             why = "It is a temporary file that nobody seems to be writing."
-            self._found.append(_Found(Problem("temporary_file", key, why), self._remover(key), (key,)))
+            self._found.append(Found(Problem("temporary_file", key, why), self._remover(key), (key,)))
 
     def _remover(self, key: str) -> Mend:
-        return lambda: self._remove((key,)) if self._is_older((key,), FRESH_S) else None
+        return lambda: self._repairs.remove((key,)) if self._is_older((key,), FRESH_S) else None
 
-    def _is_left_over(self, found: _Found) -> bool:
+    def _is_left_over(self, found: Found) -> bool:
         return not found.left_over or self._is_older(found.left_over, IN_HAND_S)
 
     def _is_older(self, keys: Iterable[str], than_s: float) -> bool:
@@ -492,7 +440,7 @@ class _Verification:
 
     # Repairs
 
-    def _mended(self, found: _Found, *, at_work: bool) -> _Found:
+    def _mended(self, found: Found, *, at_work: bool) -> Found:
         if found.mend is None or (at_work and not (found.left_over and self._is_left_over(found))):
             return found
         try:
@@ -502,43 +450,6 @@ class _Verification:
             done = None
         return replace(found, problem=replace(found.problem, mended=done))
 
-    def _remove(self, keys: Iterable[str]) -> str:
-        for key in keys:
-            self._store.delete(key)
-        return "Removed."
 
-    def _set_all_aside(self, keys: Iterable[str]) -> str:
-        for key in keys:
-            if (content := self._store.get(key)) is not None:
-                self._set_aside(key, hashlib.sha256(content).digest())
-        return f"Moved to {DAMAGED!r}."
-
-    def _set_aside(self, key: str, digest: bytes) -> str | None:
-        """Move a file to where nothing reads it, unless it has been rewritten in the meantime."""
-        content = self._store.get(key)
-        if content is None or hashlib.sha256(content).digest() != digest:
-            return None
-        below = key.removeprefix(f"{RECORDS_FOLDER}/")
-        target, number = DAMAGED + below, 1
-        while not self._store.put_new(target, content):
-            number += 1
-            target = f"{DAMAGED}{number}/{below}"
-        if key.startswith(TRANSCRIPTS):
-            self._reserve(key)
-        self._store.delete(key)
-        return f"Moved to {target!r}."
-
-    def _reserve(self, key: str) -> None:
-        """Have the next run do a recording again although its texts are there, which would be taken for another tool's.
-
-        Any corrections that a user made in them are then kept beside the new ones.
-        """
-        recording = key.removeprefix(TRANSCRIPTS).removesuffix(".json")
-        if header := self._records.damaged(recording):
-            if transcript_key(header.recording) == key:
-                self._records.partial_results.reserve(header.recording, header.stem)
-            return
-        for stem in (without_suffix(recording), recording):
-            if any(self._store.ends(output_key(stem, fmt), 1, 0) is not None for fmt in format_names()):
-                self._records.partial_results.reserve(recording, stem)
-                return
+def _is_of(content: ContentHash, transcript: Provenance) -> bool:
+    return (content.fingerprint, content.finished_at) == (transcript.fingerprint, transcript.finished_at)

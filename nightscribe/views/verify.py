@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from nightscribe.services.verify import Verified
+from nightscribe.services.verification.findings import Verified
 from nightscribe.terminal import visible_lines
 from nightscribe.views.humanize import count
 from nightscribe.views.summary import shortened
@@ -25,6 +25,11 @@ def lines(verified: Verified, *, repair: bool) -> Iterator[str]:
     if verified.corrected:
         yield f"Corrected by hand, and left as they are: {count(len(verified.corrected), 'text')}."
         yield from shortened([f"  {key}" for key in verified.corrected], None)
+    if verified.n_hashed:
+        yield f"Hashes of the whole content written: {count(verified.n_hashed, 'recording')}."
+    if verified.n_unhashed:
+        how = "" if repair else "; --repair writes them"
+        yield f"Without a hash of the whole content: {count(verified.n_unhashed, 'recording')}{how}."
     if verified.n_unfinished:
         yield f"Unfinished: {count(verified.n_unfinished, 'recording')}, which the next run continues."
     if verified.is_at_work:

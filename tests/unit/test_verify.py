@@ -22,8 +22,9 @@ from nightscribe.cli.main import cli
 from nightscribe.director.scan.scanner import Scanner
 from nightscribe.services.events import Event, Verifying
 from nightscribe.services.integrity import is_damaged_text, time_fault
-from nightscribe.services.verify import IN_HAND_S, Verified, verify
-from nightscribe.shared.destination.keys import JOBS, RUN, failure_key, parts_folder, transcript_key
+from nightscribe.services.verification.findings import Verified
+from nightscribe.services.verify import IN_HAND_S, verify
+from nightscribe.shared.destination.keys import HASHES, JOBS, RUN, failure_key, hash_key, parts_folder, transcript_key
 from nightscribe.shared.destination.records import RENAMED, Records, _Renaming
 from nightscribe.shared.model.transcript import Transcript, Word, utc_now
 from nightscribe.shared.storage.base import StorageOptions
@@ -328,6 +329,48 @@ def test_a_recording_that_changed_in_the_middle_is_found(records: Records, sourc
     assert kinds(found) == [("recording_changed", "talk.mp3")]
     assert not found.is_clean
     assert all_files(dest) == before
+
+
+def test_missing_hashes_are_counted_and_written_by_a_repair(records: Records, source: Path, dest: Path) -> None:
+    """Only for recordings that are certainly those that were transcribed; short ones need none."""
+    for name, content in (("long.mp3", LONG), ("changed.mp3", LONG), ("short.mp3", SOUND[:1000])):
+        path = file(source / name, content)
+        made = transcript_of(path, source, content_sha256=None)
+        records.finish(made, made.formats)
+    os.utime(source / "changed.mp3", (1, 1))
+    found = checked(dest, source)
+    assert (found.n_hashed, found.n_unhashed, found.is_clean) == (0, 1, True)
+    assert "Without a hash of the whole content: 1 recording; --repair writes them." in lines(found, repair=False)
+    mended = checked(dest, source, repair=True)
+    assert (mended.n_hashed, mended.n_unhashed, mended.is_clean) == (1, 0, True)
+    assert "Hashes of the whole content written: 1 recording." in lines(mended, repair=True)
+    done = records.provenance("long.mp3")
+    assert done is not None
+    content_hash = records.content_hash(done)
+    assert content_hash is not None
+    assert content_hash.sha256 == hashlib.sha256(LONG).hexdigest()
+    assert checked(dest, source).n_unhashed == 0
+
+
+def test_a_hash_of_no_transcript_or_an_earlier_one_is_left_over(records: Records, source: Path, dest: Path) -> None:
+    done = records.provenance("talk.mp3")
+    assert done is not None
+    records.put_content_hash(done, 1, "0" * 64)
+    assert checked(dest).is_clean
+    records.put_content_hash(done.model_copy(update={"finished_at": WHEN + timedelta(days=1)}), 1, "0" * 64)
+    records.put_content_hash(done.model_copy(update={"recording": "gone.mp3"}), 1, "0" * 64)
+    file(dest / hash_key("damaged.mp3"), b"{")
+    file(dest / HASHES / "notes.txt")
+    wanted = [
+        ("left_over", hash_key("gone.mp3")),
+        ("left_over", hash_key("talk.mp3")),
+        ("record_damaged", hash_key("damaged.mp3")),
+        ("stray", f"{HASHES}notes.txt"),
+    ]
+    assert kinds(checked(dest)) == wanted
+    mended = checked(dest, repair=True)
+    assert [each.kind for each in mended.problems if not each.mended] == ["stray"]
+    assert kinds(checked(dest)) == wanted[-1:]
 
 
 def test_of_a_record_without_a_hash_the_ends_are_compared(records: Records, source: Path, dest: Path) -> None:
