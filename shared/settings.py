@@ -216,10 +216,12 @@ class Settings(BaseSettings):
             return self.queue_secret
         variable = ENV_PREFIX + "QUEUE_SECRET_FILE"
         try:
-            lines = Path(self.queue_secret_file).read_text().splitlines()
+            lines = Path(self.queue_secret_file).read_text(encoding="utf-8").splitlines()
             return self.queue_secret + check_secrets(tuple(filter(None, map(str.strip, lines))))
         except OSError as error:
             raise SetupError(f"{variable}: {self.queue_secret_file!r} cannot be read ({error.strerror}).") from None
+        except UnicodeDecodeError:
+            raise SetupError(f"{variable}: {self.queue_secret_file!r} is not text in UTF-8.") from None
         except ValueError as error:
             raise SetupError(f"{variable}: {error}.") from None
 

@@ -18,6 +18,7 @@ JOBS_PER_WORKER = 3  # at least, so that workers that finish early find another 
 LONGEST = 1.5  # times the intended length of a job, whether it holds one recording or many
 SHORTEST = 0.5
 MAX_SLICES = 200
+MOST_SLICES = 16_700  # of one recording; each message holds all its cut points
 SLICE_BYTES = 200  # in a message for a slice, without its names
 ROOM_BYTES = MAX_MESSAGE_BYTES - 4096  # for slices; the rest of a message does not depend on them
 
@@ -36,7 +37,7 @@ def nominal_cut_points(duration_s: float, job_s: float) -> tuple[float, ...]:
     """Return the seconds at which to cut a recording into equal slices; none if it fits into one job."""
     if duration_s <= LONGEST * job_s:
         return ()
-    n_slices = max(2, round(duration_s / job_s))
+    n_slices = min(MOST_SLICES, max(2, round(duration_s / job_s)))
     return tuple(round(duration_s * index / n_slices, 2) for index in range(1, n_slices))
 
 

@@ -148,7 +148,7 @@ def _sound(layout: Layout, wav: Path, stderr: str, name: int) -> Sound | None:
     """
     info, log = parse_banner(stderr, name), Log()
     log.begins_at = begins_at(stderr, name)
-    if info is None or info.audio_tracks != 1 or log.begins_at is None:
+    if info is None or info.audio_tracks != 1 or log.begins_at is None or log.begins_at > LONGEST_S * RATE:
         return None
     selector = ChannelSelector(RATE)
     with wav.open("rb") as file:

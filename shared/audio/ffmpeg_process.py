@@ -195,8 +195,9 @@ def samples(read: Callable[[int], bytes], n_channels: int, log: Log) -> Iterator
     rest = read(CHUNK_BYTES)
     late = log.begins_at or 0
     yield from _silence(late, n_channels)
-    if late < 0:
-        rest = (rest + _exactly(read, -late * frame_bytes - len(rest)))[-late * frame_bytes :]
+    n_early = max(0, -late) * frame_bytes
+    while n_early and rest:
+        n_early, rest = n_early - len(rest[:n_early]), rest[n_early:] or read(CHUNK_BYTES)
     at, n_filled = max(0, late), 0  # in ffmpeg's count, which omits long gaps
     begun = False
     while True:

@@ -3,6 +3,7 @@
 Seeking in a container is trusted only if its structure proves that its clock never restarts.
 """
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -92,6 +93,8 @@ def read_layout(path: Readable) -> Layout:
             file.seek(0)
             return _layout(file, file.read(HEAD_BYTES), size)
     except OSError as error:
+        if error.errno == errno.EINVAL:  # it leads to an offset that no file can have
+            return Layout()
         raise RetryableError(f"The recording cannot be read ({error.strerror}).", code="not_readable") from None
     except (struct.error, IndexError, OverflowError):
         return Layout()  # the description of its structure is damaged
@@ -277,6 +280,7 @@ _INFO, _SCALE, _TRACKS = 0x1549A966, 0x2AD7B1, 0x1654AE6B
 _ENCRYPTED_TRACK = b"\x50\x33\x81\x01"  # the element that says that the content is encrypted, not compressed
 _SOUND_TRACK = b"\x83\x81\x02"  # the element that marks a track as audio
 _TOP_LEVEL = {_EBML, _SEGMENT, _CLUSTER, _INFO, _TRACKS, 0x114D9B74, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+LONGEST_NUMBER_BYTES = 8
 _INSIDE_CLUSTER = {_TIMESTAMP, 0xA3, 0xA0, 0xA7, 0xAB, 0x5854, 0xAF, 0xEC, 0xBF}
 
 
@@ -295,7 +299,7 @@ def _matroska_layout(file: BinaryIO, size: int) -> Layout:
             scale_ns, last = 1_000_000, None
         elif name == _TIMESTAMP:
             file.seek(body)
-            clock = int.from_bytes(file.read(n_bytes or 0), "big")
+            clock = int.from_bytes(file.read(min(n_bytes or 0, LONGEST_NUMBER_BYTES)), "big")
             if last is not None and not 0 <= (clock - last) * scale_ns <= LONGEST_JUMP_S * 1e9:
                 is_one = False
             last = clock
@@ -306,7 +310,7 @@ def _matroska_layout(file: BinaryIO, size: int) -> Layout:
             is_encrypted = is_encrypted or _ENCRYPTED_TRACK in tracks
         elif name == _SCALE:
             file.seek(body)
-            scale_ns = int.from_bytes(file.read(n_bytes or 0), "big")
+            scale_ns = int.from_bytes(file.read(min(n_bytes or 0, LONGEST_NUMBER_BYTES)), "big")
         elif name not in _TOP_LEVEL | _INSIDE_CLUSTER and n_bytes is None:
             break
         # Enter these elements and skip the others; of a cluster, read only its first child, which is its time.
@@ -344,7 +348,7 @@ def _cluster_clock(file: BinaryIO, at: int) -> int | None:
         name, body, n_bytes = found
         if name == _TIMESTAMP:
             file.seek(body)
-            return int.from_bytes(file.read(n_bytes or 0), "big")
+            return int.from_bytes(file.read(min(n_bytes or 0, LONGEST_NUMBER_BYTES)), "big")
         at = body + (n_bytes or 0)
     return None
 

@@ -53,6 +53,8 @@ UNKNOWN_LANGUAGE = "und"
 LONGEST_TITLE = 80  # characters
 
 PROBE_TIMEOUT_S = 60
+LONGEST_S = 366 * 24 * 3600  # a header that states more than a year is wrong
+MOST_TAGS = 100
 PROBED_PIECES = 50
 
 
@@ -147,9 +149,9 @@ def length_s(piece: Piece, layout: Layout, found_s: float | None) -> float | Non
     It prefers the length in a header if ffmpeg reports only that of the data actually present. None if the header is
     wrong.
     """
-    if piece.wav:
-        return piece.wav.seconds or (found_s if piece.wav.is_true else None)
-    return layout.stated_s or found_s
+    wav = piece.wav
+    seconds = (wav.seconds if wav else layout.stated_s) or (None if wav and not wav.is_true else found_s)
+    return seconds if seconds is not None and 0 <= seconds <= LONGEST_S else None
 
 
 def check_open(layout: Layout) -> None:
@@ -310,7 +312,9 @@ def _head(path: Readable) -> bytes:
     """Return the first bytes after any tags, where ffmpeg, too, determines the kind of a file."""
     with path.open("rb") as file:
         at, head = 0, file.read(LOOKED_AT_BYTES)
-        while size := id3_bytes(head):
+        for _ in range(MOST_TAGS):
+            if not (size := id3_bytes(head)):
+                break
             at += size
             file.seek(at)
             if not (behind := file.read(LOOKED_AT_BYTES)):

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from nightscribe.shared.destination.json_store import JsonStore, NewerRecord
 from nightscribe.shared.destination.keys import JOBS, parts_folder
 from nightscribe.shared.errors import PermanentError, RetryableError
-from nightscribe.shared.model.activity import Activity, Run
+from nightscribe.shared.model.activity import Activity, Run, WorkerName
 from nightscribe.shared.model.jobs import Cuts, Job, RelativePath, Slice
 from nightscribe.shared.model.transcript import Part, utc_now
 from nightscribe.shared.model.versioned import Stored
@@ -16,7 +16,7 @@ PART = ".json"
 CLAIM_SUFFIX = ".begun"
 CUTS = "cuts.json"
 
-ID_CHARS, MAX_INDEX = 32, 9999  # the longest id and index that a part's name can hold
+ID_CHARS, MAX_INDEX = 32, 99_999  # the longest id and index that a part's name can hold
 
 
 class _Cuts(Stored):
@@ -30,7 +30,7 @@ class Claim(Stored):
     """A note that names the worker that began a slice, its message, and the stem of the recording's text files."""
 
     stem: RelativePath
-    worker: str
+    worker: WorkerName
     message: str
 
 

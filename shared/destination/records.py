@@ -28,7 +28,7 @@ from nightscribe.shared.destination.voices import Voices
 from nightscribe.shared.errors import NameTooLong, NightscribeError, RetryableError
 from nightscribe.shared.formats.hand_edits import READABLE, united, with_changes
 from nightscribe.shared.formats.registry import format_names, is_same, render
-from nightscribe.shared.model.activity import Activity, Run
+from nightscribe.shared.model.activity import Activity, Run, WorkerName
 from nightscribe.shared.model.content_hash import ContentHash
 from nightscribe.shared.model.corrections import carried
 from nightscribe.shared.model.failure import Failure
@@ -62,7 +62,7 @@ class _Header(Provenance, extra="ignore"):
 class _Renaming(Claim):
     """A note of an unfinished move to another name, with the former name in `before`."""
 
-    worker: str = ""
+    worker: WorkerName = ""
     message: str = ""
     before: str
 

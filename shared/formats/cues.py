@@ -38,6 +38,8 @@ ORPHAN = 5.0  # if it is only a scrap of a sentence, shorter than `ORPHAN_COLUMN
 ORPHAN_COLUMNS = 12
 LINES = 0.3  # times the cost of its line breaks
 UNEVEN = 12.0  # times the sum of the squared differences from even lines
+MOST_PIECES = 150  # in a cue; nobody says more in `MAX_CUE_MS`, but a record may hold any times
+BALANCED_LINES = 4  # of a cue at most; the work to find the best division grows steeply with their number
 SLOPE = 0.08  # each line should exceed the one above it by this share of a full line
 WITHIN_WORD = 2.0  # for a break inside a stretch that the model timed as one word, in scripts without spaces
 
@@ -220,7 +222,7 @@ class _Passage:
         best, begin = [0.0] + [inf] * n, [0] * (n + 1)
         for i in range(n):
             lines, fits_to = 1, self.reach[i]
-            for j in range(i + 1, n + 1):
+            for j in range(i + 1, min(n, i + MOST_PIECES) + 1):
                 if j > fits_to:
                     if lines == self.layout.lines:
                         break
@@ -255,6 +257,11 @@ class _Passage:
     def _lines(self, i: int, j: int, count: int) -> tuple[float, tuple[int, ...]]:
         """Return the cost of the cheapest division of a cue into `count` lines, and the end of each line."""
         line_chars = self.layout.line_chars
+        if count > BALANCED_LINES:
+            ends = [self.reach[i]]
+            while ends[-1] < j:
+                ends.append(self.reach[ends[-1]])
+            return sum(self.breaks[end] for end in ends[:-1]), (*ends[:-1], j)
         mean = self._width(i, j) / count
 
         @cache
