@@ -257,8 +257,10 @@ case $command in
     "$VENV/bin/ruff" check .
     "$VENV/bin/ruff" format --check .
     "$VENV/bin/mypy"
-    # Each process has its own SQS servers and models; an idle process takes tests from a busy one.
-    exec "$VENV/bin/python" -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal "$@"
+    # Each process has its own SQS servers and models; an idle process takes tests from a busy one. There is one more
+    # than there are cores, because many tests wait: for leases to expire, and for other processes.
+    processes=$(($(getconf _NPROCESSORS_ONLN) + 1))
+    exec "$VENV/bin/python" -m pytest --numprocesses "$processes" --maxprocesses 4 --dist worksteal "$@"
     ;;
   quick)
     setup all,test

@@ -234,18 +234,18 @@ def test_a_worker_with_nothing_to_do_ends_soon(workplace: Workplace, start: Call
     assert process.has_said("worker.stopped")
 
 
-@pytest.mark.usefixtures("long_job")
 def test_the_job_of_a_killed_worker_is_done_by_another(workplace: Workplace, start: Callable[..., Process]) -> None:
-    """Once its visibility timeout is over."""
-    process = start(visibility_timeout_s=2.0)
-    wait_for_work(workplace)
+    """Once its visibility timeout is over; it was killed in the middle of a batch."""
+    workplace.queue.send([workplace.job("a.wav")], "run")
+    process = start("-c", STUCK, visibility_timeout_s=2.0)
+    wait_until(lambda: process.has_said("engine.stuck"), START_TIMEOUT_S, "it to be in the middle of a batch")
     process.kill()
     assert workplace.texts == []
     engine = Dictated()
     with working(workplace.worker(engine, name="successor")):
         wait_until(workplace.is_empty, what="the job to come back and be done")
     assert engine.n_calls
-    assert workplace.texts == ["long.srt", "long.txt", "long.vtt"]
+    assert workplace.texts == ["a.srt", "a.txt", "a.vtt"]
     assert workplace.temporary == []
 
 
