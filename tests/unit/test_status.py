@@ -25,13 +25,14 @@ from nightscribe.director.scan.scanner import Scan
 from nightscribe.services import run_record
 from nightscribe.services.queue_discovery import NAMING, queue_name
 from nightscribe.services.request import Request
+from nightscribe.services.run import _trouble
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.services.run_record import LIVE_S, RunRecord, beginning, is_live
 from nightscribe.services.status import QueuedJob, QueueState, Status, Working, _queued, gather
 from nightscribe.shared.destination.keys import RUN, TRANSCRIPTS
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import QueueError, RetryableError
-from nightscribe.shared.model.activity import Run
+from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.process.identity import process_name
@@ -586,6 +587,23 @@ def test_amazons_queue_tells_only_how_many() -> None:
 def test_of_a_long_queue_the_beginning_is_shown() -> None:
     text = said(queue=queue_of(*(queued(f"{n}.mp3") for n in range(LISTED + 7))))
     assert f"             {LISTED - 1}.mp3\n             … and 7 more jobs\n" in text
+
+
+def test_a_worker_that_rests_says_why_and_holds_no_job() -> None:
+    resting = activity(recording="a.mp3", message="m", done_s=9.0).resting("ffmpeg cannot be started.")
+    again = Activity.model_validate_json(resting.model_dump_json())
+    assert (again.message, again.done_s, again.trouble) == ("", 0.0, "ffmpeg cannot be started.")
+    shown = "\n".join(lines(status_of(workers=(Working(**again.model_dump(), silent_s=200.0),))))
+    assert "here-1: rests, and then tries again: ffmpeg cannot be started." in shown
+    assert activity().trouble is None
+
+
+def test_a_run_says_why_its_workers_rest() -> None:
+    resting = [activity(worker=f"here-{n}").resting("No memory.") for n in (1, 2)]
+    assert _trouble(None, [activity()]) == ""
+    assert _trouble(None, [activity(), resting[0]]) == "A worker rests and then tries again: No memory."
+    assert _trouble(None, resting) == "2 workers rest and then try again: No memory."
+    assert _trouble("DEST has only 0 MB free", resting).startswith("DEST has only 0 MB free: make room;")
 
 
 def test_each_worker_says_what_it_does_and_how_far_it_is() -> None:
