@@ -104,7 +104,7 @@ class Director:
         try:
             yield from self._fill()
             began = self.clock()
-            self.record_dead_letters()
+            self._dead_letters.record()
             yield from self._outcomes.check()
             metrics.JOBS_OUTSTANDING.set(len(self._outcomes.jobs))
             if follow and self._lost_jobs.are_lost(self.queue.counts(), any_outstanding=bool(self._outcomes.jobs)):
@@ -141,7 +141,10 @@ class Director:
 
     def record_dead_letters(self) -> None:
         """Turn dead letters into failure records. Call it before a scan, which reads them."""
-        self._dead_letters.record()
+        try:
+            self._dead_letters.record()
+        except QueueMissing:  # a server without persistence restarted, and has none
+            self.queue.ensure()
 
     def _is_over(self, *, follow: bool) -> bool:
         return self.has_queued_all and not (follow and self._outcomes.jobs)

@@ -5,6 +5,8 @@ import hashlib
 from collections.abc import Collection, Iterator
 from typing import TypeVar
 
+from nightscribe.shared.destination.keys import FAILURES
+from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX
 from nightscribe.shared.errors import LeaseLost, RetryableError
 from nightscribe.shared.storage.base import (
     Ages,
@@ -26,6 +28,11 @@ MAX_CONFLICTS = 5  # each means that another process has changed the file in the
 def fence_token(worker: str, message_id: str) -> str:
     """Return the token of a worker's writes for one message, which whoever reads its claim can compute."""
     return hashlib.sha256(f"{worker}\0{message_id}".encode()).hexdigest()[:16]
+
+
+def _is_note(key: str) -> bool:
+    """Return whether a file says only what its writer does or why it failed. Results are good even if they are late."""
+    return key.endswith(CLAIM_SUFFIX) or key.startswith(FAILURES)
 
 
 class FencedStore:
@@ -113,7 +120,7 @@ class FencedStore:
             except VersionConflict:
                 found = store.get_version(key)
             else:
-                if version is None and not self._lease.held:
+                if version is None and _is_note(key) and not self._lease.held:
                     self._take_back(store, key, content)
                 return True
             # Keep this order: the next worker changes the file only once this lease is over, so what was read before
@@ -141,7 +148,7 @@ class FencedStore:
         return self._store.is_one(key, other)
 
     def _take_back(self, store: ConditionalWrites, key: str, content: bytes) -> None:
-        """Remove a file that this attempt created too late: the next worker may have ended, and nobody would tidy up.
+        """Remove a note that this attempt created too late: the next worker may have ended, and nobody would tidy up.
 
         Raises: LeaseLost.
         """

@@ -1,14 +1,14 @@
 """Compute from the event log what was lost, what was done twice and how long interrupted jobs waited. Pure."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
 from chaos.event_log import Event
 from chaos.sound import Script, word_s
-from nightscribe.shared.destination.keys import PARTS, TRANSCRIPTS
+from nightscribe.shared.destination.keys import FAILURES, PARTS, TRANSCRIPTS
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, PART
 from nightscribe.shared.settings import Settings
 
@@ -16,6 +16,13 @@ SliceId = tuple[str, int]
 
 RECOVERED_WITHIN = 1.5  # visibility timeouts
 NOISE_S = 1.0  # what a busy machine may take from a free worker's receive to its first word about it
+
+# Bounds of what may delay a recovery, in seconds.
+RESENT_WITHIN_S = 25.0  # after the queue server was killed: it restarts, and the director sends its jobs again
+BACKOFF_S = 10.0  # between two tries of a call, after the network was cut
+RETRIED_WITHIN_S = 5.0  # a job that was released because of an error
+RECORDED_WITHIN_S = 5.0  # a dead letter, by the director's next look
+RESTARTED_WITHIN_S = 5.0  # a director that was killed
 
 
 @dataclass
@@ -27,8 +34,13 @@ class _Delivery:
     slices: list[tuple[str, int, float, float | None]]
     count: int
     """How often it was received."""
+    message: str
+    lease_until: float
+    """When the lease ran out unless it was extended, by the worker's own clock."""
     ended: float = inf
     ended_by: str = ""
+    hit: float = inf
+    """When something happened after which the job needed another worker."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +63,20 @@ class Account:
     """Engine seconds whose result was never stored, by what happened to the worker."""
     double_s: Counter[str] = field(default_factory=Counter)
     """Engine seconds spent on what was stored already, or was held by another worker at that time."""
-    interrupted: int = 0
-    """Kills of workers that held unfinished slices."""
-    recoveries: list[float] = field(default_factory=list)
-    late: Counter[str] = field(default_factory=Counter)
-    """Reasons of the recoveries that took too long; "" where none is known."""
-    waited: list[float] = field(default_factory=list)
-    """The part of each recovery that was spent waiting for any free worker."""
-    stored_late: int = 0
-    """Stores and deletes that a worker began after being stopped for longer than its lease."""
+    recoveries: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Time from each interruption of a job until another worker began it, by what happened to its worker."""
+    claimable: list[float] = field(default_factory=list)
+    """The part of each recovery in which a worker was asking for a job and no other fault was in the way."""
+    allowed: Counter[str] = field(default_factory=Counter)
+    """Recoveries that took more than 1.5 timeouts, by the bound that covers them."""
+    late: list[str] = field(default_factory=list)
+    """Recoveries beyond their bound."""
+    after_lease: list[str] = field(default_factory=list)
+    """What a worker began after its lease had run out."""
+    late_deletions: int = 0
+    """Deletions that were begun in time and ended after another worker had taken over."""
+    overtaken: dict[str, str] = field(default_factory=dict)
+    """Digest of the content that a worker stored under a key after another worker had taken over and stored it."""
     examples: list[str] = field(default_factory=list)
 
 
@@ -75,23 +92,31 @@ class Accounting:
         self._in_hand: dict[str, _Delivery] = {}
         self._windows: list[_Window] = []
         self._stored: dict[SliceId, tuple[float, _Delivery]] = {}
+        self._failed: dict[str, float] = {}
+        self._stores: dict[str, list[tuple[float, _Delivery, str]]] = defaultdict(list)
+        self._cut: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        """When the network of a place for workers was cut."""
+        self._lost_receives: list[float] = []
         self._stopped: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        self._begun: dict[SliceId, list[float]] = defaultdict(list)
+        self._begun: dict[SliceId, list[tuple[float, _Delivery]]] = defaultdict(list)
         self._asking: dict[str, float] = {}
-        self._receives: list[tuple[float, float]] = []
+        self._receives: list[tuple[float, float, str]] = []
         self._at: dict[str, list[float]] = defaultdict(list)
         self._died = {event.who: event.at for event in self._events if event.what == "killed"}
         self.account = Account()
         for event in self._events:
             self._take(event)
+        self._over = self._events[-1].at if self._events else 0.0
         self._work()
         self._recovery()
+        self._overtaken()
 
     def _take(self, event: Event) -> None:
-        held = self._in_hand.get(event.who)
+        held, asked_at = self._in_hand.get(event.who), event.at
         self._at[event.what].append(event.at)
-        if event.who in self._asking:  # whatever it does now, its receive has returned
-            self._receives.append((self._asking.pop(event.who), event.at))
+        if event.who in self._asking and event.what in ("free", "received", "killed", "asked"):
+            asked_at = self._asking.pop(event.who)
+            self._receives.append((asked_at, event.at, event.who))
         match event.what:
             case "free":
                 self._asking[event.who] = event.at
@@ -99,38 +124,72 @@ class Accounting:
                     self._end(held, event.at, "gave it up")
             case "received":
                 slices = [(r, i, start_s, end_s) for r, i, start_s, end_s in event.fields["slices"]]
-                held = _Delivery(event.who, event.at, slices, event.fields["count"])
+                until = asked_at + self._timeout_s
+                fields = event.fields
+                held = _Delivery(event.who, event.at, slices, fields["count"], fields["message"], until)
                 self._in_hand[event.who] = held
                 self._deliveries.append(held)
-            case "killed" if held:
-                self._end(held, event.at, "killed")
+            case "killed":
+                self._lost_receives.append(event.at)
+                if held:
+                    self._end(held, event.at, "killed")
             case "stopped":
                 self._stopped[event.who].append((event.at, inf))
+                if held:
+                    held.hit = min(held.hit, event.at)
             case "went on":
                 self._stopped[event.who][-1] = (self._stopped[event.who][-1][0], event.at)
             case "asked" if held and not held.ended_by:
                 held.ended_by = "asked to end"
+                held.hit = min(held.hit, event.at)
+            case "extended" if held:
+                held.lease_until = max(held.lease_until, event.fields["since"] + self._timeout_s)
+            case "released" if held:
+                held.hit = min(held.hit, event.at)
             case "hearing" if held:
+                self._check_lease(event, held)
                 for word, seconds in event.fields["windows"]:
                     self._hear(event, held, word, seconds)
             case "storing" | "deleting" if held:
-                self._check_late(event, held)
-            case "stored" if held and event.fields["key"].startswith(PARTS):
+                self._check_lease(event, held)
+            case "deleted" if held and event.at > held.lease_until and self._has_successor(held, event.at):
+                self.account.late_deletions += 1
+            case "stored":
                 self._store(event, held)
-            case "stored" if held and event.fields["key"].startswith(TRANSCRIPTS):
-                # A recording that is not cut has no partial result.
-                recording = event.fields["key"].removeprefix(TRANSCRIPTS).removesuffix(".json")
-                self._stored.setdefault((recording, 0), (event.at, held))
+            case "network":
+                self._disturb(event)
 
-    def _store(self, event: Event, held: _Delivery) -> None:
-        recording, _, name = event.fields["key"].removeprefix(PARTS).rpartition("/")
-        slice_, dot, kind = name.rpartition("-")[2].partition(".")
-        if not slice_.isdecimal():
+    def _disturb(self, event: Event) -> None:
+        if event.fields["fault"] == "cut off":
+            self._cut[event.who.partition(".")[0]].append((event.at, event.at + event.fields["for_s"] + BACKOFF_S))
+        elif "ReceiveMessage" in event.fields["operation"]:
+            self._lost_receives.append(event.at)
+
+    def _has_successor(self, held: _Delivery, at: float) -> bool:
+        mine = {(r, i) for r, i, _, _ in held.slices}
+        return any(
+            held.received < other.received < at and other is not held and mine & {(r, i) for r, i, _, _ in other.slices}
+            for other in self._deliveries[-200:]
+        )
+
+    def _store(self, event: Event, held: _Delivery | None) -> None:
+        key = event.fields["key"]
+        if key.startswith(FAILURES):  # also by a director
+            self._failed.setdefault(key.removeprefix(FAILURES).removesuffix(".json"), event.at)
+        if held is None:
             return
-        if dot + kind == PART:
-            self._stored.setdefault((recording, int(slice_)), (event.at, held))
-        elif dot + kind == CLAIM_SUFFIX:
-            self._begun[recording, int(slice_)].append(event.at)
+        if key.startswith(TRANSCRIPTS):
+            # A recording that is not cut has no partial result.
+            recording = key.removeprefix(TRANSCRIPTS).removesuffix(".json")
+            self._stored.setdefault((recording, 0), (event.at, held))
+            self._stores[key].append((event.at, held, event.fields["digest"]))
+        elif key.startswith(PARTS):
+            recording, _, name = key.removeprefix(PARTS).rpartition("/")
+            slice_, dot, kind = name.rpartition("-")[2].partition(".")
+            if slice_.isdecimal() and dot + kind == PART:
+                self._stored.setdefault((recording, int(slice_)), (event.at, held))
+            elif slice_.isdecimal() and dot + kind == CLAIM_SUFFIX:
+                self._begun[recording, int(slice_)].append((event.at, held))
 
     def _hear(self, event: Event, held: _Delivery, word: str, seconds: float) -> None:
         recording, at_s = self._words[word]
@@ -142,16 +201,25 @@ class Accounting:
 
     def _end(self, held: _Delivery, at: float, why: str) -> None:
         held.ended = at
+        held.hit = min(held.hit, at)
         held.ended_by = held.ended_by or why
         self._in_hand.pop(held.who, None)
 
-    def _check_late(self, event: Event, held: _Delivery) -> None:
-        for begun, over in self._stopped[held.who]:
-            if held.received < begun and over - begun > self._timeout_s and event.at > over:
-                if not event.fields.get("key", "").startswith(".nightscribe/jobs/"):
-                    self.account.stored_late += 1
-                    self.account.examples.append(f"stored late: {event.fields}")
-                return
+    def _check_lease(self, event: Event, held: _Delivery) -> None:
+        """Note what is begun without a lease, unless the process was suspended just between its check and this."""
+        if event.at <= held.lease_until + NOISE_S:
+            return
+        if any(over <= event.at < over + NOISE_S for _, over in self._stopped[held.who]):
+            return
+        late_s = event.at - held.lease_until
+        self.account.after_lease.append(f"{held.who} began {event.what} {late_s:.1f} s after its lease: {event.fields}")
+
+    def _overtaken(self) -> None:
+        """Find the stores of transcripts by workers whose slice another one had taken over and stored before."""
+        for key, stores in self._stores.items():
+            at, held, content = stores[-1]
+            if any(other is not held and held.lease_until < other.received < at for _, other, _ in stores[:-1]):
+                self.account.overtaken[key] = content
 
     def _was_stopped(self, held: _Delivery, at: float) -> bool:
         return any(begun <= at < over for begun, over in self._stopped[held.who])
@@ -184,8 +252,10 @@ class Accounting:
             theirs = [each for each in states if each.delivery is other]
             began = max(first, min(each.began for each in theirs))
             until = [max(each.began + each.spent_s for each in group) for group in (mine, theirs)]
+            lapsed = min(other.lease_until, state.delivery.lease_until)  # the other worker took over rightly
             if (
                 began < min(until)
+                and began < lapsed
                 and not self._was_stopped(other, began)
                 and not self._was_stopped(state.delivery, began)
             ):
@@ -195,6 +265,10 @@ class Accounting:
     def _fate(self, held: _Delivery) -> str:
         if any(held.received < begun < held.ended for begun, _ in self._stopped[held.who]):
             return "stopped"
+        if held.ended_by == "gave it up" and any(
+            held.received < over and begun < held.ended for begun, over in self._cut[held.who.rpartition(".")[0]]
+        ):
+            return "the network was cut"
         if held.ended_by == "gave it up" and self._between("server killed", held.received - 1, held.ended):
             return "the queue server was killed"
         if held.ended_by == "gave it up" and self._between("filled", held.received - self._timeout_s, held.ended):
@@ -210,51 +284,110 @@ class Accounting:
 
     def _recovery(self) -> None:
         self._receives.sort()
+        self._longest_s = max((until - asked for asked, until, _ in self._receives), default=0.0)
+        of_message: dict[str, list[_Delivery]] = defaultdict(list)
         for held in self._deliveries:
-            if held.ended_by != "killed":
+            of_message[held.message].append(held)
+        for held in self._deliveries:
+            hit = held.hit
+            open_slices = [(r, i) for r, i, _, _ in held.slices if self._settled_at(r, i) > hit]
+            if not open_slices or hit == inf or self._is_held_elsewhere(open_slices, held):
                 continue
-            killed_at = held.ended
-            open_slices = [(r, i) for r, i, _, _ in held.slices if self._stored_by((r, i)) > killed_at]
-            if not open_slices or self._was_stopped(held, killed_at):
+            again = self._begun_again(open_slices, held)
+            took_s = again - hit
+            why = held.ended_by if hit == held.ended or held.ended_by == "asked to end" else "stopped"
+            self.account.recoveries[why].append(took_s / self._timeout_s)
+            claimable_s, excused = self._claimable_s(hit, min(again, self._over))
+            self.account.claimable.append(claimable_s / self._timeout_s)
+            bounds = self._bounds(held, of_message[held.message], again, why)
+            if took_s <= RECOVERED_WITHIN * self._timeout_s:
                 continue
-            self.account.interrupted += 1
-            again = min((at for slice_ in open_slices for at in self._begun[slice_] if at > killed_at), default=inf)
-            took = (again - killed_at) / self._timeout_s
-            self.account.recoveries.append(took)
-            visible_at = killed_at + self._timeout_s
-            free_at = min((max(at, visible_at) for at, until in self._receives if until > visible_at), default=inf)
-            self.account.waited.append(max(0.0, min(free_at, again) - visible_at) / self._timeout_s)
-            if took > RECOVERED_WITHIN:
-                why = self._why_late(held, open_slices, killed_at, again, free_at)
-                self.account.late[why] += 1
-                if not why:
-                    self.account.examples.append(f"late: {open_slices} killed {killed_at:.2f}, {took:.1f} timeouts")
+            allowed_s = RECOVERED_WITHIN * self._timeout_s + sum(bounds.values())
+            if again == inf or claimable_s > allowed_s:
+                self.account.late.append(
+                    f"{open_slices} of {held.who}, {why} at {hit:.2f}, begun again after {took_s:.1f} s, of which it "
+                    f"could be had for {claimable_s:.1f} s; allowed were {allowed_s:.1f} s {dict(bounds)}"
+                )
+            else:
+                self.account.allowed[", ".join(sorted({*bounds, *excused})) or "no worker was free"] += 1
 
-    def _stored_by(self, slice_: SliceId) -> float:
-        return self._stored.get(slice_, (inf, None))[0]
+    def _settled_at(self, recording: str, index: int) -> float:
+        stored_at, _ = self._stored.get((recording, index), (inf, None))
+        finished_at, _ = self._stored.get((recording, 0), (inf, None)) if index == 0 else (inf, None)
+        return min(stored_at, finished_at, self._failed.get(recording, inf))
 
-    def _why_late(
-        self, held: _Delivery, slices: Sequence[SliceId], killed_at: float, again: float, free_at: float
-    ) -> str:
-        if held.count >= self._max_receives:
-            return "it was its last try"
-        if self._between("server killed", killed_at - self._timeout_s, again):
-            return "the queue server was killed too"
-        if self._between("filled", killed_at - self._timeout_s, again):
-            return "the disk was full"
-        wanted = set(slices)
-        later = [
-            other
-            for other in self._deliveries
-            if killed_at < other.received <= again and wanted & {(r, i) for r, i, _, _ in other.slices}
+    def _begun_again(self, slices: Sequence[SliceId], held: _Delivery) -> float:
+        """Return when another delivery began one of these slices, or when one was settled."""
+        begun = [at for each in slices for at, other in self._begun[each] if other is not held and at > held.hit]
+        return min([*begun, *(self._settled_at(*each) for each in slices)])
+
+    def _is_held_elsewhere(self, slices: Sequence[SliceId], held: _Delivery) -> bool:
+        """Return whether another delivery had begun all of these slices, and went on with them."""
+        return all(
+            any(at <= held.hit < other.ended for at, other in self._begun[each] if other is not held) for each in slices
+        )
+
+    def _bounds(self, held: _Delivery, of_message: Sequence[_Delivery], again: float, why: str) -> Counter[str]:
+        """Return how much longer this recovery may take, in seconds, by the reason."""
+        bounds: Counter[str] = Counter()
+        begin = held.hit - self._timeout_s
+        later = [other for other in of_message if held.received < other.received <= again]
+        if later:
+            n_lost = min(each.count for each in later) - held.count - 1
+        else:
+            n_lost = min(self._max_receives, sum(held.hit < at < again for at in self._lost_receives))
+        if n_lost > 0:
+            bounds["received by a worker that was hit as well"] = n_lost * self._timeout_s
+        if held.count + max(0, n_lost) >= self._max_receives:
+            bounds["it was its last try"] = self._timeout_s + RECORDED_WITHIN_S
+            if self._between("director", begin, again):
+                bounds["the director was killed"] = RESTARTED_WITHIN_S
+        if why == "gave it up":
+            bounds["retried later"] = RETRIED_WITHIN_S
+        return bounds
+
+    def _claimable_s(self, begin: float, end: float) -> tuple[float, set[str]]:
+        """Return for how long a worker could have had a job, and what kept workers from it for the rest."""
+        excuses = [
+            *((at, at + RESENT_WITHIN_S, "the queue server was killed") for at in self._at["server killed"]),
+            *self._pairs("filled", "freed", "the disk was full"),
+            *self._pairs("slowed", "quickened", "the disk was slow"),
         ]
-        if any(each.ended_by == "killed" or self._stopped[each.who] for each in later if each.received < again):
-            return "its next worker was hit as well"
-        # A receive missing from the log: its worker was hit before the message reached it.
-        if later and min(later, key=lambda each: each.received).count > held.count + 1:
-            return "its next worker was hit as well"
-        if self._between("slowed", killed_at - 6, again):
-            return "the disk was slow"
-        if again - max(killed_at + self._timeout_s, free_at) < NOISE_S:
-            return "no worker was free"
-        return ""
+        excuses = [(a, b, why) for a, b, why in excuses if a < end and b > begin]
+        able: list[tuple[float, float]] = []
+        first = bisect_left(self._receives, (begin - self._longest_s, 0.0, ""))
+        last = bisect_right(self._receives, (end, inf, ""))
+        reasons = {why for _, _, why in excuses}
+        for asked_at, until, who in self._receives[first:last]:
+            cuts = self._cut[who.rpartition(".")[0]]
+            pieces = _without([(max(begin, asked_at), min(end, until))], [(a, b) for a, b, _ in excuses] + cuts)
+            if any(a < until and b > asked_at for a, b in cuts):
+                reasons.add("the network was cut")
+            able += pieces
+        return _length(able), reasons
+
+    def _pairs(self, begin: str, end: str, why: str) -> Iterator[tuple[float, float, str]]:
+        ends = self._at[end]
+        for at in self._at[begin]:
+            over = bisect_right(ends, at)
+            yield at, (ends[over] if over < len(ends) else self._over) + NOISE_S, why
+
+
+Span = tuple[float, float]
+
+
+def _without(spans: Sequence[Span], others: Iterable[Span]) -> list[Span]:
+    """Return what is left of time spans without others."""
+    left = list(spans)
+    for begin, end in others:
+        left = [piece for a, b in left for piece in ((a, min(b, begin)), (max(a, end), b)) if piece[0] < piece[1]]
+    return [(a, b) for a, b in left if a < b]
+
+
+def _length(spans: Iterable[Span]) -> float:
+    """Return the length of the union of time spans."""
+    total, reached = 0.0, -inf
+    for begin, end in sorted(spans):
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total

@@ -1,8 +1,9 @@
 """Make recordings with known words, and an engine that reads these words from the sound.
 
-A word is twelve digits, each a fiftieth of a second of one loudness of sixteen, and it is a hash of the recording's
-name and the word's position. So a transcript can only be right if every window of every slice was decoded, cut,
-transcribed and assembled in order. Between the words the file is empty, which takes no room on the disk.
+A word is twelve digits, each a fiftieth of a second of one loudness of sixteen (up, then as far down, since a constant
+offset would be removed), and it is a hash of the recording's name and the word's position. So a transcript can only be
+right if every window of every slice was decoded, cut, transcribed and assembled in order. Between the words the file is
+empty, which takes no room on the disk.
 """
 
 import random
@@ -96,7 +97,8 @@ def record(script: Script, folder: Path) -> None:
         for at, word in enumerate(script.words):
             file.seek(HEADER_BYTES + round(word_s(at) * RATE) * SAMPLE_BYTES)
             loudness = [(int(digit, 16) + 1) / 16 * LOUDEST for digit in word]
-            file.write(np.repeat(np.round(np.array(loudness) * 2**15), STEP).astype("<i2").tobytes())
+            up_and_down = np.repeat(np.outer(loudness, (1, -1)).ravel(), STEP // 2)
+            file.write(np.round(up_and_down * 2**15).astype("<i2").tobytes())
         file.truncate(HEADER_BYTES + n_bytes)
 
 

@@ -159,19 +159,26 @@ class Scanner:
         else:
             scan.other_options += 1
         if not self.dry_run:
-            self._remove_failure(candidate, finished)
+            self._tidy_up(candidate, finished)
         scan.rewritten.extend(
             repair_texts(
                 self.records, finished, self.formats, self.layout, candidate.folder.texts, dry_run=self.dry_run
             )
         )
 
-    def _remove_failure(self, candidate: Candidate, finished: Provenance) -> None:
-        """Remove a failure record from before the transcript, which a suspended worker may have written late."""
+    def _tidy_up(self, candidate: Candidate, finished: Provenance) -> None:
+        """Remove what is left from before the transcript.
+
+        Its worker may have died before it removed the partial results, and the queue may have lost the message that
+        would have reminded another one. A suspended worker may have written a failure record late.
+        """
+        path, name = candidate.recording.path, candidate.folder.name(candidate.recording)
         with suppress(NewerRecord):
-            failure = candidate.folder.failure(candidate.folder.name(candidate.recording))
+            failure = candidate.folder.failure(name)
             if failure and failure.failed_at <= finished.finished_at:
-                self.records.forgive(candidate.recording.path)
+                self.records.forgive(path)
+        if candidate.folder.is_claimed(name) and not self.redo:
+            self.records.drop_leftovers(path)
 
     def _wait_for(self, recent: list[Missing], scan: Scan) -> None:
         """Wait until recently changed files are `settle_s` old; those that have not changed by then are complete."""

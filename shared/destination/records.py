@@ -36,8 +36,9 @@ from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Provenance, Transcript, utc_now
 from nightscribe.shared.model.versioned import Stored
 from nightscribe.shared.model.voice import Voice
+from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.identity import has_ended
-from nightscribe.shared.storage.base import TranscriptStore, put_if_same
+from nightscribe.shared.storage.base import Ages, TranscriptStore, put_if_same
 
 log = structlog.get_logger()
 
@@ -317,6 +318,21 @@ class Records:
     def forgive(self, recording: str) -> None:
         """Remove a failure record."""
         self.store.delete(failure_key(recording))
+
+    def drop_leftovers(self, recording: str) -> None:
+        """Remove a finished recording's partial results that are older than its transcript; later ones are of a redo.
+
+        Where the store knows no ages, they stay.
+        """
+        if not isinstance(self.store, Ages):
+            return
+        finished_s, folder = self.store.age_s(transcript_key(recording)), parts_folder(recording)
+        if finished_s is None:
+            return
+        names = [name for name in self.store.names(folder) if name != RENAMED]
+        ages = map_concurrently(self.store.age_s, [folder + name for name in names], self.store.max_concurrency)
+        old = [key[len(folder) :] for key, age in ages if (age_s := age()) is not None and age_s >= finished_s]
+        self.partial_results.drop(recording, old)
 
     def count(self, folder: str) -> int:
         """Return the number of records in and below a folder, from names alone because there may be a million."""

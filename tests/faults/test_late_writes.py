@@ -16,6 +16,8 @@ from support.servers import SqsServer
 from support.waiting import wait_until
 from support.workplace import Dictated, Workplace, Wrapped, received
 
+from nightscribe.shared.destination.keys import failure_key, parts_folder
+from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import LeaseLost, RetryableError
 from nightscribe.shared.storage.s3.objects import Objects
@@ -125,18 +127,34 @@ def test_a_put_that_arrives_late_overwrites_nothing(far: Far, name: str, is_ther
     assert far.near.get("a") == b"theirs"
 
 
-def test_what_is_created_too_late_is_taken_back(far: Far) -> None:
+@pytest.mark.parametrize("key", [failure_key("a.wav"), f"{parts_folder('a.wav')}0-0{CLAIM_SUFFIX}"])
+def test_a_note_that_is_created_too_late_is_taken_back(far: Far, key: str) -> None:
     """Nobody else would: the other worker has ended, and removed what it had begun."""
     lease = Ended()
     store = fenced(far.store(), lease)
     far.hold("PUT")
 
     def meanwhile() -> None:
-        far.near.put("a", b"theirs")
-        far.near.delete("a")
+        far.near.put(key, b"theirs")
+        far.near.delete(key)
 
-    held_up(far, lease, lambda: store.put("a", b"late"), meanwhile)
+    held_up(far, lease, lambda: store.put(key, b"late"), meanwhile)
     assert far.bucket.keys == []
+
+
+def test_a_result_that_nobody_has_replaced_is_kept_although_it_is_late(far: Far) -> None:
+    """The next worker finds it done."""
+    lease = Ended()
+    store = fenced(far.store(), lease)
+    key = f"{parts_folder('a.wav')}0-0.json"
+    far.hold("PUT")
+    thread = threading.Thread(target=store.put, args=(key, b"words"))
+    thread.start()
+    wait_until(lambda: far.met(HOLD), what="the request")
+    lease.held = False
+    far.network.release()
+    thread.join()
+    assert far.near.get(key) == b"words"
 
 
 def test_a_deletion_that_arrives_late_leaves_what_has_been_replaced(far: Far) -> None:

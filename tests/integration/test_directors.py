@@ -164,6 +164,15 @@ def test_a_server_that_loses_everything_in_the_middle_costs_nothing_but_time(
     assert not workplace.scan().missing
 
 
+def test_a_queue_that_is_lost_before_the_first_look_is_created_again(workplace: Workplace) -> None:
+    """Its server restarted between the two first calls of a director, which has nothing to lose yet."""
+    director = workplace.director()
+    for url in (workplace.queue._url, workplace.queue._dead_url):
+        workplace.queue._client.delete_queue(QueueUrl=url)
+    director.record_dead_letters()
+    assert workplace.is_empty()
+
+
 def test_a_queue_that_a_worker_has_created_again_is_known_to_be_another(
     workplace: Workplace, sqs_server: SqsServer, silences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from making import HOUR_S, OPTIONS, WHEN, failure, file, job, segment, slice_of, transcript
+from making import HOUR_S, OPTIONS, WHEN, failure, file, job, part, segment, slice_of, transcript
 
 from nightscribe.director.backlog import Backlog
 from nightscribe.director.scan.scanner import Scan, Scanner
-from nightscribe.shared.destination.keys import FAILURES, HASHES, TRANSCRIPTS, hash_key, transcript_key
+from nightscribe.shared.destination.keys import FAILURES, HASHES, TRANSCRIPTS, hash_key, parts_folder, transcript_key
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.formats.registry import render
 from nightscribe.shared.model.jobs import Layout, Slice
@@ -395,6 +395,28 @@ def test_a_failure_from_before_the_transcript_is_removed(place: Location, later_
     assert place.records.failure("talk.mp3") is not None
     assert place.scan().n_finished == 1
     assert (place.records.failure("talk.mp3") is not None) is is_kept
+
+
+def test_parts_from_before_the_transcript_are_removed(place: Location) -> None:
+    """Their worker died just before it would have done that. Those from afterwards are of a redo in progress."""
+    place.recording("talk.mp3")
+    slice_ = place.slice_of("talk.mp3")
+    older, newer = job(slice_), job(slice_, redo="run 2")
+    for made in (older, newer):
+        place.records.partial_results.put(made, slice_, part())
+        place.records.partial_results.claim(made, slice_, worker="there-1", message="m")
+    place.finish("talk.mp3")
+    folder = place.dest / parts_folder("talk.mp3")
+    finished_at = (place.dest / transcript_key("talk.mp3")).stat().st_mtime
+    for path in folder.iterdir():
+        shift_s = -1 if path.name.startswith(older.part_id(slice_)) else 1
+        os.utime(path, (finished_at + shift_s,) * 2)
+    kept = {path.name for path in folder.iterdir() if not path.name.startswith(older.part_id(slice_))}
+    assert len(kept) == 2
+    assert place.scan(dry_run=True).n_finished == 1
+    assert len(list(folder.iterdir())) == 4
+    assert place.scan().n_finished == 1
+    assert {path.name for path in folder.iterdir()} == kept
 
 
 def test_what_failed_before_is_tried_again_when_asked_for(place: Location) -> None:
