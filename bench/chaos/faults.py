@@ -18,7 +18,7 @@ from chaos.sound import Script
 from nightscribe.local.queue_server import LocalQueue
 from nightscribe.shared.queue.client import JobQueue
 
-LOOK_S = 0.02
+LOOK_S = 0.05
 LAST_FAULT_AT = 0.95  # share of the sound after which no fault is injected
 STOP_WITHIN_S = 60  # ten times what a worker takes
 SLOW_S = 6.0

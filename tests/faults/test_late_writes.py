@@ -76,12 +76,22 @@ class Far:
         return BucketStore(self.bucket.objects("out/"))
 
 
+@pytest.fixture(scope="module")
+def link(ministack: SqsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Network, Path]]:
+    """A network with one link, and its event log."""
+    events = tmp_path_factory.mktemp("network") / "events.jsonl"
+    with Network({"store": ministack.port}, events) as network:
+        yield network, events
+
+
 @pytest.fixture
-def far(bucket: TestBucket, ministack: SqsServer, tmp_path: Path) -> Iterator[Far]:
+def far(bucket: TestBucket, link: tuple[Network, Path]) -> Iterator[Far]:
     """An empty bucket."""
-    path = tmp_path / "events.jsonl"
-    with Network({"store": ministack.port}, path) as network:
-        yield Far(bucket, network, EventLog(path))
+    network, path = link
+    events = EventLog(path)
+    list(events.new())  # of other tests
+    yield Far(bucket, network, events)
+    network.release()
 
 
 def fenced(store: BucketStore, lease: Ended) -> FencedStore:
@@ -235,7 +245,7 @@ def test_a_server_without_conditional_requests_is_written_to_all_the_same(far: F
     assert refusals == ["put", "delete"]
 
 
-@pytest.mark.parametrize("held", ["/a.wav/", "out/a.txt", "transcripts/a.wav.json"], ids=["claim", "text", "record"])
+@pytest.mark.parametrize("held", ["out/a.txt", "transcripts/a.wav.json"], ids=["text", "record"])
 def test_a_worker_whose_request_is_late_overwrites_nothing_of_its_successor(
     workplace: Workplace, far: Far, speech: Path, held: str
 ) -> None:
