@@ -17,6 +17,7 @@ from nightscribe.shared.destination.keys import (
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.formats.registry import render
 from nightscribe.shared.model.failure import Failure
+from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.storage.content import content_sha256
 
 
@@ -28,7 +29,7 @@ def audit(location: Location, scripts: Sequence[Script], *, may_fail: bool) -> t
     wrong += [f"{key} is a temporary file." for key in sorted(files) if key.endswith(".tmp")]
     source, store = location.open_source(), location.open_store()
     records = Records(store)
-    expected = {key for key in files if key.startswith(JOBS)}
+    expected = {key for key in files if key.startswith(JOBS)} | {f"{RECORDS_FOLDER}/exchange.lock"}
     for script in scripts:
         failure = records.failure(script.name)
         transcript = records.transcript(script.name)

@@ -236,6 +236,11 @@ class _FolderStore(_Logged, FolderStore):
             changed.append(super().put_fenced(key, content, fence, is_new=is_new, durable=durable))
         return changed[0]
 
+    def put_if_same(self, key: str, content: bytes, before: bytes, fence: Fence | None = None) -> bool:
+        with self._logged("store", key, content) as changed:
+            changed.append(super().put_if_same(key, content, before, fence))
+        return changed[0]
+
     def delete(self, key: str) -> None:
         with self._logged("delete", key):
             super().delete(key)

@@ -446,3 +446,19 @@ def test_a_folder_taken_by_a_file_is_said_to_be_so(store: FolderStore) -> None:
     store.put("2012", b"")
     with pytest.raises(RetryableError, match=r"Cannot write '2012/a\.txt'"):
         store.put("2012/a.txt", b"words")
+
+
+def test_a_suspended_process_holds_up_an_exchange_for_a_limited_time(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was suspended while it compared; nobody else would ever compare again."""
+    store.put("a.txt", b"one")
+    assert store.put_if_same("a.txt", b"two", b"one")
+    monkeypatch.setattr(folder_store, "EXCHANGED_WITHIN_S", 0.1)
+    with (store.root / ".nightscribe" / "exchange.lock").open("ab") as suspended:
+        fcntl.flock(suspended, fcntl.LOCK_EX)
+        with pytest.raises(RetryableError, match="may be suspended"):
+            store.put_if_same("a.txt", b"three", b"two")
+        assert store.get("a.txt") == b"two"
+    assert store.put_if_same("a.txt", b"three", b"two")
+    assert [path.name for path in store.root.iterdir() if path.suffix == ".tmp"] == []

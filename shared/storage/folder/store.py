@@ -21,6 +21,8 @@ TEMPORARY = re.compile(r"^\.nightscribe-(?P<host>.+)-(?P<pid>\d+)-(?P<random>[0-
 TEMPORARY_BYTES = 116  # length of such a name with a long host name, and of the slash before it
 STALE_AFTER_S = 24 * 3600  # keeping a leftover file for a day is harmless, but removing one too early costs work
 MAX_WRITES = 5
+EXCHANGED_WITHIN_S = 30.0  # a suspended process must not hold up all others for ever
+LOCK_CHECK_S = 0.02
 SETTLED_S = 2.0
 
 
@@ -90,8 +92,7 @@ class FolderStore:
         folder = self.root / RECORDS_FOLDER
         folder.mkdir(exist_ok=True)
         with (folder / "exchange.lock").open("ab") as file:
-            with contextlib.suppress(OSError):  # the share has no locks
-                fcntl.flock(file, fcntl.LOCK_EX)
+            _lock_soon(file)
             yield
 
     def put_fenced(self, key: str, content: bytes, fence: Fence, *, is_new: bool, durable: bool) -> bool:
@@ -348,6 +349,25 @@ def _linked(temporary: Path, target: Path) -> bool:
         return False
     temporary.unlink(missing_ok=True)
     return True
+
+
+def _lock_soon(file: BinaryIO) -> None:
+    """Lock a file, or raise RetryableError if another process, which may be suspended, does not unlock it soon."""
+    until = time.monotonic() + EXCHANGED_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise RetryableError(
+                    f"Another process has held {file.name!r} for {EXCHANGED_WITHIN_S:.0f} s; it may be suspended.",
+                    code="storage_unreachable",
+                ) from None
+            time.sleep(LOCK_CHECK_S)
+        except OSError:  # the share has no locks
+            return
+        else:
+            return
 
 
 def _is_locked(path: Path) -> bool:
