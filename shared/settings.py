@@ -15,7 +15,7 @@ from nightscribe.shared.errors import SetupError
 from nightscribe.shared.formats.registry import check_formats, format_names
 from nightscribe.shared.model.engines import BUILT_IN, engine_name
 from nightscribe.shared.model.jobs import DEFAULT_TRACK, FormatName, TrackChoice
-from nightscribe.shared.model.languages import language_code
+from nightscribe.shared.model.languages import language_code, language_codes
 from nightscribe.shared.model.speaker_options import AUTO, MOST_SPEAKERS, check_bounds, speakers_value
 from nightscribe.shared.process.cores import usable_cores
 from nightscribe.shared.queue.address import check_address
@@ -25,7 +25,7 @@ from nightscribe.shared.storage.base import StorageOptions
 ENV_PREFIX = "NIGHTSCRIBE_"
 Task = Literal["transcribe", "translate"]
 # Names of the settings that change the words of a transcript, who says them, and its text files.
-WORDS = ("model", "engine", "language", "language_per_window", "task", "tracks")
+WORDS = ("model", "engine", "language", "languages", "language_per_window", "task", "tracks")
 SPEAKERS = ("speakers", "min_speakers", "max_speakers", "no_voiceprints")
 TEXTS = ("formats", "line_chars", "lines", "word_timestamps")
 # Former names of settings, as variables, as options, and in the records of earlier runs.
@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     )
     language: Annotated[str, AfterValidator(language_code)] = Field(
         default="auto", description="Spoken language, a code such as en, or auto to detect it in each recording."
+    )
+    languages: Annotated[tuple[str, ...], NoDecode] = Field(
+        default_factory=tuple,
+        description="Languages among which auto chooses, separated by commas, such as es,ca.",
+        json_schema_extra={"shown": "any"},
     )
     language_per_window: bool = Field(
         default=False, description="Detect the language anew every quarter of a minute, for recordings that change it."
@@ -200,6 +205,18 @@ class Settings(BaseSettings):
     @classmethod
     def _divide(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _check_languages(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str | tuple | list):
+            return value
+        given = value.split(",") if isinstance(value, str) else value
+        codes = language_codes(filter(None, map(str.strip, given)))
+        language = info.data.get("language", "auto")
+        if codes and language not in ("auto", *codes):
+            raise ValueError(f"it does not contain {language}, which --language says is spoken")
+        return codes
 
     @field_validator("queue_secret")
     @classmethod

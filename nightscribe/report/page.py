@@ -160,13 +160,19 @@ def _suspicious(report: Report) -> Iterator[str]:
         listen = f'<a class="quiet" href="{source}/{_link(suspicious.recording)}">listen</a>' if source else ""
         return (
             f'<tr><td><a href="../{_link(suspicious.text)}"><bdi>{_text(suspicious.recording)}</bdi></a></td>'
-            f"<td>{listen}</td></tr>"
+            f'<td class="quiet">{_text(_doubt(suspicious))}</td><td>{listen}</td></tr>'
         )
 
     yield from _grouped(
         report.suspicious, lambda each: each.flags, row, _flags, lambda flags, _: min(map(list(MEANINGS).index, flags))
     )
     yield "</section>"
+
+
+def _doubt(suspicious: Suspicious) -> str:
+    if Flag.LOW_CONFIDENCE not in suspicious.flags or suspicious.confidence is None:
+        return ""
+    return f"about {100 * suspicious.confidence:.0f} % of the doubtful words right"
 
 
 def _flags(flags: tuple[Flag, ...]) -> str:

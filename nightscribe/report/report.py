@@ -37,6 +37,9 @@ class Suspicious(Frozen):
     recording: str
     flags: tuple[Flag, ...]
     text: str = Field(description="Its text file: path in the destination.")
+    confidence: float | None = Field(
+        default=None, description="Expected share of right words, from 0 to 1, where the text is in doubt."
+    )
 
 
 class Totals(Frozen):
@@ -135,7 +138,8 @@ def report(
         time_line=time_line,
         failures=failures,
         suspicious=tuple(
-            Suspicious(recording=each.recording, flags=each.flags, text=each.text) for each in run_progress.flagged
+            Suspicious(recording=each.recording, flags=each.flags, text=each.text, confidence=each.confidence)
+            for each in run_progress.flagged
         ),
     )
 

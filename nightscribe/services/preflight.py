@@ -14,7 +14,7 @@ SPEAKER_MODULES = ("kaldi_native_fbank", "onnxruntime")
 
 def check_options(settings: Settings) -> None:
     """Raise SetupError if the engine, model, language and task cannot be combined."""
-    engines.check(settings.engine, settings.model, language=settings.language, task=settings.task)
+    _check(settings.engine, settings)
 
 
 def check_speakers(settings: Settings) -> None:
@@ -32,6 +32,10 @@ def check_engine(settings: Settings) -> str:
     Raises: SetupError: if the engine or ffmpeg is missing, or the engine cannot do what the settings request.
     """
     engine = engines.choose(settings.engine)
-    engines.check(engine, settings.model, language=settings.language, task=settings.task)
+    _check(engine, settings)
     ffmpeg_path()
     return engine
+
+
+def _check(engine: str, settings: Settings) -> None:
+    engines.check(engine, settings.model, language=settings.language, task=settings.task, languages=settings.languages)

@@ -122,14 +122,9 @@ class Request:
         return None
 
     def _is_current(self, done: Provenance) -> bool:
-        wanted, options = self.settings, done.options
-        return (options.model, options.task, options.language, options.language_per_window, options.tracks) == (
-            wanted.model,
-            wanted.task,
-            wanted.language,
-            wanted.language_per_window,
-            wanted.tracks,
-        )
+        wanted = self.options(done.options.engine)
+        names = ("model", "task", "language", "languages", "language_per_window", "tracks")
+        return all(getattr(done.options, name) == getattr(wanted, name) for name in names)
 
 
 def options(settings: Settings, engine: str) -> Options:
@@ -142,6 +137,7 @@ def options(settings: Settings, engine: str) -> Options:
         language=settings.language,
         language_per_window=settings.language_per_window,
         tracks=settings.tracks,
+        languages=settings.languages if settings.language == "auto" else (),
         speakers=settings.speakers,
         **(bounds if settings.speakers == AUTO else {}),
         voiceprints=not settings.no_voiceprints,

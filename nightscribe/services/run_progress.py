@@ -39,6 +39,8 @@ class Flagged(NamedTuple):
     flags: tuple[Flag, ...]
     text: str
     """Its text file in the destination."""
+    confidence: float | None = None
+    """Expected share of right words where the text is in doubt."""
 
 
 @dataclass
@@ -91,7 +93,8 @@ class RunProgress:
             self.languages[result.language] += 1
         if result.flags:
             fmt = (*result.formats, "txt")[0]  # a record written by another tool may name no format
-            self.flagged.append(Flagged(recording.path, result.flags, output_key(result.stem, fmt)))
+            text = output_key(result.stem, fmt)
+            self.flagged.append(Flagged(recording.path, result.flags, text, result.confidence))
 
     def store_part(self, stored: PartStored) -> None:
         """Count a finished slice of a recording that has unfinished ones."""

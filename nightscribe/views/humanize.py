@@ -1,9 +1,10 @@
 """Write numbers and reasons for people."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from nightscribe.shared.errors import UNKNOWN
 from nightscribe.shared.model.failure_codes import SENTENCES
+from nightscribe.shared.model.transcript import Flag
 
 
 def duration(seconds: float) -> str:
@@ -22,6 +23,12 @@ def duration(seconds: float) -> str:
 def count(n: int, thing: str) -> str:
     """Return `1 recording` or `1,200 recordings`."""
     return f"{n:,} {thing}" + ("" if n == 1 else "s")
+
+
+def flag_names(flags: Iterable[Flag], confidence: float | None) -> list[str]:
+    """Return the flags of a transcript, low confidence with the expected share of right words."""
+    right = "" if confidence is None else f" (about {100 * confidence:.0f} % of the doubtful words right)"
+    return [flag + right if flag == Flag.LOW_CONFIDENCE else str(flag) for flag in flags]
 
 
 def failure_group(code: str, reason: str) -> str:

@@ -7,7 +7,7 @@ from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS
 from nightscribe.shared.storage.base import Location
 from nightscribe.terminal import visible_lines
-from nightscribe.views.humanize import count, duration
+from nightscribe.views.humanize import count, duration, flag_names
 
 SHOWN = 20
 
@@ -47,7 +47,9 @@ def summary(
     yield from failures(run_progress, dest)
     if run_progress.flagged:
         yield f"Worth a look: {count(len(run_progress.flagged), 'transcript')}."
-        lines = [f"  {each.recording}: {', '.join(each.flags)}" for each in run_progress.flagged]
+        lines = [
+            f"  {each.recording}: {', '.join(flag_names(each.flags, each.confidence))}" for each in run_progress.flagged
+        ]
         yield from shortened(lines, dest.display(TRANSCRIPTS))
     yield f"Transcripts: {dest} ({', '.join(formats)})"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nightscribe.shared.model.jobs import Job, Slice
-from nightscribe.shared.model.transcript import Flag, Part, Transcript
+from nightscribe.shared.model.transcript import Flag, Part, Segment, Transcript
 
 
 def merge(job: Job, slice_: Slice, parts: Sequence[Part], *, mtime_ns: int | None, finished_at: datetime) -> Transcript:
@@ -21,6 +21,7 @@ def merge(job: Job, slice_: Slice, parts: Sequence[Part], *, mtime_ns: int | Non
     decoded_s = sum(part.decoded_s for part in parts)
     if len(spoken) > 1:
         flags.add(Flag.LANGUAGE_CHANGES)
+    segments = tuple(segment for part in parts for segment in part.segments)
     return Transcript(
         recording=slice_.recording,
         fingerprint=slice_.fingerprint,
@@ -33,11 +34,20 @@ def merge(job: Job, slice_: Slice, parts: Sequence[Part], *, mtime_ns: int | Non
         redo=job.redo,
         engine=", ".join(sorted({part.engine for part in parts})),
         language=spoken.most_common(1)[0][0] if spoken else None,
+        language_prior=next((part.language_prior for part in parts if part.language_prior), None),
         container_s=container_s,
         decoded_s=round(decoded_s, 3),
         processing_s=round(sum(part.processing_s for part in parts), 3),
         flags=tuple(sorted(flags)),
         tracks=next((part.tracks for part in parts if part.tracks), ()),
+        confidence=_confidence(segments),
         finished_at=finished_at,
-        segments=tuple(segment for part in parts for segment in part.segments),
+        segments=segments,
     )
+
+
+def _confidence(segments: Sequence[Segment]) -> float | None:
+    """Return the mean confidence of the segments that have one, weighted by their texts; None if none has."""
+    weights = [(segment.confidence, len(segment.text)) for segment in segments if segment.confidence is not None]
+    total = sum(weight for _, weight in weights)
+    return round(sum(value * weight for value, weight in weights) / total, 3) if total else None

@@ -8,9 +8,16 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from nightscribe.shared.errors import JobError, NewerJob
-from nightscribe.shared.model.languages import language_code
+from nightscribe.shared.model.languages import language_code, language_codes
 from nightscribe.shared.model.speaker_options import MOST_SPEAKERS, OFF, check_bounds, speakers_value
-from nightscribe.shared.model.versioned import Stored, Versioned, has_unknown_fields, is_default, stated_version
+from nightscribe.shared.model.versioned import (
+    Stored,
+    Versioned,
+    has_unknown_fields,
+    is_default,
+    is_empty,
+    stated_version,
+)
 
 MAX_MESSAGE_BYTES = 200 * 1024  # older queues accept 256 KiB
 RECORDS_FOLDER = ".nightscribe"  # in the destination
@@ -67,6 +74,9 @@ class Options(Stored):
     language_per_window: bool = Field(
         default=False, description="Detect the language anew every quarter of a minute, for recordings that change it."
     )
+    languages: Annotated[tuple[str, ...], AfterValidator(language_codes)] = Field(
+        default=(), description="Languages to choose from when detecting; empty for any.", exclude_if=is_empty
+    )
     speakers: Annotated[str, AfterValidator(speakers_value)] = Field(
         default=OFF,
         description="Speaker labels: off, auto, channels (each channel is a person), or the number of speakers.",
@@ -102,7 +112,8 @@ class Options(Stored):
     @property
     def is_of_version_1(self) -> bool:
         """Return whether the first release knows all of these options."""
-        return self.speakers == OFF and self.voiceprints and self.tracks == DEFAULT_TRACK and not self.model_extra
+        is_new = self.speakers != OFF or not self.voiceprints or self.tracks != DEFAULT_TRACK or bool(self.languages)
+        return not is_new and not self.model_extra
 
 
 class Layout(Stored):

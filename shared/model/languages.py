@@ -1,5 +1,7 @@
 """The languages that Whisper knows, to refuse a wrong one before a model is loaded."""
 
+from collections.abc import Iterable
+
 from nightscribe.shared.errors import ValueRefused
 
 # Source: openai/whisper tokenizer.py, LANGUAGES (a test compares the two).
@@ -124,3 +126,14 @@ def language_code(language: str) -> str:
         f"Unknown language {language!r}. Give a code such as en, fr or vi, an English name such as Vietnamese, "
         f"or auto. Whisper knows: {', '.join(sorted(LANGUAGES))}."
     )
+
+
+def language_codes(languages: Iterable[str]) -> tuple[str, ...]:
+    """Return the codes of several languages, each once, in alphabetical order.
+
+    Raises: ValueRefused: if Whisper does not know one of them, or one is "auto".
+    """
+    codes = {language_code(language) for language in languages}
+    if "auto" in codes:
+        raise ValueRefused("Give the codes of languages to choose from, such as es,ca, without auto.")
+    return tuple(sorted(codes))

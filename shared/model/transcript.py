@@ -60,6 +60,13 @@ class Segment(Stored):
     average_log_probability: float | None = Field(default=None, description="None where the engine gives no scores.")
     no_speech_probability: float | None = None
     compression_ratio: float | None = None
+    confidence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Expected share of right words, where the text is in doubt.",
+        exclude_if=is_none,
+    )
     words: tuple[Word, ...] = Field(
         default=(), description="Joined, they are the text. Empty if the words have no times."
     )
@@ -68,7 +75,8 @@ class Segment(Stored):
         """Return the lowest version of a record that can hold this segment."""
         scores = (self.average_log_probability, self.no_speech_probability, self.compression_ratio)
         has_speakers = self.speaker is not None or any(word.speaker is not None for word in self.words)
-        return 2 if has_speakers or self.also_speaking or None in scores or self.model_extra else 1
+        has_doubt = self.confidence is not None or None in scores
+        return 2 if has_speakers or has_doubt or self.also_speaking or self.model_extra else 1
 
     @field_serializer("words", when_used="json")
     def _without_empty_speakers(self, words: tuple[Word, ...]) -> list[tuple[Any, ...]]:
@@ -94,6 +102,20 @@ def _lowest_version(segments: tuple[Segment, ...]) -> int:
     return max((segment.lowest_version() for segment in segments), default=1)
 
 
+class LanguagePrior(Stored):
+    """How other recordings of the folder helped to detect the language of one that is unclear by itself."""
+
+    alone: str = Field(description="Code of the language that the recording seems to be in by itself.")
+    alone_probability: float = Field(ge=0, le=1)
+    folder: dict[str, int] = Field(description="Other recordings of the folder that are certainly in each language.")
+
+
+Prior = Annotated[
+    LanguagePrior | None,
+    Field(description="Present if other recordings helped to detect the language.", exclude_if=is_none),
+]
+
+
 class Part(Versioned):
     """The stored result of one slice."""
 
@@ -101,6 +123,7 @@ class Part(Versioned):
     segments: tuple[Segment, ...]
     engine: str = Field(description="Name and version of the engine.")
     language: str | None = Field(description="Code of the language spoken; None if nobody speaks.")
+    language_prior: Prior = None
     container_s: float | None = Field(description="Length of the whole recording in seconds, as its container states.")
     decoded_s: float = Field(description="Seconds of this slice that could be decoded.")
     processing_s: float
@@ -111,10 +134,11 @@ class Part(Versioned):
     )
 
     def lowest_version(self) -> int:
-        """Return 2 if a segment, a flag, tracks or speakers require it or another release added fields, else 1."""
+        """Return 2 if a segment, a flag or a new field requires it or another release added fields, else 1."""
         is_new = (
             self.speakers is not None
             or bool(self.tracks)
+            or self.language_prior is not None
             or has_unknown_fields(self)
             or not FLAGS_OF_VERSION_1.issuperset(self.flags)
         )
@@ -157,11 +181,19 @@ class Provenance(Versioned):
     redo: str | None = Field(default=None, description="Run that requested a finished recording again.")
     engine: str = Field(description="Name and version of the engine.")
     language: str | None = None
+    language_prior: Prior = None
     container_s: float | None = None
     decoded_s: float
     processing_s: float
     flags: tuple[Flag, ...] = ()
     tracks: Tracks = ()
+    confidence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Expected share of right words in the segments whose text is in doubt.",
+        exclude_if=is_none,
+    )
     reviewed: Review | None = Field(
         default=None, description="Who approved the transcript, and when.", exclude_if=is_none
     )
@@ -172,7 +204,8 @@ class Provenance(Versioned):
         has_new_values = not (
             FORMATS_OF_VERSION_1.issuperset(self.formats) and FLAGS_OF_VERSION_1.issuperset(self.flags)
         )
-        is_new = self.content_sha256 is not None or self.reviewed is not None or bool(self.tracks) or has_new_values
+        new = (self.content_sha256, self.reviewed, self.confidence, self.language_prior)
+        is_new = has_new_values or bool(self.tracks) or any(value is not None for value in new)
         return 2 if is_new or not self.options.is_of_version_1 or has_unknown_fields(self, self.layout) else 1
 
     def settles(self, job: Job, slice_: Slice) -> bool:

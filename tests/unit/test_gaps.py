@@ -10,6 +10,7 @@ from support import recordings
 
 from nightscribe.shared.audio.decode import Decoder
 from nightscribe.shared.audio.waveform import RATE, Waveform
+from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.model.transcript import Flag, Part, Word
 from nightscribe.worker.engines.base import Recognition, RecognitionRequest, SpeechWindow, WindowLimits
 from nightscribe.worker.pipeline.gaps import gaps
@@ -88,9 +89,9 @@ def speech() -> Waveform:
 
 @pytest.fixture
 def part_of(speech: Waveform) -> Callable[[Deaf, Waveform], Part]:
-    def transcribe(engine: Deaf, sound: Waveform) -> Part:
+    def transcribe(engine: Deaf, sound: Waveform, options: Options = OPTIONS) -> Part:
         stream = [Window(A, 100.0, sound, SpeechDetector().listen(sound)), SliceEnd(A, decoded_s=len(sound) / RATE)]
-        [(_, part)] = Transcriber(engine).transcribe(stream, Request(OPTIONS))
+        [(_, part)] = Transcriber(engine).transcribe(stream, Request(options))
         assert part is not None
         return part
 
@@ -148,3 +149,23 @@ def test_a_first_word_begins_with_the_speech_and_not_with_the_ringing_before_it(
     [first] = part.segments
     assert 107.8 < first.start_s < 108.6
     assert all(word.start_s >= first.start_s for word in first.words)
+
+
+@pytest.mark.parametrize(("translated_until_s", "flagged"), [(9.6, False), (3.0, True)])
+def test_speech_without_a_translation_is_flagged(
+    part_of: Callable[..., Part], speech: Waveform, translated_until_s: float, flagged: bool
+) -> None:
+    """It is not heard again, since the times of translated words are rough."""
+    words = [Word(0.2, translated_until_s / 2, " Ever"), Word(translated_until_s / 2, translated_until_s, " tried.")]
+    engine = Deaf(Recognition(" Ever tried.", words=words, **SURE | {"language": "fr"}), Recognition(" Invented."))
+    part = part_of(engine, speech, OPTIONS.model_copy(update={"task": "translate", "language": "fr"}))
+    assert (engine.stretches, [each.text for each in part.segments]) == ([], ["Ever tried."])
+    assert (Flag.GAP in part.flags) is flagged
+
+
+def test_english_is_heard_again_also_when_a_translation_is_requested(
+    part_of: Callable[..., Part], speech: Waveform
+) -> None:
+    again = Recognition(" No matter.", words=[Word(0.3, 0.7, " No"), Word(0.7, 1.2, " matter.")], **SURE)
+    part = part_of(Deaf(WHOLE, again), speech, OPTIONS.model_copy(update={"task": "translate"}))
+    assert [each.text for each in part.segments] == ["Ever tried.", "No matter.", "Fail better."]

@@ -6,6 +6,7 @@ from whisper.utils import compression_ratio as openai_compression_ratio
 
 from nightscribe.shared.model.transcript import Flag, Segment
 from nightscribe.worker.engines.whisper.quality import (
+    agreement,
     best,
     is_bad,
     is_doubtful,
@@ -15,6 +16,7 @@ from nightscribe.worker.engines.whisper.quality import (
 )
 from nightscribe.worker.engines.whisper.runtime import Decoded
 from nightscribe.worker.pipeline.assemble import flags
+from nightscribe.worker.pipeline.confidence import model
 from nightscribe.worker.repetition import compression_ratio
 from nightscribe.worker.retry_delay import retry_delay_s
 
@@ -24,7 +26,7 @@ def sure(length_s: float = 1.0) -> Segment:
 
 
 def doubtful(length_s: float = 1.0) -> Segment:
-    return segment(0, length_s, average_log_probability=-1.1)
+    return segment(0, length_s, confidence=model().doubtful_below - 0.1)
 
 
 def test_good_segments_in_a_certain_language_have_no_flags() -> None:
@@ -64,10 +66,10 @@ def test_a_phrase_over_and_over_is_repetition_where_the_model_is_unsure(
     assert (Flag.REPETITION in flags(made, languages={}, language_probability=None)) is flagged
 
 
-@pytest.mark.parametrize(("log_probability", "flagged"), [(-0.44, False), (-0.46, True)])
-def test_the_line_of_low_confidence_is_where_errors_begin(log_probability: float, flagged: bool) -> None:
-    """Long before Whisper's own line of -1.0: half of the words of such texts are wrong (bench/confidence.py)."""
-    found = flags([segment(average_log_probability=log_probability)], languages={}, language_probability=None)
+@pytest.mark.parametrize(("above", "flagged"), [(0.01, False), (-0.01, True), (None, False)])
+def test_a_segment_is_in_doubt_below_the_line_that_was_fitted(above: float | None, flagged: bool) -> None:
+    confidence = None if above is None else model().doubtful_below + above
+    found = flags([segment(confidence=confidence)], languages={}, language_probability=None)
     assert (Flag.LOW_CONFIDENCE in found) is flagged
 
 
@@ -204,6 +206,19 @@ def test_the_best_attempt_is_the_surest_that_makes_sense() -> None:
     assert best([foreign, circles], 5.0, "en") is foreign
     assert best([foreign, unsure], 5.0, "ru") is foreign
     assert best([empty], 5.0, "en") is empty
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shared"),
+    [
+        ("The same text.", "the same, text", 1.0),
+        ("", "", 1.0),
+        ("", "something", 0.0),
+        ("你是有能力的", "你是没有能力的。", 0.92),
+    ],
+)
+def test_attempts_agree_as_far_as_their_letters_do(first: str, second: str, shared: float) -> None:
+    assert agreement(first, second) == pytest.approx(shared, abs=0.07)
 
 
 # Between two tries

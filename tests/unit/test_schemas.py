@@ -13,7 +13,16 @@ from nightscribe.shared.model.content_hash import ContentHash
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import Job
 from nightscribe.shared.model.speakers import LocalSpeakers, Speaker, SpeakerTurn
-from nightscribe.shared.model.transcript import AudioTrack, Correction, Flag, Part, Review, Transcript, Word
+from nightscribe.shared.model.transcript import (
+    AudioTrack,
+    Correction,
+    Flag,
+    LanguagePrior,
+    Part,
+    Review,
+    Transcript,
+    Word,
+)
 from nightscribe.shared.model.versioned import Stored, Versioned
 from nightscribe.shared.model.voice import Voice
 
@@ -26,6 +35,7 @@ MODELS: dict[str, type[Stored]] = {
 OLD_WORDS = (Word(0.0, 0.5, "Hello"), Word(0.5, 1.0, " there."))
 NEW_WORDS = (Word(0.0, 0.5, "Hello", "anna"), Word(0.5, 1.0, " there."))
 OTHER_TRACK = AudioTrack(number=2, language="deu", title="Interpreter", transcribed=False)
+PRIOR = LanguagePrior(alone="ca", alone_probability=0.4, folder={"es": 7})
 EXAMPLES: list[tuple[str, int, Stored]] = [
     ("transcript", 1, transcript(segment(words=OLD_WORDS), segment(1, 2), redo="1")),
     (
@@ -41,6 +51,12 @@ EXAMPLES: list[tuple[str, int, Stored]] = [
     ("part", 1, part(segment(words=OLD_WORDS))),
     ("part", 2, part(segment(words=NEW_WORDS), segment(compression_ratio=None))),
     ("part", 2, part(segment(), flags=(Flag.GAP,))),
+    ("part", 2, part(segment(confidence=0.3))),
+    ("part", 2, part(segment(), language_prior=PRIOR)),
+    ("transcript", 2, transcript(segment(), language_prior=PRIOR)),
+    ("transcript", 2, transcript(segment(), confidence=0.3)),
+    ("transcript", 2, transcript(segment(), options=OPTIONS.model_copy(update={"languages": ("ca", "es")}))),
+    ("job", 2, job(options=OPTIONS.model_copy(update={"languages": ("ca", "es")}))),
     ("transcript", 2, transcript(segment(), flags=(Flag.GAP,))),
     ("part", 2, part(segment(), speakers=LocalSpeakers())),
     ("transcript", 2, transcript(segment(also_speaking=("Speaker 2",)))),

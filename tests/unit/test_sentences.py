@@ -1,14 +1,22 @@
 """From the words of a window to its sentences."""
 
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from making import job, part, recording, slice_of
 
+from nightscribe.shared.destination.records import Records
 from nightscribe.shared.formats.line_breaks import TORN, break_cost
 from nightscribe.shared.formats.sentences import ends_sentence
 from nightscribe.shared.model.transcript import Segment, Word
+from nightscribe.shared.storage.folder.store import FolderStore
+from nightscribe.worker.attempt.job_progress import JobProgress
+from nightscribe.worker.attempt.store_results import Assembler
 from nightscribe.worker.engines.base import Recognition
 from nightscribe.worker.pipeline.segmentation import LONGEST_SENTENCE_S, PAUSE_S, continued, joined, segments
 from nightscribe.worker.repetition import compression_ratio
@@ -192,3 +200,23 @@ def test_every_word_is_in_one_segment_in_order(found: list[str], gap_s: float) -
     assert edges == sorted(edges)
     for segment in made:
         assert segment.text == "".join(word.text for word in segment.words).strip() != ""
+
+
+def test_a_sentence_is_whole_again_where_the_recording_was_cut(tmp_path: Path) -> None:
+    """Its slices may have been transcribed by different workers."""
+    slices = [slice_of("talk.wav", cuts=(10.0,), index=index) for index in (0, 1)]
+    made = job(*slices)
+    first, *_ = made_of((8.0, (" The", " Russian")))
+    then, end = made_of((10.1, (" merchant", " left.")), (11.2, (" The", " end.")))
+    records = Records(FolderStore(tmp_path))
+    for slice_, found in zip(slices, (part(first), part(then, end)), strict=True):
+        records.partial_results.put(made, slice_, found)
+    progress = JobProgress.start(made)
+    progress.kept = records.partial_results.kept({"talk.wav"})
+    guard: Any = SimpleNamespace(while_held=lambda write: write())
+    source: Any = SimpleNamespace(stat=lambda _path: recording("talk.wav"))
+    Assembler(source, records, guard).assemble(progress, slices[1], part(then, end), 1)
+    transcript = records.transcript("talk.wav")
+    assert transcript is not None
+    assert [segment.text for segment in transcript.segments] == ["The Russian merchant left.", "The end."]
+    assert [word.text for word in transcript.segments[0].words] == [" The", " Russian", " merchant", " left."]

@@ -16,6 +16,7 @@ NOT_DEFAULT = {
     "model": "small",
     "engine": "openai-whisper",
     "language": "vi",
+    "languages": ("ca", "vi"),
     "language_per_window": True,
     "task": "translate",
     "speakers": "auto",
@@ -124,6 +125,7 @@ WRONG = [
     ("retry_delay_s", "-1"), ("settle_s", "-0.1"), ("log_level", "loud"), ("language", "klingon"), ("formats", "docx"),
     ("tracks", "0"), ("tracks", "none"),
     ("formats", ","), ("line_chars", "9"), ("lines", "0"), ("batch_size", "-1"), ("word_timestamps", "perhaps"),
+    ("languages", "es,klingon"), ("languages", "auto,es"),
     ("language_per_window", ""), ("metrics_port", "65536"), ("metrics_port", "-1"),
     ("speakers", "0"), ("speakers", "-1"), ("speakers", "100"), ("speakers", "many"), ("speakers", ""),
     ("speakers", "2.5"), ("min_speakers", "0"), ("max_speakers", "-1"), ("max_speakers", "none"),
@@ -262,3 +264,16 @@ def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.Monkey
         preflight.check_speakers(load_settings(speakers="2"))
     preflight.check_speakers(load_settings(speakers="channels"))
     preflight.check_speakers(load_settings())
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("es, Catalan", ("ca", "es")), ("vi,vi-VN", ("vi",)), ("", ()), (",", ())]
+)
+def test_languages_are_read_as_people_write_them(given: str, meant: tuple[str, ...]) -> None:
+    assert load_settings(languages=given).languages == meant
+
+
+def test_languages_without_the_one_that_is_spoken_are_refused() -> None:
+    assert load_settings(language="es", languages="es,ca").languages == ("ca", "es")
+    with pytest.raises(SetupError, match=r"--languages is 'es,ca': it does not contain vi, which --language says"):
+        load_settings(language="vi", languages="es,ca")

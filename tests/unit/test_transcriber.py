@@ -426,6 +426,13 @@ def test_words_are_timed_where_they_are_needed(run: Callable[..., Outcome], engi
         assert [segment.words[0].start_s, segment.words[-1].end_s] == [segment.start_s, segment.end_s]
 
 
+def test_words_of_a_cut_recording_are_timed_because_a_sentence_may_continue_in_the_next_slice(
+    run: Callable[..., Outcome], engine: Scripted
+) -> None:
+    run(window(1, A), end(A), window(2, slice_of("b.wav", cuts=(3.0,))), end(slice_of("b.wav", cuts=(3.0,))))
+    assert engine.aligned == [2]
+
+
 def test_a_sentence_around_which_nobody_speaks_is_left_out(run: Callable[..., Outcome], engine: Scripted) -> None:
     """Whisper thanks for watching at the end of a talk."""
 

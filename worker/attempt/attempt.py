@@ -26,6 +26,7 @@ from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.telemetry import metrics
 from nightscribe.worker.attempt.claim import Claimer, Revoke
+from nightscribe.worker.attempt.finished_languages import finished_languages
 from nightscribe.worker.attempt.job_progress import JobProgress
 from nightscribe.worker.attempt.lease_guard import LeaseGuard
 from nightscribe.worker.attempt.settle import MAX_FAILURES_IN_A_ROW, Settler, count_outcome, unexpected
@@ -109,6 +110,7 @@ class Attempt:
             report_progress=self.reporter.progress,
             receive_count=self.delivery.receive_count,
             max_receives=self.settings.max_receives,
+            finished_languages=lambda folder, besides: finished_languages(self.records, folder, besides=besides),
         )
 
     def make(self) -> Outcome:

@@ -22,6 +22,7 @@ from nightscribe.shared.telemetry import metrics, tracing
 from nightscribe.worker.attempt.job_progress import JobProgress
 from nightscribe.worker.attempt.lease_guard import LeaseGuard
 from nightscribe.worker.pipeline.labels import with_speakers
+from nightscribe.worker.pipeline.segmentation import rejoined
 from nightscribe.worker.pipeline.window_reader import SliceEnd
 
 log = structlog.get_logger()
@@ -65,6 +66,8 @@ class Assembler:
             transcript, sha256 = self._labelled(job, slice_, parts), None
         else:
             transcript = merge(job, slice_, parts, mtime_ns=mtime_ns, finished_at=utc_now())
+            if not is_whole:
+                transcript = rejoined(transcript)
             if job.options.speakers != OFF:
                 transcript = with_speakers(transcript, parts, job.options, self._recognize)
             sha256 = self._content_sha256(slice_, mtime_ns)

@@ -1,7 +1,7 @@
 """Run the transcription pipeline over the slices that an attempt has claimed."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -33,6 +33,8 @@ class SliceTranscriber:
     report_progress: Callable[[Slice, float], None]
     receive_count: int
     max_receives: int
+    finished_languages: Callable[[str, Collection[str]], Mapping[str, int]] = lambda _folder, _besides: {}
+    """Returns how many finished recordings of a folder, besides some, are certainly in each language."""
 
     def transcribe(self, job: Job, slices: list[Slice]) -> Iterator[tuple[SliceEnd, Part | None]]:
         """Yield the end of each slice with its part once it is transcribed; the part is None after an error."""
@@ -51,6 +53,7 @@ class SliceTranscriber:
             careful=self.receive_count > 1,
             check=self.check,
             progress=self.report_progress,
+            finished_languages=lambda folder: self.finished_languages(folder, {each.recording for each in slices}),
         )
         reader = WindowReader(
             self.source,

@@ -5,7 +5,7 @@ See docs/adding-an-engine.md.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.model.transcript import Word
@@ -24,6 +24,10 @@ class SpeechSlice:
 
     waiting: list["SpeechWindow"] = field(default_factory=list)
     """Windows of the slice that are read but not yet recognized, ordered by time, including the current batch."""
+    folder_languages: Mapping[str, int] = field(default_factory=dict)
+    """How many other recordings of the folder are certainly in each language; known if the slice is unclear."""
+    is_cut: bool = False
+    """True if it is a stretch of a recording, so that a sentence may continue in the next one."""
     notes: Any = None
     """Private to the engine; kept until the slice is done."""
 
@@ -52,6 +56,8 @@ class RecognitionRequest:
 
     language: str | None = None
     """Code of the language spoken. None: the engine detects it."""
+    languages: Sequence[str] = ()
+    """Codes of the languages to choose from when detecting. Empty: any."""
     language_per_window: bool = False
     """Detect the language of each window separately."""
     task: Literal["transcribe", "translate"] = "transcribe"
@@ -78,6 +84,8 @@ class Recognition:
     average_log_probability: float | None = None
     """Mean natural logarithm of the token probabilities."""
     no_speech_probability: float | None = None
+    agreement: float | None = None
+    """How much the texts of two attempts have in common, from 0 to 1. None: there was only one attempt."""
     is_sure: bool = True
     """If False, each sentence is checked for speech around it, and dropped if there is none."""
 
@@ -102,4 +110,16 @@ class Recognizer(Protocol):
 
     def recognize(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[Recognition]:
         """Return the words spoken in each window. The windows may belong to several slices."""
+        ...
+
+
+@runtime_checkable
+class LanguageDetector(Protocol):
+    """A `Recognizer` that can tell the language of a slice before it recognizes the words.
+
+    With it, the short recordings of a folder help each other where the language is unclear.
+    """
+
+    def language_probabilities(self, slice_: SpeechSlice, request: RecognitionRequest) -> Mapping[str, float]:
+        """Return the probability of each language code, from the waiting windows of a slice."""
         ...

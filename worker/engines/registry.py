@@ -1,5 +1,6 @@
 """Find and load speech engines by name; the library of an engine is imported only when it is loaded."""
 
+from collections.abc import Collection
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,19 +26,23 @@ def choose(name: str) -> str:
     raise SetupError(f"The speech engine {spec.name} is not installed. Install it: pip install '{spec.install}'.")
 
 
-def check(engine: str, model: str, *, language: str, task: str) -> None:
-    """Raise SetupError if the engine cannot run the model, or if either does not support the language or the task.
+def check(engine: str, model: str, *, language: str, task: str, languages: Collection[str] = ()) -> None:
+    """Raise SetupError if the engine cannot run the model, or if either does not support the languages or the task.
 
-    With `auto`, which may select another engine on another machine, it checks only the model.
+    `languages`: those among which `auto` chooses; empty for any. With the engine `auto`, which may select another
+    engine on another machine, it checks only the model.
     """
     spec = None if engine == AUTO else engine_spec(engine)
+    spoken = languages if language == AUTO and languages else (language,)
     if spec is not None:
-        spec.check(language=language, task=task)
+        for each in spoken:
+            spec.check(language=each, task=task)
     if spec is None or spec.weights is not None:
         check_model(model, spec.weights if spec else None)
     elif spec.models is not None and model not in spec.models:
         raise WeightsError(f"{engine} has no model named {model!r}. Its models are {', '.join(sorted(spec.models))}.")
-    _check_english_only(model, language=language, task=task)
+    for each in spoken:
+        _check_english_only(model, language=each, task=task)
 
 
 def _check_english_only(model: str, *, language: str, task: str) -> None:

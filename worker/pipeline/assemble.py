@@ -5,15 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nightscribe.shared.model.jobs import Slice
-from nightscribe.shared.model.transcript import Flag, Part, Segment
+from nightscribe.shared.model.transcript import Flag, LanguagePrior, Part, Segment
 from nightscribe.worker.engines.base import Recognition, SpeechSlice
+from nightscribe.worker.pipeline.confidence import model
 from nightscribe.worker.pipeline.segmentation import continued
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
 from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO, is_babble
 
-# Fitted by bench/confidence.py with `base` on clips in five languages: it flags 9 of 11 clips with over 60 % wrong
-# words, and 1 of 61 with under 20 %; on other clips, 1 of 1 and 1 of 18. Whisper itself decodes again only below -1.0.
-LOW_LOG_PROBABILITY = -0.45
 BABBLE_LOG_PROBABILITY = -0.3  # people repeat themselves too, but then the model is sure of its words
 DOUBTFUL_SHARE = 0.25  # share of the spoken time
 SURE_LANGUAGE = 0.5
@@ -31,6 +29,8 @@ class SliceState:
     speech: dict[str | None, SpeechSlice] = field(default_factory=lambda: defaultdict(SpeechSlice))
     """By feed, because each track or channel may have a language of its own."""
     language_probability: float | None = None
+    language_prior: LanguagePrior | None = None
+    """What other recordings of the folder said about the language, if it is unclear."""
     languages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Seconds spoken in each language."""
     segments: list[Segment] = field(default_factory=list)
@@ -39,6 +39,12 @@ class SliceState:
     done_s: float = 0.0
     processing_s: float = 0.0
     end: SliceEnd | None = None
+
+    def learn(self, prior: LanguagePrior) -> None:
+        """Let other recordings of the folder help to detect the language."""
+        self.language_prior = prior
+        for speech in self.speech.values():
+            speech.folder_languages = prior.folder
 
     @property
     def is_done(self) -> bool:
@@ -68,9 +74,10 @@ def assemble(state: SliceState, end: SliceEnd, engine: str) -> Part:
     segments = tuple(continued(in_order, state.written_in or language))
     found = flags(segments, languages=state.languages, language_probability=state.language_probability)
     return Part(
-        segments=segments,
+        segments=tuple(_with_doubt_only(segment) for segment in segments),
         engine=engine,
         language=language,
+        language_prior=state.language_prior if language else None,
         container_s=end.container_s,
         decoded_s=end.decoded_s,
         processing_s=round(state.processing_s, 3),
@@ -98,7 +105,7 @@ def flags(
     if any((segment.compression_ratio or 0.0) > MAX_COMPRESSION_RATIO for segment in segments) or _babbles(segments):
         found.append(Flag.REPETITION)
     spoken_s = _seconds(segments)
-    doubtful_s = _seconds(s for s in segments if (s.average_log_probability or 0.0) < LOW_LOG_PROBABILITY)
+    doubtful_s = _seconds(segment for segment in segments if _is_doubtful(segment))
     if spoken_s and doubtful_s > DOUBTFUL_SHARE * spoken_s:
         found.append(Flag.LOW_CONFIDENCE)
     if segments and language_probability is not None and language_probability < SURE_LANGUAGE:
@@ -106,6 +113,15 @@ def flags(
     if segments and len(languages) > 1:
         found.append(Flag.LANGUAGE_CHANGES)
     return tuple(found)
+
+
+def _is_doubtful(segment: Segment) -> bool:
+    return segment.confidence is not None and segment.confidence < model().doubtful_below
+
+
+def _with_doubt_only(segment: Segment) -> Segment:
+    """Return the segment without its confidence where there is no doubt, because the first release cannot read it."""
+    return segment if _is_doubtful(segment) else segment.model_copy(update={"confidence": None})
 
 
 def _babbles(segments: Sequence[Segment]) -> bool:

@@ -14,12 +14,15 @@ MARGIN_S = 0.15
 SOFTER_DB = 25  # another speaker may be farther away, but softer sound is background noise
 
 
-def gaps(segments: Sequence[Segment], waveform: Waveform) -> list[tuple[float, float]]:
-    """Return the start and end of each stretch without text that is about as loud as those with text."""
+def gaps(segments: Sequence[Segment], waveform: Waveform, margin_s: float = MARGIN_S) -> list[tuple[float, float]]:
+    """Return the start and end of each stretch without text that is about as loud as those with text.
+
+    `margin_s`: by how much the times of the text may be wrong.
+    """
     stretches = sounding(waveform)
     if not len(stretches):
         return []
-    covered = _covered(segments)
+    covered = _covered(segments, margin_s)
     spoken_db = _level(waveform, covered)
     found: list[tuple[float, float]] = []
     for start_s, end_s in _between(covered, len(waveform) / RATE):
@@ -30,7 +33,7 @@ def gaps(segments: Sequence[Segment], waveform: Waveform) -> list[tuple[float, f
     return found
 
 
-def _covered(segments: Sequence[Segment]) -> list[tuple[float, float]]:
+def _covered(segments: Sequence[Segment], margin_s: float) -> list[tuple[float, float]]:
     """Return the stretches with text: those of the words, or of a segment whose words have no times."""
     found: list[tuple[float, float]] = []
     for segment in segments:
@@ -40,7 +43,7 @@ def _covered(segments: Sequence[Segment]) -> list[tuple[float, float]]:
                 found += [(start_s, start_s + half_s), (end_s - half_s, end_s)]
             else:
                 found.append((start_s, end_s))
-    return [(start_s - MARGIN_S, end_s + MARGIN_S) for start_s, end_s in found]
+    return [(start_s - margin_s, end_s + margin_s) for start_s, end_s in found]
 
 
 def _between(covered: Sequence[tuple[float, float]], until_s: float) -> list[tuple[float, float]]:

@@ -56,7 +56,7 @@ class Models:
         Raises: SetupError: if the engine or the weights are missing, or the engine does not support the options.
         """
         engine = engines.choose(options.engine)
-        engines.check(engine, options.model, language=options.language, task=options.task)
+        engines.check(engine, options.model, language=options.language, task=options.task, languages=options.languages)
         wanted = (engine, options.model)
         if self._transcriber is None or self._loaded != wanted:
             began = time.monotonic()

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.formats.sentences import ends_sentence, is_continued
-from nightscribe.shared.model.transcript import Segment, Word
+from nightscribe.shared.model.transcript import Segment, Transcript, Word
 from nightscribe.worker.engines.base import Recognition
 from nightscribe.worker.pipeline.word_boundaries import fitted, sounding
 from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO, as_time_allows, compression_ratio
@@ -89,6 +89,12 @@ def continued(found: Sequence[Segment], language: str | None = None) -> list[Seg
     return made
 
 
+def rejoined(transcript: Transcript) -> Transcript:
+    """Return the transcript of a recording that was cut, with the sentences whole in which it was cut."""
+    language = "en" if transcript.options.task == "translate" else transcript.language
+    return transcript.model_copy(update={"segments": tuple(continued(transcript.segments, language))})
+
+
 def _is_breath(before: Segment, after: Segment) -> bool:
     has_words = bool(before.words and after.words) and before.speaker == after.speaker
     return has_words and after.start_s - before.end_s < BREATH_S and after.end_s - before.start_s < LONGEST_SENTENCE_S
@@ -106,6 +112,7 @@ def _joined_segments(before: Segment, after: Segment) -> Segment:
             "text": text,
             "average_log_probability": _mean(before, after, "average_log_probability"),
             "no_speech_probability": _mean(before, after, "no_speech_probability"),
+            "confidence": _mean(before, after, "confidence"),
             "compression_ratio": max(before.compression_ratio or 0.0, after.compression_ratio or 0.0),
             "words": words,
         }

@@ -1,13 +1,14 @@
 """Transcribe windows in batches and assemble one `Part` per slice."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nightscribe.shared.audio.waveform import RATE
 from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.model.transcript import Part, Segment
 from nightscribe.worker.engines.base import (
+    LanguageDetector,
     Recognition,
     RecognitionRequest,
     Recognizer,
@@ -15,7 +16,9 @@ from nightscribe.worker.engines.base import (
     WindowLimits,
 )
 from nightscribe.worker.pipeline.assemble import SliceState, assemble, shifted
+from nightscribe.worker.pipeline.confidence import Evidence, confidence
 from nightscribe.worker.pipeline.feeds import FeedChooser
+from nightscribe.worker.pipeline.folder_languages import FolderLanguages
 from nightscribe.worker.pipeline.gaps import gaps
 from nightscribe.worker.pipeline.segmentation import window_segments
 from nightscribe.worker.pipeline.window_reader import SliceEnd, Window
@@ -31,6 +34,7 @@ EDGE_S = 0.1  # sound on both sides of a gap that is recognized with it
 SPOKEN_S = 0.6  # minimum speech in a gap that is recognized again
 GAP_SPOKEN_S = 1.2  # minimum speech that is flagged if recognizing it again finds nothing; an "erm" is shorter
 EMPTY_S = 2.0  # minimum speech in a window without text; the detector mistakes a little music for speech
+ROUGH_S = 0.75  # the beginnings and ends of translated sentences may be wrong by this much
 LEAST_SURE = -1.0  # text in a gap with a lower log probability is not trusted
 SHORT_WINDOW_S = 7.0  # one short sentence in a short window makes one cue, whose words need no times
 SHORT_TEXT_CHARS = 60
@@ -49,6 +53,8 @@ class Request:
     """Called between steps; may raise an error to stop the work."""
     progress: Callable[[Slice, float], None] = lambda _slice, _s: None
     """Called with the seconds of a slice that are done."""
+    finished_languages: Callable[[str], Mapping[str, int]] = lambda _folder: {}
+    """Returns how many finished recordings of a folder are certainly in each language."""
 
     @property
     def written_in(self) -> str | None:
@@ -60,9 +66,10 @@ class Request:
         options = self.options
         return RecognitionRequest(
             language=None if options.language == "auto" else options.language,
+            languages=options.languages,
             language_per_window=options.language_per_window,
             task=options.task,
-            needs_words=lambda window, text: self.all_words or not _is_one_cue(window, text),
+            needs_words=lambda window, text: self.all_words or window.slice_.is_cut or not _is_one_cue(window, text),
             check=self.check,
         )
 
@@ -77,8 +84,12 @@ class _Waiting:
 class Transcriber:
     """Batches windows for a speech engine, checks its words for speech, and collects the results by slice."""
 
-    def __init__(self, recognizer: Recognizer, *, batch_size: int = 0) -> None:
+    def __init__(
+        self, recognizer: Recognizer, *, batch_size: int = 0, score: Callable[[Evidence], float] = confidence
+    ) -> None:
+        """`score`: returns the expected share of right words; bench/confidence.py records the evidence with it."""
         self._recognizer = recognizer
+        self._score = score
         self._batch_size = batch_size or recognizer.batch_size
         self.feeds = FeedChooser()
 
@@ -95,6 +106,7 @@ class Transcriber:
         for_engine = request.for_engine()
         states: dict[tuple[str, int], SliceState] = {}
         waiting: list[_Waiting] = []
+        clips = self._folder_languages(request, for_engine)
         stream = iter(sound)
         more = True
         while more or waiting:
@@ -103,15 +115,18 @@ class Transcriber:
                 item = next(stream, None)
                 if item is None:
                     more = False
+                    waiting += clips.rest() if clips else []
                     break
                 key = (item.slice_.recording, item.slice_.index)
                 state = states.setdefault(key, SliceState(item.slice_, for_engine.language, request.written_in))
                 if isinstance(item, SliceEnd):
                     state.end = item
+                    waiting += clips.end(state) if clips else []
                 elif item.speech.first_s is None:
                     state.done_s += item.progress_s
                 else:
-                    waiting.append(_admit(item, state))
+                    admitted = _admit(item, state)
+                    waiting += clips.add(state, admitted) if clips and item.n_feeds == 1 else [admitted]
                 yield from self._ended(states, state)
             if not waiting:
                 continue
@@ -123,6 +138,24 @@ class Transcriber:
             for state in {id(each.state): each.state for each in batch}.values():
                 request.progress(state.slice_, state.done_s)
                 yield from self._ended(states, state)
+
+    def _folder_languages(
+        self, request: Request, for_engine: RecognitionRequest
+    ) -> FolderLanguages[_Waiting, SliceState] | None:
+        """Return what holds back clips whose language is unclear, or None if languages are not to be detected."""
+        recognizer = self._recognizer
+        if for_engine.language is not None or not isinstance(recognizer, LanguageDetector):
+            return None
+
+        def detect(state: SliceState) -> Mapping[str, float]:
+            began = time.monotonic()
+            request.check()
+            [speech] = state.speech.values()
+            probabilities = recognizer.language_probabilities(speech, for_engine)
+            state.processing_s += time.monotonic() - began
+            return probabilities
+
+        return FolderLanguages(detect, request.finished_languages)
 
     def _ended(
         self, states: dict[tuple[str, int], SliceState], state: SliceState
@@ -141,9 +174,11 @@ class Transcriber:
             self._spoken(each.window, recognition, each.state.written_in)
             for each, recognition in zip(batch, recognized, strict=True)
         ]
-        if request.task == "transcribe":  # the times of a translation's words are only rough
-            for each, segments in zip(batch, found, strict=True):
+        for each, recognition, segments in zip(batch, recognized, found, strict=True):
+            if request.task == "transcribe" or recognition.language == "en":
                 self._fill_gaps(each, segments, request)
+            else:
+                each.state.has_gap |= _has_untranslated_speech(segments, each.window)
         took_s = time.monotonic() - began
         batch_s = sum(each.window.seconds for each in batch)
         for each, recognition, segments in zip(batch, recognized, found, strict=True):
@@ -184,10 +219,26 @@ class Transcriber:
         """Return the segments of a window, omitting those that an engine invented where there is no speech."""
         found = window_segments(recognition, window.waveform, written_in)
         return [
-            _from_speech(segment, window)
+            self._scored(_from_speech(segment, window), recognition, window)
             for before, segment in zip([None, *found], found, strict=False)
             if not _may_be_invented(segment, before, recognition) or _is_spoken(segment, window)
         ]
+
+    def _scored(self, segment: Segment, recognition: Recognition, window: Window) -> Segment:
+        """Return the segment with its confidence, if the engine gives the probability of its words."""
+        if segment.average_log_probability is None:
+            return segment
+        evidence = Evidence(
+            text=segment.text,
+            seconds=segment.end_s - segment.start_s,
+            average_log_probability=segment.average_log_probability,
+            no_speech_probability=segment.no_speech_probability,
+            window_text=recognition.text,
+            agreement=recognition.agreement,
+            language_probability=recognition.language_probability,
+            speech_share=window.speech.between(segment.start_s, segment.end_s).share,
+        )
+        return segment.model_copy(update={"confidence": round(self._score(evidence), 3)})
 
 
 def _from_speech(segment: Segment, window: Window) -> Segment:
@@ -212,12 +263,23 @@ def _is_spoken(segment: Segment, window: Window) -> bool:
     return window.speech.between(segment.start_s - AROUND_S, segment.end_s + AROUND_S).first_s is not None
 
 
+def _has_untranslated_speech(segments: Sequence[Segment], window: Window) -> bool:
+    """Return whether there is speech without a translation.
+
+    Recognizing it again would translate some words twice, because the times of translated words are only rough.
+    """
+    whole = [segment.model_copy(update={"words": ()}) for segment in segments]
+    stretches = gaps(whole, window.waveform, ROUGH_S)
+    return any(window.speech.between(start_s, end_s).seconds >= EMPTY_S for start_s, end_s in stretches)
+
+
 def _plain(text: str) -> str:
     return "".join(char for char in text.casefold() if char.isalnum())
 
 
 def _admit(window: Window, state: SliceState) -> _Waiting:
     slice_ = state.speech[window.speaker]
+    slice_.is_cut = state.slice_.count > 1
     speech = SpeechWindow(window.waveform, window.start_s, slice_)
     slice_.waiting.append(speech)
     return _Waiting(window, speech, state)

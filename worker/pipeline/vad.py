@@ -41,6 +41,11 @@ class Speech:
         return int(self._is_speech.sum()) * CHUNK_S
 
     @property
+    def share(self) -> float | None:
+        """Return the share of the time that is speech, or None if there is no time."""
+        return float(self._is_speech.mean()) if len(self.probabilities) else None
+
+    @property
     def _is_speech(self) -> NDArray[np.bool_]:
         return self.probabilities > SPEECH_PROBABILITY
 

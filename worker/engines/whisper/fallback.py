@@ -1,9 +1,10 @@
 """Decode windows quickly, and again in Whisper's own way if the quick result is doubtful."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from nightscribe.worker.engines.base import SpeechWindow
-from nightscribe.worker.engines.whisper.quality import best, is_bad, is_doubtful
+from nightscribe.worker.engines.whisper.quality import agreement, best, is_bad, is_doubtful
 from nightscribe.worker.engines.whisper.runtime import Decoded, Encoded, Runtime
 
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)  # Source: openai/whisper transcribe.py
@@ -45,4 +46,7 @@ def decode(
         for n, result in zip(again, results, strict=True):
             attempts[n].append(result)
         again = [n for n in again if is_bad(chosen(n), windows[n].seconds, written[n])]
-    return [chosen(n) for n in range(len(windows))]
+    return [
+        replace(chosen(n), agreement=agreement(attempts[n][0].text, attempts[n][1].text)) if n in full else chosen(n)
+        for n in range(len(windows))
+    ]

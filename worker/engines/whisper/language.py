@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nightscribe.worker.engines.base import SpeechWindow
+from nightscribe.worker.languages import likeliest, with_prior
 
 LANGUAGE_WINDOWS = 5
 SURE_LANGUAGE = 0.5  # minimum probability for a window's own language, if languages are detected per window
@@ -12,12 +13,29 @@ CHANGED_LANGUAGE = 0.8  # minimum probability of another language that shows a c
 
 
 @dataclass(frozen=True)
+class DetectedLanguages:
+    """The probability of each language code in several windows of a slice."""
+
+    seconds: Sequence[float]
+    """Lengths of the windows."""
+    of_windows: Sequence[Mapping[str, float]]
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Return the mean over the windows, weighted by their length."""
+        total: dict[str, float] = defaultdict(float)
+        for window_s, probabilities in zip(self.seconds, self.of_windows, strict=True):
+            for language, probability in probabilities.items():
+                total[language] += probability * window_s
+        return {language: value / sum(self.seconds) for language, value in total.items()}
+
+
+@dataclass(frozen=True)
 class SliceLanguage:
-    """The language of a slice, and how it was detected."""
+    """The language of a slice."""
 
     language: str
     probability: float
-    """Mean over the sampled windows, weighted by their length."""
     others: Mapping[str, float]
     """Seconds of the sampled windows that are certainly in another language, by language."""
 
@@ -29,24 +47,16 @@ def detection_windows(waiting: Sequence[SpeechWindow]) -> list[SpeechWindow]:
     return [ordered[i * len(ordered) // n] for i in range(n)]
 
 
-def likeliest(probabilities: Mapping[str, float]) -> str:
-    """Return the language with the highest probability."""
-    return max(probabilities, key=lambda language: probabilities[language])
+def slice_language(detected: DetectedLanguages, folder: Mapping[str, int]) -> SliceLanguage:
+    """Return the likeliest language.
 
-
-def slice_language(seconds: Sequence[float], detected: Sequence[Mapping[str, float]]) -> SliceLanguage:
-    """Return the likeliest language over windows of these lengths, weighted by length.
-
-    `detected`: for each window, the probability of each language code.
+    `folder`: how many other recordings of the folder are certainly in each language.
     """
-    total: dict[str, float] = defaultdict(float)
-    for window_s, probabilities in zip(seconds, detected, strict=True):
-        for language, probability in probabilities.items():
-            total[language] += probability * window_s
-    language = likeliest(total)
+    probabilities = with_prior(detected.probabilities, folder)
+    language = likeliest(probabilities)
     others: dict[str, float] = defaultdict(float)
-    for window_s, probabilities in zip(seconds, detected, strict=True):
-        for other, probability in probabilities.items():
+    for window_s, of_window in zip(detected.seconds, detected.of_windows, strict=True):
+        for other, probability in of_window.items():
             if other != language and probability > CHANGED_LANGUAGE:
                 others[other] += window_s
-    return SliceLanguage(language, total[language] / sum(seconds), others)
+    return SliceLanguage(language, probabilities[language], others)

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 from nightscribe.worker.engines.whisper.runtime import Decoded
 from nightscribe.worker.repetition import MAX_COMPRESSION_RATIO, compression_ratio
@@ -101,3 +102,9 @@ def best(attempts: Sequence[Decoded], seconds: float, language: str) -> Decoded:
             each.average_log_probability,
         ),
     )
+
+
+def agreement(first: str, second: str) -> float:
+    """Return how much two texts have in common, from 0 to 1, ignoring case, punctuation and spaces."""
+    a, b = ("".join(char for char in text.casefold() if char.isalnum()) for text in (first, second))
+    return SequenceMatcher(None, a, b, autojunk=False).ratio()

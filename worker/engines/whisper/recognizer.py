@@ -1,25 +1,33 @@
 """Recognize speech with Whisper: detect the language, decode with fallback, align the words."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from nightscribe.shared.model.transcript import Word
 from nightscribe.worker.engines.base import Recognition, RecognitionRequest, SpeechSlice, SpeechWindow, WindowLimits
 from nightscribe.worker.engines.whisper import fallback
 from nightscribe.worker.engines.whisper.language import (
     SURE_LANGUAGE,
+    DetectedLanguages,
     SliceLanguage,
     detection_windows,
-    likeliest,
     slice_language,
 )
 from nightscribe.worker.engines.whisper.quality import SURE_LOG_PROBABILITY, is_invented
 from nightscribe.worker.engines.whisper.runtime import Decoded, Encoded, Runtime
+from nightscribe.worker.languages import among, likeliest
 
 # Whisper processes up to 30 s at once, but takes less time per second for shorter windows.
 WINDOW_LIMITS = WindowLimits(shortest_s=10.0, longest_s=18.0)
 
 
 NOTHING = Decoded((), "", 0.0, 0.0)
+
+
+@dataclass
+class _SliceNotes:
+    detected: DetectedLanguages
+    language: SliceLanguage | None = None
 
 
 class WhisperRecognizer:
@@ -62,7 +70,7 @@ class WhisperRecognizer:
         found = []
         for window, each, timed, language in zip(windows, decoded, words, languages, strict=True):
             new = detected.pop(window.slice_, None)  # reported with the first window of the slice
-            known: SliceLanguage | None = window.slice_.notes
+            known = window.slice_.notes.language if window.slice_.notes else None
             found.append(
                 Recognition(
                     text="" if is_invented(each) else each.text,
@@ -72,6 +80,7 @@ class WhisperRecognizer:
                     other_languages=new.others if new else {},
                     average_log_probability=each.average_log_probability,
                     no_speech_probability=each.no_speech_probability,
+                    agreement=each.agreement,
                     is_sure=each.average_log_probability >= SURE_LOG_PROBABILITY,
                 )
             )
@@ -83,28 +92,41 @@ class WhisperRecognizer:
         encoded: Encoded = window.notes
         return encoded
 
+    def language_probabilities(self, slice_: SpeechSlice, request: RecognitionRequest) -> Mapping[str, float]:
+        """See `LanguageDetector.language_probabilities`."""
+        return self._detected(slice_, request).probabilities
+
+    def _detected(self, slice_: SpeechSlice, request: RecognitionRequest) -> DetectedLanguages:
+        if slice_.notes is None:
+            chosen = detection_windows(slice_.waiting)
+            found = self.runtime.detect_language([self._encoded(window) for window in chosen])
+            some = [among(probabilities, request.languages) for probabilities in found]
+            slice_.notes = _SliceNotes(DetectedLanguages([window.seconds for window in chosen], some))
+        detected: DetectedLanguages = slice_.notes.detected
+        return detected
+
     def _detect_languages(
         self, windows: Iterable[SpeechWindow], request: RecognitionRequest
     ) -> dict[SpeechSlice, SliceLanguage]:
-        """Detect the language of each slice that has none yet, and return the new ones."""
+        """Decide the language of each slice that has none yet, and return the new ones."""
         new: dict[SpeechSlice, SliceLanguage] = {}
         if request.language is not None:
             return new
         for slice_ in dict.fromkeys(window.slice_ for window in windows):
-            if slice_.notes is None:
-                chosen = detection_windows(slice_.waiting)
-                probabilities = self.runtime.detect_language([self._encoded(window) for window in chosen])
-                slice_.notes = new[slice_] = slice_language([window.seconds for window in chosen], probabilities)
+            detected = self._detected(slice_, request)
+            if slice_.notes.language is None:
+                slice_.notes.language = new[slice_] = slice_language(detected, slice_.folder_languages)
         return new
 
     def _window_languages(self, windows: Sequence[SpeechWindow], request: RecognitionRequest) -> list[str]:
         """Return the language in which to decode each window."""
         if request.language is not None:
             return [request.language] * len(windows)
-        languages = [window.slice_.notes.language for window in windows]
+        languages = [window.slice_.notes.language.language for window in windows]
         if request.language_per_window:
             detected = self.runtime.detect_language([self._encoded(window) for window in windows])
-            for n, probabilities in enumerate(detected):
+            for n, found in enumerate(detected):
+                probabilities = among(found, request.languages)
                 language = likeliest(probabilities)
                 if probabilities[language] >= SURE_LANGUAGE:
                     languages[n] = language

@@ -46,6 +46,8 @@ class Decoded:
     text: str
     average_log_probability: float
     no_speech_probability: float
+    agreement: float | None = None
+    """How much the quick and the full attempt have in common, from 0 to 1. None: there was only one."""
 
 
 class Runtime(Protocol):
