@@ -9,6 +9,7 @@ from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.settings import Settings
 
 SAMPLE = 400
+LABELLING_SHARE = 0.25  # of the time of transcribing with `base` (docs/performance.md)
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,16 @@ def dry_run(request: Request, on_event: OnEvent = ignore) -> Forecast:
     progress = scan(request, on_event, dry_run=True)
     survey(request, progress, on_event, at_most=SAMPLE)
     audio_s = progress.total_s or 0.0
-    return Forecast(progress, engine, audio_s, audio_s / _expected_speed(progress, request.settings, engine))
+    takes_s = _work_share(progress) * audio_s / _expected_speed(progress, request.settings, engine)
+    return Forecast(progress, engine, audio_s, takes_s)
+
+
+def _work_share(progress: RunProgress) -> float:
+    """Return the share of the work that transcribing everything would be: only labelling speakers is less."""
+    missing = progress.scan.missing
+    sizes = [(size, missing.needs_only_speakers(at)) for at, (_, size) in enumerate(missing.sized())]
+    labelled = sum(size for size, only_speakers in sizes if only_speakers)
+    return 1 - (1 - LABELLING_SHARE) * labelled / max(1, sum(size for size, _ in sizes))
 
 
 def _expected_speed(progress: RunProgress, settings: Settings, engine: str) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from nightscribe.director.backlog import Backlog
 from nightscribe.services.dry_run import Forecast
 from nightscribe.services.request import Request
 from nightscribe.terminal import visible_lines
@@ -17,7 +18,7 @@ def lines(forecast: Forecast, request: Request) -> Iterator[str]:
     progress, settings = forecast.progress, request.settings
     if progress.n_total:
         yield (
-            f"Would transcribe {count(progress.n_total, 'recording')}, about {duration(forecast.audio_s)} of sound, in "
+            f"Would {_what(progress.scan.missing)}, about {duration(forecast.audio_s)} of sound, in "
             f"{_roughly(forecast.takes_s)} ({settings.model}, {forecast.engine}, {count(settings.workers, 'worker')})."
         )
         for path, length_s in progress.longest(LISTED):
@@ -28,6 +29,17 @@ def lines(forecast: Forecast, request: Request) -> Iterator[str]:
         yield "Nothing to transcribe."
     yield from before(progress.scan, dry_run=True)
     yield from failures(progress, request.dest)
+
+
+def _what(missing: Backlog) -> str:
+    n_words, n_labels = len(missing) - missing.n_only_speakers, missing.n_only_speakers
+    transcribe, label = (
+        f"transcribe {count(n_words, 'recording')}",
+        f"label the speakers of {count(n_labels, 'recording')}",
+    )
+    if not n_labels:
+        return transcribe
+    return f"{transcribe} and {label}" if n_words else label
 
 
 def _roughly(seconds: float) -> str:

@@ -60,6 +60,9 @@ def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
     done = [f"{count(scan.n_finished, 'recording')} already done"] if scan.n_finished else []
     if scan.other_options:
         done.append(f"{scan.other_options:,} of them with different options (--redo transcribes them again)")
+    if n_labels := scan.missing.n_only_speakers:
+        labelled = "would be labelled" if dry_run else "labelled"
+        done.append(f"{count(n_labels, 'recording')} already transcribed, with only the speakers {labelled}")
     if scan.n_foreign:
         done.append(f"{count(scan.n_foreign, 'recording')} with text files of another tool, left alone")
     if scan.renamed:

@@ -170,3 +170,13 @@ def test_a_long_list_of_what_is_being_written_is_shortened_without_a_place_to_lo
     said = list(before(Scan(being_written=[f"{n}.mp3" for n in range(30)])))
     assert len(said) == 22
     assert said[-1] == "  … and 10 more"
+
+
+def test_recordings_that_only_get_labels_are_said_to_be_transcribed_already() -> None:
+    missing = Backlog(Missing(recording(f"{n}.mp3"), str(n), only_speakers=n > 0) for n in range(3))
+    scan = Scan(missing=missing, n_finished=4)
+    [said] = before(scan)
+    assert (
+        said == "Before: 4 recordings already done; 2 recordings already transcribed, with only the speakers labelled."
+    )
+    assert "would be labelled" in next(before(scan, dry_run=True))
