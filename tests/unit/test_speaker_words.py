@@ -63,6 +63,12 @@ def test_a_single_short_word_within_a_sentence_is_an_inaccuracy() -> None:
     assert said(made) == [(A, "One two three four.")]
 
 
+def test_a_word_that_is_stretched_over_the_pause_before_it_belongs_to_whoever_ends_it() -> None:
+    words = (Word(0, 0.5, "strange."), Word(0.5, 2.3, " Make"), Word(2.3, 2.6, " one."))
+    made = attributed([segment(0, 2.6, "strange. Make one.", words=words)], [turn(0, 1.1, A), turn(2.2, 3, B)])
+    assert said(made) == [(A, "strange."), (B, "Make one.")]
+
+
 def test_where_two_speak_at_once_the_text_is_given_to_the_one_who_holds_the_floor_and_both_are_named() -> None:
     [made] = attributed([spoken(0, "This is what I meant to say.")], [turn(0, 3.5, A), turn(1, 2, B)])
     assert (made.speaker, made.also_speaking) == (A, (B,))

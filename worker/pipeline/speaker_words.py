@@ -18,6 +18,8 @@ NEAR_S = 1.0  # a segment this close to a turn belongs to it
 HOLDS_THE_FLOOR = 0.75  # of the other's overlap suffices for the speaker of the word before, whom engines follow
 TOGETHER_S = 0.25  # overlap from which two speak at the same time
 POINT_S = 0.02  # some engines give short words no length
+# Engines stretch the first word after a pause back over it, so only this much of a word, from its end, is compared.
+SLOW_WORD_S, SLOW_CHAR_S = 0.3, 0.08
 
 
 def attributed(segments: Sequence[Segment], turns: Sequence[SpeakerTurn]) -> tuple[Segment, ...]:
@@ -115,7 +117,9 @@ def _runs(segment: Segment, timeline: _Timeline) -> list[_Run]:
     words: list[Word] = []
     before: str | None = None
     for word in segment.words:
-        overlaps = timeline.overlaps(word.start_s, max(word.end_s, word.start_s + POINT_S))
+        slowest_s = SLOW_WORD_S + SLOW_CHAR_S * len(word.text.strip())
+        start_s = max(word.start_s, word.end_s - slowest_s)
+        overlaps = timeline.overlaps(start_s, max(word.end_s, start_s + POINT_S))
         speaker = _most(overlaps)
         if speaker and before and overlaps[before] >= HOLDS_THE_FLOOR * overlaps[speaker]:
             speaker = before
