@@ -16,6 +16,7 @@ from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.activity import Run
 from nightscribe.shared.model.failure import Failure
+from nightscribe.shared.model.speaker_options import same_labels
 from nightscribe.shared.settings import FORMER_NAMES, Settings, load_settings
 from nightscribe.shared.storage.base import Location
 from nightscribe.shared.storage.registry import parse_location
@@ -76,7 +77,7 @@ def retry(
     has_queue = last.command == "director" if last else is_named(settings)
     n_letters, unreachable = _dead_letters(records, last, settings, dry_run=dry_run) if has_queue else (0, None)
     chosen = tuple(failure for failure in records.failures() if matches(failure, names, reasons))
-    n_kept = sum(_keeps_transcript(records, failure) for failure in chosen)
+    n_kept = sum(_keeps_transcript(records, failure, settings) for failure in chosen)
     if not dry_run:
         for failure in chosen:
             records.forgive(failure.recording)  # missing from here on, even if a later step fails
@@ -122,13 +123,13 @@ def _asked(last: Run | None) -> dict[str, object]:
     return {name: value for name, value in values.items() if name in Settings.model_fields and name != "queue_name"}
 
 
-def _keeps_transcript(records: Records, failure: Failure) -> bool:
-    """Return whether a recording failed in a redo and is therefore still finished."""
+def _keeps_transcript(records: Records, failure: Failure, settings: Settings) -> bool:
+    """Return whether a recording failed in a redo and is therefore still finished, with the labels that are wanted."""
     try:
         done = records.provenance(failure.recording)
     except NewerRecord:
         return True
-    return done is not None and done.fingerprint == failure.fingerprint
+    return done is not None and done.fingerprint == failure.fingerprint and same_labels(done.options, settings)
 
 
 def _dead_letters(records: Records, last: Run | None, settings: Settings, *, dry_run: bool) -> tuple[int, str | None]:

@@ -15,6 +15,7 @@ from nightscribe.shared.destination.keys import TRANSCRIPTS
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import ValueRefused
 from nightscribe.shared.formats.line_breaks import one_line
+from nightscribe.shared.model.corrections import corrected
 from nightscribe.shared.model.speaker_options import OFF
 from nightscribe.shared.model.speakers import Speaker, encode_embedding
 from nightscribe.shared.model.transcript import Transcript, utc_now
@@ -269,17 +270,22 @@ class VoiceBook:
         recordings: list[str] = []
         written: list[str] = []
         edited: list[str] = []
-        for number, (recording, those) in enumerate(sorted(labels.items()), 1):
+        for number, recording in enumerate(sorted(labels), 1):
             report_alive()
             self._on_event(Rewriting(number, len(labels)))
             # Read it again: it may have changed since the voices were compared.
             old = self._records.transcript(recording)
             if old is None:
                 continue
-            speakers = tuple(change(each) if each.label in those else each for each in old.speakers)
-            if speakers == old.speakers:
+            those = labels[recording]
+
+            def changed(transcript: Transcript, those: set[str] = those) -> Transcript:
+                speakers = tuple(change(each) if each.label in those else each for each in transcript.speakers)
+                return transcript.model_copy(update={"speakers": speakers})
+
+            if changed(old) == old:
                 continue
-            amended = self._records.amend(old, old.model_copy(update={"speakers": speakers}))
+            amended = self._records.amend(old, changed)
             recordings.append(recording)
             written += amended.written
             edited += amended.edited
@@ -321,7 +327,7 @@ def _summary(found: _Found) -> VoiceSummary:
 def _samples(transcript: Transcript) -> dict[tuple[str, str], tuple[float, str]]:
     """Return start and text of a long sentence of each speaker."""
     found: dict[tuple[str, str], tuple[float, str]] = {}
-    for segment in transcript.segments:
+    for segment in corrected(transcript).segments:
         key = (transcript.recording, segment.speaker or "")
         text = one_line(segment.text)
         if segment.speaker and not segment.also_speaking and len(text) > len(found.get(key, (0.0, ""))[1]):

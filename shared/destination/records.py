@@ -18,7 +18,6 @@ from nightscribe.shared.destination.keys import (
     VOICES,
     failure_key,
     hash_key,
-    output_key,
     parts_folder,
     transcript_key,
 )
@@ -183,27 +182,24 @@ class Records:
                 return old, new
         raise _contested(recording)
 
-    def amend(self, old: Transcript, new: Transcript) -> Amended:
-        """Replace a transcript by one of the same words, and the text files that still say what the old one does.
+    def amend(self, old: Transcript, change: Callable[[Transcript], Transcript]) -> Amended:
+        """Change what a transcript says besides its words, and write its text files again that nobody has edited.
 
-        Texts that a person has edited, and those of formats that are not installed here, are left as they are.
+        The texts come first: if this is interrupted, they are found in their new state when it is repeated.
+        `change` is called again if another process has changed the record in the meantime.
         """
-        written, edited = [], []
-        for fmt, content in self.texts.there(old, new.formats).items():
-            if not is_same(content, old, fmt):
-                if not is_same(content, new, fmt):
-                    edited.append(output_key(old.stem, fmt))
-            elif (made := render(new, fmt)) != content:
-                self.store.put(output_key(new.stem, fmt), made)
-                written.append(output_key(new.stem, fmt))
+        new = change(old)
+        written, edited = self.texts.update(old, new, new.formats)
 
         def amended(current: Transcript) -> Transcript:
-            if (current.fingerprint, current.finished_at) != (old.fingerprint, old.finished_at):
-                return current  # it was transcribed again in the meantime
-            return new.model_copy(update={"corrections": current.corrections})
+            is_same_work = (current.fingerprint, current.finished_at) == (old.fingerprint, old.finished_at)
+            return change(current) if is_same_work else current  # else it was transcribed again in the meantime
 
-        self.revise(new.recording, amended)
-        return Amended(tuple(written), tuple(edited))
+        found = self.revise(new.recording, amended)
+        if found and found[1] != new:
+            more = self.texts.update(new, found[1], found[1].formats)
+            written = tuple(dict.fromkeys((*written, *more.written)))
+        return Amended(written, edited)
 
     def content_hash(self, transcript: Provenance) -> ContentHash | None:
         """Return the hash of the content that was transcribed, or None if it is not known for this transcript."""

@@ -91,7 +91,7 @@ class Texts:
     def update(
         self, old: Transcript, new: Transcript, formats: Iterable[FormatName], absorbed: Collection[FormatName] = ()
     ) -> TextsUpdated:
-        """Write the words of `new`, which differs from `old` in its corrections, into the text files that exist.
+        """Write `new`, which differs from `old` in its corrections or names, into the text files that exist.
 
         A person's layout stays. A file that a person has changed otherwise is left as it is.
 
@@ -100,10 +100,12 @@ class Texts:
         written, left = list[str](), list[str]()
         for fmt, there in self.there(new, formats).items():
             key = output_key(new.stem, fmt)
-            if is_same(there, new, fmt) or is_same_in_words(there, new, fmt):
+            if is_same(there, new, fmt):
                 continue
             if is_ours(there, fmt, old):
                 content = render(new, fmt)
+            elif is_same_in_words(there, new, fmt):
+                continue
             elif fmt in absorbed or any(is_same_in_words(there, state, fmt) for state in earlier_states(old)):
                 content = patched(there, new, fmt)
             else:
