@@ -53,6 +53,11 @@ def said(words: list[Word]) -> str:
     return "".join(word.text for word in words).strip()
 
 
+def said_by(segments: list[Segment]) -> list[str]:
+    """The words of some segments, as they were written."""
+    return " ".join(segment.text for segment in segments).split()
+
+
 def whole(path: Path) -> Slice:
     """A recording as one slice."""
     return Slice(recording=path.name, fingerprint="1-0", size=1, stem=path.stem)
@@ -282,6 +287,27 @@ def test_speech_on_both_sides_of_a_minute_of_silence_is_kept(
     assert word_error_rate(recordings.BECKETT_TEXT, after) <= 0.1
     assert [*before, *after] == list(part.segments)
     assert Flag.NO_SPEECH not in part.flags
+
+
+def test_two_people_on_two_channels_are_both_heard(transcribe: Callable[[Path], Part], tmp_path: Path) -> None:
+    """They speak at the same time; mixed, an engine hears one of them or neither."""
+    call = tmp_path / "call.wav"
+    sides = "[0:a]aresample=16000,atrim=0:9.9[a];[1:a]aresample=16000,atrim=0:9.9[b];"
+    sides += "[a][b]join=inputs=2:channel_layout=stereo"
+    inputs = ["-i", str(recordings.beckett()), "-i", str(recordings.two_cities())]
+    command = [recordings.ffmpeg_program(), "-v", "error", *inputs, "-filter_complex", sides, str(call)]
+    subprocess.run(command, check=True)
+    part = transcribe(call)
+    first, second = (
+        [segment for segment in part.segments if segment.speaker == f"channel {number}"] for number in (1, 2)
+    )
+    assert len(first) + len(second) == len(part.segments)
+    assert word_error_rate(recordings.BECKETT_TEXT, first) <= 0.1
+    beginning = " ".join(recordings.TWO_CITIES_TEXT.split()[: len(said_by(second))])
+    assert len(said_by(second)) >= 20
+    assert word_error_rate(beginning, second) <= 0.1
+    assert part.flags == ()
+    assert part.decoded_s == pytest.approx(9.9, abs=0.1)
 
 
 # The registry
