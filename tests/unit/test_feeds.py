@@ -131,6 +131,16 @@ def test_channels_are_judged_once_for_a_whole_recording(tmp_path: Path, speech: 
         assert {window.speaker for window in found if isinstance(window, Window)} == {"channel 1", "channel 2"}
 
 
+@pytest.mark.parametrize(("suffix", "rate"), [("mp3", "32k"), ("m4a", "24k"), ("opus", "24k")])
+def test_two_people_are_told_apart_behind_a_lossy_codec(
+    tmp_path: Path, sounds: dict[str, Path], suffix: str, rate: str
+) -> None:
+    """At low rates, codecs store what both channels share and what differs."""
+    both = ("-i", str(sounds["other"]), "-filter_complex", "join=inputs=2:channel_layout=stereo", "-b:a", rate)
+    found = feeds_of(recordings.cut(sounds["voice"], tmp_path / f"call.{suffix}", 0, 8, *both))
+    assert [feed.speaker for feed in found.each] == ["channel 1", "channel 2"]
+
+
 @pytest.mark.parametrize("suffix", ["ogg", "ts", "webm"])
 def test_excerpts_come_from_all_of_a_recording(tmp_path: Path, suffix: str) -> None:
     options = {"ogg": (), "ts": ("-c:a", "mp2"), "webm": ("-c:a", "libopus", "-live", "1")}[suffix]
