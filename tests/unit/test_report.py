@@ -234,6 +234,14 @@ def test_every_flag_has_a_meaning_and_what_has_none_of_them_is_no_section() -> N
     assert "Worth a look" not in read(report_of(progress_of(1, 0))).text
 
 
+def test_the_confidence_of_a_recording_is_shown_where_it_is_low() -> None:
+    low = Suspicious(recording="a.mp3", flags=(Flag.LOW_CONFIDENCE,), text="a.txt", confidence=0.35)
+    gap = Suspicious(recording="b.mp3", flags=(Flag.GAP,), text="b.txt", confidence=0.45)
+    seen = read(report_of(progress_of(1, 0)).model_copy(update={"suspicious": (low, gap)}))
+    assert "about 35 % of the doubtful words right" in seen.text
+    assert "45 %" not in seen.text
+
+
 @given(st.sets(NAMES, min_size=1, max_size=4), NAMES)
 def test_links_lead_to_recordings_and_texts_of_any_name(names: set[str], reason: str) -> None:
     made = report_of(progress_of(1, 0)).model_copy(

@@ -148,9 +148,9 @@ def test_when_all_is_settled_the_total_is_what_was_heard(order: str) -> None:
 
 def test_flagged_transcripts_are_remembered() -> None:
     run_progress = progress_of(a=1, b=1)
-    done(run_progress, "a", 1, flags=(Flag.TRUNCATED,), stem="a.mp3 (2)")
+    done(run_progress, "a", 1, flags=(Flag.TRUNCATED,), stem="a.mp3 (2)", confidence=0.4)
     done(run_progress, "b", 1)
-    assert run_progress.flagged == [("a.mp3", (Flag.TRUNCATED,), "a.mp3 (2).txt")]
+    assert run_progress.flagged == [("a.mp3", (Flag.TRUNCATED,), "a.mp3 (2).txt", 0.4)]
 
 
 def test_languages_are_counted_where_somebody_speaks() -> None:

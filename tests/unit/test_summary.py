@@ -132,6 +132,11 @@ def test_flagged_transcripts_are_worth_a_look() -> None:
     assert lines(run_progress)[1:3] == ["Worth a look: 1 transcript.", "  0.mp3: truncated, language unsure"]
 
 
+def test_low_confidence_is_shown_as_the_share_of_words_that_are_probably_right() -> None:
+    said = lines(settle(progress_of(1), 1, flags=(Flag.LOW_CONFIDENCE,), confidence=0.35))
+    assert said[2] == "  0.mp3: low confidence (about 35 % of the doubtful words right)"
+
+
 def test_many_flagged_transcripts_are_shortened() -> None:
     said = lines(settle(progress_of(25), 25, flags=(Flag.NO_SPEECH,)))
     assert said[-2] == "  … and 5 more, in /texts/.nightscribe/transcripts"
