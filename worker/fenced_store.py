@@ -50,6 +50,8 @@ class FencedStore:
         self._fence = Fence(fence_token(worker, message_id), self._require)
         self._versions: dict[str, str] = {}
         """Versions of the files that this attempt has read or written. It takes others to be absent: most are."""
+        self._absent: set[str] = set()
+        """Files that were absent when this attempt began, and that it has not read again."""
 
     @property
     def max_concurrency(self) -> int:
@@ -60,13 +62,18 @@ class FencedStore:
         """See `TranscriptStore.get`."""
         if not isinstance(self._store, ConditionalWrites):
             return self._store.get(key)
+        if key in self._absent:  # spare a request: whatever depends on the absence, the next write finds out
+            self._absent.discard(key)
+            return None
         return self._noted(key, self._store.get_version(key))
 
     def ends(self, key: str, n_first: int, n_last: int) -> tuple[bytes, bytes] | None:
         """See `TranscriptStore.ends`."""
         if not isinstance(self._store, ConditionalWrites):
             return self._store.ends(key, n_first, n_last)
-        return self._noted(key, self._store.ends_version(key, n_first, n_last))
+        found = self._store.ends_version(key, n_first, n_last)
+        (self._absent.discard if found else self._absent.add)(key)
+        return self._noted(key, found)
 
     def _noted(self, key: str, found: tuple[T, str] | None) -> T | None:
         if found is None:

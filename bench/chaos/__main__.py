@@ -31,7 +31,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from math import inf
 from pathlib import Path
@@ -156,10 +156,10 @@ def _print_account(account: Account) -> None:
     needed_s = account.needed_s or 1.0
     print(f"Engine time needed: {needed_s:.0f} s")
     print(f"Lost, because it was never stored: {sum(account.lost_s.values()) / needed_s:.2%} of that")
-    for why, seconds in account.lost_s.most_common():
+    for why, seconds in _most(account.lost_s):
         print(f"{seconds / needed_s:>10.2%}  {why}")
     print(f"Done twice: {sum(account.double_s.values()) / needed_s:.2%} of that")
-    for why, seconds in account.double_s.most_common():
+    for why, seconds in _most(account.double_s):
         print(f"{seconds / needed_s:>10.2%}  {why}")
     print(f"Begun by a worker whose lease had run out: {len(account.after_lease)} times")
     print(f"Deleted late, begun in time: {account.late_deletions} files")
@@ -175,6 +175,10 @@ def _print_account(account: Account) -> None:
     for why, n in account.allowed.most_common():
         print(f"{n:>6} later, within the bound for: {why}")
     _print_some(account.examples, "such as")
+
+
+def _most(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(seconds.items(), key=lambda item: -item[1])
 
 
 def _print_some(lines: Sequence[str], heading: str) -> None:
@@ -222,7 +226,7 @@ def _folder(*, keep: bool) -> Iterator[Path]:
 @contextmanager
 def _disk(folder: Path, n_bytes: int) -> Iterator[bool]:
     """Mount a small disk for the transcripts, which can be filled up; yield whether that worked."""
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", folder]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         yield False
         return

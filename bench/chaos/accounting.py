@@ -41,6 +41,8 @@ class _Delivery:
     ended_by: str = ""
     hit: float = inf
     """When something happened after which the job needed another worker."""
+    is_requeued: bool = False
+    """The worker sent it as a new message, which is behind all others."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,9 @@ class Account:
     """Totals in engine seconds, and recoveries in visibility timeouts."""
 
     needed_s: float = 0.0
-    lost_s: Counter[str] = field(default_factory=Counter)
+    lost_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Engine seconds whose result was never stored, by what happened to the worker."""
-    double_s: Counter[str] = field(default_factory=Counter)
+    double_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Engine seconds spent on what was stored already, or was held by another worker at that time."""
     recoveries: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Time from each interruption of a job until another worker began it, by what happened to its worker."""
@@ -116,7 +118,8 @@ class Accounting:
         self._at[event.what].append(event.at)
         if event.who in self._asking and event.what in ("free", "received", "killed", "asked"):
             asked_at = self._asking.pop(event.who)
-            self._receives.append((asked_at, event.at, event.who))
+            if event.what != "received":  # who was given another job cannot have had this one, which was queued later
+                self._receives.append((asked_at, event.at, event.who))
         match event.what:
             case "free":
                 self._asking[event.who] = event.at
@@ -144,8 +147,9 @@ class Accounting:
                 held.hit = min(held.hit, event.at)
             case "extended" if held:
                 held.lease_until = max(held.lease_until, event.fields["since"] + self._timeout_s)
-            case "released" if held:
+            case "released" | "requeued" if held:
                 held.hit = min(held.hit, event.at)
+                held.is_requeued |= event.what == "requeued"
             case "hearing" if held:
                 self._check_lease(event, held)
                 for word, seconds in event.fields["windows"]:
@@ -306,7 +310,7 @@ class Accounting:
             if again == inf or claimable_s > allowed_s:
                 self.account.late.append(
                     f"{open_slices} of {held.who}, {why} at {hit:.2f}, begun again after {took_s:.1f} s, of which it "
-                    f"could be had for {claimable_s:.1f} s; allowed were {allowed_s:.1f} s {dict(bounds)}"
+                    f"could be had for {claimable_s:.1f} s; allowed were {allowed_s:.1f} s {bounds}"
                 )
             else:
                 self.account.allowed[", ".join(sorted({*bounds, *excused})) or "no worker was free"] += 1
@@ -327,9 +331,11 @@ class Accounting:
             any(at <= held.hit < other.ended for at, other in self._begun[each] if other is not held) for each in slices
         )
 
-    def _bounds(self, held: _Delivery, of_message: Sequence[_Delivery], again: float, why: str) -> Counter[str]:
+    def _bounds(self, held: _Delivery, of_message: Sequence[_Delivery], again: float, why: str) -> dict[str, float]:
         """Return how much longer this recovery may take, in seconds, by the reason."""
-        bounds: Counter[str] = Counter()
+        bounds: dict[str, float] = {}
+        if held.is_requeued:
+            return {"it was requeued behind all others": 0.0}
         begin = held.hit - self._timeout_s
         later = [other for other in of_message if held.received < other.received <= again]
         if later:

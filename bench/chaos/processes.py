@@ -34,7 +34,7 @@ from nightscribe.shared.process.children import PR_SET_PDEATHSIG
 from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.process.scratch import sweep_scratch
 from nightscribe.shared.queue.client import JobQueue
-from nightscribe.shared.queue.wire import Delivery
+from nightscribe.shared.queue.wire import Delivery, Releases
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Fence, RecordingSource, TranscriptStore
 from nightscribe.shared.storage.folder.source import FolderSource
@@ -179,6 +179,12 @@ class _Queue(JobQueue):
         super().change_visibility(delivery, timeout_s, retry_timeout_s=retry_timeout_s)
         if timeout_s >= self._visibility_timeout_s:
             self.event_log.append("extended", delivery=self.delivery, since=requested_at)
+
+    def requeue(
+        self, delivery: Delivery, *, releases: Releases | None = None, retry_timeout_s: float | None = None
+    ) -> None:
+        self.event_log.append("requeued", delivery=self.delivery)
+        super().requeue(delivery, releases=releases, retry_timeout_s=retry_timeout_s)
 
     def _delete(self, url: str, receipt_handle: str, **given: Any) -> None:
         if url == self._url:  # a job, and no dead letter

@@ -139,11 +139,12 @@ class Records:
                 finished = finished.model_copy(update={"formats": written})
             if sha256:
                 self.put_content_hash(finished, finished.mtime_ns, sha256)
-            if old is None or content is None:
-                self._typed.save(key, finished)
+            record = finished.model_dump_json().encode()
+            if old is None and content is not None:
+                self.store.put(key, record)
                 return
-            # A person may have corrected the old one in the meantime.
-            if put_if_same(self.store, key, finished.model_dump_json().encode(), content):
+            # Another worker may have stored one in the meantime, and a person may have corrected it.
+            if self.store.put_new(key, record) if content is None else put_if_same(self.store, key, record, content):
                 return
         raise _contested(transcript.recording)
 

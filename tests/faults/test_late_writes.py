@@ -218,6 +218,17 @@ def test_what_another_process_changed_is_replaced_while_the_lease_is_held(far: F
     assert len(tries) == MAX_CONFLICTS
 
 
+def test_a_record_that_appeared_since_the_attempt_began_is_read_before_it_is_replaced(far: Far) -> None:
+    """To spare a request, its absence is believed once; a new file that is there all the same is then looked at."""
+    store = fenced(far.store(), Ended())
+    assert store.ends("a", 10, 2) is None
+    far.near.put("a", b"with corrections")
+    assert store.get("a") is None
+    assert not store.put_new("a", b"words")
+    assert store.get("a") == b"with corrections"
+    assert store.put_if_same("a", b"words with corrections", b"with corrections")
+
+
 def test_a_server_without_conditional_requests_is_written_to_all_the_same(far: Far) -> None:
     """It is asked once for each kind of request."""
     refusals: list[str] = []
