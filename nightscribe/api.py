@@ -196,6 +196,7 @@ def transcribe(
     *,
     task: str = "transcribe",
     engine: str = "auto",
+    tracks: str | int = "default",
     speakers: str | int = "off",
     word_timestamps: bool = False,
     threads: int = 0,
@@ -210,6 +211,7 @@ def transcribe(
         language: code of the spoken language, or "auto".
         task: "transcribe", or "translate" into English.
         engine: name of an engine; "auto" chooses the first that is installed.
+        tracks: audio tracks of a film: "default", "all", or the number of one.
         speakers: who speaks: "off", "auto", "channels", or the number of speakers.
         word_timestamps: give every word its time.
         threads: processor threads; 0 for one a core.
@@ -225,6 +227,7 @@ def transcribe(
         language=language,
         task=task,
         engine=engine,
+        tracks=str(tracks),
         speakers=str(speakers),
         word_timestamps=word_timestamps,
         threads=threads,
@@ -246,6 +249,7 @@ def transcribe_folder(
     *,
     task: str = "transcribe",
     engine: str = "auto",
+    tracks: str | int = "default",
     speakers: str | int = "off",
     formats: Sequence[str] = ("txt", "vtt", "srt"),
     word_timestamps: bool = False,
@@ -277,6 +281,7 @@ def transcribe_folder(
         language=language,
         task=task,
         engine=engine,
+        tracks=str(tracks),
         speakers=str(speakers),
         formats=",".join(formats),
         word_timestamps=word_timestamps,

@@ -25,7 +25,6 @@ from nightscribe.shared.process.liveness import report_alive
 WARM_UP_S = 2  # the first frames of a decoder that begins in the middle are not right
 PICTURE_TAIL_S = 20
 PICTURE_MISSES_S = 2  # the times of the last few pictures may be those of decoding
-JOINED_S = 10  # no header is wrong by so much, unless it is that of another recording
 ABSURD_AFTER_S = 3600  # a file with more sound than this ...
 LEAST_BYTES_PER_S = 4  # ... in fewer bytes per second is wrong: even silence takes more in every codec
 
@@ -88,8 +87,8 @@ class Decoder:
                 raise AudioError(
                     "Its header is that of a recording, but no sound follows that can be decoded.", code="no_sound"
                 )
-            if self._end_s is None:
-                self._check_end(decoding, layout)
+            if self._end_s is None and layout.is_bare and (n_zeros := zero_bytes(self._path)):
+                self._holes_s += decoding.at / RATE * n_zeros / max(1, file_bytes(self._path) - n_zeros)
             self.is_truncated = (
                 decoding.lost_piece
                 or self._misses_sound(has_picture=info.has_picture)
@@ -101,14 +100,6 @@ class Decoder:
         finally:
             if not is_kept:
                 decoding.close()
-
-    def _check_end(self, decoding: Pass, layout: Layout) -> None:
-        """Correct, at the end of the file, what its header says and what has no times."""
-        heard_s = decoding.at / RATE
-        if self.container_s is not None and heard_s > self.container_s + JOINED_S:
-            self.container_s = None  # it is the length of the first of several recordings
-        if layout.is_bare and (n_zeros := zero_bytes(self._path)):
-            self._holes_s += heard_s * n_zeros / max(1, file_bytes(self._path) - n_zeros)
 
     def _pass(self, layout: Layout) -> Pass:
         key = PassKey(self._path, file_version(self._path), self._track, self._channel)

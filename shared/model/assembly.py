@@ -7,6 +7,8 @@ from datetime import datetime
 from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.transcript import Flag, Part, Segment, Transcript
 
+JOINED_S = 10  # no header is wrong by so much, unless it is that of another recording
+
 
 def merge(job: Job, slice_: Slice, parts: Sequence[Part], *, mtime_ns: int | None, finished_at: datetime) -> Transcript:
     """Assemble the transcript of a recording from the parts of all its slices, given in order."""
@@ -19,6 +21,8 @@ def merge(job: Job, slice_: Slice, parts: Sequence[Part], *, mtime_ns: int | Non
         flags.discard(Flag.NO_SPEECH)
     container_s = max((part.container_s for part in parts if part.container_s is not None), default=None)
     decoded_s = sum(part.decoded_s for part in parts)
+    if container_s is not None and decoded_s > container_s + JOINED_S:
+        container_s = None  # the header is that of the first of several recordings in one file
     if len(spoken) > 1:
         flags.add(Flag.LANGUAGE_CHANGES)
     segments = tuple(segment for part in parts for segment in part.segments)

@@ -437,15 +437,6 @@ def test_a_file_that_ends_within_a_packet_was_cut_off(tmp_path: Path, name: str,
     assert clip.is_truncated
 
 
-@pytest.mark.parametrize("suffix", ["ts", "aac", "flac"])
-def test_the_length_of_the_first_of_joined_recordings_is_not_that_of_all(tmp_path: Path, suffix: str) -> None:
-    options = ("-c:a", "aac") if suffix == "ts" else ()
-    parts = [recordings.varied(tmp_path / f"{n}.{suffix}", 15, *options, rate=16_000) for n in range(2)]
-    _, decoder = decode(recordings.joined(tmp_path / f"both.{suffix}", *parts))
-    assert decoder.decoded_s == pytest.approx(30, abs=0.5)
-    assert decoder.container_s in (None, pytest.approx(30, abs=0.5))
-
-
 @pytest.mark.parametrize(("suffix", "options"), [("mp4", ("-c:a", "aac")), ("mkv", ("-c:a", "aac")), ("avi", ())])
 def test_a_film_that_goes_on_without_sound_lacks_none(tmp_path: Path, suffix: str, options: tuple[str, ...]) -> None:
     film = recordings.film(

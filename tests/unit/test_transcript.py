@@ -83,3 +83,11 @@ def test_whoever_puts_the_same_parts_together_gets_the_same_bytes() -> None:
     parts = [part(segment(), flags=tuple(flags), engine="b"), part(flags=tuple(reversed(flags)), engine="a")]
     shuffled = [p.model_copy(update={"flags": tuple(random.sample(p.flags, len(p.flags)))}) for p in parts]
     assert merged(*parts).model_dump_json() == merged(*shuffled).model_dump_json()
+
+
+def test_the_length_of_the_first_of_joined_recordings_is_not_that_of_all() -> None:
+    """A transport stream states when its first part ends, and every slice of it repeats that."""
+    slices = [part(container_s=100.0, decoded_s=60.0), part(container_s=100.0, decoded_s=60.0)]
+    assert merged(*slices).container_s is None
+    assert merged(slices[0]).container_s == 100.0
+    assert merged(part(container_s=100.0, decoded_s=101.0)).container_s == 100.0
