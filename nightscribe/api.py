@@ -13,6 +13,7 @@ from nightscribe.search.base import SearchResult
 from nightscribe.search.dates import filters_from
 from nightscribe.services.correct import correct_passage
 from nightscribe.services.events import Event, Planned, Working
+from nightscribe.services.forget import forget
 from nightscribe.services.request import Request
 from nightscribe.services.run import RunResult, run
 from nightscribe.services.run_progress import RunProgress
@@ -155,6 +156,20 @@ class Destination:
         record = self.records.transcript(recording)
         assert record  # noqa: S101  it was there a moment ago
         return Transcript(record)
+
+    def forget(self, *names: str, kept_too: bool = False) -> tuple[str, ...]:
+        """Delete everything of these recordings for good, without asking, and return their paths.
+
+        No run transcribes them again; `nightscribe forget --allow` takes that back. See docs/forgetting.md.
+
+        Args:
+            names: paths of recordings or folders below the source, or globs of whole paths.
+            kept_too: also delete copies such as `talk (kept).txt`.
+
+        Raises: ValueRefused: if no name is given. RetryableError: if the destination is unreachable.
+        """
+        done = forget(self.location, names, kept_too=kept_too, options=load_settings().storage)
+        return tuple(each.recording for each in done.recordings)
 
     def search(
         self,

@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     lines: int = Field(default=2, ge=1, description="Maximum number of lines of a subtitle.")
     word_timestamps: bool = Field(default=False, description="Include the time of every word in the json format.")
 
+    forget_after_days: int = Field(
+        default=0,
+        ge=0,
+        description="Delete transcripts for good this many days after they were made; 0 keeps them.",
+    )
+
     # Processes and files
     workers: int = Field(
         default_factory=usable_cores,

@@ -5,15 +5,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import structlog
+
 from nightscribe.director.backlog import Backlog, Missing
 from nightscribe.director.outage import is_outage
-from nightscribe.director.scan.classify import Classifier, Foreign, is_recent
+from nightscribe.director.scan.classify import Classifier, Evidence, Foreign, is_recent
 from nightscribe.director.scan.discover import Candidate, Discovery, RecordingFilter
 from nightscribe.director.scan.identity import ContentIdentity
 from nightscribe.director.scan.renames import HiddenTranscripts, RenameFollower
 from nightscribe.director.scan.repair_texts import repair_texts
+from nightscribe.shared.destination.erasure import erase, traces
 from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.records import Records
+from nightscribe.shared.destination.tombstones import Tombstones
 from nightscribe.shared.errors import NightscribeError
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import FormatName, Layout
@@ -23,6 +27,8 @@ from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.storage.base import RecordingSource
 from nightscribe.shared.storage.fingerprint import covers_all
+
+log = structlog.get_logger()
 
 HASHING_S = 10.0
 MAX_UNHASHED = 10_000  # noted by one scan; the next ones find the others
@@ -44,6 +50,8 @@ class Scan:
     """Text files written again from their canonical transcripts."""
     renamed: list[tuple[str, str]] = field(default_factory=list)
     """Old and new name of each recording that was renamed or moved."""
+    n_forgotten: int = 0
+    """Recordings that were forgotten for good, which are left alone."""
     being_written: list[str] = field(default_factory=list)
     failed_before: list[Failure] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -59,6 +67,7 @@ class Scan:
             "missing": len(self.missing),
             "finished": self.n_finished,
             "foreign": self.n_foreign,
+            "forgotten": self.n_forgotten,
             "being_written": len(self.being_written),
             "failed": len(self.failed_before),
             "unreadable": len(self.unreadable),
@@ -89,6 +98,7 @@ class Scanner:
 
     def __post_init__(self) -> None:
         self._recording_filter = RecordingFilter(self.source, self.formats)
+        self._tombstones = Tombstones(self.records.store)
         self._identity = ContentIdentity(self.source, self.records, dry_run=self.dry_run)
 
     def scan(self, progress: Callable[[int], None] = lambda _: None) -> Scan:
@@ -101,6 +111,7 @@ class Scanner:
         only_speakers = Backlog()
         claimed_again: list[str] = []
         unhashed: list[tuple[Recording, Provenance]] = []
+        self._tombstones.load()
         discovery = Discovery(self.source, self.records, self._recording_filter, report_progress=progress)
         classifier = Classifier(
             self.source,
@@ -115,9 +126,10 @@ class Scanner:
             path = candidate.recording.path
             try:
                 evidence = read()
-                # A transcript with a claim comes from a redo or an interrupted rename.
-                if evidence.transcript and candidate.folder.is_claimed(candidate.folder.name(candidate.recording)):
-                    claimed_again.append(path)
+                if self._is_forgotten(candidate.recording, evidence):
+                    scan.n_forgotten += 1
+                    continue
+                claimed_again += _claimed_again(candidate, evidence)
                 match classifier.classify(candidate, evidence):
                     case Missing(only_speakers=True) as unlabelled:
                         only_speakers.append(unlabelled)
@@ -166,6 +178,21 @@ class Scanner:
             )
         )
 
+    def _is_forgotten(self, recording: Recording, evidence: Evidence) -> bool:
+        """Return whether a recording was forgotten; delete what a worker has finished of it since then."""
+        if not self._tombstones:
+            return False
+        settled = evidence.settled_by
+        if isinstance(settled, Provenance):
+            is_forgotten = self._tombstones.has(recording.path, settled.fingerprint)
+        else:
+            is_forgotten = self._tombstones.find(recording, self.source) is not None
+        if is_forgotten and settled and not self.dry_run:
+            with suppress(NewerRecord):
+                erase(self.records, self._tombstones, traces(self.records, recording.path))
+                log.info("recording.forgotten", recording=recording.path)
+        return is_forgotten
+
     def _tidy_up(self, candidate: Candidate, finished: Provenance) -> None:
         """Remove what is left from before the transcript.
 
@@ -206,6 +233,12 @@ class Scanner:
             scan.renamed = [(before, scan.missing[at].recording.path) for at, before in renamed.items()]
             scan.n_finished += len(renamed)
             scan.missing = scan.missing.without(set(renamed))
+
+
+def _claimed_again(candidate: Candidate, evidence: Evidence) -> list[str]:
+    """Return the path of a recording with a transcript and a claim: it comes from a redo or an interrupted rename."""
+    is_claimed = evidence.transcript and candidate.folder.is_claimed(candidate.folder.name(candidate.recording))
+    return [candidate.recording.path] if is_claimed else []
 
 
 def _lacks_hash(candidate: Candidate, finished: Provenance) -> bool:

@@ -22,6 +22,7 @@ class Lazy(NamedTuple):
 COMMANDS = {
     "correct": Lazy("correct", "correct", "Take corrections from edited texts in DEST, or from the command line."),
     "director": Lazy("director", "director", "Compare SOURCE with DEST and queue what is missing, for workers."),
+    "forget": Lazy("forget", "forget", "Delete transcripts in DEST for good, and never make them again."),
     "health": Lazy("health", "health", "Check whether the director or worker of this container is alive."),
     "index": Lazy("index", "index", "Bring the search index of DEST up to date."),
     "models": Lazy("models", "models", "Manage weights of speech models on this machine."),

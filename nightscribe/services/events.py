@@ -109,6 +109,14 @@ class Rewriting:
     n: int
 
 
+@dataclass(frozen=True)
+class Forgetting:
+    """Recordings are being deleted for good."""
+
+    number: int
+    n: int
+
+
 Event = (
     Began
     | Scanning
@@ -121,6 +129,7 @@ Event = (
     | Watching
     | Verifying
     | Indexing
+    | Forgetting
     | Comparing
     | Rewriting
 )

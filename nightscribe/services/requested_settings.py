@@ -8,8 +8,8 @@ Command = Literal["run", "director"]
 Value = str | int | bool | tuple[str, ...]
 
 OPTIONS: dict[Command, tuple[str, ...]] = {
-    "run": (*WORDS, *SPEAKERS, *TEXTS, "workers", "batch_size", "follow_links"),
-    "director": (*WORDS, *SPEAKERS, *TEXTS, "queue_name", "max_queued_jobs", "follow_links"),
+    "run": (*WORDS, *SPEAKERS, *TEXTS, "workers", "batch_size", "follow_links", "forget_after_days"),
+    "director": (*WORDS, *SPEAKERS, *TEXTS, "queue_name", "max_queued_jobs", "follow_links", "forget_after_days"),
 }
 
 

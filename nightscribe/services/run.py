@@ -12,6 +12,7 @@ from nightscribe.director.plan.bundles import job_s, n_jobs
 from nightscribe.local.queue_server import local_queue
 from nightscribe.local.worker_pool import WorkerPool
 from nightscribe.services.events import Began, FetchingWeights, OnEvent, Started, Stopping, Working, ignore
+from nightscribe.services.forget import forget_old
 from nightscribe.services.request import Request, open_queue, scan, survey
 from nightscribe.services.run_folder import run_folder
 from nightscribe.services.run_progress import FailedRecording, RunProgress
@@ -80,7 +81,9 @@ def run(request: Request, on_event: OnEvent = ignore) -> RunResult:
         try:
             with RunRecord(request.records, beginning("run", request, engine)) as record:
                 request.records.forget_activities()
+                forgotten = _forget_old(request)
                 progress = scan(request, on_event)
+                progress.forgotten = forgotten
                 record.found(progress)
                 if progress.n_total:
                     survey(request, progress, on_event)
@@ -97,6 +100,14 @@ def run(request: Request, on_event: OnEvent = ignore) -> RunResult:
         if progress.done or progress.scan.renamed:
             update_if_there(request.dest, request.settings.storage)
         return RunResult(progress, engine, lease_clock() - began_s, interrupted, logs)
+
+
+def _forget_old(request: Request) -> tuple[str, ...]:
+    """Delete the transcripts that are older than the settings allow, and return their recordings."""
+    if not request.settings.forget_after_days:
+        return ()
+    done = forget_old(request.dest, request.settings.forget_after_days, options=request.settings.storage)
+    return tuple(each.recording for each in done.recordings)
 
 
 def _work(

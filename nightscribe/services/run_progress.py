@@ -57,6 +57,8 @@ class RunProgress:
     languages: Counter[str] = field(default_factory=Counter)
     activities: list[Activity] = field(default_factory=list)
     working_since: float | None = None
+    forgotten: tuple[str, ...] = ()
+    """Recordings whose transcripts were deleted because of their age."""
 
     def __post_init__(self) -> None:
         self._open = dict(self.scan.missing.sized())

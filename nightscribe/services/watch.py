@@ -1,6 +1,7 @@
 """Watch a source: queue what arrives, and follow it until it is done."""
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,15 +13,18 @@ from nightscribe.director.plan.estimate import LengthEstimate, Rates
 from nightscribe.director.watch.file_system_watcher import FileSystemWatcher
 from nightscribe.director.watch.watch_loop import WatchLoop
 from nightscribe.services.events import OnEvent, Watching, ignore
+from nightscribe.services.forget import forget_old
 from nightscribe.services.request import Request, open_queue
 from nightscribe.services.run_progress import unreadable_figures
 from nightscribe.services.run_record import EVERY_S, RunRecord, beginning, queueing
 from nightscribe.shared.destination.keys import TRANSCRIPTS
 from nightscribe.shared.destination.records import Records
-from nightscribe.shared.errors import RetryableError
+from nightscribe.shared.errors import NightscribeError, RetryableError
 from nightscribe.shared.storage.base import Location
 
 log = structlog.get_logger()
+
+RETENTION_EVERY_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,34 @@ def _watch(request: Request, loop: WatchLoop, on_event: OnEvent) -> None:
         RunRecord(request.records, run, _Figures(loop), every_s=max(EVERY_S, loop.poll_s)) as record,
     ):
         log.info("watch.began", source=run.source, queue=request.settings.queue_name)
+        retention = _Retention(request)
         for event in loop.watch():
             if event is None:
+                retention.apply()
                 record.update()
                 on_event(Watching(loop))
+
+
+class _Retention:
+    """Deletes transcripts that are older than the settings allow, once an hour."""
+
+    def __init__(self, request: Request, clock: Callable[[], float] = time.monotonic) -> None:
+        self._request, self._clock = request, clock
+        self._due_at = clock()
+
+    def apply(self) -> None:
+        """Delete what is too old, if that is due. What fails is tried again in an hour."""
+        days = self._request.settings.forget_after_days
+        if not days or self._clock() < self._due_at:
+            return
+        self._due_at = self._clock() + RETENTION_EVERY_S
+        try:
+            done = forget_old(self._request.dest, days, options=self._request.settings.storage)
+        except NightscribeError as error:
+            log.warning("retention.failed", why=str(error))
+            return
+        if done.recordings:
+            log.info("retention.forgot", n=len(done.recordings), days=days)
 
 
 def _rates(request: Request) -> Callable[[Backlog], Rates]:

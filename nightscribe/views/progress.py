@@ -17,6 +17,7 @@ from nightscribe.services.events import (
     Comparing,
     Event,
     FetchingWeights,
+    Forgetting,
     Indexing,
     Rewriting,
     Scanning,
@@ -56,7 +57,7 @@ class Display:
     ) -> None:
         self._end()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event) -> None:  # noqa: PLR0912  one line for each event
         """Update the display."""
         match event:
             case Scanning(n_files=0):
@@ -73,6 +74,8 @@ class Display:
                 self._say(f"Indexing … {count(n or 0, 'transcript')} read")
             case Comparing() | Rewriting():
                 self._say(_of_voices(event))
+            case Forgetting(number=number, n=n):
+                self._say(f"Forgetting {number:,} of {count(n, 'recording')} …")
             case FetchingWeights(model=model):
                 self._say(f"Fetching the weights of {model} …")
             case Began(engine=engine):

@@ -37,6 +37,9 @@ def summary(
         everything = run_progress.all_done and not run_progress.scan.being_written
         yield "Nothing to do: every recording has its transcript." if everything else "Nothing new to do."
     yield from before(run_progress.scan)
+    if run_progress.forgotten:
+        yield f"Forgotten for good because of their age: {count(len(run_progress.forgotten), 'transcript')}."
+        yield from shortened([f"  {recording}" for recording in run_progress.forgotten], None)
     if interrupted:
         how = (
             "Those with a transcript keep it; --redo starts all of them again."
@@ -65,6 +68,10 @@ def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
         done.append(f"{count(n_labels, 'recording')} already transcribed, with only the speakers {labelled}")
     if scan.n_foreign:
         done.append(f"{count(scan.n_foreign, 'recording')} with text files of another tool, left alone")
+    if scan.n_forgotten:
+        done.append(
+            f"{count(scan.n_forgotten, 'recording')} forgotten for good, left alone (nightscribe forget --allow)"
+        )
     if scan.renamed:
         verb = "would follow" if dry_run else "followed"
         done.append(f"{count(len(scan.renamed), 'transcript')} {verb} a renamed recording")

@@ -46,6 +46,7 @@ NOT_DEFAULT = {
     "log_level": "debug",
     "metrics_port": 9464,
     "follow_links": True,
+    "forget_after_days": 30,
     "s3_sse": "aws:kms",
     "s3_kms_key": "alias/ours",
     "s3_requester_pays": True,

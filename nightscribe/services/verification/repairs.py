@@ -3,13 +3,11 @@
 import hashlib
 from collections.abc import Iterable
 
-from nightscribe.shared.destination.keys import TRANSCRIPTS, output_key, transcript_key
+from nightscribe.shared.destination.keys import DAMAGED, TRANSCRIPTS, output_key, transcript_key
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.formats.registry import format_names
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.model.paths import without_suffix
-
-DAMAGED = f"{RECORDS_FOLDER}/damaged/"
 
 
 class Repairs:
