@@ -20,10 +20,12 @@ from nightscribe.services.run_record import RunRecord, beginning
 from nightscribe.services.search import update_if_there
 from nightscribe.shared.errors import NightscribeError, SetupError
 from nightscribe.shared.model.activity import Activity
+from nightscribe.shared.model.speaker_options import needs_models
 from nightscribe.shared.settings import to_environment
 from nightscribe.shared.storage.base import LOGS, Location
 from nightscribe.worker.engines import registry as engines
 from nightscribe.worker.lease import lease_clock
+from nightscribe.worker.pipeline.diarize.diarizer import Diarizer
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,9 @@ def run(request: Request, on_event: OnEvent = ignore) -> RunResult:
                     # Fetch the weights once, before the workers start; otherwise each would fetch them.
                     on_event(FetchingWeights(request.settings.model))
                     engines.find_weights(engine, request.settings.model, request.settings.models_dir)
+                    if needs_models(request.settings):
+                        on_event(FetchingWeights("voices"))
+                        Diarizer(request.settings.models_dir)
                     with local_queue(logs / "queue.log"):
                         _work(request, progress, record, on_event, engine=engine, logs=logs)
         except KeyboardInterrupt:

@@ -117,8 +117,10 @@ def _runs(segment: Segment, timeline: _Timeline) -> list[_Run]:
     words: list[Word] = []
     before: str | None = None
     for word in segment.words:
-        slowest_s = SLOW_WORD_S + SLOW_CHAR_S * len(word.text.strip())
-        start_s = max(word.start_s, word.end_s - slowest_s)
+        text = word.text.strip()
+        slowest_s = SLOW_WORD_S + SLOW_CHAR_S * len(text)
+        # Some engines time several words as one.
+        start_s = word.start_s if " " in text else max(word.start_s, word.end_s - slowest_s)
         overlaps = timeline.overlaps(start_s, max(word.end_s, start_s + POINT_S))
         speaker = _most(overlaps)
         if speaker and before and overlaps[before] >= HOLDS_THE_FLOOR * overlaps[speaker]:
