@@ -33,7 +33,9 @@ def attributed(segments: Sequence[Segment], turns: Sequence[SpeakerTurn]) -> tup
     timeline = _Timeline(turns)
     found = [(segment, _runs(segment, timeline)) for segment in segments]
     _move_strays(found)
-    return tuple(part for segment, runs in found for part in _parted(segment, runs, timeline))
+    # A second segment may begin within the first one, and before the part of it that another speaker says.
+    parts = (part for segment, runs in found for part in _parted(segment, runs, timeline))
+    return tuple(sorted(parts, key=lambda part: part.start_s))
 
 
 @dataclass
