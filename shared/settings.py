@@ -44,7 +44,7 @@ def _default_models_dir() -> Path:
 class Settings(BaseSettings):
     """Settings of one process. Durations are in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
 
     # Transcripts
     model: str = Field(default="base", description="Whisper model: a name such as tiny.en, base, small, or a path.")
@@ -297,7 +297,6 @@ def load_settings(**given: object) -> Settings:
 
 _SENTENCES = {
     "bool": "it must be true or false",
-    "finite": "it must be a number, and not infinite",
     "float": "it must be a number",
     "int": "it must be a whole number",
     "path": "it must be a path",

@@ -155,7 +155,7 @@ class Metered(BytesIO):
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Refuse what file systems refuse."""
         if offset >= LARGEST_OFFSET:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL)) if offset < 2**63 else ValueError("no offset")
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL)) if offset < 2**63 else OverflowError
         return super().seek(offset, whence)
 
 

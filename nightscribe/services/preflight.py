@@ -8,8 +8,8 @@ from nightscribe.shared.model.speaker_options import needs_models
 from nightscribe.shared.settings import Settings
 from nightscribe.worker.engines import registry as engines
 
-SPEAKER_MODULES = ("kaldi_native_fbank", "onnxruntime")
-"""What the extra `speakers` installs, apart from what only converts the models."""
+SPEAKER_MODULES = ("onnxruntime", "onnx")
+"""What the extra `speakers` installs."""
 
 
 def check_options(settings: Settings) -> None:

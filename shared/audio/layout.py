@@ -96,7 +96,7 @@ def read_layout(path: Readable) -> Layout:
         if error.errno == errno.EINVAL:  # it leads to an offset that no file can have
             return Layout()
         raise RetryableError(f"The recording cannot be read ({error.strerror}).", code="not_readable") from None
-    except (struct.error, IndexError, OverflowError, ValueError):
+    except (struct.error, IndexError, OverflowError):
         return Layout()  # the description of its structure is damaged
 
 

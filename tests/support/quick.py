@@ -15,7 +15,7 @@ import pytest
 
 from nightscribe.shared.audio import clips, decode, ffmpeg_process, probe
 from nightscribe.worker.weights import packaged
-from support import buckets, recordings, servers, workplace
+from support import buckets, recordings, servers, weights_sources, workplace
 
 UNIT = Path(__file__).parents[1] / "unit"
 SLOW_FIXTURES = {
@@ -24,7 +24,7 @@ SLOW_FIXTURES = {
 }
 # What starts ffmpeg, pip or a server, or opens sockets.
 SLOW_MODULES: set[ModuleType] = {
-    *(buckets, recordings, servers, workplace),
+    *(buckets, recordings, servers, weights_sources, workplace),
     *(clips, decode, ffmpeg_process, probe, packaged),
     *(http.server, socket),
 }

@@ -19,7 +19,7 @@ from nightscribe.shared.audio.probe import length_s
 from nightscribe.shared.audio.wav import read_wav
 from nightscribe.shared.destination.partial_results import Claim
 from nightscribe.shared.errors import SetupError
-from nightscribe.shared.settings import Settings, load_settings
+from nightscribe.shared.settings import Settings
 
 EXAMPLES = {"records": 60, "destination": 12, "messages": 60, "settings": 40, "secrets": 30}
 UNHURRIED = [*HealthCheck]
@@ -60,9 +60,8 @@ def caf(rate: bytes, chunk_bytes: int) -> bytes:
 def test_an_offset_that_no_file_can_have_is_damage_and_no_trouble_of_the_disk(tmp_path: Path) -> None:
     """Otherwise it would be tried three times, and again by each run."""
     path = tmp_path / "a.caf"
-    for chunk_bytes in (2**63 - 200, 2**63 - 1):
-        path.write_bytes(caf(bytes(8), chunk_bytes))
-        assert read_layout(path) == Layout()
+    path.write_bytes(caf(bytes(8), 2**63 - 200))
+    assert read_layout(path) == Layout()
     media.parse(b"caf\n" + path.read_bytes())
 
 
@@ -131,13 +130,6 @@ def test_a_file_of_secrets_that_is_no_text_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\xc9|\xd5")
     with pytest.raises(SetupError, match=r"is not text in UTF-8\.$"):
         _ = Settings(queue_secret_file=str(path)).queue_secrets
-
-
-@pytest.mark.parametrize("number", ["inf", "1e400", "nan"])
-def test_no_setting_is_infinite(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
-    monkeypatch.setenv("NIGHTSCRIBE_CACHE_GB", number)
-    with pytest.raises(SetupError, match="it must be a number, and not infinite"):
-        load_settings()
 
 
 def test_a_cue_of_many_lines_is_made_in_bounded_time() -> None:

