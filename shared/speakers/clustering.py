@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from nightscribe.shared.model.speakers import SpeakerCount
 
-SAME_VOICE = 0.6  # cosine similarity of the centres of two groups, above which they are one voice
+SAME_VOICE = 0.63  # cosine similarity of the centres of two groups, above which they are one voice
 FINE = 0.75  # the same for the groups that are formed first of a part of a long recording
 RELIABLE_S = 1.0  # of clean speech, without which an embedding forms no group
-LEAST_S, LEAST_SHARE, ENOUGH_S = 4.0, 0.03, 15.0
+LEAST_S, LEAST_SHARE, ENOUGH_S = 5.0, 0.04, 15.0
 """A group is a speaker if it has so much clean speech: that share of all of it, within these bounds."""
 PART = 1500  # embeddings that are compared with each other at once: bounds memory and time
 ROUNDS = 10
@@ -84,14 +84,14 @@ def _chosen(centres: Embeddings, masses: Weights, count: SpeakerCount) -> Labels
     total = float(masses.sum())
     least_s = min(max(LEAST_S, min(LEAST_SHARE * total, ENOUGH_S)), total / 2)
     labels = _without_small(agglomerate(centres, masses, threshold=SAME_VOICE), masses, least_s)
-    threshold = SAME_VOICE
+    threshold, at_most = SAME_VOICE, count.at_most
     while labels.max() + 1 < count.at_least and threshold < 1:
-        threshold += 0.05
+        threshold, at_most = threshold + 0.05, count.at_least
         least_s *= 0.7
         labels = _without_small(agglomerate(centres, masses, threshold=threshold), masses, least_s)
-    if count.at_most is not None and labels.max() + 1 > count.at_most:
+    if at_most is not None and labels.max() + 1 > at_most:
         kept = labels >= 0
-        labels[kept] = agglomerate(centres[kept], masses[kept], threshold=-1, start=labels[kept], n=count.at_most)
+        labels[kept] = agglomerate(centres[kept], masses[kept], threshold=-1, start=labels[kept], n=at_most)
     return labels
 
 

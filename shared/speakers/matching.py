@@ -4,7 +4,9 @@ import numpy as np
 
 from nightscribe.shared.model.speakers import Embedding
 
-SAME_PERSON = 0.6  # cosine similarity above which speakers of two recordings are one person
+# Of 1,700 pairs of different readers in generated recordings, the most similar had 0.49, and 0.74 over a telephone's
+# band; the same reader had at least 0.86 in two recordings of one kind, and at most 0.6 over a telephone and without.
+SAME_PERSON = 0.75  # cosine similarity above which speakers of two recordings are one person
 ENOUGH_S = 5.0  # a speaker with less clean speech is compared with nobody, because its embedding is unsure
 
 
