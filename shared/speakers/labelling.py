@@ -19,7 +19,7 @@ from nightscribe.shared.model.speakers import (
 from nightscribe.shared.speakers.clustering import cluster
 
 LABEL = "Speaker {}"
-JOIN_S = 0.3  # two turns of a speaker that are no further apart are one
+JOIN_S = 0.5  # two turns of a speaker that are no further apart are one
 
 
 def label(slices: Iterable[LocalSpeakers], count: SpeakerCount) -> Speakers:
