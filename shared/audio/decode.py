@@ -91,7 +91,7 @@ class Decoder:
                 self._holes_s += decoding.at / RATE * n_zeros / max(1, file_bytes(self._path) - n_zeros)
             self.is_truncated = (
                 decoding.lost_piece
-                or self._misses_sound(has_picture=info.has_picture)
+                or self._misses_sound(has_others=info.has_picture or info.audio_tracks > 1)
                 or (layout.is_cut and self._end_s is None)
             )
             is_kept = not layout.is_one_timeline and self._end_s is not None and decoding.at == self._last
@@ -137,22 +137,22 @@ class Decoder:
             max(0.0, min(hole.at_s + hole.seconds, end_s) - max(hole.at_s, self._start_s)) for hole in decoding.holes
         )
 
-    def _misses_sound(self, *, has_picture: bool) -> bool:
+    def _misses_sound(self, *, has_others: bool) -> bool:
         due_s = min(self._end_s or math.inf, self.container_s or math.inf) - self._start_s
         if due_s == math.inf:
             return is_truncated(self.decoded_s, self.decoded_s - self._holes_s)
         if not is_truncated(max(due_s, self.decoded_s), self.decoded_s - self._holes_s):
             return False
         ends_early = is_truncated(due_s, self.decoded_s)
-        return not (ends_early and has_picture and not self._holes_s and self._picture_is_whole())
+        return not (ends_early and has_others and not self._holes_s and self._others_are_whole())
 
-    def _picture_is_whole(self) -> bool:
-        """Return whether the pictures of a film continue to its end although its sound does not, so nothing is cut."""
+    def _others_are_whole(self) -> bool:
+        """Return whether pictures or other tracks go on to the end although the sound does not: nothing is cut."""
         if self.container_s is None:
             return False
         from_s = max(0.0, self.container_s - PICTURE_TAIL_S)
         command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-stats", "-ss", f"{from_s:.3f}"]
-        command += [*input_arguments(self._path), "-map", "0:V:0", "-c", "copy", "-f", "null", "-"]
+        command += [*input_arguments(self._path), "-map", "0:V:0?", "-map", "0:a", "-c", "copy", "-f", "null", "-"]
         with FfmpegProcess(command, ffmpeg_environment(self._path)) as process:
             ended = process.wait()
             stderr = process.log.text()

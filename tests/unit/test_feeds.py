@@ -100,6 +100,16 @@ def test_all_tracks_are_transcribed_each_by_itself(tmp_path: Path, sounds: dict[
     assert (end.decoded_s, end.is_truncated) == (pytest.approx(8, abs=0.2), False)
 
 
+def test_a_track_that_is_shorter_than_another_is_not_cut_off(tmp_path: Path, sounds: dict[str, Path]) -> None:
+    long = recordings.noise(tmp_path / "long.wav", 14)
+    inputs = ("-i", str(sounds["voice"]), "-map", "1", "-map", "0")
+    path = recordings.cut(long, tmp_path / "film.mp4", 0, 14, *inputs, "-c:a", "aac")
+    assert probe(path).duration_s == pytest.approx(14, abs=0.1)
+    for tracks in ("default", "all"):
+        _, end = read(path, tracks)
+        assert not end.is_truncated
+
+
 def test_the_track_that_the_user_chose_is_transcribed(tmp_path: Path, sounds: dict[str, Path]) -> None:
     path = film(tmp_path, sounds["voice"], sounds["noise"], sounds["other"])
     found = feeds_of(path, "2")
