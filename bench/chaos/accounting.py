@@ -94,6 +94,10 @@ class Accounting:
         self._in_hand: dict[str, _Delivery] = {}
         self._windows: list[_Window] = []
         self._stored: dict[SliceId, tuple[float, _Delivery]] = {}
+        self._storing: dict[str, set[str]] = defaultdict(set)
+        """Keys that each process has begun to store."""
+        self._perhaps_stored: set[str] = set()
+        """Keys that a process may have stored just before it was killed, and could not log."""
         self._failed: dict[str, float] = {}
         self._stores: dict[str, list[tuple[float, _Delivery, str]]] = defaultdict(list)
         self._cut: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -134,6 +138,7 @@ class Accounting:
                 self._deliveries.append(held)
             case "killed":
                 self._lost_receives.append(event.at)
+                self._perhaps_stored |= self._storing[event.who]
                 if held:
                     self._end(held, event.at, "killed")
             case "stopped":
@@ -156,6 +161,8 @@ class Accounting:
                     self._hear(event, held, word, seconds)
             case "storing" | "deleting" if held:
                 self._check_lease(event, held)
+                if event.what == "storing":
+                    self._storing[event.who].add(event.fields["key"])
             case "deleted" if held and event.at > held.lease_until and self._has_successor(held, event.at):
                 self.account.late_deletions += 1
             case "stored":
@@ -178,6 +185,7 @@ class Accounting:
 
     def _store(self, event: Event, held: _Delivery | None) -> None:
         key = event.fields["key"]
+        self._storing[event.who].discard(key)
         if key.startswith(FAILURES):  # also by a director
             self._failed.setdefault(key.removeprefix(FAILURES).removesuffix(".json"), event.at)
         if held is None:
@@ -298,6 +306,8 @@ class Accounting:
             if not open_slices or hit == inf or self._is_held_elsewhere(open_slices, held):
                 continue
             again = self._begun_again(open_slices, held)
+            if again == inf and all(f"{TRANSCRIPTS}{r}.json" in self._perhaps_stored for r, _ in open_slices):
+                continue  # it was killed between the rename and the log, and the next worker found it finished
             took_s = again - hit
             why = held.ended_by if hit == held.ended or held.ended_by == "asked to end" else "stopped"
             self.account.recoveries[why].append(took_s / self._timeout_s)
