@@ -15,8 +15,9 @@ from nightscribe.shared.process.plugins import PluginBroken, load_plugin, packag
 ENTRY_POINTS = "nightscribe.engines"
 AUTO = "auto"
 
-WeightsLayout = Literal["ctranslate2", "openai"]
-"""How Whisper's weights are stored: a folder for CTranslate2, or one checkpoint file for OpenAI's library."""
+WeightsLayout = Literal["ctranslate2", "openai", "onnx"]
+"""How Whisper's weights are stored: a folder for CTranslate2, one checkpoint file for OpenAI's library, or a folder of
+ONNX graphs, which is made from the folder for CTranslate2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,17 @@ BUILT_IN: Mapping[str, EngineSpec] = {
             requires="faster_whisper",
             install="nightscribe[faster-whisper]",
             weights="ctranslate2",
+            tasks=_WHISPER_TASKS,
+            speed=20.0,
+            measured_model="base",
+            parameters=_WHISPER_PARAMETERS,
+        ),
+        EngineSpec(
+            name="onnx-whisper",
+            load="nightscribe.worker.engines.whisper.onnx_runtime:load",
+            requires="onnx",
+            install="nightscribe[onnx-whisper]",
+            weights="onnx",
             tasks=_WHISPER_TASKS,
             speed=20.0,
             measured_model="base",

@@ -217,7 +217,10 @@ def test_without_folders_the_first_one_is_asked_for(command: str) -> None:
         (["--formats", ","], "No format is given"),
         (["--workers", "zero"], "--workers is 'zero': "),
         (["--workers", "0"], "--workers is '0': "),
-        (["--engine", "siri"], "There is no engine named 'siri'. Choose auto, faster-whisper or openai-whisper."),
+        (
+            ["--engine", "siri"],
+            "There is no engine named 'siri'. Choose auto, faster-whisper, onnx-whisper or openai-whisper.",
+        ),
         (["--task", "sing"], "'sing' is not one of 'transcribe'"),
         (["--wrokers", "2"], "No such option"),
     ],

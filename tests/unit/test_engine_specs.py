@@ -68,7 +68,7 @@ def test_an_entry_point_that_cannot_be_loaded_is_named_with_its_reason(
         assert f"theirs of the package {value.partition(':')[0]} is installed but cannot be loaded ({reason})" in str(
             refused.value
         )
-        assert "hoose auto, faster-whisper, openai-whisper or own" in str(refused.value)
+        assert "hoose auto, faster-whisper, onnx-whisper, openai-whisper or own" in str(refused.value)
     assert engine_spec("own") == OWN
 
 
@@ -78,7 +78,9 @@ def test_a_language_or_task_it_does_not_know_is_refused() -> None:
     registry.check("own", "small", language="de", task="transcribe")
     with pytest.raises(SetupError, match=r"own does not know the language fr, only de, en\."):
         registry.check("own", "small", language="fr", task="transcribe")
-    with pytest.raises(SetupError, match=r"own cannot translate\. Choose --engine faster-whisper or openai-whisper"):
+    with pytest.raises(
+        SetupError, match=r"own cannot translate\. Choose --engine faster-whisper or onnx-whisper or openai-whisper"
+    ):
         registry.check("own", "small", language="en", task="translate")
     with pytest.raises(SetupError, match=r"own has no model named 'base'\. Its models are large, small\."):
         registry.check("own", "base", language="en", task="transcribe")

@@ -14,35 +14,36 @@ ENGINES: Mapping[WeightsLayout, str] = {spec.weights: spec.name for spec in BUIL
 
 @dataclass(frozen=True)
 class Model:
-    """A model, with the repository of its CTranslate2 form and the layouts in which it exists."""
+    """A model, with the repository of its CTranslate2 form and the layouts in which it exists or can be made."""
 
     repo_id: str
     layouts: tuple[WeightsLayout, ...]
 
 
-_BOTH: tuple[WeightsLayout, ...] = ("ctranslate2", "openai")
+_ALL: tuple[WeightsLayout, ...] = ("ctranslate2", "openai", "onnx")
+_NOT_OPENAI: tuple[WeightsLayout, ...] = ("ctranslate2", "onnx")
 
 # Source: faster_whisper.utils._MODELS and whisper._MODELS.
 MODELS: Mapping[str, Model] = {
-    "tiny": Model("Systran/faster-whisper-tiny", _BOTH),
-    "tiny.en": Model("Systran/faster-whisper-tiny.en", _BOTH),
-    "base": Model("Systran/faster-whisper-base", _BOTH),
-    "base.en": Model("Systran/faster-whisper-base.en", _BOTH),
-    "small": Model("Systran/faster-whisper-small", _BOTH),
-    "small.en": Model("Systran/faster-whisper-small.en", _BOTH),
-    "medium": Model("Systran/faster-whisper-medium", _BOTH),
-    "medium.en": Model("Systran/faster-whisper-medium.en", _BOTH),
-    "large-v1": Model("Systran/faster-whisper-large-v1", _BOTH),
-    "large-v2": Model("Systran/faster-whisper-large-v2", _BOTH),
-    "large-v3": Model("Systran/faster-whisper-large-v3", _BOTH),
-    "large": Model("Systran/faster-whisper-large-v3", _BOTH),
-    "large-v3-turbo": Model("mobiuslabsgmbh/faster-whisper-large-v3-turbo", _BOTH),
-    "turbo": Model("mobiuslabsgmbh/faster-whisper-large-v3-turbo", _BOTH),
-    "distil-small.en": Model("Systran/faster-distil-whisper-small.en", ("ctranslate2",)),
-    "distil-medium.en": Model("Systran/faster-distil-whisper-medium.en", ("ctranslate2",)),
-    "distil-large-v2": Model("Systran/faster-distil-whisper-large-v2", ("ctranslate2",)),
-    "distil-large-v3": Model("Systran/faster-distil-whisper-large-v3", ("ctranslate2",)),
-    "distil-large-v3.5": Model("distil-whisper/distil-large-v3.5-ct2", ("ctranslate2",)),
+    "tiny": Model("Systran/faster-whisper-tiny", _ALL),
+    "tiny.en": Model("Systran/faster-whisper-tiny.en", _ALL),
+    "base": Model("Systran/faster-whisper-base", _ALL),
+    "base.en": Model("Systran/faster-whisper-base.en", _ALL),
+    "small": Model("Systran/faster-whisper-small", _ALL),
+    "small.en": Model("Systran/faster-whisper-small.en", _ALL),
+    "medium": Model("Systran/faster-whisper-medium", _ALL),
+    "medium.en": Model("Systran/faster-whisper-medium.en", _ALL),
+    "large-v1": Model("Systran/faster-whisper-large-v1", _ALL),
+    "large-v2": Model("Systran/faster-whisper-large-v2", _ALL),
+    "large-v3": Model("Systran/faster-whisper-large-v3", _ALL),
+    "large": Model("Systran/faster-whisper-large-v3", _ALL),
+    "large-v3-turbo": Model("mobiuslabsgmbh/faster-whisper-large-v3-turbo", _ALL),
+    "turbo": Model("mobiuslabsgmbh/faster-whisper-large-v3-turbo", _ALL),
+    "distil-small.en": Model("Systran/faster-distil-whisper-small.en", _NOT_OPENAI),
+    "distil-medium.en": Model("Systran/faster-distil-whisper-medium.en", _NOT_OPENAI),
+    "distil-large-v2": Model("Systran/faster-distil-whisper-large-v2", _NOT_OPENAI),
+    "distil-large-v3": Model("Systran/faster-distil-whisper-large-v3", _NOT_OPENAI),
+    "distil-large-v3.5": Model("distil-whisper/distil-large-v3.5-ct2", _NOT_OPENAI),
 }
 
 

