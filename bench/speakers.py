@@ -1,12 +1,12 @@
 """Measure how well speakers are told apart, in conversations put together from the recordings of many readers.
 
     python bench/speakers.py READERS --voices 2 3 4 --conversations 10 --seconds 300
-    python bench/speakers.py READERS --half tune --phone --room --transcribe
+    python bench/speakers.py READERS --half tune --phone --room
 
 READERS has one folder for each reader, with any recordings of that reader alone in it. The conversations are the same
 for the same seed: turns of 1 to 15 s, pauses, 5 to 10 % of the speech at the same time as other speech, voices of
 different loudness, a little noise, and on request small rooms and a telephone's band. What is true is known: somebody
-speaks where the reader's own recording is loud, pauses of less than half a second included.
+speaks where the reader's own recording is loud and 50 ms around it, pauses of less than half a second included.
 
 Half of the readers are for choosing thresholds (`--half tune`), the others for the figures that are reported. The
 error rate counts overlaps, without a collar and with one of 0.25 s on each side. It needs `pyannote.metrics`.

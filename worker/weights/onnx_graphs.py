@@ -5,7 +5,8 @@ the states into the keys and values that every decoder layer attends to, and `de
 texts. The decoder also returns the attention of the alignment heads, from which word times are computed.
 
 All matrices are int8, and each row of what they multiply has a scale of its own. One scale for all rows would save a
-tenth of the time, but cost words; and so the sums for a row, which are whole numbers, do not depend on the other rows.
+third of the encoder's time, but cost words. With a scale for each row, its sums, which are whole numbers, do not depend
+on the other rows.
 """
 
 from collections.abc import Mapping, Sequence
