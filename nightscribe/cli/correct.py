@@ -41,8 +41,8 @@ def correct(
     Examples:
       nightscribe correct ~/transcripts --dry-run
       nightscribe correct ~/transcripts
-      nightscribe correct ~/transcripts 2012/* interview
-      nightscribe correct ~/transcripts 2012/talk.mp3 --at 12.3 Ask_Anna.
+      nightscribe correct ~/transcripts '2012/*' interview
+      nightscribe correct ~/transcripts 2012/talk.mp3 --at 12.3 'Ask Anna.'
       nightscribe correct ~/transcripts 2012/talk.mp3 --undo
 
     Edit a .txt, .vtt or .srt file in any editor, then run this command: the words that you have changed are kept in
@@ -66,7 +66,9 @@ def correct(
         raise click.UsageError("Give only one of --at, --undo and --discard-unplaced.")
     if (at is not None or undo or discard_unplaced) and len(names) != wanted:
         raise click.UsageError(
-            "With --at, give one recording and its new text." if at is not None else "Give one recording."
+            "With --at, give one recording and its new text."
+            if at is not None
+            else f"With {'--undo' if undo else '--discard-unplaced'}, give one recording."
         )
     with interruptible(), Display() as display:
         if at is not None:

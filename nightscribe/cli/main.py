@@ -62,8 +62,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except NightscribeError as error:
             raise _CannotWork(visible(str(error))) from error
-        except click.MissingParameter:  # its message has several lines, and contains nothing that was typed
-            raise
+        except (click.MissingParameter, click.exceptions.NoArgsIsHelpError):
+            raise  # their messages have several lines, and contain nothing that was typed
         except click.UsageError as error:
             raise click.UsageError(visible(error.format_message()), error.ctx) from error
         except (KeyboardInterrupt, click.Abort):

@@ -43,7 +43,9 @@ def speakers() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @setting("log_level", default="warning")
 def list_(dest: "Location", all_recordings: bool, as_json: bool, **given: Any) -> None:
-    """List the voices of all recordings in DEST: the same person in many recordings is one voice.
+    """List the voices of all recordings in DEST.
+
+    The same person in many recordings is one voice.
 
     \b
     Examples:
@@ -67,7 +69,7 @@ def list_(dest: "Location", all_recordings: bool, as_json: bool, **given: Any) -
 @click.argument("name")
 @setting("log_level", default="warning")
 def name(dest: "Location", voice: str, name: str, **given: Any) -> None:
-    """Give a VOICE a NAME, which is written into all its transcripts and texts.
+    """Give a VOICE a NAME in all its transcripts and texts.
 
     \b
     Examples:
@@ -107,7 +109,7 @@ def merge(dest: "Location", voice: str, others: tuple[str, ...], **given: Any) -
 @click.argument("recordings", nargs=-1, required=True)
 @setting("log_level", default="warning")
 def split(dest: "Location", voice: str, recordings: tuple[str, ...], **given: Any) -> None:
-    """Take the speakers of some RECORDINGS out of VOICE, because they are another person.
+    """Take RECORDINGS out of VOICE, because they are another person.
 
     \b
     Examples:

@@ -40,13 +40,17 @@ class Corrected:
     """Keys of the text files that have the corrected words now."""
     left: tuple[str, ...] = ()
     """Keys of text files that a person has changed in a way that was not understood; they were left as they are."""
+    relabelled: tuple[str, ...] = ()
+    """Keys of text files in which a person has changed only names of speakers; they were left as they are."""
     unplaced: tuple[Correction, ...] = ()
     """Corrections whose words the transcript no longer has, because it was made again."""
 
     @property
     def is_worth_telling(self) -> bool:
         """Return whether there is anything to report."""
-        return bool(self.corrections or self.contradicting or self.written or self.left or self.unplaced)
+        return bool(
+            self.corrections or self.contradicting or self.written or self.left or self.relabelled or self.unplaced
+        )
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,18 @@ def correct(
 
     `names`: patterns or parts of the paths of recordings; empty for all. `by`: who made the changes.
 
-    Raises: RetryableError: if the destination is unreachable.
+    Raises: ValueRefused: if no recording matches `names`. RetryableError: if the destination is unreachable.
     """
     records = _open(dest, options)
     n = records.count(TRANSCRIPTS)
     found, n_checked = [], 0
+    chosen = list[str]()
 
     def look(key: str) -> Corrected | None:
         provenance = records.provenance_at(key)
         if provenance is None or not is_chosen(provenance.recording, names):
             return None
+        chosen.append(provenance.recording)
         return _take_edits(records, provenance.recording, by=by, dry_run=dry_run)
 
     keys = (key for key in records.store.walk(TRANSCRIPTS) if key.endswith(".json"))
@@ -97,6 +103,9 @@ def correct(
             n_checked += 1
             if done.is_worth_telling:
                 found.append(done)
+    if names and not chosen:
+        patterns = ", ".join(map(repr, names))
+        raise ValueRefused(f"No transcript matches {patterns}; give a part of a recording's path, or a glob.")
     return Corrections(tuple(found), n_checked, dry_run)
 
 
@@ -180,6 +189,7 @@ def _take_edits(records: Records, recording: str, *, by: str, dry_run: bool) -> 
     taken: tuple[FormatName, ...] = ()
     contradicting: tuple[FormatName, ...] = ()
     edits = records.texts.edits(old, [fmt for fmt in formats if fmt in READABLE])
+    relabelled = [output_key(old.stem, fmt) for fmt, each in edits.items() if each.n_others and not each.changes]
     edits = {fmt: each for fmt, each in edits.items() if each.changes}
     changes, contradicting = united(edits.items())
 
@@ -192,20 +202,22 @@ def _take_edits(records: Records, recording: str, *, by: str, dry_run: bool) -> 
         return with_changes(current, changes, by=by, at=utc_now())
 
     if dry_run:
-        new, updated = change(old), TextsUpdated((), ())
-        before = old
+        before, new = old, change(old)
     else:
         if (revised := records.revise(recording, change)) is None:
             return None
         before, new = revised
-        updated = TextsUpdated((), ()) if contradicting else records.texts.update(before, new, formats, taken)
+    updated = (
+        TextsUpdated((), ()) if contradicting else records.texts.update(before, new, formats, taken, dry_run=dry_run)
+    )
     return Corrected(
         recording=recording,
         corrections=new.corrections[len(before.corrections) :],
         sources=tuple(output_key(old.stem, fmt) for fmt in taken),
         contradicting=tuple(output_key(old.stem, fmt) for fmt in contradicting),
-        written=updated.written,
-        left=updated.left,
+        written=() if dry_run else updated.written,
+        left=tuple(key for key in updated.left if key not in relabelled),
+        relabelled=tuple(relabelled),
         unplaced=applied(new).unplaced if new.corrections else (),
     )
 

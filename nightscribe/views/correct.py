@@ -43,7 +43,10 @@ def as_object(done: Corrections) -> str:
                     "recording": each.recording,
                     "corrections": [correction.model_dump(mode="json") for correction in each.corrections],
                     "unplaced": [correction.model_dump(mode="json") for correction in each.unplaced],
-                    **{name: list(getattr(each, name)) for name in ("sources", "contradicting", "written", "left")},
+                    **{
+                        name: list(getattr(each, name))
+                        for name in ("sources", "contradicting", "written", "left", "relabelled")
+                    },
                 }
                 for each in done.recordings
             ],
@@ -77,6 +80,11 @@ def _recording(each: Corrected, *, dry_run: bool) -> Iterator[str]:
         )
     for key in each.left:
         yield f"  Left as it is: {key} differs from its record in a way that was not understood."
+    for key in each.relabelled:
+        yield (
+            f"  Left as it is: {key} differs only in names of speakers. To name a voice everywhere: "
+            f"nightscribe speakers name DEST '{each.recording}#N' NAME"
+        )
     if each.unplaced:
         yield (
             f"  Not placed: {count(len(each.unplaced), 'correction')} of an earlier transcript, because the new one "

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator
 
 from nightscribe.services.speakers import Appearance, VoicesChanged, VoicesFound, VoiceSummary
-from nightscribe.shared.formats.timecodes import timecode
 from nightscribe.shared.storage.base import Location
 from nightscribe.terminal import visible, visible_lines
 from nightscribe.views.humanize import count, duration
+from nightscribe.views.search import clock
 
 RECORDINGS_SHOWN = 5
-SAMPLE_CHARS = 70
+SAMPLE_CHARS = 50
 
 
 @visible_lines
@@ -43,7 +43,7 @@ def _voice(voice: VoiceSummary, *, all_recordings: bool) -> Iterator[str]:
     if voice.sample_at:
         recording, at_s = voice.sample_at
         sample = voice.sample if len(voice.sample) <= SAMPLE_CHARS else voice.sample[: SAMPLE_CHARS - 1] + "…"
-        yield f"    {recording} at {_time(at_s)}: {sample}"
+        yield f"    {recording} at {clock(at_s)}: {sample}"
     shown = seen if all_recordings else seen[:RECORDINGS_SHOWN]
     for each in shown:
         yield f"    {each.recording}  {each.label}{_sureness(each, voice)}"
@@ -57,10 +57,6 @@ def _sureness(seen: Appearance, voice: VoiceSummary) -> str:
     if not seen.is_named:
         return f"  not named yet: repeat `speakers name` with {voice.name!r}"
     return "" if seen.confidence is None else f"  recognized, similarity {seen.confidence:.2f}"
-
-
-def _time(seconds: float) -> str:
-    return timecode(round(seconds * 1000), ".").partition(".")[0]
 
 
 def as_object(found: VoicesFound) -> str:
@@ -99,5 +95,6 @@ def changed_lines(changed: VoicesChanged, what: str) -> Iterator[str]:
         "written again."
     )
     if changed.edited:
-        yield f"{count(len(changed.edited), 'text file')} edited by hand and left as they are:"
+        left = "is left as it is" if len(changed.edited) == 1 else "are left as they are"
+        yield f"{count(len(changed.edited), 'text file')} edited by hand {left}:"
         yield from (f"  {key}" for key in changed.edited)

@@ -89,13 +89,19 @@ class Texts:
         return found
 
     def update(
-        self, old: Transcript, new: Transcript, formats: Iterable[FormatName], absorbed: Collection[FormatName] = ()
+        self,
+        old: Transcript,
+        new: Transcript,
+        formats: Iterable[FormatName],
+        absorbed: Collection[FormatName] = (),
+        *,
+        dry_run: bool = False,
     ) -> TextsUpdated:
         """Write `new`, which differs from `old` in its corrections or names, into the text files that exist.
 
         A person's layout stays. A file that a person has changed otherwise is left as it is.
 
-        Args: absorbed: formats whose changes by a person are among the corrections of `new`.
+        Args: absorbed: formats whose changes by a person are among the corrections of `new`. dry_run: write nothing.
         """
         written, left = list[str](), list[str]()
         for fmt, there in self.there(new, formats).items():
@@ -111,7 +117,7 @@ class Texts:
             else:
                 left.append(key)
                 continue
-            (written if put_if_same(self._store, key, content, there) else left).append(key)
+            (written if dry_run or put_if_same(self._store, key, content, there) else left).append(key)
         return TextsUpdated(tuple(written), tuple(left))
 
     def _keep(self, stem: str, fmt: FormatName, content: bytes) -> str:

@@ -70,6 +70,13 @@ def test_every_command_has_help(name: str, option: str) -> None:
     assert result.output.startswith(f"Usage: {name} ")
 
 
+@pytest.mark.parametrize("group", ["speakers", "models"])
+def test_a_group_without_a_command_shows_its_help(group: str) -> None:
+    result = call(group)
+    assert result.exit_code == 2
+    assert result.output == call(group, "--help").output
+
+
 @pytest.mark.parametrize("name", LEAVES)
 def test_every_command_shows_how_it_is_called(name: str) -> None:
     examples = re.findall(rf"^\s+(?:\w+=\S+ )*{name} .+$", call(*name.split()[1:], "--help").output, re.MULTILINE)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
-from making import WHEN, run_of, segment, transcript
+from making import OPTIONS, WHEN, run_of, segment, transcript
 from support.buckets import TestBucket
 
 import nightscribe
@@ -25,6 +25,7 @@ from nightscribe.shared.formats.hand_edits import edits_in, is_same_in_words, pa
 from nightscribe.shared.formats.registry import render
 from nightscribe.shared.model.corrections import Change, applied, carried, corrected, corrections_of, tokens_of
 from nightscribe.shared.model.jobs import Layout
+from nightscribe.shared.model.speakers import Speaker
 from nightscribe.shared.model.transcript import Correction, Transcript, Word
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Fence, Location
@@ -479,7 +480,8 @@ def test_the_command_corrects_a_passage_and_takes_it_back(dest: Path) -> None:
         (["talk.mp3", "--at", "soon", "x"], "--at is 'soon': give seconds or a time such as 1:02:03."),
         (["talk.mp3", "--at", "99", "x"], "Nobody speaks at 99 s in 'talk.mp3'; give a time at which there is text."),
         (["talk.mp3", "--at", "1"], "With --at, give one recording and its new text."),
-        (["--undo"], "Give one recording."),
+        (["nosuch"], "No transcript matches 'nosuch'; give a part of a recording's path, or a glob."),
+        (["--undo"], "With --undo, give one recording."),
         (["talk.mp3", "--undo", "--at", "1"], "Give only one of --at, --undo and --discard-unplaced."),
         (["talk.mp3", "--undo"], "'talk.mp3' has no correction that could be taken back."),
         (["other.mp3", "--undo"], "'other.mp3' has no transcript; give the path of a recording below SOURCE."),
@@ -536,3 +538,31 @@ def test_a_correction_whose_words_are_not_there_is_reported() -> None:
     lost = Correction(by="Berta", at=WHEN, start_s=0, end_s=1, before="slow", after="fast")
     found = applied(MADE.model_copy(update={"corrections": (lost,)}))
     assert (found.segments, found.unplaced) == (MADE.segments, (lost,))
+
+
+def test_a_name_of_a_speaker_is_no_trouble_and_the_command_says_how_to_name_a_voice(dest: Path) -> None:
+    labelled = transcript(
+        segment(0, 4, "The quick brown fox jumps.", speaker="Speaker 1"),
+        segment(4, 9, "Over the lazy dog.", speaker="Speaker 2"),
+        recording="two.mp3",
+        stem="two",
+        formats=FORMATS,
+        options=OPTIONS.model_copy(update={"speakers": "auto"}),
+        speakers=(Speaker(label="Speaker 1", clean_s=4), Speaker(label="Speaker 2", clean_s=5)),
+    )
+    Records(FolderStore(dest)).finish(labelled, FORMATS)
+    change_text(FolderLocation(dest), "two.txt", ("Speaker 2:", "Anna:"))
+    for arguments in ((dest, "--dry-run"), (dest,), (dest,)):
+        result = call(*arguments)
+        assert result.exit_code == 0
+        assert "two.txt differs only in names of speakers" in result.stdout
+        assert "nightscribe speakers name DEST 'two.mp3#N' NAME" in result.stdout
+    assert "Anna: Over the lazy dog." in (dest / "two.txt").read_text()
+
+
+def test_a_dry_run_names_files_that_would_be_left(dest: Path) -> None:
+    (dest / "talk.srt").write_bytes(b"")
+    dry, real = call(dest, "--dry-run"), call(dest)
+    assert "  Left as it is: talk.srt differs from its record" in dry.stdout
+    assert dry.stdout == real.stdout
+    assert dry.exit_code == real.exit_code == 1

@@ -249,7 +249,7 @@ def test_the_command_lists_voices_and_says_what_to_type_next(place: Place) -> No
     anna = id_of(place, "1.mp3", "Speaker 1")
     assert said.startswith("3 voices in 3 recordings, 0 with a name\n")
     assert f"{anna}  (no name)  3 recordings, speaks for 1 min 30 s" in said
-    assert "    1.mp3 at 00:00:10: This is Ben.\n    1.mp3  Speaker 2\n" in said
+    assert "    1.mp3 at 0:10: This is Ben.\n    1.mp3  Speaker 2\n" in said
     assert f'To name a voice: nightscribe speakers name {place.folder} {anna} "Grandma"' in said
     assert "1 recording without labels" in said
     made = call("name", place.folder, anna, "Anna")
@@ -261,9 +261,7 @@ def test_the_command_lists_voices_and_says_what_to_type_next(place: Place) -> No
     assert call("merge", place.folder, anna, "2012/2.mp3#1").startswith(f"They are one voice: {anna}, 'Anna'. ")
     assert call("split", place.folder, "Anna", "3.mp3").startswith("The new voice is v")
     (place.folder / "1.srt").write_text("mine")
-    assert call("name", place.folder, "Anna", "Ann").endswith(
-        "1 text file edited by hand and left as they are:\n  1.srt\n"
-    )
+    assert call("name", place.folder, "Anna", "Ann").endswith("1 text file edited by hand is left as it is:\n  1.srt\n")
     assert call("forget", place.folder, "--all").startswith("The voiceprints are deleted. ")
     assert "Ann  4 recordings, speaks for 2 min 00 s, no voiceprint" in call(place.folder)
 
