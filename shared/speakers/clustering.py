@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nightscribe.shared.model.speakers import SpeakerCount
 
 SAME_VOICE = 0.63  # cosine similarity of the centres of two groups, above which they are one voice
+SAME_SMALL = 0.5  # the same for two groups that are each too small to be a speaker: their centres are less sure
 FINE = 0.75  # the same for the groups that are formed first of a part of a long recording
 RELIABLE_S = 1.0  # of clean speech, without which an embedding forms no group
 LEAST_S, LEAST_SHARE, ENOUGH_S = 5.0, 0.04, 15.0
@@ -83,7 +84,8 @@ def _chosen(centres: Embeddings, masses: Weights, count: SpeakerCount) -> Labels
     """Return the group of each centre, or -1 for those in groups that are too small to be a speaker."""
     total = float(masses.sum())
     least_s = min(max(LEAST_S, min(LEAST_SHARE * total, ENOUGH_S)), total / 2)
-    labels = _without_small(agglomerate(centres, masses, threshold=SAME_VOICE), masses, least_s)
+    labels = _with_small_joined(agglomerate(centres, masses, threshold=SAME_VOICE), centres, masses, least_s)
+    labels = _without_small(labels, masses, least_s)
     threshold, at_most = SAME_VOICE, count.at_most
     while labels.max() + 1 < count.at_least and threshold < 1:
         threshold, at_most = threshold + 0.05, count.at_least
@@ -93,6 +95,27 @@ def _chosen(centres: Embeddings, masses: Weights, count: SpeakerCount) -> Labels
         kept = labels >= 0
         labels[kept] = agglomerate(centres[kept], masses[kept], threshold=-1, start=labels[kept], n=at_most)
     return labels
+
+
+def _with_small_joined(labels: Labels, centres: Embeddings, masses: Weights, least_s: float) -> Labels:
+    """Return the labels with groups of less speech joined that are more like each other than like any other group.
+
+    Otherwise somebody who says little, in pieces that are not quite alike, would be dissolved among the others.
+    """
+    labels = labels.copy()
+    while True:
+        middles = _middles(centres, masses, labels)
+        similarity = middles @ middles.T
+        np.fill_diagonal(similarity, -np.inf)
+        nearest, best = similarity.argmax(axis=1), similarity.max(axis=1)
+        small = np.bincount(labels, weights=masses) < least_s
+        mutual = nearest[nearest] == np.arange(len(nearest))
+        joined = np.flatnonzero(small & small[nearest] & mutual & (best >= SAME_SMALL))
+        if len(joined) == 0:
+            return labels
+        a = joined[best[joined].argmax()]
+        labels[labels == nearest[a]] = a
+        labels = in_order(labels)
 
 
 def _without_small(labels: Labels, masses: Weights, least_s: float) -> Labels:

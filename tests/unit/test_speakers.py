@@ -73,6 +73,21 @@ def test_a_given_number_of_speakers_is_found_where_there_are_as_many_voices() ->
     assert len(label([heard(people)], SpeakerCount(exact=50)).speakers) == 6
 
 
+def test_a_voice_that_says_little_in_pieces_hardly_alike_is_a_speaker() -> None:
+    """Each piece is too short to be one, and the two are less alike than two of one voice mostly are."""
+    first, second, other = np.eye(192)[:3]
+    pieces = [(other, 9.0), (first, 4.0), (0.6 * first + 0.8 * second, 4.0), (other, 9.0)]
+    slice_ = LocalSpeakers(
+        voices=tuple(
+            LocalVoice(window=n, embedding=encode_embedding(embedding), clean_s=clean_s)
+            for n, (embedding, clean_s) in enumerate(pieces)
+        ),
+        turns=tuple(LocalTurn(start_s=n * WINDOW_S, end_s=n * WINDOW_S + 9, voice=n) for n in range(len(pieces))),
+    )
+    found = label([slice_], SpeakerCount())
+    assert [turn.speaker.split()[-1] for turn in found.turns] == ["1", "2", "2", "1"]
+
+
 def test_nobody_speaks() -> None:
     assert label([LocalSpeakers(), LocalSpeakers()], SpeakerCount(exact=2)).turns == ()
 
