@@ -11,6 +11,8 @@ from nightscribe.shared.settings import load_settings
 if TYPE_CHECKING:
     from nightscribe.shared.storage.base import Location
 
+NOTHING = "Nothing in DEST has that name. Give the path of a recording or folder below SOURCE, or a glob in quotes."
+
 
 def has_person() -> bool:
     """Return whether somebody can confirm what is asked."""
@@ -77,7 +79,7 @@ def forget(
     with interruptible(), Display() as display:
         found = service.find(dest, names, options=storage)
     if not as_json:
-        for line in preview(found) if found.recordings else ["Nothing in DEST has such a name."]:
+        for line in preview(found) if found.recordings else [NOTHING]:
             click.echo(line)
     if found.recordings and not dry_run:
         if not (yes or click.confirm("Delete this for good?")):

@@ -14,6 +14,7 @@ from making import job as job_of
 from support.buckets import TestBucket
 
 import nightscribe
+from nightscribe.cli.forget import NOTHING
 from nightscribe.cli.main import cli
 from nightscribe.director.scan.scanner import Scan, Scanner
 from nightscribe.services.correct import correct_passage
@@ -348,7 +349,7 @@ def test_the_command_shows_asks_and_deletes(folder: FolderLocation, monkeypatch:
     assert (folder.path / "call (kept).txt").exists()
     assert "Forgotten for good: 1 recording, 3 texts." in done.stdout
     assert not (folder.path / "call.txt").exists()
-    assert call(folder.path, "call.mp3", "--yes").stdout == "Nothing in DEST has such a name.\n"
+    assert call(folder.path, "call.mp3", "--yes").stdout == f"{NOTHING}\n"
     assert (
         call(folder.path, "call.mp3", "--allow").stdout
         == "Allowed again: 1 recording, which the next run transcribes.\n"
