@@ -2,6 +2,7 @@
 
     python bench/speakers.py READERS --voices 2 3 4 --conversations 10 --seconds 300
     python bench/speakers.py READERS --half tune --phone --room
+    python bench/speakers.py READERS --run base --conversations 3 --seconds 60
 
 READERS has one folder for each reader, with any recordings of that reader alone in it. The conversations are the same
 for the same seed: turns of 1 to 15 s, pauses, 5 to 10 % of the speech at the same time as other speech, voices of
@@ -10,14 +11,25 @@ speaks where the reader's own recording is loud and 50 ms around it, pauses of l
 
 Half of the readers are for choosing thresholds (`--half tune`), the others for the figures that are reported. The
 error rate counts overlaps, without a collar and with one of 0.25 s on each side. It needs `pyannote.metrics`.
+
+With `--run MODEL`, the conversations become recordings, and `nightscribe run` transcribes them with that model, in turn
+with `--speakers off` and `auto`. It prints the share of words with the right speaker, and the processor time. A word is
+right if the reader of its speaker speaks in its middle, or next to it where nobody does.
 """
 
 import argparse
+import os
 import random
+import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +38,7 @@ from numpy.typing import NDArray
 from nightscribe.shared.audio.decode import Decoder
 from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.model.speakers import SpeakerCount, Speakers
+from nightscribe.shared.model.transcript import Transcript
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.speakers.labelling import label
 
@@ -35,7 +48,7 @@ FRAME_S = 0.02
 QUIET = 0.03  # of the loudness of a reader's speech; below that, nobody speaks
 EDGE_S = 0.05  # a turn begins and ends by so much outside of what is loud, where sounds are soft
 NOISE = 2.0  # times the noise in a reader's recording, below which nobody speaks
-MOST_READER_S = 240.0
+MOST_READER_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -225,6 +238,63 @@ def blocks(sound: Waveform) -> Iterator[Waveform]:
         yield sound[at : at + RATE]
 
 
+def words_right(conversation: Conversation, transcript: Transcript) -> tuple[int, int]:
+    """Return how many words have the right speaker, with the best reader for each label, and how many there are."""
+    said = []
+    for segment in transcript.segments:
+        for word in segment.words:
+            middle_s = (word.start_s + word.end_s) / 2
+            distances = [(max(start - middle_s, middle_s - end, 0.0), name) for start, end, name in conversation.turns]
+            nearest = min(distance for distance, _ in distances)
+            said.append((segment.speaker, {name for distance, name in distances if distance == nearest}))
+    names = sorted({name for _, _, name in conversation.turns})
+    labels = sorted({label for label, _ in said if label})
+    names += [""] * (len(labels) - len(names))
+    right = max(
+        sum(reader[label] in true for label, true in said if label)
+        for chosen in permutations(names, len(labels))
+        for reader in [dict(zip(labels, chosen, strict=True))]
+    )
+    return right, len(said)
+
+
+def run(made: list[Conversation], model: str, models_dir: Path, rounds: int) -> None:
+    """Print how many words `nightscribe run` gives to the right speaker, and what it costs."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source"
+        source.mkdir()
+        for n, conversation in enumerate(made):
+            with wave.open(str(source / f"{n}.wav"), "wb") as file:
+                file.setparams((1, 2, RATE, 0, "NONE", ""))
+                file.writeframes((np.clip(conversation.sound, -1, 1) * 32767).astype("<i2").tobytes())
+        environment = os.environ | {"NIGHTSCRIBE_MODELS_DIR": str(models_dir)}
+        costs: dict[str, list[float]] = {"off": [], "auto": []}
+        for n in range(rounds):
+            for speakers, spent in costs.items():
+                before = _children_s()
+                command = [sys.executable, "-m", "nightscribe", "run", source, Path(folder) / f"{speakers} {n}"]
+                command += ["--model", model, "--speakers", speakers, "--workers", "1"]
+                subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL, env=environment)
+                spent.append(_children_s() - before)
+        counts = []
+        for n, conversation in enumerate(made):
+            record = Path(folder) / f"auto 0/.nightscribe/transcripts/{n}.wav.json"
+            transcript = Transcript.model_validate_json(record.read_bytes())
+            right, total = words_right(conversation, transcript)
+            counts.append((right, total))
+            found = len({segment.speaker for segment in transcript.segments} - {None})
+            print(f"{conversation.name}: found {found}; {right} of {total} words right, {100 * right / total:.1f} %")
+    words = 100 * sum(right for right, _ in counts) / sum(total for _, total in counts)
+    off, auto = (statistics.median(each) for each in costs.values())
+    print(f"all: {words:.1f} % of words right; CPU s: {off:.1f} off, {auto:.1f} auto, {100 * (auto / off - 1):+.0f} %")
+
+
+def _children_s() -> float:
+    """Return the processor time of all programs that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -237,11 +307,22 @@ def main() -> None:
     parser.add_argument("--room", action="store_true", help="each voice has the echo of a small room")
     parser.add_argument("--phone", action="store_true", help="a telephone's band and eight bits")
     parser.add_argument("--models-dir", type=Path, default=Settings().models_dir)
+    parser.add_argument("--run", metavar="MODEL", help="count words of `nightscribe run` with this model")
+    parser.add_argument("--rounds", type=int, default=1, help="runs with and without speakers")
     asked = parser.parse_args()
 
     from nightscribe.worker.pipeline.diarize.diarizer import Diarizer
 
     readers = Readers(asked.readers, asked.half)
+    if asked.run:
+        seeds = range(asked.seed, asked.seed + asked.conversations)
+        conversations = [
+            converse(readers, n_voices, seed, seconds=asked.seconds, room=asked.room, phone=asked.phone)
+            for n_voices in asked.voices
+            for seed in seeds
+        ]
+        run(conversations, asked.run, asked.models_dir, asked.rounds)
+        return
     diarizer = Diarizer(asked.models_dir)
     print(f"{'voices':>6} {'found':>5} {'DER %':>6} {'0.25 s':>6} {'miss':>5} {'false':>5} {'conf.':>5} {'ms/s':>5}")
     for n_voices in asked.voices:
