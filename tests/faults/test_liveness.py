@@ -40,6 +40,7 @@ class Models:
     def __init__(self, *_, **__): pass
     def load(self, _): return None
     def transcriber(self, _): return Transcriber(Dictated(before))
+    def diarizer(self): return None
 
 work.Models = Models
 main()

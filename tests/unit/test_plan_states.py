@@ -124,8 +124,10 @@ class Plans(RuleBasedStateMachine):
         order = [each.recording.path for each in found]
         assert sorted(order) == sorted(self.missing)
         with (
-            patch.object(planner, "probe", lambda path: SimpleNamespace(duration_s=float(path.stat().st_size))),
-            patch.object(planner, "quiet_cut_points", lambda _, nominal: self.never_the_same(nominal)),
+            patch.object(
+                planner, "probe", lambda path: SimpleNamespace(duration_s=float(path.stat().st_size), tracks=())
+            ),
+            patch.object(planner, "quiet_cut_points", lambda _, nominal, _streams: self.never_the_same(nominal)),
         ):
             made = list(Planner(self.source, self.records, found, SECOND, job_s))
         assert all(isinstance(each, Planned) for each in made)

@@ -81,7 +81,7 @@ def run_progress() -> RunProgress:
 def status_of() -> Status:
     queued = QueuedJob(message="m", recordings=(NASTY, NASTY), waiting=True, receive_count=2)
     queue = QueueState(name=NASTY, server=NASTY, n_waiting=1, n_held=0, n_set_aside=0, jobs=(queued,))
-    working = Worker(**activity(NASTY, worker=NASTY).model_dump(), silent_s=100.0)
+    working = Worker(**activity(NASTY, worker=NASTY.replace("\0", "")).model_dump(), silent_s=100.0)
     return Status(
         dest=str(DEST),
         at=WHEN + timedelta(minutes=1),
