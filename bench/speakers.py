@@ -48,7 +48,7 @@ FRAME_S = 0.02
 QUIET = 0.03  # of the loudness of a reader's speech; below that, nobody speaks
 EDGE_S = 0.05  # a turn begins and ends by so much outside of what is loud, where sounds are soft
 NOISE = 2.0  # times the noise in a reader's recording, below which nobody speaks
-MOST_READER_S = 60.0
+MOST_READER_S = 240.0
 
 
 @dataclass(frozen=True)
