@@ -20,6 +20,7 @@ _HEADER = struct.Struct("<4sIHBBIIIII")  # name, size, version, 2 high bytes, to
 _MONO, _FIRST, _LAST = 0x4, 0x800, 0x1000
 _CHANNELS, _DUMMY, _FUNCTION = 0x0D, 0x00, 0x3F  # kinds of metadata, and the mask of the kind
 _LARGE = 0x80
+_MOST_BLOCK_BYTES = 2**20  # larger ones are damaged; ffmpeg refuses them too
 
 
 def n_streams(file: BinaryIO) -> int:
@@ -59,8 +60,10 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
         if len(head) < _HEADER.size or not head.startswith(b"wvpk"):
             return
         n_bytes = 8 + int.from_bytes(head[4:8], "little")
+        if not _HEADER.size <= n_bytes <= _MOST_BLOCK_BYTES:
+            return
         body = file.read(n_bytes - _HEADER.size)
-        if n_bytes < _HEADER.size or len(body) < n_bytes - _HEADER.size:
+        if len(body) < n_bytes - _HEADER.size:
             return
         yield head + body
         at += n_bytes

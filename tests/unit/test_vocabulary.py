@@ -59,7 +59,7 @@ def test_the_special_tokens_have_their_numbers(theirs: Tokenizer, ours: Vocabula
     assert ours.is_multilingual == (theirs.encoding.name == "multilingual.tiktoken")
     assert ours.prompt("en", "transcribe") == list(theirs.sot_sequence_including_notimestamps)
     if ours.is_multilingual:
-        assert list(ours.languages) == list(theirs.all_language_codes)
+        assert ours.languages == dict(zip(theirs.all_language_codes, theirs.all_language_tokens, strict=True))
         assert ours.prompt("de", "translate")[1:3] == [theirs.to_language_token("de"), theirs.translate]
 
 
