@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from itertools import cycle, islice
 from pathlib import Path
 
 import psutil
+from measure import copy_repeated, recordings_below
 
-from nightscribe.shared.audio.probe import MEDIA_SUFFIXES, ffmpeg_path
+from nightscribe.shared.audio.probe import ffmpeg_path
 from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS
 
 LOOK_EVERY_S = 0.1
@@ -33,18 +33,14 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=50, help="to be transcribed (50)")
     parser.add_argument("--model", default="tiny.en", help="Whisper model (tiny.en)")
     given = parser.parse_args()
-    found = sorted(path for path in given.source.rglob("*") if path.suffix.lower().lstrip(".") in MEDIA_SUFFIXES)
-    if not found:
-        sys.exit(f"There are no recordings in {given.source}.")
+    found = recordings_below(given.source)
     with tempfile.TemporaryDirectory(prefix="nightscribe-bombs-") as folder:
         bombs = [make(Path(folder), name) for name in BOMBS]
         print(f"{'bombs':>14}{'bytes':>10}{'most MiB':>10}{'more MiB':>10}{'done':>6}{'failed':>8}{'seconds':>9}")
         without = 0.0
         for number, chosen in enumerate(([], bombs)):
             source, dest = Path(folder, f"source{number}"), Path(folder, f"dest{number}")
-            source.mkdir()
-            for n, path in enumerate(islice(cycle(found), given.recordings)):
-                (source / f"{n:05}{path.suffix}").write_bytes(path.read_bytes())
+            copy_repeated(found, given.recordings, source)
             for bomb in chosen:
                 (source / bomb.name).write_bytes(bomb.read_bytes())
             began = time.monotonic()

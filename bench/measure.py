@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 import psutil
 
+from nightscribe.shared.audio.probe import MEDIA_SUFFIXES
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.model.transcript import Transcript
 
@@ -92,3 +94,18 @@ def transcripts(dest: Path) -> dict[str, Transcript]:
         path.name.removesuffix(".json"): Transcript.model_validate_json(path.read_bytes())
         for path in folder.rglob("*.json")
     }
+
+
+def recordings_below(folder: Path) -> list[Path]:
+    """Return all recordings in a folder, sorted by path; end the program with a sentence if there are none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower().lstrip(".") in MEDIA_SUFFIXES)
+    if not found:
+        sys.exit(f"There are no recordings in {folder}.")
+    return found
+
+
+def copy_repeated(recordings: Sequence[Path], wanted: int, folder: Path) -> None:
+    """Create a folder with this many copies of recordings, repeated under other names until there are enough."""
+    folder.mkdir()
+    for number, path in enumerate(islice(cycle(recordings), wanted)):
+        (folder / f"{number:05}{path.suffix}").write_bytes(path.read_bytes())

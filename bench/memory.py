@@ -6,17 +6,15 @@ down with every batch, so its median over many recordings tells whether it grows
 
 import argparse
 import subprocess
-import sys
 import sysconfig
 import tempfile
 import time
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
 import psutil
+from measure import copy_repeated, recordings_below
 
-from nightscribe.shared.audio.probe import MEDIA_SUFFIXES
 from nightscribe.shared.destination.keys import TRANSCRIPTS
 
 LOOK_EVERY_S = 0.5
@@ -30,14 +28,10 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=500, help="to be transcribed (500)")
     parser.add_argument("--model", default="tiny.en", help="Whisper model (tiny.en)")
     given = parser.parse_args()
-    found = sorted(path for path in given.source.rglob("*") if path.suffix.lower().lstrip(".") in MEDIA_SUFFIXES)
-    if not found:
-        sys.exit(f"There are no recordings in {given.source}.")
+    found = recordings_below(given.source)
     with tempfile.TemporaryDirectory(prefix="nightscribe-memory-") as folder:
         source, dest = Path(folder, "source"), Path(folder, "dest")
-        source.mkdir()
-        for number, path in enumerate(islice(cycle(found), given.recordings)):
-            (source / f"{number:05}{path.suffix}").write_bytes(path.read_bytes())
+        copy_repeated(found, given.recordings, source)
         sizes = watched(source, dest, given.model)
     step = max(WARM_AFTER, given.recordings // 10)
     print(f"{'recordings':>12}{'median MiB':>12}{'most MiB':>10}")

@@ -133,7 +133,7 @@ class Records:
             old = None if content is None else self._old(key, content)
             finished = self._with_corrections(transcript, old) if old else transcript
             before = old if old and old.stem == transcript.stem else None
-            failed = self.texts.put(finished, formats, lambda before=before: before)  # type: ignore[misc]
+            failed = self.texts.put(finished, formats, before)
             if failed:
                 written = tuple(fmt for fmt in transcript.formats if fmt not in failed)
                 finished = finished.model_copy(update={"formats": written})

@@ -38,13 +38,13 @@ class Texts:
         self,
         transcript: Transcript,
         formats: Iterable[FormatName],
-        before: Callable[[], Transcript | None] = lambda: None,
+        before: Transcript | None = None,
     ) -> frozenset[FormatName]:
         """Write a transcript in each of these formats, and return the formats that failed.
 
         A format that is not installed here, or fails, costs no transcription, because the next scan writes the file.
 
-        Args: before: returns the transcript that existing files may have been made from; called only if there are any.
+        Args: before: the transcript that existing files may have been made from.
         """
 
         def write(fmt: FormatName) -> None:
@@ -60,7 +60,7 @@ class Texts:
         transcript: Transcript,
         fmt: FormatName,
         content: bytes,
-        before: Callable[[], Transcript | None] = lambda: None,
+        before: Transcript | None = None,
     ) -> None:
         """Write one text file, keeping a copy of the existing one if a person may have edited it."""
         key = output_key(transcript.stem, fmt)
@@ -69,12 +69,12 @@ class Texts:
         there = self._store.get(key)
         if there == content:  # written by an interrupted attempt or another worker
             return
-        if there is not None and not is_same(there, transcript, fmt):
-            old = before()
-            if old is None or not is_ours(there, fmt, old, transcript):
-                if is_same_in_words(there, transcript, fmt):  # a person's layout, or a correction that is in the record
-                    return
-                log.warning("text.kept", recording=transcript.recording, key=self._keep(transcript.stem, fmt, there))
+        if there is not None and not (
+            is_same(there, transcript, fmt) or (before and is_ours(there, fmt, before, transcript))
+        ):
+            if is_same_in_words(there, transcript, fmt):  # a person's layout, or a correction that is in the record
+                return
+            log.warning("text.kept", recording=transcript.recording, key=self._keep(transcript.stem, fmt, there))
         self._store.put(key, content)
 
     def edits(self, transcript: Transcript, formats: Iterable[FormatName]) -> dict[FormatName, Edits]:
