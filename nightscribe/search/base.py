@@ -23,6 +23,21 @@ class Passage:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """What a list of recordings shows of a transcript besides its language and its length."""
+
+    finished_at: datetime | None = None
+    model: str = ""
+    speakers: tuple[str, ...] = ()
+    """Names, or labels where there is no name."""
+    flags: tuple[str, ...] = ()
+    n_doubtful: int = 0
+    """Passages in doubt at which nobody has looked."""
+    n_corrections: int = 0
+    is_reviewed: bool = False
+
+
+@dataclass(frozen=True)
 class Entry:
     """A recording as it is put into an index."""
 
@@ -39,6 +54,7 @@ class Entry:
     """When the recording was last changed, or transcribed where its source knows no times."""
     duration_s: float
     passages: tuple[Passage, ...]
+    summary: Summary = field(default_factory=Summary)
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from nightscribe.search import folding, spelling
+from nightscribe.search import folding, library, spelling
 from nightscribe.search.base import COUNTED, Entry, Filters, Hit, Passage, SearchResult, Totals, from_ms
 from nightscribe.search.query_language import All, Either, Near, Node, Term, parse, phrase, terms
 from nightscribe.search.snippets import marks
 from nightscribe.search.spelling import LEAST_LETTERS
+from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS
 from nightscribe.shared.errors import MachineError, NightscribeError, SetupError
+from nightscribe.shared.model.failure import Failure
 
-SCHEMA = 1
+SCHEMA = 2
 BUSY_TIMEOUT_S = 60.0
 MAX_RANGES = 2_000
 """If a filter leaves more ranges of rows, the hits are filtered one by one, because enough of them are soon found."""
@@ -105,6 +107,7 @@ class SqliteIndex:
         with self._writing():
             for entry in entries:
                 old = self._run("SELECT id, digest FROM recordings WHERE key = ?", (entry.key,))
+                library.put_transcript(self._run, entry)
                 if old and old[0][1] == entry.digest:
                     self._run("UPDATE recordings SET revision = ? WHERE id = ?", (entry.revision, old[0][0]))
                     continue
@@ -119,6 +122,7 @@ class SqliteIndex:
         """See `SearchIndex.remove`."""
         changes = Counter[str]()
         with self._writing():
+            library.remove(self._run, (TRANSCRIPTS + key for key in keys))
             for key in keys:
                 for (number,) in self._run("SELECT id FROM recordings WHERE key = ?", (key,)):
                     self._remove(number, changes)
@@ -150,6 +154,51 @@ class SqliteIndex:
         """See `SearchIndex.set_note`."""
         with self._writing():
             self._run("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+
+    # The list of recordings
+
+    def recordings(
+        self, choice: library.Choice, sort: library.Sort = "newest", *, limit: int, offset: int = 0
+    ) -> library.LibraryPage:
+        """Return some of the chosen recordings, finished or failed."""
+        with self._guarded(), self._reading():
+            return library.listed(self._run, choice, sort, limit=limit, offset=offset)
+
+    def facets(self, folder: str = "") -> library.Facets:
+        """Return what there is to choose from in a folder ("" for all) and below it."""
+        with self._guarded(), self._reading():
+            return library.facets(self._run, folder)
+
+    def next_in_doubt(self, after: str | None = None) -> str | None:
+        """Return the recording with the most passages in doubt, or the one that follows another one."""
+        with self._guarded(), self._reading():
+            return library.next_in_doubt(self._run, after)
+
+    def failed_folders(self) -> Mapping[str, str]:
+        """Return the state that each folder of failures had when it was last compared."""
+        with self._guarded():
+            return dict(self._run("SELECT path, state FROM failed_folders"))
+
+    def known_failures(self, folder: str) -> Mapping[str, str]:
+        """Return the revisions of the failures directly in a folder ("" or ending in "/"), by key."""
+        with self._guarded():
+            return library.known_failures(self._run, folder)
+
+    def put_failures(
+        self, folder: str, state: str, failures: Mapping[str, tuple[str, Failure]], removed: Iterable[str]
+    ) -> None:
+        """Add, replace and remove failures of a folder, and note its state. `failures`: revision and record by key."""
+        with self._writing():
+            for key, (revision, failure) in failures.items():
+                library.put_failure(self._run, key, revision, failure)
+            library.remove(self._run, (FAILURES + key for key in removed))
+            self._run("INSERT OR REPLACE INTO failed_folders VALUES (?, ?)", (folder, state))
+
+    def remove_failed_folder(self, folder: str) -> None:
+        """Remove a folder of failures that is gone."""
+        with self._writing():
+            self._run("DELETE FROM library WHERE key >= ? AND key < ?", _below(FAILURES + folder))
+            self._run("DELETE FROM failed_folders WHERE path >= ? AND path < ?", _below(folder))
 
     def erase_removed(self) -> None:
         """Rewrite the index without the tokens of removed recordings, which FTS5 otherwise keeps for a while."""
@@ -380,7 +429,7 @@ class SqliteIndex:
                 self._run(f"DROP {kind} {name}")
             for name, kind in self._run("SELECT name, type FROM sqlite_master WHERE type = 'table'"):
                 self._run(f"DROP {kind} IF EXISTS {name}")
-            for statement in filter(str.strip, _TABLES.split(";\n")):
+            for statement in filter(str.strip, (_TABLES + library.TABLES).split(";\n")):
                 self._run(statement)
             self._run(f"PRAGMA user_version = {_version()}")
 

@@ -2,15 +2,20 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 from pydantic import ValidationError
 
-from nightscribe.search.base import Batch, Entry, Passage, SearchIndex
-from nightscribe.shared.destination.keys import TRANSCRIPTS
+from nightscribe.search.base import Batch, Entry, Passage, SearchIndex, Summary
+from nightscribe.search.sqlite_index import SqliteIndex
+from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS
+from nightscribe.shared.formats.speakers import shown_names
 from nightscribe.shared.model.corrections import corrected
+from nightscribe.shared.model.doubt import doubtful
+from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.transcript import Transcript
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
@@ -46,6 +51,32 @@ def update(
     return _Update(store, index, report_progress).update()
 
 
+def update_failures(store: TranscriptStore, index: SqliteIndex) -> None:
+    """Bring the failures in the list of recordings up to date.
+
+    Raises: RetryableError: if the store is unreachable. IndexDamaged: if the index cannot be read.
+    """
+    seen = index.failed_folders()
+    gone = set(seen)
+    for folder in folders_of(store, FAILURES, seen):
+        report_alive()
+        gone.discard(folder.path)
+        if folder.files is None:
+            continue
+        known = index.known_failures(folder.path)
+        revisions = {folder.path + name: each for name, each in folder.files.items() if name.endswith(".json")}
+        changed = [key for key, revision in revisions.items() if known.get(key) != revision]
+        found = dict[str, tuple[str, Failure]]()
+        for key, read in map_concurrently(lambda key: store.get(FAILURES + key), changed, store.max_concurrency):
+            with suppress(ValidationError):
+                if content := read():
+                    found[key] = revisions[key], Failure.model_validate_json(content)
+        if found or known.keys() - revisions.keys() or folder.state != seen.get(folder.path):
+            index.put_failures(folder.path, folder.state, found, known.keys() - revisions.keys())
+    for path in gone:
+        index.remove_failed_folder(path)
+
+
 class _Update:
     def __init__(self, store: TranscriptStore, index: SearchIndex, report_progress: Callable[[int], None]) -> None:
         self._store, self._index, self._report_progress = store, index, report_progress
@@ -55,7 +86,7 @@ class _Update:
     def update(self) -> Updated:
         seen = self._index.folders()
         gone, compared = set(seen), dict[str, str]()
-        for folder in _folders(self._store, seen):
+        for folder in folders_of(self._store, TRANSCRIPTS, seen):
             report_alive()
             gone.discard(folder.path)
             if folder.files is not None:
@@ -124,6 +155,15 @@ def entry_of(key: str, revision: str, content: bytes) -> Entry | None:
         recorded_at=recorded_at,
         duration_s=transcript.decoded_s,
         passages=tuple(_passages(transcript)),
+        summary=Summary(
+            finished_at=transcript.finished_at,
+            model=transcript.options.model,
+            speakers=tuple(name for name in shown_names(transcript).values()),
+            flags=tuple(transcript.flags),
+            n_doubtful=len(doubtful(transcript)),
+            n_corrections=len(transcript.corrections),
+            is_reviewed=transcript.reviewed is not None,
+        ),
     )
 
 
@@ -137,18 +177,19 @@ def _passages(transcript: Transcript) -> Iterator[Passage]:
             yield Passage(each.start_s, each.end_s, text, names.get(each.speaker or "", each.speaker))
 
 
-def _folders(store: TranscriptStore, seen: Mapping[str, str]) -> Iterable[FolderRevisions]:
+def folders_of(store: TranscriptStore, top: str, seen: Mapping[str, str]) -> Iterable[FolderRevisions]:
+    """Yield the folders of records below `top`, with the states by which changes are noticed."""
     if isinstance(store, Revisions):
-        return store.revisions(TRANSCRIPTS, seen)
-    return _read_all(store)
+        return store.revisions(top, seen)
+    return _read_all(store, top)
 
 
-def _read_all(store: TranscriptStore) -> Iterator[FolderRevisions]:
+def _read_all(store: TranscriptStore, top: str) -> Iterator[FolderRevisions]:
     """Yield the folders of a store without revisions: the hash of each record serves as one."""
     folders: dict[str, dict[str, str]] = {"": {}}
-    for key, read in map_concurrently(store.get, store.walk(TRANSCRIPTS), store.max_concurrency):
+    for key, read in map_concurrently(store.get, store.walk(top), store.max_concurrency):
         if (content := read()) is not None:
-            folder, slash, name = key[len(TRANSCRIPTS) :].rpartition("/")
+            folder, slash, name = key[len(top) :].rpartition("/")
             folders.setdefault(folder + slash, {})[name] = hashlib.sha256(content).hexdigest()
     for path, files in folders.items():
         yield FolderRevisions(path, "", files)

@@ -13,7 +13,7 @@ from nightscribe.shared.destination.texts import TextsUpdated
 from nightscribe.shared.errors import ValueRefused
 from nightscribe.shared.formats.hand_edits import READABLE, changes_to, united, with_changes
 from nightscribe.shared.formats.registry import format_names
-from nightscribe.shared.model.corrections import applied, tokens_of
+from nightscribe.shared.model.corrections import applied, tag_of, tokens_of
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Correction, Transcript, utc_now
 from nightscribe.shared.process.concurrency import map_concurrently
@@ -23,6 +23,12 @@ from nightscribe.shared.storage.base import Location, StorageOptions
 NEAR_S = 1.0
 UNHEARD_S = 3.0
 """Length of a passage that a person adds where the engine found no speech at all."""
+
+
+class ChangedMeanwhile(ValueRefused):
+    """The passage that a person wants to correct is no longer what they saw; theirs might undo somebody else's work."""
+
+    code = "changed_meanwhile"
 
 
 @dataclass(frozen=True)
@@ -116,21 +122,24 @@ def correct_passage(
     text: str,
     *,
     by: str,
+    tag: str | None = None,
     dry_run: bool = False,
     options: StorageOptions | None = None,
 ) -> Corrected:
     """Replace the text of the passage at a time by another one; an empty text removes it.
 
     Only the words that differ become corrections. Changes that people have made in text files are taken first.
+    `tag`: `tag_of` the text that the person saw there. Of two passages at that time, it also tells which one is meant.
 
-    Raises: ValueRefused: if nobody speaks at that time, or the recording has no transcript.
+    Raises: ValueRefused: if nobody speaks at that time, or the recording has no transcript. ChangedMeanwhile: if the
+    passage has other words than those of the tag.
     """
     records = _open(dest, options)
     if not dry_run:
         _take_edits(records, recording, by=by, dry_run=False)
 
     def change(old: Transcript) -> Transcript:
-        return _with_passage(old, at_s, text, by)
+        return _with_passage(old, at_s, text, by, tag)
 
     return _revised(records, recording, change, dry_run=dry_run)
 
@@ -252,7 +261,7 @@ def _spoken(transcript: Transcript) -> tuple[datetime, tuple[Correction, ...]]:
     return transcript.finished_at, transcript.corrections
 
 
-def _with_passage(transcript: Transcript, at_s: float, text: str, by: str) -> Transcript:
+def _with_passage(transcript: Transcript, at_s: float, text: str, by: str, tag: str | None) -> Transcript:
     tokens = tokens_of(transcript, by_time=True)
     if not tokens:  # the engine found nobody who speaks
         added = Correction(by=by, at=utc_now(), start_s=at_s, end_s=at_s + UNHEARD_S, before="", after=text.strip())
@@ -270,7 +279,17 @@ def _with_passage(transcript: Transcript, at_s: float, text: str, by: str) -> Tr
             start_s, end_s = min(start_s, segment.start_s), max(end_s, segment.end_s)
         return max(0.0, start_s - at_s, at_s - end_s), -start_s
 
+    def is_meant(number: int) -> bool:
+        return tag_of(" ".join(tokens[at].text for at in places[number])) == tag
+
     nearest = min(places, key=distance_s)
+    if tag is not None:
+        meant = [number for number in places if distance_s(number)[0] <= NEAR_S and is_meant(number)]
+        if not meant:
+            raise ChangedMeanwhile(
+                f"Somebody else has changed the passage at {at_s:g} s in {transcript.recording!r}; read it again first."
+            )
+        nearest = min(meant, key=distance_s)
     if distance_s(nearest)[0] > NEAR_S:
         raise ValueRefused(
             f"Nobody speaks at {at_s:g} s in {transcript.recording!r}; give a time at which there is text."

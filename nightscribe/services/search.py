@@ -11,7 +11,7 @@ import structlog
 from nightscribe.search.base import Filters, SearchResult, Totals
 from nightscribe.search.place import delete, index_path, only_updater, open_index
 from nightscribe.search.sqlite_index import IndexDamaged, SqliteIndex
-from nightscribe.search.update import Updated, update
+from nightscribe.search.update import Updated, update, update_failures
 from nightscribe.services.events import Indexing, OnEvent, ignore
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
@@ -123,6 +123,7 @@ def update_if_there(dest: Location, options: StorageOptions) -> None:
 
 def _update(dest: Location, opened: SqliteIndex, options: StorageOptions | None, on_event: OnEvent) -> Updated:
     store = dest.open_store(options or StorageOptions())
+    update_failures(store, opened)
     return update(store, opened, lambda n: on_event(Indexing(n)))
 
 

@@ -6,6 +6,7 @@ earlier one wrote. One whose words are not found near its time is not applied, a
 happens when a recording is transcribed again with other words.
 """
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -109,6 +110,11 @@ def corrections_of(
             )
         )
     return tuple(made)
+
+
+def tag_of(text: str) -> str:
+    """Return a short hash of the words of a passage, which shows whether somebody has changed them."""
+    return hashlib.sha256(" ".join(TOKEN.findall(normalized(text))).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def text_after(tokens: Sequence[Token], changes: Iterable[Change]) -> list[str]:

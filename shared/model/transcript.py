@@ -152,6 +152,14 @@ class Review(Stored):
     at: AwareDatetime
 
 
+class LookedAt(Stored):
+    """A person's approval of one passage, whose words were in doubt."""
+
+    by: str = Field(description="Name of the person.")
+    at: AwareDatetime
+    start_s: float = Field(ge=0, description="Start of the passage.")
+
+
 class Correction(Stored):
     """A person's change to the text of a stretch."""
 
@@ -226,6 +234,9 @@ class Transcript(Provenance):
     corrections: tuple[Correction, ...] = Field(
         default=(), description="Changes that people made to the text, oldest first.", exclude_if=is_empty
     )
+    looked_at: tuple[LookedAt, ...] = Field(
+        default=(), description="Passages that people found right, oldest first.", exclude_if=is_empty
+    )
     turns: tuple[SpeakerTurn, ...] = Field(
         default=(), description="Who speaks when, in the order of their beginnings.", exclude_if=is_empty
     )
@@ -235,7 +246,7 @@ class Transcript(Provenance):
 
     def lowest_version(self) -> int:
         """Return 2 if it or a segment uses a field of version 2 or an unknown one, else 1."""
-        is_new = self.corrections or self.turns or self.speakers
+        is_new = self.corrections or self.looked_at or self.turns or self.speakers
         return 2 if is_new else max(super().lowest_version(), _lowest_version(self.segments))
 
 
