@@ -39,6 +39,12 @@ def test_our_containers_may_do_next_to_nothing(name: str) -> None:
     assert "ports" not in service
 
 
+def test_the_queue_server_may_do_next_to_nothing() -> None:
+    queue = SERVICES["queue"]
+    assert queue["read_only"] is True and queue["cap_drop"] == ["ALL"]
+    assert queue["environment"]["HOME"] in queue["tmpfs"], "LocalStack writes an index of its plugins there"
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_the_source_cannot_be_written_and_no_folder_is_made_as_root(name: str) -> None:
     mounted = {each["target"]: each for each in SERVICES[name]["volumes"]}
@@ -98,7 +104,27 @@ def test_every_variable_is_explained_with_its_default() -> None:
 
 def test_no_variable_is_explained_that_does_nothing() -> None:
     explained = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", EXAMPLE, re.MULTILINE))
-    assert explained - {name for name, _, _ in VARIABLE.findall(COMPOSE)} == {"COMPOSE_PROFILES"}
+    passed_on = {name for name, value in SERVICES["worker"]["environment"].items() if value is None}
+    assert explained - {name for name, _, _ in VARIABLE.findall(COMPOSE)} - passed_on == {"COMPOSE_PROFILES"}
+
+
+# What the images or build.sh decide, or what has no meaning in a container.
+NOT_IN_COMPOSE = {
+    "models_dir": "the weights are in the image",
+    "queue_secret_file": "no file is mounted; NIGHTSCRIBE_QUEUE_SECRET serves",
+    "threads": "follows WORKER_CPUS",
+    "workers": "WORKER_REPLICAS",
+}
+
+
+@pytest.mark.parametrize("name", ["check", "director", "worker", "worker-gpu"])
+def test_every_setting_reaches_the_containers(name: str) -> None:
+    """Under its own name from .env, or under a shorter one that .env.example explains."""
+    given = SERVICES[name]["environment"]
+    missing = {field for field in Settings.model_fields if f"NIGHTSCRIBE_{field.upper()}" not in given}
+    assert missing == set(NOT_IN_COMPOSE)
+    passed_on = {variable for variable, value in given.items() if value is None}
+    assert passed_on <= {f"NIGHTSCRIBE_{field.upper()}" for field in Settings.model_fields}
 
 
 def test_without_its_folders_the_compose_file_says_what_to_set() -> None:
