@@ -21,6 +21,8 @@ On this machine, in a virtual environment:
   search DEST WORDS          search all transcripts (index DEST makes the search index beforehand)
   correct DEST [PATTERN]     take what you corrected in texts into the records and the other texts
   forget DEST NAME           delete transcripts for good, and never make them again
+  serve DEST                 serve DEST to people and programs: a page and an API
+  token create DEST NAME     create a token for the server (also: list, revoke)
   test [PYTEST OPTIONS]      check types and style, and run the tests
   quick [PYTEST OPTIONS]     run the tests that need no weights, server or ffmpeg: under a minute
   docs [MKDOCS OPTIONS]      build the documentation as a website in site/
@@ -238,7 +240,7 @@ deployment_status() {
 command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
-  run | retry | verify | search | index | speakers | correct | forget)
+  run | retry | verify | search | index | speakers | correct | forget | serve | token)
     setup all
     exec "$VENV/bin/nightscribe" "$command" "$@"
     ;;

@@ -291,7 +291,7 @@ def load_settings(**given: object) -> Settings:
             name = str(problem["loc"][0]) if problem["loc"] else "settings"
             origin = origins.get(name, ENV_PREFIX + name.upper())
             given_as = "" if name == "queue_secret" else f" is {problem['input']!r}"
-            wrong.append(f"{origin}{given_as}: {_sentence(problem)}")
+            wrong.append(f"{origin}{given_as}: {validation_sentence(problem)}")
         raise SetupError("; ".join(wrong)) from None
 
 
@@ -304,8 +304,8 @@ _SENTENCES = {
 }
 
 
-def _sentence(problem: ErrorDetails) -> str:
-    """Return what is wrong with a value, in plain words instead of pydantic's."""
+def validation_sentence(problem: ErrorDetails) -> str:
+    """Return what is wrong with a value of a setting, in plain words instead of pydantic's."""
     bounds = problem.get("ctx", {})
     match problem["type"]:
         case "value_error":
@@ -322,9 +322,9 @@ def _sentence(problem: ErrorDetails) -> str:
             return _SENTENCES.get(other.partition("_")[0], "it cannot be used here")
 
 
-def shown_default(name: str) -> str:
+def shown_default(name: str, model: type[BaseSettings] = Settings) -> str:
     """Return the default of a setting as help texts show it, the same on every machine."""
-    field = Settings.model_fields[name]
+    field = model.model_fields[name]
     if isinstance(field.json_schema_extra, dict):
         return str(field.json_schema_extra["shown"])
     return ",".join(field.default) if isinstance(field.default, tuple) else str(field.default).removesuffix(".0")

@@ -29,8 +29,10 @@ COMMANDS = {
     "retry": Lazy("retry", "retry", "Retry recordings that failed in DEST."),
     "run": Lazy("run", "run", "Transcribe everything in SOURCE into DEST on this machine."),
     "search": Lazy("search", "search", "Search all transcripts in DEST."),
+    "serve": Lazy("serve", "serve", "Serve DEST to people and programs: a page and an API."),
     "speakers": Lazy("speakers", "speakers", "List, name, merge, split and forget the voices in DEST."),
     "status": Lazy("status", "status", "Show what is queued, in progress, failed and done in DEST."),
+    "token": Lazy("token", "token", "Create, list and revoke tokens and logins for the server of DEST."),
     "verify": Lazy("verify", "verify", "Check that every record, text and recording of DEST is whole."),
     "worker": Lazy("worker", "worker", "Transcribe one job from the queue after another."),
 }

@@ -4,15 +4,16 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
+from pydantic_settings import BaseSettings
 
 from nightscribe.shared.settings import ENV_PREFIX, FORMER_NAMES, Settings, shown_default
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def setting(name: str, default: str | None = None) -> Callable[[F], F]:
+def setting(name: str, default: str | None = None, model: type[BaseSettings] = Settings) -> Callable[[F], F]:
     """Add the option of a setting, with the setting's help, variable and, unless `default` replaces it, default."""
-    field = Settings.model_fields[name]
+    field = model.model_fields[name]
     kind: dict[str, Any]
     if field.annotation is bool:
         kind = {"is_flag": True, "default": None}  # None: not given, so that the variable counts
@@ -25,17 +26,17 @@ def setting(name: str, default: str | None = None) -> Callable[[F], F]:
         "--" + name.replace("_", "-"),
         *former,
         name,
-        help=f"{field.description}  [{ENV_PREFIX}{name.upper()}; default: {default or shown_default(name)}]",
+        help=f"{field.description}  [{ENV_PREFIX}{name.upper()}; default: {default or shown_default(name, model)}]",
         **kind,
     )
 
 
-def settings(*names: str) -> Callable[[F], F]:
+def settings(*names: str, model: type[BaseSettings] = Settings) -> Callable[[F], F]:
     """Add the options of several settings, in this order."""
 
     def decorate(command: F) -> F:
         for name in reversed(names):
-            command = setting(name)(command)
+            command = setting(name, model=model)(command)
         return command
 
     return decorate

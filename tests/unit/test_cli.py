@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from nightscribe.cli.main import COMMANDS as COMMANDS_OF_HELP
 from nightscribe.cli.main import cli
+from nightscribe.server.config import ServerSettings
 from nightscribe.shared.settings import ENV_PREFIX, Settings
 from nightscribe.worker.weights import speaker_models
 
@@ -104,12 +105,13 @@ def test_every_option_and_command_is_explained(name: str) -> None:
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_every_setting_is_shown_with_its_variable_and_default(name: str) -> None:
-    options = [o for o in LEAVES[name].params if isinstance(o, click.Option) and o.name in Settings.model_fields]
+    fields = ServerSettings.model_fields | Settings.model_fields
+    options = [o for o in LEAVES[name].params if isinstance(o, click.Option) and o.name in fields]
     shown = " ".join(call(*name.split()[1:], "--help").output.split())
     for option in options:
         assert option.name
         assert f"[{ENV_PREFIX}{option.name.upper()}; default: " in shown
-        assert Settings.model_fields[option.name].description
+        assert fields[option.name].description
     assert options or name == "nightscribe health"  # which loads nothing that knows of settings
 
 

@@ -1,0 +1,148 @@
+"""Define the command `nightscribe serve`."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nightscribe.cli.options import folders, setting, settings
+from nightscribe.server.config import ServerSettings, load_server_settings
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.settings import load_settings
+
+if TYPE_CHECKING:
+    from nightscribe.shared.storage.base import Location
+
+SERVER_OPTIONS = ("host", "port", "require_login", "allowed_hosts", "trusted_proxies", "session_hours", "database")
+STOP_WITHIN_S = 20
+
+
+@click.command()
+@folders("dest")
+@click.option(
+    "--source",
+    metavar="SOURCE",
+    envvar="NIGHTSCRIBE_SOURCE",
+    help="Where the recordings are.  [NIGHTSCRIBE_SOURCE; default: that of the last run]",
+)
+@settings(*SERVER_OPTIONS, model=ServerSettings)
+@setting("queue_name", default="that of the last run")
+@setting("log_level")
+def serve(dest: "Location", source: str | None, **given: Any) -> None:
+    """Serve DEST to people and programs: a page and an API.
+
+    \b
+    Examples:
+      nightscribe serve ~/transcripts
+      nightscribe serve ~/transcripts --source ~/recordings --port 8000
+      nightscribe token create ~/transcripts anna --login --scope write
+      nightscribe serve ~/transcripts --host 0.0.0.0
+
+    Without --host, only this machine can reach it, and no token is required. On any other address, it refuses to start
+    until there is a token or a login (nightscribe token create). The API is described at /api/docs. Exit code: 0 when
+    it is stopped, 2 for wrong use.
+    """
+    with need_server():
+        import uvicorn
+
+        from nightscribe.server.app import create_app
+        from nightscribe.server.context import Context
+        from nightscribe.server.database.database import open_database
+    from nightscribe.log import configure_logging
+    from nightscribe.shared.storage.registry import parse_location
+
+    server = load_server_settings(**{name: given.pop(name) for name in SERVER_OPTIONS})
+    settings = load_settings(**given)
+    configure_logging(settings.log_level)
+    dest.check_dest(settings.storage, create=True)
+    place = parse_location(source) if source else _last_source(dest, settings.storage)
+    database = open_database(dest, server.database)
+    _require_credentials(server, database, dest)
+    listening = _listen(server)
+    context = Context(dest, place, settings, server, database)
+    config = uvicorn.Config(
+        create_app(context),
+        log_config=None,
+        log_level="critical",  # what fails is logged where it is handled
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(server.trusted_proxies),
+        forwarded_allow_ips=list(server.trusted_proxies),
+        timeout_graceful_shutdown=STOP_WITHIN_S,
+    )
+    click.echo(f"Serving {dest} at {_url(server, listening)}  (Ctrl-C stops it)")
+    with _stopping_cleanly():
+        uvicorn.Server(config).run(sockets=[listening])
+    database.close()
+
+
+@contextmanager
+def need_server() -> Iterator[None]:
+    """Say what to install if the libraries of the server are missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SetupError(
+            f"The server is not installed here ({error.name} is missing); install it with: pip install "
+            "'nightscribe[server]'."
+        ) from None
+
+
+def _last_source(dest: "Location", options: Any) -> "Location | None":
+    from nightscribe.shared.destination.records import Records
+    from nightscribe.shared.storage.registry import parse_location
+
+    last = Records(dest.open_store(options)).last_run()
+    return parse_location(last.source) if last else None
+
+
+def _require_credentials(server: ServerSettings, database: Any, dest: "Location") -> None:
+    """Raise SetupError if others could reach the server, or must log in, and nobody has a token or a login."""
+    from nightscribe.server.database import credentials
+
+    if server.is_loopback and not (server.require_login or server.allowed_hosts):
+        return
+    with database.read() as session:
+        if credentials.exist(session):
+            return
+    why = "--require-login is set" if server.is_loopback else f"others can reach {server.host}"
+    raise SetupError(
+        f"There is no token and no login yet, but {why}. Create one first: nightscribe token create {dest} NAME --login"
+    )
+
+
+def _listen(server: ServerSettings) -> socket.socket:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.set_inheritable(False)
+    except OSError as error:
+        raise SetupError(
+            f"The server cannot listen on {server.host} port {server.port} ({error.strerror}). Choose another address "
+            "with --host, or another port with --port."
+        ) from None
+    return listening
+
+
+def _url(server: ServerSettings, listening: socket.socket) -> str:
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"http://{host}:{listening.getsockname()[1]}/"
+
+
+@contextmanager
+def _stopping_cleanly() -> Iterator[None]:
+    """Let the command end with 0 after a signal. uvicorn handles it first, then raises it again for whoever waits."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

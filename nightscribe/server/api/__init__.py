@@ -1,0 +1,16 @@
+"""The API for programs, below `/api/v1`: one module for each kind of thing."""
+
+from fastapi import APIRouter, Depends
+
+from nightscribe.server.api import fleet, health, log, recordings, search, session, speakers, tokens
+from nightscribe.server.auth import bearer
+
+PREFIX = "/api/v1"
+
+
+def routers() -> list[APIRouter]:
+    """Return everything that is mounted by `create_app`; the modules name their own paths."""
+    api = APIRouter(prefix=PREFIX, dependencies=[Depends(bearer)])
+    for module in (recordings, search, speakers, fleet, tokens, log, session):
+        api.include_router(module.router)
+    return [api, health.router]

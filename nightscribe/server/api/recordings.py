@@ -1,0 +1,5 @@
+"""Serve recordings."""
+
+from fastapi import APIRouter
+
+router = APIRouter(prefix="/recordings", tags=["recordings"])

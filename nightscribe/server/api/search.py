@@ -1,0 +1,5 @@
+"""Serve search."""
+
+from fastapi import APIRouter
+
+router = APIRouter(prefix="/search", tags=["search"])

@@ -1,0 +1,5 @@
+"""Serve speakers."""
+
+from fastapi import APIRouter
+
+router = APIRouter(prefix="/speakers", tags=["speakers"])

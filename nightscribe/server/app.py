@@ -1,0 +1,57 @@
+"""Put the server together: what is mounted where, what runs beside it, and what holds for every response."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+
+import anyio.to_thread
+from fastapi import FastAPI
+
+from nightscribe.server import api, compat, errors, pages
+from nightscribe.server.auth import LOGIN_TRIES, LOGIN_WINDOW_S
+from nightscribe.server.context import Context
+from nightscribe.server.rate_limits import Limiter
+from nightscribe.server.security import Guard
+
+Background = Callable[[Context], AbstractContextManager[object]]
+"""Something that runs while the server runs, such as a thread: entered when it starts, left when it stops."""
+
+DESCRIPTION = """Recordings, their transcripts and the jobs that make them.
+
+Send a token in the header `Authorization: Bearer ns_…`; on the machine of the server, none is required. An error is a
+JSON object with a `code` for programs, a `message` for people, and an `action`: what to do about it."""
+
+
+def create_app(context: Context, background: Sequence[Background] = ()) -> FastAPI:
+    """Return the application that serves a destination.
+
+    `background`: what else runs as long as it does; started in this order and stopped in the reverse one, in threads.
+    """
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for each in background:
+                manager = each(context)
+                await anyio.to_thread.run_sync(manager.__enter__)
+                stack.push_async_callback(anyio.to_thread.run_sync, manager.__exit__, None, None, None)
+            yield
+
+    app = FastAPI(
+        title="nightscribe",
+        version=version("nightscribe"),
+        description=DESCRIPTION,
+        lifespan=running,
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={"default": {"model": errors.Problem, "description": "An error."}},
+    )
+    app.state.context = context
+    app.state.login_limiter = Limiter(LOGIN_TRIES, LOGIN_WINDOW_S)
+    for router in (*api.routers(), *compat.routers(), *pages.routers()):
+        app.include_router(router)
+    errors.install(app, compat.envelopes())
+    app.add_middleware(Guard, settings=context.server)
+    return app

@@ -1,0 +1,79 @@
+"""Define the settings of `nightscribe serve`, from `NIGHTSCRIBE_*` variables overridden by the command line."""
+
+import os
+from ipaddress import ip_address
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from nightscribe.shared.errors import SetupError
+from nightscribe.shared.settings import ENV_PREFIX, validation_sentence
+
+
+class ServerSettings(BaseSettings):
+    """Settings of the server only; those of transcripts, storage and the queue are in `Settings`."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+
+    host: str = Field(default="127.0.0.1", description="Address on which the server listens.")
+    port: int = Field(default=8484, ge=0, le=65_535, description="Port on which the server listens; 0 for a free one.")
+    database: str = Field(
+        default="",
+        description="Database for tokens, the log and jobs, such as postgresql://user@host/name.",
+        json_schema_extra={"shown": "a file in DEST"},
+        repr=False,
+    )
+    require_login: bool = Field(
+        default=False, description="Demand a token or a login also from programs on this machine."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default_factory=tuple,
+        description="Names under which the server is reached, separated by commas, such as transcripts.example.org.",
+        json_schema_extra={"shown": "any, or on loopback only localhost"},
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default_factory=tuple,
+        description="Addresses of reverse proxies whose X-Forwarded-For and -Proto are believed, separated by commas.",
+        json_schema_extra={"shown": "none"},
+    )
+    session_hours: float = Field(default=12, gt=0, le=24 * 366, description="Hours after which a login ends.")
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _skip_kubernetes(cls, value: object) -> object:
+        # Kubernetes sets NIGHTSCRIBE_PORT to tcp://… in containers beside a service that is named nightscribe.
+        return cls.model_fields["port"].default if isinstance(value, str) and value.startswith("tcp://") else value
+
+    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    @classmethod
+    def _divide(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.lower().split(",")))) if isinstance(value, str) else value
+
+    @property
+    def is_loopback(self) -> bool:
+        """Return whether only programs on this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def load_server_settings(**given: object) -> ServerSettings:
+    """Return the settings of the environment, overridden by the `given` values that are not None.
+
+    Raises: SetupError: if a setting is not valid; the message names each one and where it was set.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    try:
+        return ServerSettings(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = []
+        for problem in error.errors():
+            name = str(problem["loc"][0]) if problem["loc"] else "settings"
+            variable = ENV_PREFIX + name.upper()
+            origin = variable if name not in values and variable in os.environ else "--" + name.replace("_", "-")
+            wrong.append(f"{origin} is {problem['input']!r}: {validation_sentence(problem)}")
+        raise SetupError("; ".join(wrong)) from None

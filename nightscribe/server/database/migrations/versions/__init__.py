@@ -1,0 +1,1 @@
+"""The migrations, named after their area and a number."""
