@@ -28,6 +28,7 @@ On this machine, in a virtual environment:
   docs [MKDOCS OPTIONS]      build the documentation as a website in site/
   bench [NAME] [OPTIONS]     run one of the programs in bench/; without NAME, list them
   setup                      only create the virtual environment in .venv
+  release VERSION            date the changelog, build the wheel, commit and tag; --dry-run only says what would change
 
 In containers, with the folders that .env names (copy .env.example):
   build                      build the images, including the model's weights
@@ -279,6 +280,10 @@ case $command in
     exec "$VENV/bin/python" -m mkdocs build --strict "$@"
     ;;
   bench) bench "$@" ;;
+  release)
+    setup all,test
+    exec "$VENV/bin/python" "$ROOT/.ci/release.py" "$@"
+    ;;
   setup) setup all ;;
   build)
     prepare
