@@ -16,6 +16,7 @@ NightscribeError
 │       ├── NewerJob      only a newer release understands the job
 │       └── NotSigned     a message is not signed with a known secret
 ├── LeaseLost             another worker may have the job
+├── JobCancelled          nobody wants the job any more
 └── Interrupted           the process was asked to stop
 """
 
@@ -123,6 +124,12 @@ class LeaseLost(NightscribeError):
     """The right to work on a delivery has run out: store and delete nothing more for it."""
 
     code = "lease_lost"
+
+
+class JobCancelled(NightscribeError):
+    """Nobody wants the job any more: store nothing for it, and delete its message."""
+
+    code = "cancelled"
 
 
 class Interrupted(NightscribeError):

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Collection, Iterator
 from typing import TypeVar
 
-from nightscribe.shared.destination.keys import FAILURES
+from nightscribe.shared.destination.keys import FAILURES, FAILURES_OF_REQUESTS
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX
 from nightscribe.shared.errors import LeaseLost, RetryableError
 from nightscribe.shared.storage.base import (
@@ -32,7 +32,7 @@ def fence_token(worker: str, message_id: str) -> str:
 
 def _is_note(key: str) -> bool:
     """Return whether a file says only what its writer does or why it failed. Results are good even if they are late."""
-    return key.endswith(CLAIM_SUFFIX) or key.startswith(FAILURES)
+    return key.endswith(CLAIM_SUFFIX) or key.startswith((FAILURES, FAILURES_OF_REQUESTS))
 
 
 class FencedStore:

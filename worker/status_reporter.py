@@ -1,5 +1,6 @@
 """Report on the job that a worker holds, for people and for workers whose jobs overlap with it."""
 
+import threading
 import time
 from types import TracebackType
 from typing import Self
@@ -32,6 +33,8 @@ class StatusReporter:
         self._activity: Activity | None = None
         self._reported: Activity | None = None
         self._reported_at = 0.0
+        self._cancelled = threading.Event()
+        self._cancellable = ""
         is_remote = records.store.max_concurrency > 1
         self._thread = PeriodicThread(
             self._report_news,
@@ -48,8 +51,17 @@ class StatusReporter:
     ) -> None:
         self.end()
 
-    def begin(self, slice_: Slice, n_recordings: int) -> None:
-        """Report the first slice of the job; others can read this once the method returns."""
+    @property
+    def is_cancelled(self) -> bool:
+        """Return whether somebody has cancelled the job since it began."""
+        return self._cancelled.is_set()
+
+    def begin(self, slice_: Slice, n_recordings: int, cancellable: str | None = None) -> None:
+        """Report the first slice of the job; others can read this once the method returns.
+
+        `cancellable`: the id by which somebody may cancel the job, for the thread to look for from now on.
+        """
+        self._cancellable = cancellable or ""
         now = utc_now()
         self._activity = Activity(
             worker=self._worker,
@@ -81,6 +93,8 @@ class StatusReporter:
 
     def _report_news(self) -> None:
         current = self._activity
+        if self._cancellable and self._records.notes.is_cancelled(self._cancellable):
+            self._cancelled.set()
         is_stale = time.monotonic() - self._reported_at >= self._refresh_s
         if current and (current is not self._reported or is_stale):
             self._report(current)

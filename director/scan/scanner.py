@@ -1,7 +1,7 @@
 """Scan source and destination, and sort recordings into finished, failed and missing ones."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from nightscribe.director.scan.renames import HiddenTranscripts, RenameFollower
 from nightscribe.director.scan.repair_texts import repair_texts
 from nightscribe.shared.destination.erasure import erase, traces
 from nightscribe.shared.destination.json_store import NewerRecord
+from nightscribe.shared.destination.keys import submitted_key
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.destination.tombstones import Tombstones
 from nightscribe.shared.errors import NightscribeError
@@ -52,6 +53,8 @@ class Scan:
     """Old and new name of each recording that was renamed or moved."""
     n_forgotten: int = 0
     """Recordings that were forgotten for good, which are left alone."""
+    n_submitted: int = 0
+    """Recordings that a server has queued, which are left alone."""
     being_written: list[str] = field(default_factory=list)
     failed_before: list[Failure] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -68,6 +71,7 @@ class Scan:
             "finished": self.n_finished,
             "foreign": self.n_foreign,
             "forgotten": self.n_forgotten,
+            "submitted": self.n_submitted,
             "being_written": len(self.being_written),
             "failed": len(self.failed_before),
             "unreadable": len(self.unreadable),
@@ -112,6 +116,7 @@ class Scanner:
         claimed_again: list[str] = []
         unhashed: list[tuple[Recording, Provenance]] = []
         self._tombstones.load()
+        submitted = self.records.notes.submitted()
         discovery = Discovery(self.source, self.records, self._recording_filter, report_progress=progress)
         classifier = Classifier(
             self.source,
@@ -126,8 +131,7 @@ class Scanner:
             path = candidate.recording.path
             try:
                 evidence = read()
-                if self._is_forgotten(candidate.recording, evidence):
-                    scan.n_forgotten += 1
+                if self._is_left_alone(scan, candidate.recording, evidence, submitted):
                     continue
                 claimed_again += _claimed_again(candidate, evidence)
                 match classifier.classify(candidate, evidence):
@@ -192,6 +196,18 @@ class Scanner:
                 erase(self.records, self._tombstones, traces(self.records, recording.path))
                 log.info("recording.forgotten", recording=recording.path)
         return is_forgotten
+
+    def _is_left_alone(self, scan: Scan, recording: Recording, evidence: Evidence, submitted: Collection[str]) -> bool:
+        """Count a recording that was forgotten, or that a server has queued with options that somebody chose for it."""
+        if self._is_forgotten(recording, evidence):
+            scan.n_forgotten += 1
+            return True
+        if not submitted or (evidence.settled_by and not self.redo):
+            return False
+        key = submitted_key(recording.path)
+        is_submitted = key in submitted and self.records.notes.counts(key)
+        scan.n_submitted += is_submitted
+        return is_submitted
 
     def _tidy_up(self, candidate: Candidate, finished: Provenance) -> None:
         """Remove what is left from before the transcript.

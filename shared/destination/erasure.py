@@ -108,6 +108,18 @@ def erase(records: Records, tombstones: Tombstones, found: Traces, *, kept_too: 
         records.store.delete(key)
 
 
+def discard(records: Records, recording: str) -> None:
+    """Delete all records of a recording that is in nobody's library, and that can never come back under this name."""
+    folder = parts_folder(recording)
+    for key in (
+        failure_key(recording),
+        hash_key(recording),
+        *(folder + name for name in records.store.names(folder)),
+        transcript_key(recording),
+    ):
+        records.store.delete(key)
+
+
 def _kept(records: Records, stem: str) -> list[str]:
     folder, slash, name = stem.rpartition("/")
     suffixes = "|".join(re.escape(suffix_of(fmt)) for fmt in format_names())

@@ -3,7 +3,7 @@
 import hashlib
 
 from nightscribe.shared.formats.registry import suffix_of
-from nightscribe.shared.model.jobs import RECORDS_FOLDER
+from nightscribe.shared.model.jobs import RECORDS_FOLDER, REQUESTS_FOLDER
 
 TRANSCRIPTS = f"{RECORDS_FOLDER}/transcripts/"
 HASHES = f"{RECORDS_FOLDER}/hashes/"
@@ -13,6 +13,11 @@ JOBS = f"{RECORDS_FOLDER}/jobs/"
 VOICES = f"{RECORDS_FOLDER}/voices/"
 FORGOTTEN = f"{RECORDS_FOLDER}/forgotten/"
 DAMAGED = f"{RECORDS_FOLDER}/damaged/"
+REQUESTS = f"{RECORDS_FOLDER}/requests/"
+"""Records of recordings in the source's hidden folder, kept apart from the library, so that nothing ever lists them."""
+FAILURES_OF_REQUESTS = f"{REQUESTS}failures/"
+CANCELLED = f"{RECORDS_FOLDER}/cancelled/"
+SUBMITTED = f"{RECORDS_FOLDER}/submitted/"
 RUN = f"{RECORDS_FOLDER}/run.json"
 REPORT = f"{RECORDS_FOLDER}/report.json"
 REPORT_PAGE = f"{RECORDS_FOLDER}/report.html"
@@ -32,26 +37,43 @@ def with_suffix(path: str, suffix: str) -> str:
     return f"{folder}{slash}{name}{suffix}"
 
 
+def _place(tree: str, recording: str, suffix: str) -> str:
+    """Return the key below a tree of records; those of requests have trees of their own."""
+    if recording.startswith(f"{REQUESTS_FOLDER}/"):
+        tree, recording = REQUESTS + tree.removeprefix(f"{RECORDS_FOLDER}/"), recording[len(REQUESTS_FOLDER) + 1 :]
+    return tree + with_suffix(recording, suffix)
+
+
 def transcript_key(recording: str) -> str:
     """Return the key of a recording's canonical transcript."""
-    return TRANSCRIPTS + with_suffix(recording, ".json")
+    return _place(TRANSCRIPTS, recording, ".json")
 
 
 def hash_key(recording: str) -> str:
     """Return the key of the hash of a finished recording's content."""
-    return HASHES + with_suffix(recording, ".json")
+    return _place(HASHES, recording, ".json")
 
 
 def failure_key(recording: str) -> str:
     """Return the key of a recording's failure record."""
-    return FAILURES + with_suffix(recording, ".json")
+    return _place(FAILURES, recording, ".json")
 
 
 def parts_folder(recording: str) -> str:
     """Return the folder that holds the results of a recording's slices until it is finished."""
-    return PARTS + with_suffix(recording, "") + "/"
+    return _place(PARTS, recording, "") + "/"
 
 
 def output_key(stem: str, fmt: str) -> str:
     """Return the key of a transcript's text file in one format."""
     return with_suffix(stem, suffix_of(fmt))
+
+
+def cancelled_key(job: str) -> str:
+    """Return the key of the note that the work on a job of the server is to stop."""
+    return f"{CANCELLED}{job}.json"
+
+
+def submitted_key(recording: str) -> str:
+    """Return the key of the note that a server has queued a recording, which a director therefore leaves alone."""
+    return f"{SUBMITTED}{hashlib.sha256(recording.encode(errors='surrogateescape')).hexdigest()[:32]}.json"

@@ -113,6 +113,13 @@ class PartialResults:
         """Remove the claim on a slice."""
         self._store.delete(self._key(job, slice_, CLAIM_SUFFIX))
 
+    def forget(self, job: Job, slice_: Slice) -> None:
+        """Remove the results and claims of all slices of a recording that were made for this job and no other."""
+        before = f"{job.part_id(slice_)}-"
+        self.drop(
+            slice_.recording, [n for n in self._store.names(parts_folder(slice_.recording)) if n.startswith(before)]
+        )
+
     def put(self, job: Job, slice_: Slice, part: Part) -> None:
         """Keep the result of a slice until the whole recording is done."""
         self._typed.save(self._key(job, slice_), part)

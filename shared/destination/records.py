@@ -21,6 +21,7 @@ from nightscribe.shared.destination.keys import (
     parts_folder,
     transcript_key,
 )
+from nightscribe.shared.destination.notes import Notes
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, Claim, PartialResults, partial_schema, silent_s
 from nightscribe.shared.destination.texts import Texts
 from nightscribe.shared.destination.voices import Voices
@@ -86,6 +87,7 @@ class Records:
         self.texts = Texts(store)
         self.partial_results = PartialResults(store)
         self.voices = Voices(store)
+        self.notes = Notes(store)
         self._typed = JsonStore(store)
 
     # Finished recordings

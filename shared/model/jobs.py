@@ -21,6 +21,9 @@ from nightscribe.shared.model.versioned import (
 
 MAX_MESSAGE_BYTES = 200 * 1024  # older queues accept 256 KiB
 RECORDS_FOLDER = ".nightscribe"  # in the destination
+# Folders of a source, hidden like every folder with such a name, so that no scan finds what is in them.
+REQUESTS_FOLDER = ".nightscribe-requests"  # recordings of programs, which are removed once they are transcribed
+UPLOADS_FOLDER = ".nightscribe-uploads"  # files that have not arrived completely
 
 
 def _inside(path: str) -> str:

@@ -219,11 +219,14 @@ class Provenance(Versioned):
     def settles(self, job: Job, slice_: Slice) -> bool:
         """Return whether this transcript is what the job requests for the slice's recording: same sound, same redo.
 
-        Of a job that only labels speakers: same sound, same labels.
+        A job without a redo is for a recording that was missing, so any transcript of the same sound will do. Of a job
+        that only labels speakers: same sound, same labels.
         """
         if self.fingerprint != slice_.fingerprint:
             return False
-        return same_labels(self.options, job.options) if job.only_speakers else self.redo == job.redo
+        if job.only_speakers:
+            return same_labels(self.options, job.options)
+        return job.redo is None or self.redo == job.redo
 
 
 class Transcript(Provenance):

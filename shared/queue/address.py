@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 AMAZONS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+INTERACTIVE = "-interactive"
 _REGION = re.compile(r"(?:^|\.)([a-z]{2}(?:-[a-z]+)+-\d)\.")  # in the names of Amazon's servers, new and old
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,70}\.fifo")
 
@@ -42,6 +43,14 @@ class QueueAddress:
             return cls(name, endpoint=server)
         region = _REGION.search(url.netloc)
         return cls(name, owner or None, region[1] if region else None)
+
+
+def interactive_address(address: str) -> str:
+    """Return the address of the queue for interactive work that belongs to a queue, on the same server.
+
+    Raises: ValueError: if its name would be too long.
+    """
+    return check_address(f"{address.removesuffix('.fifo')}{INTERACTIVE}.fifo")
 
 
 def is_amazons(url: str) -> bool:

@@ -67,6 +67,30 @@ class RecordingSource(Protocol):
         ...
 
 
+@runtime_checkable
+class Intake(Protocol):
+    """Additional methods for a source to which recordings can be added."""
+
+    def waiting_room(self) -> Path | None:
+        """Return a folder from which `add` moves a file without copying it, or None if any will do.
+
+        Raises: StorageError: if recordings cannot be written there.
+        """
+        ...
+
+    def add(self, file: Path, path: str) -> bool:
+        """Take a file of this machine as a new recording, whole or not at all; return False if the name is taken.
+
+        The file is durable by then, and it is gone from its place if this returns True.
+        Raises: PermanentError: if the path leads out of the source. RetryableError: if the storage is unreachable.
+        """
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a recording; it is not an error if it does not exist."""
+        ...
+
+
 class TranscriptStore(Protocol):
     """Stores whole files under keys with forward slashes. Methods raise RetryableError if storage is unreachable."""
 

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 RecordingResult = Literal["completed", "failed"]
 SliceResult = Literal["completed", "failed", "retried", "skipped"]
-Outcome = Literal["completed", "set_aside", "retried", "returned", "abandoned"]
+Outcome = Literal["completed", "set_aside", "retried", "returned", "abandoned", "cancelled"]
 
 # Both
 

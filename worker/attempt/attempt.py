@@ -9,6 +9,7 @@ import structlog
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import (
     Interrupted,
+    JobCancelled,
     JobError,
     LeaseLost,
     MachineError,
@@ -78,7 +79,7 @@ class Attempt:
     def __post_init__(self) -> None:
         self.trouble = ""
         """Why the machine could not do the job, if that was the outcome."""
-        self._guard = LeaseGuard(self.lease)
+        self._guard = LeaseGuard(self.lease, lambda: self.reporter.is_cancelled)
         self._settler = Settler(
             worker=self.worker,
             delivery=self.delivery,
@@ -156,12 +157,14 @@ class Attempt:
             error_to_retry = self._work_on(progress)
         except (LeaseLost, Interrupted):
             raise
+        except JobCancelled:
+            self._settler.cancel(job)
+            return Outcome.UNKNOWN
         except Exception as error:
             error_to_retry = machine_error(error) or error
             if not isinstance(error_to_retry, NightscribeError):
                 log.exception("job.crashed")
-            if isinstance(error, SetupError):
-                self.check_setup()
+            self._check_setup_after(error)
         if isinstance(error_to_retry, MachineError):
             self.trouble = str(error_to_retry)
             self.reporter.end()  # otherwise the next worker would leave the slices to this one
@@ -178,8 +181,18 @@ class Attempt:
             self._settler.complete()
         return Outcome.DONE
 
+    def _check_setup_after(self, error: Exception) -> None:
+        if isinstance(error, SetupError):
+            self.check_setup()
+
+    def _require_wanted(self, job: Job) -> None:
+        """Raise JobCancelled if somebody cancelled the job before it began."""
+        if job.redo and self.records.notes.is_cancelled(job.redo):
+            raise JobCancelled("The job was cancelled.")
+
     def _work_on(self, progress: JobProgress) -> Exception | None:
         """Claim, transcribe and store the slices; return the first error for which a slice must be retried, or None."""
+        self._require_wanted(progress.job)
         self._claimer.skip_finished_and_claimed(progress)
         claimed, first_error = self._claimer.claim(progress)
         in_a_row = 0

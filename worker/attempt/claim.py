@@ -77,7 +77,7 @@ class Claimer:
         in_a_row = 0
         slices = list(progress.unfinished.values())
         if slices:
-            self.reporter.begin(slices[0], len({slice_.recording for slice_ in slices}))
+            self.reporter.begin(slices[0], len({slice_.recording for slice_ in slices}), progress.job.redo)
         for slice_ in slices:
             report_alive()
             try:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from nightscribe.shared.errors import LeaseLost
+from nightscribe.shared.errors import JobCancelled, LeaseLost
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.worker.lease import Lease
 
@@ -14,8 +14,9 @@ T = TypeVar("T")
 class LeaseGuard:
     """Runs an attempt's writes one at a time, and only while the lease is held."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, is_cancelled: Callable[[], bool] = lambda: False) -> None:
         self._lease = lease
+        self._is_cancelled = is_cancelled
         self.writing = threading.Lock()
         """Held during each write, so that abandoning the job waits for the current write."""
 
@@ -30,7 +31,9 @@ class LeaseGuard:
         """Report that the worker is alive, and stop the work if it must not continue.
 
         Call it between two steps of the work, so that a step that hangs does not look alive.
-        Raises: LeaseLost, Interrupted: see `Lease.check`.
+        Raises: LeaseLost, Interrupted: see `Lease.check`. JobCancelled: if nobody wants the job any more.
         """
         report_alive()
         self._lease.check()
+        if self._is_cancelled():
+            raise JobCancelled("The job was cancelled.")

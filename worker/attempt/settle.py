@@ -59,6 +59,14 @@ class Settler:
         self._remove(lambda retry_timeout_s: self.queue.delete(self.delivery, retry_timeout_s=retry_timeout_s))
         count_outcome("completed")
 
+    def cancel(self, job: Job) -> None:
+        """Remove what was stored for a job that nobody wants any more, and delete the message."""
+        for slice_ in job.slices:
+            self.guard.while_held(lambda slice_=slice_: self.records.partial_results.forget(job, slice_))  # type: ignore[misc]
+        self._remove(lambda retry_timeout_s: self.queue.delete(self.delivery, retry_timeout_s=retry_timeout_s))
+        log.info("job.cancelled", recording=job.slices[0].recording)
+        count_outcome("cancelled")
+
     def dead_letter_failed(self, progress: JobProgress) -> None:
         """Dead-letter the failed slices of a job whose other slices are all done."""
         body = self._message_of(progress.job, progress.failed)

@@ -2,18 +2,21 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import attrgetter
 from pathlib import Path
 
 from nightscribe.shared.audio.probe import OTHER_SUFFIXES
-from nightscribe.shared.errors import PermanentError, RetryableError
+from nightscribe.shared.errors import MachineError, PermanentError, RetryableError, StorageError
+from nightscribe.shared.model.jobs import UPLOADS_FOLDER
 from nightscribe.shared.model.paths import suffix
 from nightscribe.shared.model.recording import Folder, Recording, Unreadable
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.storage.fingerprint import fingerprint
 
+COPIED_BYTES = 2**20
 LEADS_OUT = "is a link that leads out of the source; put a copy there, or allow it with --follow-links."
 LEADS_NOWHERE = "It is a link that leads nowhere; restore its target (perhaps a disk is not mounted), or remove it."
 
@@ -113,6 +116,56 @@ class FolderSource:
 
             return fingerprint(file.seek(0, os.SEEK_END), read)
 
+    def waiting_room(self) -> Path:
+        """See `Intake.waiting_room`."""
+        folder = self.root / UPLOADS_FOLDER
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"The source {str(self.root)!r} cannot be written ({error.strerror}); allow this user to write there."
+            ) from None
+        return folder
+
+    def add(self, file: Path, path: str) -> bool:
+        """See `Intake.add`."""
+        target = self.root / path
+        folder = os.path.realpath(target.parent)
+        if self._leads_out(folder) or self._is_below_destination(folder):
+            raise PermanentError(
+                f"{path!r} is not a place for recordings; choose another folder.", code="outside_source"
+            )
+        try:
+            new = _made_folders(target.parent)
+            try:
+                os.link(file, target)
+            except FileExistsError:
+                return False
+            except OSError:  # another file system, or one without hard links
+                if target.exists():
+                    return False
+                _moved(file, target)
+            file.unlink(missing_ok=True)
+            for each in {target.parent, *(folder.parent for folder in new)}:
+                _sync_folder(each)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise MachineError(
+                    f"The disk of the source is full, so {path!r} was not stored.", code="disk_full"
+                ) from None
+            raise RetryableError(
+                f"{path!r} cannot be written now ({error.strerror or error}).", code="storage_unreachable"
+            ) from error
+        return True
+
+    def remove(self, path: str) -> None:
+        """See `Intake.remove`."""
+        with self._errors(path), suppress(FileNotFoundError):
+            self._place(path).unlink()
+
+    def _is_below_destination(self, real: str) -> bool:
+        return self._leave_out is not None and (real + "/").startswith(f"{self._leave_out}/")
+
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:
         """See `RecordingSource.local`; errors while the file is read are translated as well."""
@@ -146,6 +199,43 @@ class FolderSource:
 
 
 _by_path = attrgetter("path")
+
+
+def _made_folders(folder: Path) -> list[Path]:
+    """Create a folder with those above it; return those that are new."""
+    new = []
+    while not folder.is_dir():
+        new.append(folder)
+        folder = folder.parent
+    for each in reversed(new):
+        each.mkdir(exist_ok=True)
+    return new
+
+
+def _moved(file: Path, target: Path) -> None:
+    """Give a file its name, by way of a copy if it lies on another file system."""
+    if file.stat().st_dev == target.parent.stat().st_dev:
+        file.rename(target)
+        return
+    copy = target.with_name(f".{target.name}.part")
+    try:
+        with file.open("rb") as source, copy.open("wb") as written:
+            shutil.copyfileobj(source, written, COPIED_BYTES)
+            written.flush()
+            os.fsync(written.fileno())
+        copy.rename(target)
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power failure, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _shown(path: str) -> str:
