@@ -6,9 +6,11 @@ from nightscribe.shared.errors import UNKNOWN
 
 SENTENCES = {
     "archived": "They are in an archive (storage class).",
+    "cancelled": "Somebody cancelled their jobs.",
     "changed": "They were changed after they were queued.",
     "credentials_expired": "The credentials have expired.",
     "cut_off": "They were cut off before their end.",
+    "database_unreachable": "The server's database does not respond.",
     "disk_full": "The disk is full.",
     "empty": "They are empty or hold nothing but zero bytes.",
     "encrypted": "They are encrypted.",

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 WAITED_FOR_S = 0.02  # between two looks for the results of interactive jobs, which take microseconds in a folder
 LOOK_S = 1.0  # between two looks at queues, workers and all other jobs
-SHARE = 0.05  # of the time that looking at a slow store may take
+SHARE = 0.25  # of the time that looking may take, for instance at a bucket
 
 Outcome = Provenance | Failure | str
 """A transcript, a failure, or the sentence why there will be neither."""
