@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 VERSION_FILE = "nightscribe/_version.py"
 # Files that name the images of a version, and what precedes the version there.
 IMAGE_TAGS = {
+    "infra/helm/nightscribe/Chart.yaml": "ersion: ",
     "infra/kubernetes/overlays/buckets/kustomization.yaml": "newTag: ",
     "infra/kubernetes/overlays/volume/kustomization.yaml": "newTag: ",
     "infra/terraform/terraform.tfvars.example": 'image_tag = "',

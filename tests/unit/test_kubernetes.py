@@ -1,8 +1,10 @@
 """The manifests of infra/kubernetes, rendered as a cluster would get them: valid, and of the program as it is."""
 
+import os
 import re
 import shutil
 import subprocess
+import sysconfig
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from support.surface import known_variables, options_of
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = ROOT / "infra" / "kubernetes" / "overlays"
+CHART = ROOT / "infra" / "helm" / "nightscribe"
+AMAZON_QUEUE = "queue.url=https://sqs.us-east-1.amazonaws.com/123456789012/nightscribe.fifo"
 VERSIONS = ("1.30", "1.37")  # of Kubernetes: the oldest that is promised, and the newest whose schemas are at hand
 
 TEXT = {"type": "string"}
@@ -86,10 +90,27 @@ def rendered(overlay: str) -> list[dict[str, Any]]:
     pytest.skip("neither kustomize nor kubectl is on this machine")
 
 
-@pytest.fixture(params=["buckets", "volume"])
+@cache
+def chart(*values: str) -> list[dict[str, Any]]:
+    """What Helm makes of the chart with these values."""
+    helm = shutil.which("helm", path=f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}")
+    if not helm:
+        pytest.skip("helm is not on this machine")
+    given = [each for value in values for each in ("--set-string", value)]
+    done = subprocess.run(
+        [helm, "template", "nightscribe", CHART, "--namespace", "nightscribe", *given],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [found for found in yaml.safe_load_all(done.stdout) if found]
+
+
+@pytest.fixture(params=["buckets", "volume", "chart"])
 def objects(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
-    """Everything that an overlay puts into a cluster."""
-    return rendered(request.param)
+    """Everything that an overlay, or the chart, puts into a cluster."""
+    return chart(AMAZON_QUEUE) if request.param == "chart" else rendered(request.param)
 
 
 def the(objects: list[dict[str, Any]], kind: str, name: str | None = None) -> dict[str, Any]:
@@ -164,6 +185,7 @@ def test_what_an_object_refers_to_is_there(objects: list[dict[str, Any]]) -> Non
         assert selector.items() <= labels.items()
         assert not selector.items() <= pods(objects)["director"]["metadata"]["labels"].items()
     (ingress,) = the(objects, "NetworkPolicy")["spec"]["ingress"]
+    assert ingress["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
     for pod in pods(objects).values():
         assert {port["port"] for port in ingress["ports"]} <= {port["name"] for port in container(pod)["ports"]}
 
@@ -215,7 +237,8 @@ def test_nobody_works_where_there_is_nothing_to_do(objects: list[dict[str, Any]]
 
 def test_a_pod_can_do_nothing_but_its_work(objects: list[dict[str, Any]]) -> None:
     """What the namespace's `restricted` standard asks for, and a root file system that cannot be written to."""
-    assert the(objects, "Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for namespace in (each for each in objects if each["kind"] == "Namespace"):  # Helm makes it itself
+        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     for pod in pods(objects).values():
         assert pod["spec"]["securityContext"]["runAsNonRoot"]
         assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -259,3 +282,63 @@ def test_places_are_mounted_where_the_settings_say() -> None:
         mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container(pod)["volumeMounts"]}
         assert mounts[settings(objects)["NIGHTSCRIBE_SOURCE"]] is True
         assert mounts[settings(objects)["NIGHTSCRIBE_DEST"]] is False
+
+
+def plain(value: Any) -> Any:
+    """Return an object without what only one of the two tools adds: labels, checksums, and hashes in names."""
+    if isinstance(value, dict):
+        left_out = ("app.kubernetes.io/", "checksum/", "imagePullPolicy", "labels", "namespace")
+        kept = {key: plain(each) for key, each in value.items() if not key.startswith(left_out) or "Selector" in key}
+        return {key: each for key, each in kept.items() if (key, each) != ("metadata", {})}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return re.sub(r"^settings-\w+$", "settings", value) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(
+    ("overlay", "values"),
+    [
+        ("buckets", ()),
+        ("volume", ("source=/source", "dest=/dest", "volumes.source=recordings", "volumes.dest=transcripts")),
+    ],
+)
+def test_the_chart_makes_what_kustomize_makes(overlay: str, values: tuple[str, ...]) -> None:
+    registry = "images.registry=123456789012.dkr.ecr.us-east-1.amazonaws.com/nightscribe"
+    by_helm = {(each["kind"], plain(each["metadata"]["name"])): each for each in chart(AMAZON_QUEUE, registry, *values)}
+    by_kustomize = {(each["kind"], plain(each["metadata"]["name"])): each for each in rendered(overlay)}
+    only_there = {key for key in by_kustomize if key[0] in ("Namespace", "PersistentVolumeClaim")}
+    assert set(by_helm) == set(by_kustomize) - only_there
+    for key, each in by_helm.items():
+        assert plain(each) == plain(by_kustomize[key])
+
+
+def test_the_chart_can_bring_its_own_queue() -> None:
+    objects = chart()
+    for each in objects:
+        if each["kind"] not in KEDA:
+            kubernetes_validate.validate(each, VERSIONS[-1], strict=True)
+    pod = the(objects, "Deployment", "queue")["spec"]["template"]
+    assert pod["spec"]["securityContext"]["runAsNonRoot"]
+    assert container(pod)["securityContext"]["readOnlyRootFilesystem"]
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["queue"]
+    assert container(pod)["image"] in compose["image"]
+    given = {each["name"]: each["value"] for each in container(pod)["env"]}
+    assert {name: str(value) for name, value in compose["environment"].items()}.items() <= given.items()
+    service = the(objects, "Service", "queue")["spec"]
+    assert service["selector"].items() <= pod["metadata"]["labels"].items()
+    address = f"http://queue:{service['ports'][0]['port']}"
+    assert settings(objects)["AWS_ENDPOINT_URL_SQS"] == address
+    assert settings(objects)["NIGHTSCRIBE_QUEUE_NAME"].startswith(address)
+    (trigger,) = the(objects, "ScaledObject")["spec"]["triggers"]
+    assert trigger["metadata"]["awsEndpoint"] == "http://queue.nightscribe:4566"
+    secret = the(objects, "Secret", "queue-keys")
+    for each in pods(objects).values():
+        assert container(each)["envFrom"][1]["secretRef"]["name"] == "queue-keys"
+    for reference in the(objects, "TriggerAuthentication")["spec"]["secretTargetRef"]:
+        assert reference["name"] == "queue-keys" and reference["key"] in secret["stringData"]
+
+
+@pytest.mark.parametrize("missing", ["source", "dest"])
+def test_the_chart_says_what_is_missing(missing: str) -> None:
+    with pytest.raises(AssertionError, match=f"Set `{missing}`"):
+        chart(f"{missing}=")

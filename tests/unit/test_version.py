@@ -12,6 +12,7 @@ from nightscribe.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
 IMAGE_TAGS = (
+    "infra/helm/nightscribe/Chart.yaml",
     "infra/kubernetes/overlays/buckets/kustomization.yaml",
     "infra/kubernetes/overlays/volume/kustomization.yaml",
     "infra/terraform/terraform.tfvars.example",
@@ -25,5 +26,5 @@ def test_the_command_and_the_installation_state_the_version_of_the_file() -> Non
 
 @pytest.mark.parametrize("path", IMAGE_TAGS)
 def test_deployments_name_the_image_of_this_version(path: str) -> None:
-    tags = re.findall(r'(?:newTag: |image_tag = ")([\d.]+)', (ROOT / path).read_text())
+    tags = re.findall(r'(?:newTag: |[vV]ersion: |image_tag = ")([\d.]+)', (ROOT / path).read_text())
     assert set(tags) == {__version__}
