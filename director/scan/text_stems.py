@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from functools import cache
 from itertools import chain, count
 
 from nightscribe.shared.destination.keys import output_key
-from nightscribe.shared.formats.registry import is_subtitle
+from nightscribe.shared.formats.registry import BUILT_IN, is_subtitle, suffix_of
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.paths import without_suffix
 
@@ -14,9 +15,12 @@ def stems(paths: Iterable[str]) -> dict[str, str]:
     """Return the stem of each recording's text files for one folder: its path without extension, if that is unique.
 
     Recordings that differ only in their extension (or, for file systems that ignore it, in their case) all use
-    their full names, so that no name depends on which recording was there first.
+    their full names, so that no name depends on which recording was there first. So does `talk.whisper.mp3`, whose
+    `talk.whisper.json` could be another format of `talk.mp3`.
     """
     chosen = {path: without_suffix(path) for path in paths}
+    inner = _inner_suffixes()
+    chosen.update((path, path) for path, stem in chosen.items() if stem.casefold().endswith(inner))
     while True:
         takers = Counter(map(str.casefold, chosen.values()))
         if len(takers) == len(chosen):
@@ -26,6 +30,12 @@ def stems(paths: Iterable[str]) -> dict[str, str]:
         if not colliding:
             return chosen
         chosen.update(zip(colliding, colliding, strict=True))
+
+
+@cache
+def _inner_suffixes() -> tuple[str, ...]:
+    """Return what precedes the last extension in the suffixes of formats, such as `.whisper`."""
+    return tuple(inner for fmt in BUILT_IN if (inner := suffix_of(fmt).rpartition(".")[0]))
 
 
 def missing_formats(stem: str, formats: Iterable[FormatName], existing: Collection[str]) -> tuple[FormatName, ...]:

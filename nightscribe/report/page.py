@@ -14,6 +14,7 @@ from urllib.parse import quote
 from nightscribe.report.plot import plot
 from nightscribe.report.report import Failed, Report, Suspicious
 from nightscribe.shared.destination.keys import REPORT
+from nightscribe.shared.model.flag_meanings import MEANINGS
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.model.languages import LANGUAGES
 from nightscribe.shared.model.transcript import Flag
@@ -25,18 +26,6 @@ SHOWN = 300  # rows of a list; browsers cannot open a page with a million failur
 GROUPS = 30  # groups of rows
 REPORT_NAME = REPORT.rpartition("/")[2]
 
-# The most significant first.
-MEANINGS = {
-    Flag.TRUNCATED: "less sound could be decoded than the file says it holds",
-    Flag.GAP: "somebody speaks where there is no text",
-    Flag.REPETITION: "the same words over and over",
-    Flag.LOW_CONFIDENCE: "the model was not sure of what it heard",
-    Flag.LANGUAGE_UNSURE: "the detected language may be wrong",
-    Flag.LANGUAGE_CHANGES: "more than one language is spoken",
-    Flag.CHANNELS_CANCEL: "one channel is the other inverted; only one of them was listened to",
-    Flag.OTHER_TRACKS: "other audio tracks were not transcribed; its record lists them, --tracks chooses",
-    Flag.NO_SPEECH: "nobody is heard to speak; the transcript is empty on purpose",
-}
 KEPT = "Those with a transcript keep it: only <code>--redo</code> transcribes them again, with all finished ones."
 
 _Item = TypeVar("_Item", Failed, Suspicious)

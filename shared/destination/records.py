@@ -25,7 +25,7 @@ from nightscribe.shared.destination.notes import Notes
 from nightscribe.shared.destination.partial_results import CLAIM_SUFFIX, Claim, PartialResults, partial_schema, silent_s
 from nightscribe.shared.destination.texts import Texts
 from nightscribe.shared.destination.voices import Voices
-from nightscribe.shared.errors import NameTooLong, NightscribeError, RetryableError
+from nightscribe.shared.errors import FormatError, NameTooLong, NightscribeError, RetryableError
 from nightscribe.shared.formats.hand_edits import READABLE, united, with_changes
 from nightscribe.shared.formats.registry import format_names, is_same, render
 from nightscribe.shared.model.activity import Activity, Run, WorkerName
@@ -249,7 +249,7 @@ class Records:
         if old.stem != stem:
             ours = {fmt for fmt, content in there.items() if is_same(content, old, fmt)}
             moved = {fmt: content for fmt, content in there.items() if fmt in ours.union(formats, old.formats)}
-            named = [fmt for fmt in there if fmt in ours and render(old, fmt) != render(new, fmt)]
+            named = [fmt for fmt in there if fmt in ours and _says_its_name(fmt, old, new)]
             for fmt in named:
                 del moved[fmt]
             wanted += named
@@ -260,6 +260,8 @@ class Records:
             self.texts.put_as(new, fmt, content)
         proof = self.content_hash(old)
         self.finish(new, wanted, sha256=proof.sha256 if proof else None)
+        if old.stem == stem:  # only the extension was changed, which some texts state
+            self.texts.update(old, new, there)
         self._leave(old, new)
         self.store.delete(_renaming_key(recording))
 
@@ -432,3 +434,11 @@ def _header(beginning: bytes) -> _Header | None:
         with contextlib.suppress(ValidationError):
             return _Header.model_validate_json(header + b"}")
     return None
+
+
+def _says_its_name(fmt: FormatName, old: Transcript, new: Transcript) -> bool:
+    """Return whether a text differs by the name of its recording; False if this machine cannot write it."""
+    try:
+        return render(old, fmt) != render(new, fmt)
+    except FormatError:
+        return False

@@ -109,7 +109,12 @@ class Texts:
             if is_same(there, new, fmt):
                 continue
             if is_ours(there, fmt, old):
-                content = render(new, fmt)
+                try:
+                    content = render(new, fmt)
+                except FormatError as error:  # this machine cannot write it; another one may
+                    log.warning("text.outdated", recording=new.recording, key=key, why=str(error))
+                    left.append(key)
+                    continue
             elif is_same_in_words(there, new, fmt):
                 continue
             elif fmt in absorbed or any(is_same_in_words(there, state, fmt) for state in earlier_states(old)):

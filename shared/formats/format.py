@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from nightscribe.shared.model.transcript import Transcript
 
@@ -24,6 +25,8 @@ class Format:
         render: returns a file's content; a pure function of the transcript, so that a lost file can be written again.
         is_same: returns whether a file still says what `render` wrote; if not, it is kept as a person's work.
         is_subtitle: whether players show it in time with the sound; people do not keep notes in such files.
+        needs: modules that `render` imports and that not every installation has.
+        extra: the extra of nightscribe that installs them.
     """
 
     name: str
@@ -32,6 +35,8 @@ class Format:
     render: Render
     is_same: IsSame
     is_subtitle: bool = False
+    needs: tuple[str, ...] = ()
+    extra: str = ""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` if the name or the suffix cannot be part of an option or a file name."""
@@ -39,6 +44,14 @@ class Format:
             raise ValueError(f"the name {self.name!r} is not made of lower-case letters, digits, '-' and '_'")
         if not _SUFFIX.fullmatch(self.suffix):
             raise ValueError(f"the suffix {self.suffix!r} is not a dot followed by lower-case letters and digits")
+
+    @property
+    def lacking(self) -> str | None:
+        """Return a sentence that says what to install before the format can be written; None if nothing is missing."""
+        if all(find_spec(module) is not None for module in self.needs):
+            return None
+        what = f"pip install 'nightscribe[{self.extra}]'" if self.extra else f"pip install {' '.join(self.needs)}"
+        return f"The format {self.name!r} needs packages that are not installed. Install them: {what}."
 
 
 def same_bytes(render: Render) -> IsSame:

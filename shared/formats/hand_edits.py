@@ -26,8 +26,10 @@ from nightscribe.shared.model.corrections import (
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.transcript import Transcript
 
-READABLE: tuple[FormatName, ...] = ("txt", "vtt", "srt")
+READABLE: tuple[FormatName, ...] = ("txt", "vtt", "srt", "paragraphs")
 """Formats in which edits are understood."""
+PLAIN: tuple[FormatName, ...] = ("txt", "paragraphs")
+"""Those that hold nothing but what is spoken, and names."""
 
 _TIMES = re.compile(r"^\s*(?:\d+:)?\d+:\d+[.,]\d+\s*-->")
 _TAG = re.compile(r"<[^<>\n]*>")
@@ -81,7 +83,7 @@ def words_in(text: str, fmt: FormatName) -> list[Found]:
 
 def _spoken_lines(text: str, fmt: FormatName) -> Iterator[tuple[int, str]]:
     """Yield what is spoken, line by line with its place; what is not is blanked."""
-    if fmt == "txt":
+    if fmt in PLAIN:
         yield 0, text.replace("\ufeff", " ")
         return
     at, is_spoken = 0, False

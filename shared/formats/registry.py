@@ -24,6 +24,12 @@ _MODULES = {
     "ass": "ass",
     "lrc": "lrc",
     "rttm": "rttm",
+    "paragraphs": "paragraphs",
+    "md": "markdown",
+    "html": "html_file",
+    "docx": "docx_file",
+    "pdf": "pdf_file",
+    "whisper-json": "whisper_json",
 }
 BUILT_IN = {
     name: EntryPoint(name, f"nightscribe.shared.formats.{module}:FORMAT", GROUP) for name, module in _MODULES.items()
@@ -98,12 +104,15 @@ def register_format(new: Format) -> None:
 def check_formats(given: str | Iterable[str]) -> tuple[FormatName, ...]:
     """Return the names in a list such as `txt,srt`, each once.
 
-    Raises: ValueRefused: if one is unknown or cannot be imported, or none is given.
+    Raises: ValueRefused: if one is unknown or cannot be imported, lacks a package that it needs, or none is given.
     """
     listed = given.split(",") if isinstance(given, str) else given
     names = tuple(dict.fromkeys(name.strip().lower().removeprefix(".") for name in listed if name.strip()))
     for name in names:
-        if not get_format(name):
+        if found := get_format(name):
+            if found.lacking:
+                raise ValueRefused(found.lacking)
+        else:
             if name in _unusable:
                 raise ValueRefused(
                     f"Format {name!r} cannot be used ({_unusable[name]}). Repair the package that provides it, or "
@@ -130,9 +139,11 @@ def render(transcript: Transcript, name: FormatName) -> bytes:
     if not (format_ := get_format(name)):
         why = f" ({_unusable[name]})" if name in _unusable else ""
         raise FormatError(f"The format {name!r} is not installed here{why}. Install it, or choose other formats.")
+    if format_.lacking:
+        raise FormatError(format_.lacking)
     try:
         return format_.render(corrected(transcript))
-    except MemoryError:
+    except (FormatError, MemoryError):
         raise
     except Exception as error:
         raise FormatError(

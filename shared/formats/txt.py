@@ -1,10 +1,10 @@
 """Write plain text: one segment per line, or with speakers one paragraph per turn."""
 
-from collections.abc import Iterable
 from itertools import groupby
 
+from nightscribe.shared.formats.document import running_text
 from nightscribe.shared.formats.format import Format, same_bytes
-from nightscribe.shared.formats.line_breaks import breakable, one_line
+from nightscribe.shared.formats.line_breaks import one_line
 from nightscribe.shared.formats.speakers import shown_names
 from nightscribe.shared.model.transcript import Transcript
 
@@ -19,16 +19,10 @@ def render(transcript: Transcript) -> bytes:
     if not names:
         return "".join(f"{line}\n" for _, line in said if line).encode()
     turns = groupby(((name, line) for name, line in said if line), key=lambda each: each[0])
-    paragraphs = (f"{name}: {text}" if name else text for name, each in turns for text in [_joined(t for _, t in each)])
+    paragraphs = (
+        f"{name}: {text}" if name else text for name, each in turns for text in [running_text(t for _, t in each)]
+    )
     return ("\n\n".join(paragraphs) + "\n").encode()
-
-
-def _joined(lines: Iterable[str]) -> str:
-    """Return sentences as running text, with spaces between them where their script has any."""
-    text = ""
-    for line in lines:
-        text += line if not text or breakable(text[-1], line[0]) else f" {line}"
-    return text
 
 
 # `same_bytes`, because lines joined into paragraphs are a person's work although no word has changed.

@@ -91,8 +91,8 @@ def test_a_finished_destination_gets_the_new_format_without_transcribing(site: P
 
 
 def test_the_help_lists_it_and_without_the_package_it_is_unknown(site: Path, tmp_path: Path) -> None:
-    assert "ass, lrc, rttm, toy." in " ".join(nightscribe(site, "run", "--help").stdout.split())
+    assert "docx, pdf, whisper-json, toy." in " ".join(nightscribe(site, "run", "--help").stdout.split())
     (tmp_path / "in").mkdir()
     refused = nightscribe(tmp_path, "run", str(tmp_path / "in"), str(tmp_path / "out"), "--formats", "toy")
     assert refused.returncode == 2
-    assert "Unknown format 'toy'. Choose from: txt, vtt, srt, json, tsv, ass, lrc, rttm." in refused.stderr
+    assert "Unknown format 'toy'. Choose from: txt, vtt, srt, json, tsv, ass, lrc, rttm, " in refused.stderr

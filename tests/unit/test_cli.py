@@ -223,7 +223,7 @@ def test_without_folders_the_first_one_is_asked_for(command: str) -> None:
             "knows only English, and the language is fr. Choose --model tiny.",
         ),
         (["--model", "tiny.en", "--task", "translate"], "cannot translate. Choose --model tiny."),
-        (["--formats", "docx"], "Unknown format 'docx'. Choose from: txt, vtt, srt, json, tsv, ass, lrc, rttm."),
+        (["--formats", "odt"], "Unknown format 'odt'. Choose from: txt, vtt, srt, json, tsv, ass, lrc, rttm, "),
         (["--formats", ","], "No format is given"),
         (["--workers", "zero"], "--workers is 'zero': "),
         (["--workers", "0"], "--workers is '0': "),

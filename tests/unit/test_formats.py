@@ -180,9 +180,9 @@ def test_a_recording_in_which_nobody_speaks_has_empty_text_files(fmt: str, made:
     assert render(transcript(), fmt) == made
 
 
-@pytest.mark.parametrize("fmt", BUILT_IN)
+@pytest.mark.parametrize("fmt", [fmt for fmt in BUILT_IN if fmt not in ("docx", "pdf")])
 @given(segments=SEGMENTS)
-def test_every_format_is_utf_8_and_the_same_each_time(fmt: str, segments: list[Segment]) -> None:
+def test_every_format_of_text_is_utf_8_and_the_same_each_time(fmt: str, segments: list[Segment]) -> None:
     whole = transcript(*segments)
     assert render(whole, fmt).decode().encode() == render(whole, fmt)
     assert render(whole, fmt) == render(Transcript.model_validate_json(whole.model_dump_json()), fmt)
@@ -209,8 +209,8 @@ def test_formats_are_read_kindly_and_kept_in_order(text: str, names: tuple[str, 
 
 
 def test_an_unknown_format_is_refused_with_those_there_are() -> None:
-    with pytest.raises(SetupError, match=r"'docx'.*txt, vtt, srt, json, tsv"):
-        check_formats("txt,docx")
+    with pytest.raises(SetupError, match=r"'odt'.*txt, vtt, srt, json, tsv"):
+        check_formats("txt,odt")
 
 
 @pytest.mark.parametrize("text", ["", " ", ",", " , "])

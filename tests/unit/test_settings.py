@@ -123,7 +123,7 @@ WRONG = [
     ("queue_name", "not a queue"), ("queue_name", "standard-queue"), ("max_queued_jobs", "0"),
     ("visibility_timeout_s", "0"),
     ("visibility_timeout_s", "43201"), ("heartbeat_s", "0"), ("heartbeat_s", "61"), ("max_receives", "0"),
-    ("retry_delay_s", "-1"), ("settle_s", "-0.1"), ("log_level", "loud"), ("language", "klingon"), ("formats", "docx"),
+    ("retry_delay_s", "-1"), ("settle_s", "-0.1"), ("log_level", "loud"), ("language", "klingon"), ("formats", "odt"),
     ("tracks", "0"), ("tracks", "none"),
     ("formats", ","), ("line_chars", "9"), ("lines", "0"), ("batch_size", "-1"), ("word_timestamps", "perhaps"),
     ("languages", "es,klingon"), ("languages", "auto,es"),
