@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from nightscribe.server.address_policy import AddressPolicy
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.settings import ENV_PREFIX, validation_sentence
 
@@ -45,7 +46,20 @@ class ServerSettings(BaseSettings):
         # Kubernetes sets NIGHTSCRIBE_PORT to tcp://… in containers beside a service that is named nightscribe.
         return cls.model_fields["port"].default if isinstance(value, str) and value.startswith("tcp://") else value
 
-    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    allowed_addresses: Annotated[tuple[str, ...], NoDecode] = Field(
+        default_factory=tuple,
+        description="Networks and hosts of your own to which the server may connect for webhooks and URLs, besides "
+        "public addresses, separated by commas, such as 10.0.0.0/8,media.example.org.",
+        json_schema_extra={"shown": "none"},
+    )
+
+    @field_validator("allowed_addresses")
+    @classmethod
+    def _check_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        AddressPolicy.of(value)
+        return value
+
+    @field_validator("allowed_hosts", "allowed_addresses", "trusted_proxies", mode="before")
     @classmethod
     def _divide(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.lower().split(",")))) if isinstance(value, str) else value

@@ -42,6 +42,8 @@ SENTENCES = {
     "storage_unusable": "The share or bucket does not exist, or refuses requests.",
     "text_not_sound": "They hold text, not sound.",
     UNKNOWN: "They failed for other reasons.",
+    "url_failed": "Their URLs could not be fetched.",
+    "url_refused": "Their URLs may not be fetched.",
     "value_refused": "A value is not valid.",
     "weights_unusable": "The model's weights cannot be found, downloaded or trusted.",
     "worker_died": "Their worker died or was stopped each time.",

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Depends
 
 from nightscribe.server.api import fleet, health, log, recordings, search, session, speakers, tokens
 from nightscribe.server.auth import bearer
+from nightscribe.server.webhooks import routes as webhooks
 
 PREFIX = "/api/v1"
 
@@ -11,6 +12,6 @@ PREFIX = "/api/v1"
 def routers() -> list[APIRouter]:
     """Return everything that is mounted by `create_app`; the modules name their own paths."""
     api = APIRouter(prefix=PREFIX, dependencies=[Depends(bearer)])
-    for module in (recordings, search, speakers, fleet, tokens, log, session):
+    for module in (recordings, search, speakers, fleet, tokens, webhooks, log, session):
         api.include_router(module.router)
     return [api, health.router]

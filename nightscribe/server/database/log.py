@@ -26,6 +26,9 @@ class Action(StrEnum):
     LOGGED_OUT = "logged out"
     TOKEN_CREATED = "token created"  # noqa: S105  no secret
     TOKEN_REVOKED = "token revoked"  # noqa: S105  no secret
+    WEBHOOK_CREATED = "webhook created"
+    WEBHOOK_CHANGED = "webhook changed"
+    WEBHOOK_DELETED = "webhook deleted"
 
 
 MOST_DETAIL_CHARS = 500
