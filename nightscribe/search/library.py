@@ -34,13 +34,18 @@ Sort = Literal["name", "newest", "oldest", "longest", "shortest", "doubt"]
 State = Literal["done", "failed", "review", "reviewed"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 STATES: tuple[State, ...] = get_args(State)
+_SORTED_BY: dict[Sort, tuple[str, bool]] = {
+    "name": ("name", False),
+    "newest": ("ended_ms", True),
+    "oldest": ("ended_ms", False),
+    "longest": ("duration_s", True),
+    "shortest": ("duration_s", False),
+    "doubt": ("n_doubtful", True),
+}
+"""The column of each order, and whether it descends."""
 _ORDERS: dict[Sort, str] = {
-    "name": "name, key",
-    "newest": "ended_ms DESC, key DESC",
-    "oldest": "ended_ms, key",
-    "longest": "duration_s DESC, key DESC",
-    "shortest": "duration_s, key",
-    "doubt": "n_doubtful DESC, key DESC",
+    sort: f"{column} DESC, key DESC" if descends else f"{column}, key"
+    for sort, (column, descends) in _SORTED_BY.items()
 }
 _STATES: dict[State, str] = {
     "done": "NOT is_failed",
@@ -106,6 +111,24 @@ class LibraryPage:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """The last recording of a stretch of the list, after which the next one begins."""
+
+    value: str | float
+    """By which it is sorted."""
+    key: str
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some of the recordings that were chosen, without a count of the others."""
+
+    items: tuple[Item, ...]
+    end: Mark | None
+    """None if there are no more."""
+
+
+@dataclass(frozen=True)
 class Facets:
     """How many recordings have each property, the most frequent first."""
 
@@ -161,8 +184,8 @@ def remove(run: Run, keys: Iterable[str]) -> None:
 
 def listed(run: Run, choice: Choice, sort: Sort, *, limit: int, offset: int) -> LibraryPage:
     """Return some of the chosen recordings."""
+    n_total, duration_s = counted(run, choice)
     where, values = _where(choice)
-    [(n_total, duration_s)] = run(f"SELECT count(*), coalesce(sum(duration_s), 0) FROM library{where}", values)  # noqa: S608
     rows = run(
         f"SELECT {_ITEM} FROM library{where} ORDER BY {_ORDERS[sort]} LIMIT ? OFFSET ?",  # noqa: S608
         [*values, limit, offset],
@@ -170,11 +193,33 @@ def listed(run: Run, choice: Choice, sort: Sort, *, limit: int, offset: int) -> 
     return LibraryPage(tuple(map(_item, rows)), offset, n_total, duration_s)
 
 
+def stretch(run: Run, choice: Choice, sort: Sort, *, limit: int, after: Mark | None) -> Stretch:
+    """Return the chosen recordings that follow a mark, however far from the beginning it is."""
+    where, values = _where(choice)
+    column, descends = _SORTED_BY[sort]
+    if after is not None:
+        where += f"{' AND' if where else ' WHERE'} ({column}, key) {'<' if descends else '>'} (?, ?)"
+        values += [after.value, after.key]
+    rows = run(
+        f"SELECT {_ITEM}, {column}, key FROM library{where} ORDER BY {_ORDERS[sort]} LIMIT ?",  # noqa: S608
+        [*values, limit + 1],
+    )
+    items = tuple(_item(row[:-2]) for row in rows[:limit])
+    return Stretch(items, Mark(*rows[limit - 1][-2:]) if len(rows) > limit else None)
+
+
+def counted(run: Run, choice: Choice) -> tuple[int, float]:
+    """Return how many recordings are chosen, and their length in seconds."""
+    where, values = _where(choice)
+    [(n, duration_s)] = run(f"SELECT count(*), coalesce(sum(duration_s), 0) FROM library{where}", values)  # noqa: S608
+    return n, duration_s
+
+
 def facets(run: Run, folder: str) -> Facets:
     """Return what there is to choose from in a folder and below it."""
     where, values = _where(Choice(folder=folder))
 
-    def counted(column: str) -> list[tuple[Any, int]]:
+    def grouped_by(column: str) -> list[tuple[Any, int]]:
         grouped = f"SELECT {column}, count(*) FROM library{where} GROUP BY {column} ORDER BY count(*) DESC"  # noqa: S608
         return run(grouped, values)
 
@@ -182,7 +227,7 @@ def facets(run: Run, folder: str) -> Facets:
     [(n, n_failed, n_to_review, n_reviewed)] = run(f"SELECT count(*), {sums} FROM library{where}", values)  # noqa: S608
     start = len(folder) + 1 if folder else 0
     folders: dict[str, int] = {}
-    for path, each in counted("folder"):
+    for path, each in grouped_by("folder"):
         if len(path) > len(folder):
             below = path[: path.index("/", start)] if "/" in path[start:] else path
             folders[below] = folders.get(below, 0) + each
@@ -191,11 +236,11 @@ def facets(run: Run, folder: str) -> Facets:
         n_failed=n_failed,
         n_to_review=n_to_review,
         n_reviewed=n_reviewed,
-        languages={code: each for code, each in counted("language") if code},
-        flags=_united(counted("flags")),
-        speakers=_united(counted("speakers")),
+        languages={code: each for code, each in grouped_by("language") if code},
+        flags=_united(grouped_by("flags")),
+        speakers=_united(grouped_by("speakers")),
         folders=dict(sorted(folders.items(), key=lambda each: each[0].casefold())),
-        codes={code: each for code, each in counted("code") if code},
+        codes={code: each for code, each in grouped_by("code") if code},
     )
 
 

@@ -164,6 +164,18 @@ class SqliteIndex:
         with self._guarded(), self._reading():
             return library.listed(self._run, choice, sort, limit=limit, offset=offset)
 
+    def stretch(
+        self, choice: library.Choice, sort: library.Sort, *, limit: int, after: library.Mark | None
+    ) -> library.Stretch:
+        """Return the chosen recordings that follow a mark; without one, the first of them."""
+        with self._guarded(), self._reading():
+            return library.stretch(self._run, choice, sort, limit=limit, after=after)
+
+    def count_recordings(self, choice: library.Choice) -> tuple[int, float]:
+        """Return how many recordings are chosen, and their length in seconds."""
+        with self._guarded(), self._reading():
+            return library.counted(self._run, choice)
+
     def facets(self, folder: str = "") -> library.Facets:
         """Return what there is to choose from in a folder ("" for all) and below it."""
         with self._guarded(), self._reading():
@@ -211,13 +223,14 @@ class SqliteIndex:
         """See `SearchIndex.totals`."""
         with self._guarded():
             [(n_recordings, n_passages)] = self._run("SELECT count(*), coalesce(sum(n), 0) FROM recordings")
-            return Totals(n_recordings, n_passages, self._n_bytes(), self._checked_at())
+            return Totals(n_recordings, n_passages, self._n_bytes(), self.checked_at())
 
     def _n_bytes(self) -> int:
         files = [self.path, self.path.with_name(self.path.name + "-wal")]
         return sum(path.stat().st_size for path in files if path.exists())
 
-    def _checked_at(self) -> datetime | None:
+    def checked_at(self) -> datetime | None:
+        """Return when the index was last compared with the records."""
         checked_at = self.note("checked_at")
         return datetime.fromisoformat(checked_at) if checked_at else None
 
@@ -286,7 +299,7 @@ class SqliteIndex:
                 is_searchable=node is not None,
                 suggestion=None if rows or not node else self._suggestion(query, node),
                 n_recordings=n_recordings,
-                checked_at=self._checked_at(),
+                checked_at=self.checked_at(),
             )
 
     def _found(self, node: Node, filters: Filters) -> list[int]:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from nightscribe.server import api, compat, errors, pages
 from nightscribe.server.auth import LOGIN_TRIES, LOGIN_WINDOW_S
 from nightscribe.server.context import Context
+from nightscribe.server.index_keeper import keep_index
 from nightscribe.server.rate_limits import Limiter
 from nightscribe.server.security import Guard
 
@@ -31,7 +32,7 @@ def create_app(context: Context, background: Sequence[Background] = ()) -> FastA
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for each in background:
+            for each in (keep_index, *background):
                 manager = each(context)
                 await anyio.to_thread.run_sync(manager.__enter__)
                 stack.push_async_callback(anyio.to_thread.run_sync, manager.__exit__, None, None, None)

@@ -299,6 +299,14 @@ def _require_own_page(request: Request) -> None:
         )
 
 
+def note(
+    context: Context, principal: Principal, action: Action, *, recording: str | None = None, **details: object
+) -> None:
+    """Note in the log what somebody did, in a transaction of its own."""
+    with context.database.write() as session:
+        add_to_log(session, principal, action, recording=recording, **details)
+
+
 def add_to_log(
     session: Session, principal: Principal, action: Action, *, recording: str | None = None, **details: object
 ) -> None:

@@ -1,6 +1,7 @@
 """Hold what every request works on: a destination, its source, the settings and the database."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -20,6 +21,8 @@ class Context:
     settings: Settings
     server: ServerSettings
     database: Database
+    changed: threading.Event = field(default_factory=threading.Event)
+    """Set it after a record was changed, and the list of recordings is brought up to date at once."""
 
     @property
     def storage(self) -> StorageOptions:

@@ -1,5 +1,8 @@
-"""Refuse requests for other hosts, and add to every response what tells browsers to be careful."""
+"""Refuse requests for other hosts, add to every response what tells browsers to be careful, and count requests."""
 
+import time
+
+from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,6 +11,20 @@ from nightscribe.server.config import ServerSettings
 from nightscribe.server.errors import Problem
 from nightscribe.server.hosts import is_allowed
 
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+REQUESTS = Counter(
+    "nightscribe_http_requests",
+    "Requests by method, endpoint and status.",
+    ["method", "endpoint", "status"],
+    registry=None,
+)
+REQUEST_SECONDS = Histogram(
+    "nightscribe_http_request_seconds",
+    "Time until a response was sent, by endpoint.",
+    ["endpoint"],
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600),
+    registry=None,
+)
 CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob: https:; style-src 'self'; "
     "script-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -36,8 +53,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        began = time.perf_counter()
+        status = 500
+
         async def careful(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
@@ -58,4 +80,10 @@ class Guard:
             )
             await JSONResponse(problem.model_dump(), 421)(scope, receive, careful)
             return
-        await self._app(scope, receive, careful)
+        try:
+            await self._app(scope, receive, careful)
+        finally:
+            # The name of the endpoint, not the path, which names a recording.
+            endpoint = getattr(scope.get("endpoint"), "__name__", "none")
+            REQUESTS.labels(scope["method"] if scope["method"] in METHODS else "other", endpoint, status).inc()
+            REQUEST_SECONDS.labels(endpoint).observe(time.perf_counter() - began)

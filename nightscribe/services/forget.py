@@ -83,6 +83,22 @@ def forget(
     return _forget(dest, records, chosen, kept_too=kept_too, dry_run=dry_run, on_event=on_event)
 
 
+def forget_one(
+    dest: Location, recording: str, *, kept_too: bool = False, options: StorageOptions | None = None
+) -> Forgotten:
+    """Delete the texts and all records of one recording for good, without looking at the others.
+
+    Nothing is deleted, and `recordings` is empty, if the destination holds nothing of it.
+
+    Raises: RetryableError: if the destination is unreachable.
+    """
+    records = Records(dest.open_store(options or StorageOptions()))
+    with suppress(NewerRecord):  # `_forget` reports it
+        if not traces(records, recording):
+            return Forgotten((), (), dry_run=False, is_at_work=False, kept_too=kept_too)
+    return _forget(dest, records, [recording], kept_too=kept_too, dry_run=False, on_event=ignore)
+
+
 def forget_old(dest: Location, days: float, *, options: StorageOptions | None = None) -> Forgotten:
     """Delete for good the transcripts that were made more than so many days ago; kept copies are deleted, too.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from nightscribe.search.library import Choice, Facets, LibraryPage, Sort
+from nightscribe.search.library import Choice, Facets, LibraryPage, Mark, Sort, Stretch
 from nightscribe.search.place import index_path, open_index
 from nightscribe.search.sqlite_index import SqliteIndex
 from nightscribe.shared.storage.base import Location
@@ -39,6 +39,40 @@ def list_recordings(
         )
 
     return _with_index(dest, read)
+
+
+def list_after(
+    dest: Location, choice: Choice, sort: Sort = "newest", *, limit: int = 50, after: Mark | None = None
+) -> Stretch:
+    """Return the chosen recordings that follow a mark, or the first of them. It takes as long for the last ones.
+
+    Raises: SetupError: if the index cannot be opened.
+    """
+    return _with_index(dest, lambda index: index.stretch(choice, sort, limit=max(1, limit), after=after))
+
+
+def count(dest: Location, choice: Choice) -> tuple[int, float, datetime | None]:
+    """Return how many recordings are chosen, their length in seconds, and when the list was last compared.
+
+    Raises: SetupError: if the index cannot be opened.
+    """
+    return _with_index(dest, lambda index: (*index.count_recordings(choice), index.totals().checked_at))
+
+
+def checked_at(dest: Location) -> datetime | None:
+    """Return when the list was last compared with all records; None while that is done for the first time.
+
+    Raises: SetupError: if the index cannot be opened.
+    """
+    return _with_index(dest, lambda index: index.checked_at())
+
+
+def facets(dest: Location, folder: str = "") -> Facets:
+    """Return what there is to choose from in a folder and below it.
+
+    Raises: SetupError: if the index cannot be opened.
+    """
+    return _with_index(dest, lambda index: index.facets(folder.strip("/")))
 
 
 def next_in_doubt(dest: Location, after: str | None = None) -> str | None:

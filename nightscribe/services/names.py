@@ -2,12 +2,21 @@
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from glob import escape
 
 
 def is_chosen(recording: str, names: Sequence[str]) -> bool:
     """Return whether a path matches or contains one of several patterns, ignoring case; an empty list names all."""
     path = recording.casefold()
     return not names or any(name.casefold() in path or fnmatchcase(path, name.casefold()) for name in names)
+
+
+def pattern_of(recording: str) -> str:
+    """Return a pattern that chooses this recording and no other one, for `is_chosen` and `is_exactly`."""
+    for at, character in enumerate(recording):
+        if character.isalnum():  # in brackets, it is neither the whole name, nor a part of one or a folder
+            return f"{escape(recording[:at])}[{character}]{escape(recording[at + 1 :])}"
+    return escape(recording)
 
 
 def is_exactly(recording: str, names: Sequence[str]) -> bool:

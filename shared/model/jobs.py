@@ -26,10 +26,16 @@ REQUESTS_FOLDER = ".nightscribe-requests"  # recordings of programs, which are r
 UPLOADS_FOLDER = ".nightscribe-uploads"  # files that have not arrived completely
 
 
+def is_inside(path: str) -> bool:
+    """Return whether a path stays below its root, and leads to no record of nightscribe."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    is_outside = path.startswith("/") or ".." in parts or "\0" in path
+    return bool(parts) and not is_outside and parts[0].casefold() != RECORDS_FOLDER
+
+
 def _inside(path: str) -> str:
     """Return the path unchanged. Raises: ValueError: if it leads out of its root or into nightscribe's records."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if not parts or path.startswith("/") or ".." in parts or "\0" in path or parts[0].casefold() == RECORDS_FOLDER:
+    if not is_inside(path):
         raise ValueError(f"{path!r} is not a path below the source")
     return path
 

@@ -91,6 +91,15 @@ class Intake(Protocol):
         ...
 
 
+@runtime_checkable
+class Links(Protocol):
+    """Additional method for a source whose server lets anyone read a recording under an address for a while."""
+
+    def link(self, path: str, lifetime_s: int) -> str:
+        """Return the address. Raises: PermanentError: if the recording is gone."""
+        ...
+
+
 class TranscriptStore(Protocol):
     """Stores whole files under keys with forward slashes. Methods raise RetryableError if storage is unreachable."""
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Depends
 
-from nightscribe.server.api import fleet, health, log, recordings, search, session, speakers, tokens
+from nightscribe.server.api import fleet, health, log, media, recordings, search, session, speakers, text, tokens
 from nightscribe.server.auth import bearer
 from nightscribe.server.webhooks import routes as webhooks
 
@@ -12,6 +12,6 @@ PREFIX = "/api/v1"
 def routers() -> list[APIRouter]:
     """Return everything that is mounted by `create_app`; the modules name their own paths."""
     api = APIRouter(prefix=PREFIX, dependencies=[Depends(bearer)])
-    for module in (recordings, search, speakers, fleet, tokens, webhooks, log, session):
+    for module in (recordings, text, media, search, speakers, fleet, tokens, webhooks, log, session):
         api.include_router(module.router)
     return [api, health.router]

@@ -1,11 +1,14 @@
 """Say whether the server is alive and ready, and serve its metrics."""
 
+from functools import cache
+
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from sqlalchemy import text
 
 from nightscribe.server.context import Serving
+from nightscribe.server.security import REQUEST_SECONDS, REQUESTS
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 
 router = APIRouter(tags=["health"])
@@ -29,4 +32,13 @@ def ready(context: Serving) -> str:
 @router.get("/metrics", include_in_schema=False)
 def metrics() -> Response:
     """Return the metrics of this process for Prometheus. No label names a recording."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(_registry()), media_type=CONTENT_TYPE_LATEST)
+
+
+@cache
+def _registry() -> CollectorRegistry:
+    made = CollectorRegistry()
+    made.register(REQUESTS)
+    made.register(REQUEST_SECONDS)
+    ProcessCollector(registry=made)
+    return made

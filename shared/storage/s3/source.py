@@ -109,6 +109,11 @@ class BucketSource:
         """See `StatesHashes.stated_sha256`."""
         return self._objects.sha256(path)
 
+    def link(self, path: str, lifetime_s: int) -> str:
+        """See `Links.link`."""
+        self._head(path)
+        return self._objects.link(path, lifetime_s)
+
     @contextmanager
     def local(self, path: str) -> Iterator[Path | Remote]:
         """See `RecordingSource.local`; it downloads a short recording, and lets ffmpeg read ranges of a longer one."""
