@@ -18,7 +18,7 @@ from nightscribe.shared.model.jobs import DEFAULT_TRACK, FormatName, TrackChoice
 from nightscribe.shared.model.languages import language_code, language_codes
 from nightscribe.shared.model.speaker_options import AUTO, MOST_SPEAKERS, check_bounds, speakers_value
 from nightscribe.shared.process.cores import usable_cores
-from nightscribe.shared.queue.address import check_address
+from nightscribe.shared.queue.address import check_address, interactive_address
 from nightscribe.shared.queue.signing import check_secrets
 from nightscribe.shared.storage.base import StorageOptions
 
@@ -169,6 +169,10 @@ class Settings(BaseSettings):
     queue_secret_file: str = Field(
         default_factory=str, description="File with such secrets, one per line.", json_schema_extra={"shown": "none"}
     )
+    interactive: bool = Field(
+        default=False,
+        description="Let this worker do only jobs for which somebody waits at a server, from a queue of their own.",
+    )
     max_queued_jobs: int = Field(
         default=5_000, ge=1, description="Maximum number of jobs that the director keeps on the queue."
     )
@@ -190,6 +194,16 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         default=0, ge=0, le=65_535, description="Port that serves metrics to Prometheus, on every address; 0 for none."
     )
+
+    @property
+    def interactive_queue(self) -> str:
+        """Return the address of the queue for jobs that somebody waits for. Raises: SetupError: if it is too long."""
+        try:
+            return interactive_address(self.queue_name)
+        except ValueError as error:
+            raise SetupError(
+                f"The queue for interactive work cannot be named after {self.queue_name!r}: {error}."
+            ) from None
 
     @property
     def storage(self) -> StorageOptions:

@@ -2,8 +2,9 @@
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,9 +15,16 @@ from nightscribe.shared.errors import SetupError
 from nightscribe.shared.settings import load_settings
 
 if TYPE_CHECKING:
+    import uvicorn
+
+    from nightscribe.server.database.database import Database
+    from nightscribe.server.jobs.opening import Work
+    from nightscribe.shared.settings import Settings
     from nightscribe.shared.storage.base import Location
 
 SERVER_OPTIONS = ("host", "port", "require_login", "allowed_hosts", "trusted_proxies", "session_hours", "database")
+JOB_OPTIONS = ("workers", "interactive_workers", "no_workers", "max_waiting", "results_minutes", "no_refresh")
+UPLOAD_OPTIONS = ("max_upload_gb", "upload_hours")
 STOP_WITHIN_S = 20
 
 
@@ -28,7 +36,8 @@ STOP_WITHIN_S = 20
     envvar="NIGHTSCRIBE_SOURCE",
     help="Where the recordings are.  [NIGHTSCRIBE_SOURCE; default: that of the last run]",
 )
-@settings(*SERVER_OPTIONS, model=ServerSettings)
+@settings(*SERVER_OPTIONS, *JOB_OPTIONS, *UPLOAD_OPTIONS, model=ServerSettings)
+@settings("model", "models", "engine", "language", "formats", "models_dir")
 @setting("queue_name", default="that of the last run")
 @setting("log_level")
 def serve(dest: "Location", source: str | None, **given: Any) -> None:
@@ -54,7 +63,8 @@ def serve(dest: "Location", source: str | None, **given: Any) -> None:
     from nightscribe.log import configure_logging
     from nightscribe.shared.storage.registry import parse_location
 
-    server = load_server_settings(**{name: given.pop(name) for name in SERVER_OPTIONS})
+    own = (*SERVER_OPTIONS, *JOB_OPTIONS, *UPLOAD_OPTIONS)
+    server = load_server_settings(**{name: given.pop(name) for name in own})
     settings = load_settings(**given)
     configure_logging(settings.log_level)
     dest.check_dest(settings.storage, create=True)
@@ -62,9 +72,10 @@ def serve(dest: "Location", source: str | None, **given: Any) -> None:
     database = open_database(dest, server.database)
     _require_credentials(server, database, dest)
     listening = _listen(server)
-    context = Context(dest, place, settings, server, database)
+    work = _work(place, dest, settings, server, database)
+    context = Context(dest, place, settings, server, database, jobs=work.jobs if work else None)
     config = uvicorn.Config(
-        create_app(context),
+        create_app(context, background=[lambda _: work.running()] if work else ()),
         log_config=None,
         log_level="critical",  # what fails is logged where it is handled
         access_log=False,
@@ -75,7 +86,7 @@ def serve(dest: "Location", source: str | None, **given: Any) -> None:
     )
     click.echo(f"Serving {dest} at {_url(server, listening)}  (Ctrl-C stops it)")
     with _stopping_cleanly():
-        uvicorn.Server(config).run(sockets=[listening])
+        _server(config, work.jobs.signals.close if work else lambda: None).run(sockets=[listening])
     database.close()
 
 
@@ -97,6 +108,39 @@ def _last_source(dest: "Location", options: Any) -> "Location | None":
 
     last = Records(dest.open_store(options)).last_run()
     return parse_location(last.source) if last else None
+
+
+def _work(
+    source: "Location | None", dest: "Location", settings: "Settings", server: ServerSettings, database: "Database"
+) -> "Work | None":
+    """Return what does the jobs of this server; None if it takes none.
+
+    Raises: SetupError: if the workers that it starts here lack something.
+    """
+    from nightscribe.server.jobs.opening import Work
+    from nightscribe.services import preflight
+    from nightscribe.services.queue_discovery import is_named
+
+    has_queue = is_named(settings)
+    if source is None or (server.no_workers and not has_queue):
+        return None
+    source.check_source(settings.storage)
+    if not server.no_workers:
+        preflight.check_options(settings)
+        preflight.check_engine(settings)
+    return Work.of(source, dest, settings, server, database, starts_queue=not has_queue)
+
+
+def _server(config: "uvicorn.Config", ending: Callable[[], None]) -> "uvicorn.Server":
+    """Return the server; `ending` is called when it is to stop, before it waits for the open responses."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            ending()
+            super().handle_exit(sig, frame)
+
+    return Server(config)
 
 
 def _require_credentials(server: ServerSettings, database: Any, dest: "Location") -> None:

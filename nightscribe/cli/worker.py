@@ -18,7 +18,9 @@ log = structlog.get_logger()
 
 @click.command()
 @folders()
-@settings("model", "models", "engine", "threads", "batch_size", "queue_name", "models_dir", "follow_links")
+@settings(
+    "model", "models", "engine", "threads", "batch_size", "queue_name", "interactive", "models_dir", "follow_links"
+)
 @settings("log_level", "metrics_port")
 @flag("--until-empty", "End when the queue is empty; otherwise wait for more jobs.")
 def worker(source: "Location", dest: "Location", until_empty: bool, **given: Any) -> None:

@@ -45,6 +45,9 @@ class WorkerPool:
     arguments: Sequence[str]
     environment: dict[str, str]
     log_folder: Path
+    name: str = "worker"
+    """Beginning of the names of the log files."""
+    niceness: int = 0
     clock: Callable[[], float] = time.monotonic
     _places: list[_Place] = field(default_factory=list)
     _max_deaths: int = MAX_DEATHS_IN_A_ROW
@@ -52,7 +55,7 @@ class WorkerPool:
 
     def __enter__(self) -> Self:
         for number in range(1, self.n + 1):
-            place = _Place(self.log_folder / f"worker-{number}.log")
+            place = _Place(self.log_folder / f"{self.name}-{number}.log")
             place.log_file.unlink(missing_ok=True)
             self._places.append(place)
             self._start(place)
@@ -130,7 +133,8 @@ class WorkerPool:
     def _start(self, place: _Place) -> None:
         command = [sys.executable, "-P", "-m", "nightscribe", "worker", *self.arguments]
         with place.log_file.open("ab") as output:
-            place.process = start_child(command, environment=dict(os.environ) | self.environment, output=output)
+            environment = dict(os.environ) | self.environment
+            place.process = start_child(command, environment=environment, output=output, niceness=self.niceness)
 
 
 def _last_line(log_file: Path) -> str:

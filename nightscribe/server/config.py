@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nightscribe.server.address_policy import AddressPolicy
 from nightscribe.shared.errors import SetupError
+from nightscribe.shared.process.cores import usable_cores
 from nightscribe.shared.settings import ENV_PREFIX, validation_sentence
 
 
@@ -37,6 +38,32 @@ class ServerSettings(BaseSettings):
         default_factory=tuple,
         description="Addresses of reverse proxies whose X-Forwarded-For and -Proto are believed, separated by commas.",
         json_schema_extra={"shown": "none"},
+    )
+    workers: int = Field(
+        default_factory=lambda: max(1, usable_cores() // 2),
+        ge=1,
+        description="Number of worker processes on this machine for jobs that nobody waits for.",
+        json_schema_extra={"shown": "half of the cores"},
+    )
+    interactive_workers: int = Field(
+        default=1, ge=1, description="Number of worker processes on this machine for jobs that somebody waits for."
+    )
+    no_workers: bool = Field(
+        default=False, description="Start no workers and no queue here, because the workers of a fleet do the jobs."
+    )
+    max_waiting: int = Field(
+        default=128, ge=1, description="Number of jobs that somebody waits for, from which on others are refused."
+    )
+    results_minutes: float = Field(
+        default=60, ge=0, description="Minutes after which the result of a request that is not kept is removed."
+    )
+    no_refresh: bool = Field(
+        default=False,
+        description="Count these minutes from the end of the job, not from the last reading of the result.",
+    )
+    max_upload_gb: float = Field(default=10, gt=0, description="Largest file that can be uploaded, in GB.")
+    upload_hours: float = Field(
+        default=24, gt=0, description="Hours after which an upload that was not continued is removed."
     )
     session_hours: float = Field(default=12, gt=0, le=24 * 366, description="Hours after which a login ends.")
 

@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 
 from nightscribe.server.config import ServerSettings
 from nightscribe.server.database.database import Database
+from nightscribe.server.errors import ApiError
+from nightscribe.server.jobs.service import Jobs
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location, StorageOptions
 
@@ -23,6 +25,8 @@ class Context:
     database: Database
     changed: threading.Event = field(default_factory=threading.Event)
     """Set it after a record was changed, and the list of recordings is brought up to date at once."""
+    jobs: Jobs | None = None
+    """The jobs of this server; None if it takes none."""
 
     @property
     def storage(self) -> StorageOptions:
@@ -35,5 +39,20 @@ def context_of(request: Request) -> Context:
     return cast("Context", request.app.state.context)
 
 
+def jobs_of(request: Request) -> Jobs:
+    """Return the jobs of the application. Raises: ApiError: if it takes none."""
+    jobs = context_of(request).jobs
+    if jobs is None:
+        raise ApiError(
+            503,
+            "no_jobs",
+            "This server takes no recordings, because it knows no source or no queue.",
+            "Start it with --source, and without --no-workers or with the queue of a fleet.",
+        )
+    return jobs
+
+
 Serving = Annotated[Context, Depends(context_of)]
 """Parameter of an endpoint: the context."""
+Working = Annotated[Jobs, Depends(jobs_of)]
+"""Parameter of an endpoint: the jobs."""

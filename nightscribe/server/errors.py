@@ -3,6 +3,7 @@
 Paths of other APIs have an envelope of their own, see `Envelope`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from nightscribe.server.jobs.model import Busy, NoSuchJob, NotFinished
 from nightscribe.shared.errors import (
     NightscribeError,
     PermanentError,
@@ -99,16 +101,36 @@ def install(app: FastAPI, envelopes: Mapping[str, Envelope]) -> None:
 def from_nightscribe(error: NightscribeError) -> ApiError:
     """Return the refusal for an error of a service."""
     match error:
+        case Busy():
+            headers = {"Retry-After": str(math.ceil(error.retry_after_s))}
+            return ApiError(429, error.code, str(error), "Try again after the given time.", headers=headers)
+        case NoSuchJob():
+            return not_found("job")
+    status, action = _status(error)
+    if status == 500:
+        return _unexpected()
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, RetryableError) and status == 503 else {}
+    return ApiError(status, error.code, str(error), action, headers=headers)
+
+
+def _status(error: NightscribeError) -> tuple[int, str]:
+    """Return the status for an error, and what to do about it."""
+    by_code = {
+        "too_large": (413, "Send a smaller file."),
+        "disk_full": (507, "Whoever runs this server must make room on its disk."),
+        NotFinished.code: (409, "Wait for its end, for instance by its events."),
+    }
+    if error.code in by_code:
+        return by_code[error.code]
+    match error:
         case ValueRefused() | PermanentError():
-            return ApiError(422, error.code, str(error), "Change the request.")
+            return 422, "Change the request."
         case RetryableError():
-            return ApiError(
-                503, error.code, str(error), "Try again later.", headers={"Retry-After": str(RETRY_AFTER_S)}
-            )
+            return 503, "Try again later."
         case SetupError():
-            return ApiError(503, error.code, str(error), "Whoever runs this server must change its settings.")
+            return 503, "Whoever runs this server must change its settings."
         case _:
-            return _unexpected()
+            return 500, ""
 
 
 def from_validation(error: RequestValidationError) -> ApiError:

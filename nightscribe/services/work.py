@@ -19,6 +19,8 @@ def open_worker(source: Location, dest: Location, settings: Settings) -> Worker:
 
     Raises: NightscribeError: if the queue cannot be used or the model cannot be loaded.
     """
+    if settings.interactive:
+        settings = settings.model_copy(update={"queue_name": settings.interactive_queue})
     queue = open_queue(settings, creates_on_aws=False)
     sweep_scratch()
     # The model is loaded only now: it would take seconds and memory in vain if there were no queue.

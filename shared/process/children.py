@@ -11,8 +11,10 @@ from typing import IO
 PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 
 
-def start_child(command: Sequence[str], *, environment: dict[str, str], output: IO[bytes]) -> "subprocess.Popen[bytes]":
-    """Start a process that ends with this one.
+def start_child(
+    command: Sequence[str], *, environment: dict[str, str], output: IO[bytes], niceness: int = 0
+) -> "subprocess.Popen[bytes]":
+    """Start a process that ends with this one. The higher its `niceness`, the less it hinders others.
 
     It runs in its own session, so that Ctrl-C reaches only the parent, which stops its children in the right order.
     """
@@ -23,11 +25,11 @@ def start_child(command: Sequence[str], *, environment: dict[str, str], output: 
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=ends_with_parent(),  # noqa: PLW1509  the function takes no lock that another thread may hold
+        preexec_fn=ends_with_parent(niceness),  # noqa: PLW1509  the function takes no lock that another thread may hold
     )
 
 
-def ends_with_parent() -> Callable[[], None]:
+def ends_with_parent(niceness: int = 0) -> Callable[[], None]:
     """Return a `preexec_fn` that makes Linux send SIGTERM to the child when its parent dies for any reason."""
     parent = os.getpid()
     set_death_signal = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -37,5 +39,7 @@ def ends_with_parent() -> Callable[[], None]:
             set_death_signal(PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:  # the parent died before the call
                 os._exit(1)
+        if niceness:
+            os.nice(niceness)
 
     return before_exec

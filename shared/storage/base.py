@@ -90,6 +90,10 @@ class Intake(Protocol):
         """Remove a recording; it is not an error if it does not exist."""
         ...
 
+    def requests(self, older_than_s: float) -> Iterator[str]:
+        """Yield the paths of recordings in the hidden folder of requests that were added so long ago."""
+        ...
+
 
 @runtime_checkable
 class Links(Protocol):

@@ -67,8 +67,8 @@ class Desk:
             source=FolderSource(self.batch.source, leave_out=self.batch.dest),
             records=Records(FolderStore(self.batch.dest)),
             database=self.database,
-            batch=Lane(self.batch.queue, self.records, max_receives=settings.max_receives),
-            interactive=Lane(self.interactive.queue, self.records, max_receives=settings.max_receives),
+            batch=Lane(lambda: self.batch.queue, self.records, max_receives=settings.max_receives),
+            interactive=Lane(lambda: self.interactive.queue, self.records, max_receives=settings.max_receives),
             spool=self.spool,
             limits=Limits(**limits),
         ) as jobs:

@@ -2,7 +2,21 @@
 
 from fastapi import APIRouter, Depends
 
-from nightscribe.server.api import fleet, health, log, media, recordings, search, session, speakers, text, tokens
+from nightscribe.server.api import (
+    events,
+    fleet,
+    health,
+    jobs,
+    log,
+    media,
+    recordings,
+    search,
+    session,
+    speakers,
+    text,
+    tokens,
+    uploads,
+)
 from nightscribe.server.auth import bearer
 from nightscribe.server.webhooks import routes as webhooks
 
@@ -12,6 +26,7 @@ PREFIX = "/api/v1"
 def routers() -> list[APIRouter]:
     """Return everything that is mounted by `create_app`; the modules name their own paths."""
     api = APIRouter(prefix=PREFIX, dependencies=[Depends(bearer)])
-    for module in (recordings, text, media, search, speakers, fleet, tokens, webhooks, log, session):
+    recordings_api = (recordings, text, media, search, speakers)
+    for module in (*recordings_api, jobs, uploads, events, fleet, tokens, webhooks, log, session):
         api.include_router(module.router)
     return [api, health.router]

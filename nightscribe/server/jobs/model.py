@@ -68,6 +68,8 @@ class JobRequest:
     """The recording is removed when the job is over, its result some time later, and the library knows neither."""
     folder: str = "uploads"
     """Folder below the source in which an upload that is kept becomes a recording."""
+    id: str = ""
+    """Id of the job, 32 hex digits that nobody can guess; empty for a new one."""
     redo: bool = False
     """Transcribe a recording of the source again that has a transcript."""
 

@@ -35,6 +35,7 @@ from nightscribe.server.jobs.model import (
 )
 from nightscribe.server.jobs.names import clean_folder, clean_name, numbered
 from nightscribe.server.jobs.planning import Plan
+from nightscribe.server.jobs.resumable import Uploads
 from nightscribe.server.jobs.signals import Signals, async_ends_of, ends_of
 from nightscribe.server.jobs.spool import Spool, Upload
 from nightscribe.server.jobs.store import JobStore
@@ -43,7 +44,7 @@ from nightscribe.shared.destination.erasure import discard
 from nightscribe.shared.destination.keys import transcript_key
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.destination.tombstones import Tombstones
-from nightscribe.shared.errors import NightscribeError, PermanentError, RetryableError
+from nightscribe.shared.errors import ModelUnavailable, NightscribeError, PermanentError, RetryableError, SetupError
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import REQUESTS_FOLDER, Options
 from nightscribe.shared.model.paths import suffix, without_suffix
@@ -74,6 +75,8 @@ class Limits:
     """After so long, the result of an ephemeral job is removed."""
     refresh_on_use: bool = True
     """Count that time from the last reading of the result."""
+    keep_uploads_s: float = 24 * 3600.0
+    """After so long without a byte, an unfinished upload is removed."""
 
 
 class Jobs:
@@ -90,16 +93,22 @@ class Jobs:
         spool: Spool,
         limits: Limits | None = None,
         check_options: Callable[[Options], None] = lambda _options: None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`check_options` raises NightscribeError if no worker can do jobs with these options."""
+        """`check_options` raises SetupError or ModelUnavailable if no worker can do jobs with these options.
+
+        `changed` is called after a transcript was stored.
+        """
         self.spool = spool
         self.signals = Signals()
         self.limits = limits or Limits()
+        self.uploads = Uploads(database, spool, keep_s=self.limits.keep_uploads_s)
         self._source = source
         self._records = records
         self._notes = records.notes
         self._store = JobStore(database)
         self._check_options = check_options
+        self._transcript_stored = changed
         self._follower = Follower(
             records,
             {True: interactive, False: batch},
@@ -145,7 +154,10 @@ class Jobs:
             NightscribeError: if the options cannot be used, or the source or the database is unreachable.
         """
         try:
-            self._check_options(request.options)
+            try:
+                self._check_options(request.options)
+            except (SetupError, ModelUnavailable) as error:
+                raise Refused(str(error), code=error.code) from None
             if isinstance(given, Upload):
                 return self._submit_upload(given, request)
             return self._submit_path(given, request)
@@ -172,7 +184,7 @@ class Jobs:
                 return joined
             if interactive:
                 self.require_room()
-            job_id = secrets.token_hex(16)
+            job_id = request.id or secrets.token_hex(16)
             recording = self._take(upload, name, request, job_id)
             size = upload.size
             try:
@@ -516,6 +528,7 @@ class Jobs:
                     self._source.remove(job.recording)
             else:
                 self._notes.settle(job.recording)
+                self._transcript_stored()
 
     def _changed(self, followed: Followed, job: Job) -> None:
         if followed.job.state is State.RUNNING and job.started_at:
@@ -538,6 +551,7 @@ class Jobs:
                 self._discard(job)
                 self._store.delete(job.id)
                 self.signals.send("deleted", job)
+            self.uploads.remove_expired()
         if now >= self._next_renewal:
             self._next_renewal = now + RENEWED_EVERY_S
             for job, _ in self._store.unfinished():
@@ -546,6 +560,18 @@ class Jobs:
         if now >= self._next_tidying:
             self._next_tidying = now + TIDIED_EVERY_S
             self._notes.remove_old()
+            self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        """Remove files that a server that was killed has left behind, and that belong to nothing."""
+        for upload_id, path in self.spool.abandoned(ABANDONED_S):
+            if not self.uploads.exists(upload_id):
+                path.unlink(missing_ok=True)
+        if isinstance(self._source, Intake):
+            for recording in self._source.requests(ABANDONED_S):
+                job = self._store.get(without_suffix(recording).rpartition("/")[2])
+                if job is None or job.is_over:
+                    self._source.remove(recording)
 
 
 @dataclass(frozen=True)

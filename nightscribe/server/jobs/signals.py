@@ -5,7 +5,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from nightscribe.server.jobs.model import Job, JobEvent
 
@@ -23,7 +23,23 @@ class Signals:
         self._lock = threading.Lock()
         self._number = 0
         self._kept: deque[JobEvent] = deque(maxlen=KEPT)
-        self._listeners: set[Listener] = set()
+        self._listeners: dict[Listener, Callable[[], object]] = {}
+        self.is_closed = False
+        """True once the server ends, so that streams end as well."""
+
+    @property
+    def number(self) -> int:
+        """Return the number of the last event."""
+        return self._number
+
+    def close(self) -> None:
+        """End all streams, because the server ends."""
+        with self._lock:
+            self.is_closed = True
+            ended = list(self._listeners.values())
+        for each in ended:
+            with suppress(RuntimeError):  # an event loop that is closed already
+                each()
 
     def send(self, kind: str, job: Job) -> None:
         """Tell everybody who listens."""
@@ -33,18 +49,19 @@ class Signals:
             self._kept.append(event)
             listeners = list(self._listeners)
         for listener in listeners:
-            listener(event)
+            with suppress(RuntimeError):  # an event loop that is closed already
+                listener(event)
 
     @contextmanager
-    def listening(self, listener: Listener) -> Iterator[None]:
-        """Call `listener` with every event until the context ends."""
+    def listening(self, listener: Listener, ended: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """Call `listener` with every event until the context ends, and `ended` if the server ends before that."""
         with self._lock:
-            self._listeners.add(listener)
+            self._listeners[listener] = ended
         try:
             yield
         finally:
             with self._lock:
-                self._listeners.discard(listener)
+                self._listeners.pop(listener, None)
 
     def since(self, number: int) -> list[JobEvent] | None:
         """Return the events after one of this start, or None if some of them are no longer known."""

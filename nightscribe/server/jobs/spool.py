@@ -88,13 +88,13 @@ class Spool:
         """Return the path of an upload's file, which has the suffix of its name: ffmpeg knows a few formats by that."""
         return self.folder / f"{upload}{PART}{suffix(clean_name(name))}"
 
-    def abandoned(self, older_than_s: float) -> Iterator[Path]:
-        """Yield files that nobody has written to for so long."""
+    def abandoned(self, older_than_s: float) -> Iterator[tuple[str, Path]]:
+        """Yield the ids and paths of files that nobody has written to for so long."""
         with suppress(SetupError, OSError):
             for path in self.folder.glob(f"*{PART}*"):
                 with suppress(OSError):
                     if time.time() - path.stat().st_mtime > older_than_s:
-                        yield path
+                        yield path.name.partition(PART)[0], path
 
 
 class Incoming:
@@ -112,7 +112,7 @@ class Incoming:
         try:
             self._file = path.open("xb", buffering=0)
         except OSError as error:
-            raise _unwritable(error) from error
+            raise unwritable(error) from error
 
     def write(self, data: bytes) -> None:
         """Add the next bytes. Raises: Refused: if the file grows too large. MachineError: if the disk is full."""
@@ -127,7 +127,7 @@ class Incoming:
             while view:
                 view = view[self._file.write(view) :]
         except OSError as error:
-            raise _unwritable(error) from error
+            raise unwritable(error) from error
 
     def finish(self) -> Upload:
         """Return the complete file. Raises: Refused: with `cut_off` if bytes are missing. MachineError: as `write`."""
@@ -139,7 +139,7 @@ class Incoming:
             os.fsync(self._file.fileno())
             self._file.close()
         except OSError as error:
-            raise _unwritable(error) from error
+            raise unwritable(error) from error
         self._file = None
         return Upload(self._path, self.name, self.size, self._hash.hexdigest())
 
@@ -151,7 +151,8 @@ class Incoming:
             self._path.unlink(missing_ok=True)
 
 
-def _unwritable(error: OSError) -> MachineError:
+def unwritable(error: OSError) -> MachineError:
+    """Return the error for a file that cannot be written."""
     return MachineError(
         f"The server cannot store the file now ({error.strerror or error}).",
         code="disk_full" if error.errno in _FULL else "storage_unreachable",

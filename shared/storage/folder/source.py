@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from operator import attrgetter
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from nightscribe.shared.audio.probe import OTHER_SUFFIXES
 from nightscribe.shared.errors import MachineError, PermanentError, RetryableError, StorageError
-from nightscribe.shared.model.jobs import UPLOADS_FOLDER
+from nightscribe.shared.model.jobs import REQUESTS_FOLDER, UPLOADS_FOLDER
 from nightscribe.shared.model.paths import suffix
 from nightscribe.shared.model.recording import Folder, Recording, Unreadable
 from nightscribe.shared.process.liveness import report_alive
@@ -131,7 +132,7 @@ class FolderSource:
         """See `Intake.add`."""
         target = self.root / path
         folder = os.path.realpath(target.parent)
-        if self._leads_out(folder) or self._is_below_destination(folder):
+        if self._leads_out(folder) or self._is_in_destination(folder):
             raise PermanentError(
                 f"{path!r} is not a place for recordings; choose another folder.", code="outside_source"
             )
@@ -147,7 +148,7 @@ class FolderSource:
                 _moved(file, target)
             file.unlink(missing_ok=True)
             for each in {target.parent, *(folder.parent for folder in new)}:
-                _sync_folder(each)
+                sync_folder(each)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise MachineError(
@@ -163,8 +164,18 @@ class FolderSource:
         with self._errors(path), suppress(FileNotFoundError):
             self._place(path).unlink()
 
-    def _is_below_destination(self, real: str) -> bool:
-        return self._leave_out is not None and (real + "/").startswith(f"{self._leave_out}/")
+    def requests(self, older_than_s: float) -> Iterator[str]:
+        """See `Intake.requests`."""
+        with suppress(FileNotFoundError), os.scandir(self.root / REQUESTS_FOLDER) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    if time.time() - entry.stat().st_mtime > older_than_s:
+                        yield f"{REQUESTS_FOLDER}/{entry.name}"
+
+    def _is_in_destination(self, real: str) -> bool:
+        """Return whether a folder of the source is part of the destination, where no scan looks."""
+        out = self._leave_out
+        return out is not None and out.is_relative_to(self.root) and Path(real).is_relative_to(out)
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:
@@ -228,7 +239,7 @@ def _moved(file: Path, target: Path) -> None:
         copy.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power failure, where the file system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
