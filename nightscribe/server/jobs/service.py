@@ -178,7 +178,7 @@ class Jobs:
         # Starting ffmpeg takes longer than some of the jobs for which somebody waits.
         if not request.ephemeral or upload.size > planning.SHORT_BYTES:
             duration_s = planning.length_s(upload.path)
-        interactive = self._is_interactive(request, duration_s)
+        interactive = self._is_interactive(request, upload.size, duration_s)
         with self._submitting:
             if joined := self._joined(key):
                 return joined
@@ -241,7 +241,7 @@ class Jobs:
         fingerprint = self._source.fingerprint(recording)
         with self._source.local(path) as file:
             duration_s = planning.length_s(file)
-        interactive = self._is_interactive(request, duration_s)
+        interactive = self._is_interactive(request, recording.size, duration_s)
         with self._submitting:
             running = self._follower.find(lambda each: each.plan.recording == path)
             if running:
@@ -359,10 +359,13 @@ class Jobs:
         if len(tombstones) and (found := tombstones.find(recording, self._source)):
             tombstones.remove([found])
 
-    def _is_interactive(self, request: JobRequest, duration_s: float | None) -> bool:
+    def _is_interactive(self, request: JobRequest, size: int, duration_s: float | None) -> bool:
         if request.interactive is not None:
             return request.interactive
-        is_short = duration_s is not None and duration_s <= self.limits.interactive_s
+        if duration_s is None:
+            is_short = size <= planning.SHORT_BYTES
+        else:
+            is_short = duration_s <= self.limits.interactive_s
         return is_short and self._follower.n_waiting(interactive=True) < self.limits.most_interactive
 
     def _joined(self, key: str) -> Job | None:

@@ -158,6 +158,7 @@ def _job(row: JobRow) -> Job:
         finished_at=row.finished_at,
         expires_at=row.expires_at,
         duration_s=row.duration_s,
+        done_s=(row.duration_s or 0.0) if row.state == State.FINISHED else 0.0,
         error_code=row.error_code,
         error=row.error,
     )
