@@ -38,6 +38,7 @@ NOT_DEFAULT = {
     "settle_s": 0.25,
     "poll_s": 0.75,
     "queue_name": "other.fifo",
+    "interactive": True,
     "max_queued_jobs": 12,
     "visibility_timeout_s": 61.5,
     "heartbeat_s": 2.5,
