@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -72,8 +73,9 @@ def serve(dest: "Location", source: str | None, **given: Any) -> None:
     database = open_database(dest, server.database)
     _require_credentials(server, database, dest)
     listening = _listen(server)
-    work = _work(place, dest, settings, server, database)
-    context = Context(dest, place, settings, server, database, jobs=work.jobs if work else None)
+    changed = threading.Event()
+    work = _work(place, dest, settings, server, database, changed=changed.set)
+    context = Context(dest, place, settings, server, database, changed, work.jobs if work else None)
     config = uvicorn.Config(
         create_app(context, background=[lambda _: work.running()] if work else ()),
         log_config=None,
@@ -111,9 +113,15 @@ def _last_source(dest: "Location", options: Any) -> "Location | None":
 
 
 def _work(
-    source: "Location | None", dest: "Location", settings: "Settings", server: ServerSettings, database: "Database"
+    source: "Location | None",
+    dest: "Location",
+    settings: "Settings",
+    server: ServerSettings,
+    database: "Database",
+    *,
+    changed: Callable[[], None],
 ) -> "Work | None":
-    """Return what does the jobs of this server; None if it takes none.
+    """Return what does the jobs of this server; None if it takes none. `changed` is called after each transcript.
 
     Raises: SetupError: if the workers that it starts here lack something.
     """
@@ -128,7 +136,7 @@ def _work(
     if not server.no_workers:
         preflight.check_options(settings)
         preflight.check_engine(settings)
-    return Work.of(source, dest, settings, server, database, starts_queue=not has_queue)
+    return Work.of(source, dest, settings, server, database, starts_queue=not has_queue, changed=changed)
 
 
 def _server(config: "uvicorn.Config", ending: Callable[[], None]) -> "uvicorn.Server":

@@ -154,8 +154,9 @@ class Work:
         database: Database,
         *,
         starts_queue: bool,
+        changed: Callable[[], None] = lambda: None,
     ) -> "Work":
-        """Put it together; nothing is started yet."""
+        """Put it together; nothing is started yet. `changed`: see `open_jobs`."""
         logs = run_folder(dest) / LOGS
         workers = None
         if not server.no_workers:
@@ -163,7 +164,7 @@ class Work:
                 _pools(source, dest, settings, server, logs),
                 lambda: engines.find_weights(engines.choose(settings.engine), settings.model, settings.models_dir),
             )
-        jobs = open_jobs(source, dest, settings, server, database)
+        jobs = open_jobs(source, dest, settings, server, database, changed=changed)
         return cls(jobs, workers, logs / "server-queue.log" if starts_queue else None)
 
     @contextmanager

@@ -362,10 +362,7 @@ class Jobs:
     def _is_interactive(self, request: JobRequest, size: int, duration_s: float | None) -> bool:
         if request.interactive is not None:
             return request.interactive
-        if duration_s is None:
-            is_short = size <= planning.SHORT_BYTES
-        else:
-            is_short = duration_s <= self.limits.interactive_s
+        is_short = size <= planning.SHORT_BYTES if duration_s is None else duration_s <= self.limits.interactive_s
         return is_short and self._follower.n_waiting(interactive=True) < self.limits.most_interactive
 
     def _joined(self, key: str) -> Job | None:
