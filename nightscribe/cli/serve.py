@@ -27,6 +27,7 @@ SERVER_OPTIONS = ("host", "port", "require_login", "allowed_hosts", "trusted_pro
 JOB_OPTIONS = ("workers", "interactive_workers", "no_workers", "max_waiting", "results_minutes", "no_refresh")
 UPLOAD_OPTIONS = ("max_upload_gb", "upload_hours")
 STOP_WITHIN_S = 20
+BACKLOG = 2048
 
 
 @click.command()
@@ -160,7 +161,10 @@ def _require_credentials(server: ServerSettings, database: Any, dest: "Location"
     with database.read() as session:
         if credentials.exist(session):
             return
-    why = "--require-login is set" if server.is_loopback else f"others can reach {server.host}"
+    if not server.is_loopback:
+        why = f"others can reach {server.host}"
+    else:
+        why = "--require-login is set" if server.require_login else "--allowed-hosts is set"
     raise SetupError(
         f"There is no token and no login yet, but {why}. Create one first: nightscribe token create {dest} NAME --login"
     )
@@ -174,6 +178,7 @@ def _listen(server: ServerSettings) -> socket.socket:
         listening = socket.socket(family, kind)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen(BACKLOG)  # whoever reads the address below may connect at once
         listening.set_inheritable(False)
     except OSError as error:
         raise SetupError(

@@ -106,7 +106,8 @@ def allows_machine(request: Request, context: Context) -> bool:
 
     Behind a proxy, all requests come from this machine, so forwarded ones do not count.
     """
-    if context.server.require_login or not context.server.is_loopback:
+    settings = context.server
+    if settings.require_login or settings.allowed_hosts or not settings.is_loopback:
         return False
     return is_loopback_name(request.headers.get("host", "")) and not any(
         name in request.headers for name in FORWARDING_HEADERS
