@@ -342,3 +342,46 @@ def test_the_chart_can_bring_its_own_queue() -> None:
 def test_the_chart_says_what_is_missing(missing: str) -> None:
     with pytest.raises(AssertionError, match=f"Set `{missing}`"):
         chart(f"{missing}=")
+
+
+def set_up(tmp_path: Path, **environment: str) -> list[str]:
+    """Return the commands with which setup.sh installs everything."""
+    (tmp_path / "values.yaml").touch()
+    path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
+    for program in ("helm", "kubectl"):
+        if not shutil.which(program, path=path):
+            pytest.skip(f"{program} is not on this machine")
+    done = subprocess.run(
+        [ROOT / "infra/kubernetes/setup.sh", tmp_path / "values.yaml"],
+        env={"PATH": path, "DRY_RUN": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sesame" not in done.stdout + done.stderr
+    return [line for line in done.stdout.splitlines() if line.startswith(("helm", "kubectl"))]
+
+
+def test_the_whole_is_installed_with_pinned_versions_and_no_secret_is_shown(tmp_path: Path) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "sesame", "DATABASE_URL": "postgresql://u:sesame@h/d"}
+    commands = set_up(tmp_path, **keys)
+    installed = {line.split()[3]: line for line in commands if line.startswith("helm upgrade --install")}
+    assert list(installed) == ["keda", "prometheus", "jaeger", "nightscribe"]
+    for name in ("keda", "prometheus", "jaeger"):
+        assert re.search(r"--repo https://\S+ --version \d+\.\d+\.\d+", installed[name])
+    named = [Path(each) for line in commands for each in re.findall(r"--values (\S+)", line)]
+    assert named and all(path.exists() for path in named)
+
+
+def test_monitoring_may_be_left_out(tmp_path: Path) -> None:
+    assert not [line for line in set_up(tmp_path, MONITORING="0") if "--namespace monitoring" in line]
+
+
+def test_prometheus_and_the_network_policy_agree_about_namespaces(tmp_path: Path) -> None:
+    values = yaml.safe_load((ROOT / "infra/kubernetes/monitoring/prometheus.yaml").read_text())
+    (scraped,) = values["prometheus"]["prometheusSpec"]["additionalScrapeConfigs"]
+    assert scraped["kubernetes_sd_configs"][0]["namespaces"]["names"] == ["nightscribe"]
+    (prometheus,) = [line for line in set_up(tmp_path) if "kube-prometheus-stack" in line]
+    policy = the(chart(AMAZON_QUEUE), "NetworkPolicy")["spec"]["ingress"][0]["from"][0]["namespaceSelector"]
+    assert f"--namespace {policy['matchLabels']['kubernetes.io/metadata.name']} " in prometheus

@@ -25,25 +25,27 @@ from nightscribe.shared.storage.s3 import objects as bucket
 
 ROOT = Path(__file__).parents[2]
 TERRAFORM = ROOT / "infra" / "terraform"
+DIGITAL_OCEAN = TERRAFORM / "digitalocean"
 TEMPLATE = ROOT / "infra" / "create_queue.json"
 ROLES = ("director", "worker")
 
 State = dict[str, dict[str, Any]]
 
 
-def plugins() -> Path:
-    """The folder that has the AWS provider, unpacked; init links to it instead of copying 700 MB."""
-    found = re.search(r'version = "([0-9.]+)"', (TERRAFORM / "main.tf").read_text())
+def plugins(folder: Path = TERRAFORM) -> Path:
+    """The folder that has the provider of a module, unpacked; init links to it instead of copying 700 MB."""
+    found = re.search(r'source  = "([a-z/]+)"\n    +version = "([0-9.]+)"', (folder / "main.tf").read_text())
     assert found, "the provider is pinned"
+    provider, version = found.groups()
     homes = [
         Path.home() / ".terraform.d" / "plugins",
         *(Path(folder, "terraform", "plugins") for folder in ("/usr/share", "/usr/local/share")),
         *Path("/opt").glob("*"),
     ]
     for home in homes:
-        if any(home.glob(f"registry.terraform.io/hashicorp/aws/{found[1]}/*/terraform-provider-aws*")):
+        if any(home.glob(f"registry.terraform.io/{provider}/{version}/*/terraform-provider-*")):
             return home
-    pytest.skip(f"version {found[1]} of Terraform's provider for AWS is not on this machine")
+    pytest.skip(f"version {version} of Terraform's provider {provider} is not on this machine")
 
 
 def terraform(*arguments: str, folder: Path = TERRAFORM) -> "subprocess.CompletedProcess[str]":
@@ -448,3 +450,23 @@ def test_alarms_watch_the_queues_that_are_there_and_tell_somebody(made: State) -
         metrics = [query["metric"][0] for query in alarm["metric_query"] if query["metric"]] or [alarm]
         assert all(metric["dimensions"]["QueueName"] in names for metric in metrics)
     assert made["aws_cloudwatch_metric_alarm.dead"]["dimensions"]["QueueName"].endswith("-dead.fifo")
+
+
+def test_digital_oceans_module_makes_what_its_variables_say(tmp_path: Path) -> None:
+    """Its own tests pass with the real provider, whose schema checks every argument."""
+    folder = tmp_path / "digitalocean"
+    shutil.copytree(DIGITAL_OCEAN, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars"))
+    init = terraform("init", "-backend=false", "-input=false", f"-plugin-dir={plugins(DIGITAL_OCEAN)}", folder=folder)
+    assert init.returncode == 0, init.stdout + init.stderr
+    tested = terraform("test", folder=folder)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_digital_oceans_examples_set_variables_that_there_are() -> None:
+    known = set(re.findall(r'^variable "(\w+)"', (DIGITAL_OCEAN / "variables.tf").read_text(), re.MULTILINE))
+    example = (DIGITAL_OCEAN / "terraform.tfvars.example").read_text()
+    assert set(re.findall(r"^#? ?(\w+) +=", example, re.MULTILINE)) <= known
+    document = (ROOT / "docs/digitalocean.md").read_text()
+    outputs = set(re.findall(r'^output "(\w+)"', (DIGITAL_OCEAN / "outputs.tf").read_text(), re.MULTILINE))
+    assert set(re.findall(r"output -raw (\w+)", document)) <= outputs
+    assert set(re.findall(r"`(\w+_\w+)`", document)) <= known

@@ -37,8 +37,8 @@ def tokens_of(tokenizer: Tokenizer) -> list[str]:
     ordinary = {
         number: "".join(letter[byte] for byte in raw) for raw, number in tokenizer.encoding._mergeable_ranks.items()
     }
-    special = {number: name for name, number in tokenizer.special_tokens.items()}
-    return [{**ordinary, **special}.get(number, "") for number in range(tokenizer.encoding.n_vocab)]
+    names = ordinary | {number: name for name, number in tokenizer.special_tokens.items()}
+    return [names.get(number, "") for number in range(tokenizer.encoding.n_vocab)]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["multilingual", "English"])
