@@ -31,11 +31,18 @@ def check_engine(settings: Settings) -> str:
 
     Raises: SetupError: if the engine or ffmpeg is missing, or the engine cannot do what the settings request.
     """
-    engine = engines.choose(settings.engine)
+    engine = engines.choose(settings.engine, settings.model, settings.models_dir)
     _check(engine, settings)
     ffmpeg_path()
     return engine
 
 
 def _check(engine: str, settings: Settings) -> None:
-    engines.check(engine, settings.model, language=settings.language, task=settings.task, languages=settings.languages)
+    engines.check(
+        engine,
+        settings.model,
+        language=settings.language,
+        task=settings.task,
+        languages=settings.languages,
+        models_dir=settings.models_dir,
+    )

@@ -11,6 +11,7 @@ from nightscribe.director.enqueue import Director
 from nightscribe.director.plan.bundles import job_s, n_jobs
 from nightscribe.local.queue_server import local_queue
 from nightscribe.local.worker_pool import WorkerPool
+from nightscribe.services import preflight
 from nightscribe.services.events import Began, FetchingWeights, OnEvent, Started, Stopping, Working, ignore
 from nightscribe.services.forget import forget_old
 from nightscribe.services.request import Request, open_queue, scan, survey
@@ -93,6 +94,7 @@ def run(request: Request, on_event: OnEvent = ignore) -> RunResult:
                     # Fetch the weights once, before the workers start; otherwise each would fetch them.
                     on_event(FetchingWeights(request.settings.model))
                     engines.find_weights(engine, request.settings.model, request.settings.models_dir)
+                    preflight.check_engine(request.settings)  # more may be known about a model that was just downloaded
                     if needs_models(request.settings):
                         on_event(FetchingWeights("voices"))
                         Diarizer(request.settings.models_dir)

@@ -44,6 +44,7 @@ def merge(job: Job, slice_: Slice, parts: Sequence[Part], *, mtime_ns: int | Non
         processing_s=round(sum(part.processing_s for part in parts), 3),
         flags=tuple(sorted(flags)),
         tracks=next((part.tracks for part in parts if part.tracks), ()),
+        plain=any(part.plain for part in parts),
         confidence=_confidence(segments),
         finished_at=finished_at,
         segments=segments,

@@ -15,9 +15,9 @@ from nightscribe.shared.process.plugins import PluginBroken, load_plugin, packag
 ENTRY_POINTS = "nightscribe.engines"
 AUTO = "auto"
 
-WeightsLayout = Literal["ctranslate2", "openai", "onnx"]
-"""How Whisper's weights are stored: a folder for CTranslate2, one checkpoint file for OpenAI's library, or a folder of
-ONNX graphs, which is made from the folder for CTranslate2."""
+WeightsLayout = Literal["ctranslate2", "openai", "onnx", "onnx-asr"]
+"""How weights are stored. Whisper's: a folder for CTranslate2, one checkpoint file for OpenAI's library, or a folder of
+ONNX graphs, which is made from the folder for CTranslate2. Other models: a folder that onnx-asr can load."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class EngineSpec:
     install: str
     """The argument with which `pip install` installs `requires`."""
     weights: WeightsLayout | None = None
-    """Layout in which nightscribe finds or downloads Whisper's weights. None: the engine finds its own."""
+    """Layout in which nightscribe finds or downloads the weights. None: the engine finds its own."""
     models: frozenset[str] | None = None
     """Names of the models, if the engine finds its own weights. None: any name."""
     languages: frozenset[str] | None = None
@@ -73,6 +73,21 @@ _WHISPER_PARAMETERS = {
     "large": 1550.0,
     "distil": 760.0,
 }
+# Of the models of onnx-asr. Source: their model cards.
+_FRAME_MODEL_PARAMETERS = {
+    "110m": 114.0,
+    "0.6b": 618.0,
+    "canary-180m": 182.0,
+    "canary-1b": 978.0,
+    "fastconformer": 115.0,
+    "gigaam": 240.0,
+    "t-one": 71.0,
+    "vosk-small": 20.0,
+    "vosk": 66.0,
+    "large-960h": 317.0,
+    "hubert-large": 317.0,
+    "wav2vec2-base": 95.0,
+}
 _WHISPER_TASKS = frozenset({"transcribe", "translate"})
 
 # `auto` prefers them in this order. Speeds were measured on recordings of English read aloud (docs/performance.md).
@@ -111,6 +126,16 @@ BUILT_IN: Mapping[str, EngineSpec] = {
             speed=9.0,
             measured_model="base",
             parameters=_WHISPER_PARAMETERS,
+        ),
+        EngineSpec(
+            name="onnx-asr",
+            load="nightscribe.worker.engines.onnx_asr.recognizer:load",
+            requires="onnx_asr",
+            install="nightscribe[onnx-asr]",
+            weights="onnx-asr",
+            speed=60.0,
+            measured_model="110m",
+            parameters=_FRAME_MODEL_PARAMETERS,
         ),
     )
 }

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field, field_serializer
 from nightscribe.shared.model.jobs import FORMATS_OF_VERSION_1, FormatName, Job, Layout, Options, RelativePath, Slice
 from nightscribe.shared.model.speaker_options import same_labels
 from nightscribe.shared.model.speakers import LocalSpeakers, Speaker, SpeakerTurn
-from nightscribe.shared.model.versioned import Stored, Versioned, has_unknown_fields, is_empty, is_none
+from nightscribe.shared.model.versioned import Stored, Versioned, has_unknown_fields, is_default, is_empty, is_none
 
 
 class Flag(StrEnum):
@@ -98,6 +98,15 @@ Tracks = Annotated[
 ]
 
 
+Plain = Annotated[
+    bool,
+    Field(
+        description="True if the model writes neither capitals nor punctuation, so that these are missing in the text.",
+        exclude_if=is_default(False),
+    ),
+]
+
+
 def _lowest_version(segments: tuple[Segment, ...]) -> int:
     return max((segment.lowest_version() for segment in segments), default=1)
 
@@ -129,6 +138,7 @@ class Part(Versioned):
     processing_s: float
     flags: tuple[Flag, ...] = ()
     tracks: Tracks = ()
+    plain: Plain = False
     speakers: LocalSpeakers | None = Field(
         default=None, description="The voices of this slice, where speakers were requested.", exclude_if=is_none
     )
@@ -138,6 +148,7 @@ class Part(Versioned):
         is_new = (
             self.speakers is not None
             or bool(self.tracks)
+            or self.plain
             or self.language_prior is not None
             or has_unknown_fields(self)
             or not FLAGS_OF_VERSION_1.issuperset(self.flags)
@@ -195,6 +206,7 @@ class Provenance(Versioned):
     processing_s: float
     flags: tuple[Flag, ...] = ()
     tracks: Tracks = ()
+    plain: Plain = False
     confidence: float | None = Field(
         default=None,
         ge=0,
@@ -213,7 +225,7 @@ class Provenance(Versioned):
             FORMATS_OF_VERSION_1.issuperset(self.formats) and FLAGS_OF_VERSION_1.issuperset(self.flags)
         )
         new = (self.content_sha256, self.reviewed, self.confidence, self.language_prior)
-        is_new = has_new_values or bool(self.tracks) or any(value is not None for value in new)
+        is_new = has_new_values or bool(self.tracks) or self.plain or any(value is not None for value in new)
         return 2 if is_new or not self.options.is_of_version_1 or has_unknown_fields(self, self.layout) else 1
 
     def settles(self, job: Job, slice_: Slice) -> bool:

@@ -84,7 +84,7 @@ def test_the_time_it_will_take_is_estimated_from_its_description(
     assert "toy" in done.stdout
 
 
-CHOICES = "auto, faster-whisper, onnx-whisper, openai-whisper or toy"
+CHOICES = "auto, faster-whisper, onnx-whisper, openai-whisper, onnx-asr or toy"
 BROKEN = (
     "The engine broken of the package broken-engine is installed but cannot be loaded "
     "(ModuleNotFoundError: No module named 'no_such_library')."

@@ -68,7 +68,7 @@ def test_an_entry_point_that_cannot_be_loaded_is_named_with_its_reason(
         assert f"theirs of the package {value.partition(':')[0]} is installed but cannot be loaded ({reason})" in str(
             refused.value
         )
-        assert "hoose auto, faster-whisper, onnx-whisper, openai-whisper or own" in str(refused.value)
+        assert "hoose auto, faster-whisper, onnx-whisper, openai-whisper, onnx-asr or own" in str(refused.value)
     assert engine_spec("own") == OWN
 
 

@@ -83,6 +83,11 @@ class Recognition:
     """Seconds of sound that are certainly in a language other than that of the slice. Report each once."""
     average_log_probability: float | None = None
     """Mean natural logarithm of the token probabilities."""
+    word_probabilities: Sequence[float] | None = None
+    """Probability of each of the `words`, from a model that gives one for each frame. Then the confidence of a segment
+    is their mean. None: it is estimated from `average_log_probability`, as Whisper's decoder gives it."""
+    is_plain: bool = False
+    """True if the model writes neither capitals nor punctuation, so that these say nothing about sentences."""
     no_speech_probability: float | None = None
     agreement: float | None = None
     """How much the texts of two attempts have in common, from 0 to 1. None: there was only one attempt."""

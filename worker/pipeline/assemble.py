@@ -34,6 +34,8 @@ class SliceState:
     languages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Seconds spoken in each language."""
     segments: list[Segment] = field(default_factory=list)
+    is_plain: bool = False
+    """True if the engine writes neither capitals nor punctuation."""
     has_gap: bool = False
     """True if there is speech without text."""
     done_s: float = 0.0
@@ -59,6 +61,7 @@ class SliceState:
             self.languages[spoken] += window.seconds
         if recognition.language_probability is not None:
             self.language_probability = min(self.language_probability or 1.0, recognition.language_probability)
+        self.is_plain |= recognition.is_plain and bool(segments)
         for segment in segments:
             moved = shifted(segment, window.start_s)
             self.segments.append(moved.model_copy(update={"speaker": window.speaker}) if window.speaker else moved)
@@ -71,7 +74,7 @@ def assemble(state: SliceState, end: SliceEnd, engine: str) -> Part:
     spoken = state.languages if state.segments else {}
     language = max(spoken, key=lambda language: spoken[language], default=None)
     in_order = sorted(state.segments, key=lambda segment: segment.start_s)
-    segments = tuple(continued(in_order, state.written_in or language))
+    segments = tuple(continued(in_order, state.written_in or language, is_plain=state.is_plain))
     found = flags(segments, languages=state.languages, language_probability=state.language_probability)
     return Part(
         segments=tuple(_with_doubt_only(segment) for segment in segments),
@@ -89,6 +92,7 @@ def assemble(state: SliceState, end: SliceEnd, engine: str) -> Part:
             *([Flag.OTHER_TRACKS] if end.leaves_tracks_out else []),
         ),
         tracks=end.tracks,
+        plain=state.is_plain,
     )
 
 

@@ -55,13 +55,14 @@ class Models:
 
         Raises: SetupError: if the engine or the weights are missing, or the engine does not support the options.
         """
-        engine = engines.choose(options.engine)
-        engines.check(engine, options.model, language=options.language, task=options.task, languages=options.languages)
+        engine = engines.choose(options.engine, options.model, self._models_dir)
+        self._check(engine, options)
         wanted = (engine, options.model)
         if self._transcriber is None or self._loaded != wanted:
             began = time.monotonic()
             report_alive()
             weights = engines.find_weights(engine, options.model, self._models_dir)
+            self._check(engine, options)  # more may be known about a model that was just downloaded
             self._transcriber = None  # frees the old model's memory before the new model needs it
             report_alive(LONG_S)
             try:
@@ -77,6 +78,16 @@ class Models:
             report_alive()
             log.info("model.loaded", engine=engine, model=options.model, took_s=round(time.monotonic() - began, 1))
         return self._transcriber
+
+    def _check(self, engine: str, options: Options) -> None:
+        engines.check(
+            engine,
+            options.model,
+            language=options.language,
+            task=options.task,
+            languages=options.languages,
+            models_dir=self._models_dir,
+        )
 
     def diarizer(self) -> Diarizer:
         """Return the models that tell voices apart, which stay in memory beside the other.

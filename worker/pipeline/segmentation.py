@@ -75,14 +75,20 @@ def _ends(before: str, after: str, language: str | None) -> bool:
     return not divides_token and ends_sentence(before, after, language)
 
 
-def continued(found: Sequence[Segment], language: str | None = None) -> list[Segment]:
+def continued(found: Sequence[Segment], language: str | None = None, *, is_plain: bool = False) -> list[Segment]:
     """Join consecutive segments between which a speaker only took a breath; `found` is ordered by time.
 
-    Such a gap may be a window boundary, or a pause longer than `PAUSE_S`.
+    Such a gap may be a window boundary, or a pause longer than `PAUSE_S`. `is_plain`: the text has neither capitals nor
+    punctuation, so only the length of a pause shows whether a sentence continues.
     """
     made: list[Segment] = []
     for segment in found:
-        if made and _is_breath(made[-1], segment) and is_continued(made[-1].text, segment.text, language):
+        longest_s = PAUSE_S if is_plain else BREATH_S
+        if (
+            made
+            and _is_breath(made[-1], segment, longest_s)
+            and (is_plain or is_continued(made[-1].text, segment.text, language))
+        ):
             made[-1] = _joined_segments(made[-1], segment)
         else:
             made.append(segment)
@@ -92,12 +98,13 @@ def continued(found: Sequence[Segment], language: str | None = None) -> list[Seg
 def rejoined(transcript: Transcript) -> Transcript:
     """Return the transcript of a recording that was cut, with the sentences whole in which it was cut."""
     language = "en" if transcript.options.task == "translate" else transcript.language
-    return transcript.model_copy(update={"segments": tuple(continued(transcript.segments, language))})
+    found = continued(transcript.segments, language, is_plain=transcript.plain)
+    return transcript.model_copy(update={"segments": tuple(found)})
 
 
-def _is_breath(before: Segment, after: Segment) -> bool:
+def _is_breath(before: Segment, after: Segment, longest_s: float) -> bool:
     has_words = bool(before.words and after.words) and before.speaker == after.speaker
-    return has_words and after.start_s - before.end_s < BREATH_S and after.end_s - before.start_s < LONGEST_SENTENCE_S
+    return has_words and after.start_s - before.end_s < longest_s and after.end_s - before.start_s < LONGEST_SENTENCE_S
 
 
 def _joined_segments(before: Segment, after: Segment) -> Segment:

@@ -226,6 +226,9 @@ class Transcriber:
 
     def _scored(self, segment: Segment, recognition: Recognition, window: Window) -> Segment:
         """Return the segment with its confidence, if the engine gives the probability of its words."""
+        if recognition.word_probabilities is not None:
+            known = _probabilities_in(segment, recognition)
+            return segment.model_copy(update={"confidence": round(sum(known) / len(known), 3)}) if known else segment
         if segment.average_log_probability is None:
             return segment
         evidence = Evidence(
@@ -239,6 +242,13 @@ class Transcriber:
             speech_share=window.speech.between(segment.start_s, segment.end_s).share,
         )
         return segment.model_copy(update={"confidence": round(self._score(evidence), 3)})
+
+
+def _probabilities_in(segment: Segment, recognition: Recognition) -> list[float]:
+    """Return the probabilities of the words whose middle lies in a segment, whose borders were moved to the sound."""
+    pairs = zip(recognition.words or (), recognition.word_probabilities or (), strict=True)
+    inside = [p for word, p in pairs if segment.start_s <= (word.start_s + word.end_s) / 2 <= segment.end_s]
+    return inside or list(recognition.word_probabilities or ())
 
 
 def _from_speech(segment: Segment, window: Window) -> Segment:

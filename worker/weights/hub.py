@@ -2,9 +2,6 @@
 
 import hashlib
 import os
-import re
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -16,7 +13,6 @@ from urllib.parse import urlsplit
 from nightscribe.shared.errors import WeightsError
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.worker.weights.cache_build import publish, workshop
-from nightscribe.worker.weights.download_process import fetched
 
 RESPONSE_TIMEOUT_S = 5.0  # a hub that does not respond for this long is treated as unreachable
 STALL_S = 30.0  # a download that receives nothing for this long has failed
@@ -39,65 +35,65 @@ def offline_switch() -> str | None:
     return None
 
 
-def cached_ctranslate2(repo_id: str) -> Path | None:
-    """Return the model's folder in the Hugging Face cache, or None if it is missing or incomplete."""
+def cached_ctranslate2(repo_id: str, models_dir: Path | None = None, revision: str | None = None) -> Path | None:
+    """Return the model's folder in the Hugging Face cache, or None if it is missing or incomplete.
+
+    `models_dir`: where downloads are noted; the revision that was noted comes first.
+    """
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    from nightscribe.worker.weights import pinned
+
+    noted = pinned.read_pinned(models_dir, repo_id, revision) if models_dir else None
+    if noted and all(name in noted.files for name in NEEDED):
+        return noted.folder
     try:
-        folder = Path(huggingface_hub.snapshot_download(repo_id, allow_patterns=PATTERNS, local_files_only=True))
+        folder = Path(
+            huggingface_hub.snapshot_download(
+                repo_id, revision=revision, allow_patterns=PATTERNS, local_files_only=True
+            )
+        )
     except LocalEntryNotFoundError:
         return None
     return folder if all((folder / name).is_file() for name in NEEDED) else None
 
 
-def fetch_ctranslate2(repo_id: str) -> Path:
+def fetch_ctranslate2(repo_id: str, models_dir: Path | None = None, revision: str | None = None) -> Path:
     """Download the model into the Hugging Face cache, and return its folder there.
 
     Raises: WeightsError: if the hub does not respond within seconds, lacks the model, or sends a damaged one.
     """
-    folder = fetch_snapshot(repo_id, PATTERNS, NEEDED)
-    # The cache names a large file by the SHA-256 that the hub announced, but checks only its size.
-    blob = (folder / "model.bin").resolve()
-    if re.fullmatch(r"[0-9a-f]{64}", blob.name) and sha256_of(blob) != blob.name:
-        (folder / "model.bin").unlink()
-        blob.unlink()
-        raise WeightsError(
-            f"model.bin of {repo_id} from {_host()} does not have the announced SHA-256, so it was deleted"
-        )
-    return folder
+    return fetch_snapshot(repo_id, PATTERNS, NEEDED, models_dir, revision)
 
 
-def fetch_snapshot(repo_id: str, patterns: Sequence[str], needed: Sequence[str]) -> Path:
+def fetch_snapshot(
+    repo_id: str,
+    patterns: Sequence[str],
+    needed: Sequence[str],
+    models_dir: Path | None = None,
+    revision: str | None = None,
+) -> Path:
     """Download files of a repository into the Hugging Face cache, and return their folder there.
 
-    Raises: WeightsError: if the hub does not respond within seconds, or lacks one of the files in `needed`.
+    Raises: WeightsError: if the hub does not respond within seconds, lacks one of the files in `needed`, or sends a
+    damaged one.
     """
-    import huggingface_hub
+    from nightscribe.worker.weights import pinned
 
-    host = _host()
-    # snapshot_download would wait for the first response without a timeout.
-    _probe(host, lambda: huggingface_hub.HfApi().model_info(repo_id, timeout=RESPONSE_TIMEOUT_S))
-    command = [sys.executable, "-P", "-m", "nightscribe.worker.weights.hub_download", repo_id, *patterns]
-    done = fetched(command, into=_cache(repo_id), stdout=subprocess.PIPE, stderr=None)
-    output = done.stdout.splitlines() or [f"it ended with exit code {done.returncode}"]
-    if done.returncode != 0:
-        raise WeightsError(f"the download of {repo_id} from {host} failed: {output[0].rstrip('.')}")
-    folder = Path(output[-1])
-    missing = [name for name in needed if not (folder / name).is_file()]
-    if missing:
-        raise WeightsError(f"{repo_id} at {host} has no {' and no '.join(missing)}")
-    return folder
+    found = pinned.listing(repo_id, revision)
+    names = pinned.matching(list(found.files), patterns)
+    return pinned.fetch(found, [*names, *(name for name in needed if name not in names)], models_dir, revision)
 
 
-def _host() -> str:
+def host() -> str:
     """Return the host of the hub that the environment names."""
     import huggingface_hub.constants
 
     return str(urlsplit(huggingface_hub.constants.ENDPOINT).netloc)
 
 
-def _cache(repo_id: str) -> Path:
+def cache_folder(repo_id: str) -> Path:
     """Return the folder of a model in the Hugging Face cache.
 
     Source: huggingface_hub/file_download.py, `repo_folder_name`.
@@ -139,7 +135,7 @@ def fetch_openai(model: str) -> Path:
 
 def check_reachable(url: str) -> None:
     """Raise WeightsError if the server of a file does not respond within seconds, or does not have it."""
-    _probe(urlsplit(url).netloc, lambda: _open(url, RESPONSE_TIMEOUT_S, method="HEAD").close())
+    probe(urlsplit(url).netloc, lambda: _open(url, RESPONSE_TIMEOUT_S, method="HEAD").close())
 
 
 def download(url: str, sha256: str, path: Path) -> None:
@@ -178,7 +174,7 @@ def _open(url: str, timeout_s: float, method: str = "GET") -> Any:
     return urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=timeout_s)  # noqa: S310  whisper's
 
 
-def _probe(host: str, request: Callable[[], object]) -> None:
+def probe(host: str, request: Callable[[], object]) -> None:
     """Check that a host can be used by sending a request, which may take a few seconds at most.
 
     The request runs in a thread, because a name lookup has no timeout and takes half a minute without a name server.

@@ -1,8 +1,8 @@
 """Download a model from the Hugging Face hub into its cache.
 
-Usage: `python -m nightscribe.worker.weights.hub_download REPO_ID PATTERN…`. It runs in its own process, because the
-library's threads continue after an interruption and Python waits for them before it exits. It prints the folder or
-the reason of a failure, and shows its progress on stderr.
+Usage: `python -m nightscribe.worker.weights.hub_download REPO_ID REVISION PATTERN…`. It runs in its own process,
+because the library's threads continue after an interruption and Python waits for them before it exits. It prints the
+folder or the reason of a failure, and shows its progress on stderr.
 """
 
 import signal
@@ -15,9 +15,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import huggingface_hub
 
-    repo_id, *patterns = sys.argv[1:]
+    repo_id, revision, *patterns = sys.argv[1:]
     try:
-        print(huggingface_hub.snapshot_download(repo_id, allow_patterns=patterns))
+        print(huggingface_hub.snapshot_download(repo_id, revision=revision, allow_patterns=patterns))
     except Exception as error:  # noqa: BLE001  any error is shown to the user
         print(str(error).strip() or type(error).__name__)
         sys.exit(1)

@@ -10,7 +10,7 @@ import structlog
 from nightscribe.shared.errors import WeightsError
 from nightscribe.shared.model.engines import WeightsLayout
 from nightscribe.worker.weights import hub, packaged
-from nightscribe.worker.weights.catalogue import ENGINES, MODELS, check_model
+from nightscribe.worker.weights.catalogue import ENGINES, MODELS, HubModel, check_model, hub_model
 from nightscribe.worker.weights.packaged import PACKAGES, PackedModel
 
 log = structlog.get_logger()
@@ -32,23 +32,36 @@ class Weights:
 
 
 def resolve(
-    model: str, layout: WeightsLayout, models_dir: Path, *, packages: Mapping[str, PackedModel] = PACKAGES
+    model: str,
+    layout: WeightsLayout,
+    models_dir: Path,
+    *,
+    packages: Mapping[str, PackedModel] = PACKAGES,
+    compute_type: str = "auto",
 ) -> Weights:
     """Return the weights of a model, downloading them if they are not on this machine.
 
     A known name means the model even if a file has that name; write `./base` for the file. `models_dir` holds
-    `ctranslate2/NAME/`, `openai/NAME.pt` and `onnx/NAME/`; downloads from publishers go to the caches of the engines'
-    libraries. The layout `onnx` is made from `ctranslate2`, once.
+    `ctranslate2/NAME/`, `openai/NAME.pt`, `onnx/NAME/` and `onnx-asr/NAME/`; downloads from publishers go to the caches
+    of the engines' libraries. The layout `onnx` is made from `ctranslate2`, once. `compute_type`: which files of a
+    model for onnx-asr are wanted.
 
     Raises: WeightsError: if the model does not exist or every route fails; the message lists the routes and what to do.
     """
     check_model(model, layout)
     if layout == "onnx":
         return _graphs(model, models_dir, packages)
-    if model not in MODELS:
+    if layout == "onnx-asr":
+        from nightscribe.worker.weights.frame_models import resolve_frame_model
+
+        return _resolved(model, layout, *resolve_frame_model(model, models_dir, compute_type))
+    on_hub = hub_model(model)
+    if on_hub and layout != "ctranslate2":
+        raise WeightsError(f"{model} cannot be used with {ENGINES[layout]}. Choose --engine {ENGINES['ctranslate2']}.")
+    if model not in MODELS and not on_hub:
         return _resolved(model, layout, "path", _given(Path(model).expanduser(), layout))
     failed = []
-    for name, route in _routes(model, layout, models_dir, packages):
+    for name, route in _hub_routes(on_hub, models_dir) if on_hub else _routes(model, layout, models_dir, packages):
         try:
             path = route()
         except (WeightsError, OSError, ImportError) as error:
@@ -58,6 +71,11 @@ def resolve(
             failed.append(f"{name}: {reason}")
         else:
             return _resolved(model, layout, name, path)
+    if on_hub:
+        raise WeightsError(
+            f"{model} is not on this machine and could not be downloaded. Tried: {'; '.join(failed)}. Check the name "
+            "and the network, or give the path of a folder that holds the model."
+        )
     others = " or ".join(name for name in packages if name != model)
     raise WeightsError(
         f"The weights of {model} for {ENGINES[layout]} are not on this machine and could not be downloaded. "
@@ -163,12 +181,8 @@ def _routes(model: str, layout: WeightsLayout, models_dir: Path, packages: Mappi
         return fetch(name)
 
     if layout == "ctranslate2":
-        return [
-            ("cache", own_folder),
-            ("Hugging Face cache", lambda: _present(hub.cached_ctranslate2(repo_id), f"{repo_id} is not in it")),
-            ("Hugging Face hub", lambda: from_hub(hub.fetch_ctranslate2, repo_id)),
-            ("package index", packed),
-        ]
+        from_cache, from_network = _hub_routes(HubModel(repo_id, None), models_dir)
+        return [("cache", own_folder), from_cache, from_network, ("package index", packed)]
     return [
         ("cache", own_checkpoint),
         ("openai-whisper's cache", lambda: _present(hub.cached_openai(model), f"{model} is not in it")),
@@ -176,6 +190,21 @@ def _routes(model: str, layout: WeightsLayout, models_dir: Path, packages: Mappi
         ("OpenAI's server", lambda: from_hub(hub.fetch_openai, model)),
         ("package index, converted", lambda: converted(packed)),
     ]
+
+
+def _hub_routes(wanted: HubModel, models_dir: Path) -> tuple[Route, Route]:
+    """Return the routes to a folder for CTranslate2 on the Hugging Face hub: its cache, then the hub itself."""
+    repo_id, revision = wanted
+
+    def cached() -> Path:
+        return _present(hub.cached_ctranslate2(repo_id, models_dir, revision), f"{repo_id} is not in it")
+
+    def fetched() -> Path:
+        _require_network()
+        log.info("weights.fetch_started", model=repo_id, route="publisher", source=repo_id)
+        return hub.fetch_ctranslate2(repo_id, models_dir, revision)
+
+    return ("Hugging Face cache", cached), ("Hugging Face hub", fetched)
 
 
 def _present(path: Path | None, otherwise: str) -> Path:
