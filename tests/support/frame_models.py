@@ -76,9 +76,9 @@ def _band(hertz: float) -> int:
     noise = np.random.default_rng(1).standard_normal(RATE) / 1000
     features, _ = NemoPreprocessorNumpy("nemo80")((tone + noise)[None].astype(np.float32), np.array([RATE]))
     energies = NemoPreprocessorNumpy("nemo80")
-    bank = energies._melscale_fbanks  # noqa: SLF001  the only place where the library has its bands
+    bank = energies._melscale_fbanks
     assert features.shape[1] == bank.shape[1] == 80
-    spectrum = np.abs(np.fft.rfft(tone[: 512] * np.hanning(512))) ** 2
+    spectrum = np.abs(np.fft.rfft(tone[:512] * np.hanning(512))) ** 2
     return int((spectrum @ bank).argmax())
 
 

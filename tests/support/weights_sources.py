@@ -90,7 +90,11 @@ class HubHandler(BaseHTTPRequestHandler):
             self._send(self.files[name], headers)
             return
         linked = {"X-Linked-ETag": f'"{sha256(announced)}"', "X-Linked-Size": str(len(announced))}
-        self._send(b"", headers | linked | {"Location": f"http://localhost:{self.server.server_port}/storage/{name}"}, status=302)
+        self._send(
+            b"",
+            headers | linked | {"Location": f"http://localhost:{self.server.server_port}/storage/{name}"},
+            status=302,
+        )
 
     def _send_range(self, data: bytes) -> None:
         """A part of a file, if one is asked for."""

@@ -66,5 +66,4 @@ def _attached(text: str) -> str:
 
 
 def _next_starts(tokens: Sequence[TimedToken], seconds: float) -> list[float]:
-    starts = [token.start_s for token in tokens[1:]]
-    return [*starts, seconds]
+    return [*(token.start_s for token in tokens[1:]), seconds][: len(tokens)]
