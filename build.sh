@@ -4,30 +4,23 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 VENV=$ROOT/.venv
-TORCH=torch==2.13.0
-TORCH_CPU_INDEX=${TORCH_CPU_INDEX:-https://download.pytorch.org/whl/cpu}
+EVERYDAY=faster-whisper,local  # what `run` needs; each command installs what else it needs when it is first used
+EVERYTHING=all,test
+unset PYTHONDONTWRITEBYTECODE  # uv leaves compiling to the first start, and hundreds of processes import the same modules
 
 usage() {
-  cat <<'EOF'
+  cat <<EOF
 Usage: ./build.sh COMMAND
 
-On this machine, in a virtual environment:
-  run SOURCE DEST [OPTIONS]  transcribe the recordings in SOURCE into DEST
-                             (options: ./build.sh run --help)
-  status DEST [--watch]      show the progress, what is queued, and what failed and why
-  retry DEST                 retry recordings that failed
-  verify DEST [SOURCE]       check every record, text and recording
-  speakers DEST              list the voices of all recordings, and name them
-  search DEST WORDS          search all transcripts (index DEST makes the search index beforehand)
-  correct DEST [PATTERN]     take what you corrected in texts into the records and the other texts
-  forget DEST NAME           delete transcripts for good, and never make them again
-  serve DEST                 serve DEST to people and programs: a page and an API
-  token create DEST NAME     create a token for the server (also: list, revoke)
+Every command of nightscribe, on this machine, in a virtual environment (./build.sh COMMAND --help explains each):
+$(commands)
+
+For this clone:
+  setup [EXTRA...]           only install: what run needs, and these extras; --all installs everything
   test [PYTEST OPTIONS]      check types and style, and run the tests
   quick [PYTEST OPTIONS]     run the tests that need no weights, server or ffmpeg: under a minute
   docs [MKDOCS OPTIONS]      build the documentation as a website in site/
   bench [NAME] [OPTIONS]     run one of the programs in bench/; without NAME, list them
-  setup                      only create the virtual environment in .venv
   release VERSION            date the changelog, build the wheel, commit and tag; --dry-run only says what would change
 
 In containers, with the folders that .env names (copy .env.example):
@@ -38,56 +31,42 @@ In containers, with the folders that .env names (copy .env.example):
   scale N                    run N workers, until the next deploy
   down                       stop and remove the containers; nothing that is finished is lost
 
-The first use creates a virtual environment in .venv, which takes a few minutes. With
-NIGHTSCRIBE_GPU=1 it gets torch for NVIDIA GPUs, which is several GB larger.
+The first use installs what it needs in .venv, in about a minute. NIGHTSCRIBE_GPU=1 adds the libraries for NVIDIA GPUs.
 EOF
+}
+
+# commands: list those of nightscribe with their purpose, as its own table has them.
+commands() {
+  sed -n 's/^ *"\([a-z-]*\)": Lazy("[^"]*", "[^"]*", "\(.*\)"),$/\1|\2/p' "$ROOT/nightscribe/cli/main.py" |
+    while IFS='|' read -r name purpose; do printf '  %-26s %s\n' "$name" "$purpose"; done
 }
 
 die() { echo "Error: $*" >&2; exit 2; }
 
 find_python() {
-  local candidate
-  for candidate in ${PYTHON:+"$PYTHON"} python3.13 python3.12 python3.11 python3 python; do
+  local candidate found=
+  for candidate in ${PYTHON:+"$PYTHON"} python3.14 python3.13 python3.12 python3.11 python3 python; do
     if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
       echo "$candidate"
       return
     fi
+    [ -n "$found" ] || found=$("$candidate" -V 2>/dev/null) || true
   done
-  die "Python 3.11 or newer was not found. Install it (Debian, Ubuntu: apt-get install python3 python3-venv), or give its path: PYTHON=/path/to/python3.11 ./build.sh …"
-}
-
-answers() {
-  "$VENV/bin/python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=10)' "$1" 2>/dev/null
+  die "nightscribe needs Python 3.11 or newer${found:+, and this machine has $found}. Install it (Debian, Ubuntu: apt-get install python3 python3-venv), or give its path: PYTHON=/path/to/python3.11 ./build.sh …"
 }
 
 # setup EXTRAS: create a virtual environment with the project and these extras, again only when they change.
 setup() {
-  local extras=$1 stamp wanted python torch_index=()
-  stamp=$VENV/.nightscribe-$extras
-  wanted=$(cat "$ROOT/pyproject.toml" "$ROOT/constraints.txt" "$ROOT/nightscribe/_version.py" <(echo "${NIGHTSCRIBE_GPU:-}") | cksum)
-  [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
-  if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then  # it does not exist, or its creation was interrupted
-    rm -rf "$VENV"
-    python=$(find_python)
-    echo "Creating a virtual environment in $VENV with $("$python" -V) …" >&2
-    "$python" -m venv "$VENV" || {
-      rm -rf "$VENV"
-      die "$python cannot create a virtual environment. On Debian and Ubuntu, install python3-venv: apt-get install python3-venv."
-    }
-  fi
-  echo "Installing nightscribe and its speech engines (once, a few minutes) …" >&2
-  # The default torch for Linux includes gigabytes of GPU libraries.
-  if [ -z "${NIGHTSCRIBE_GPU:-}" ] && [ "$(uname)" = Linux ]; then
-    if answers "$TORCH_CPU_INDEX/torch/"; then
-      torch_index=(--extra-index-url "$TORCH_CPU_INDEX")
-    else
-      echo "The index of CPU builds of torch is unreachable; installing torch from pip's default index." >&2
-    fi
-  fi
-  local pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet -c "$ROOT/constraints.txt")
-  "${pip[@]}" ${torch_index[@]+"${torch_index[@]}"} "$TORCH" || die "torch could not be installed; see pip's message above."
-  "${pip[@]}" -e "${ROOT}[$extras]" || die "nightscribe could not be installed; see pip's message above."
-  echo "$wanted" >"$stamp"
+  local python=$VENV/bin/python
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || python=$(find_python) || exit
+  "$python" "$ROOT/infra/set_up.py" "$1" || exit
+}
+
+# nightscribe COMMAND [ARGUMENTS]: run one of nightscribe's own commands.
+nightscribe() {
+  setup "$EVERYDAY"
+  export NIGHTSCRIBE_BUILD_SH=$ROOT/build.sh
+  exec "$VENV/bin/nightscribe" "$@"
 }
 
 # bench [NAME] [OPTIONS]: run one of the programs in bench/, or list them with their purpose.
@@ -107,12 +86,12 @@ bench() {
   shift
   case $name in */*) name= ;; esac
   if [ -f "$ROOT/bench/$name/__main__.py" ]; then
-    setup all,test
+    setup $EVERYTHING
     PYTHONPATH=$ROOT/bench exec "$VENV/bin/python" -m "$name" "$@"
   fi
   program=$ROOT/bench/$name.py
   [ -f "$program" ] || die "There is no benchmark of that name. ./build.sh bench lists all of them."
-  setup all,test
+  setup $EVERYTHING
   exec "$VENV/bin/python" "$program" "$@"
 }
 
@@ -241,22 +220,14 @@ deployment_status() {
 command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
-  run | retry | verify | search | index | speakers | correct | forget | serve | token)
-    setup all
-    exec "$VENV/bin/nightscribe" "$command" "$@"
-    ;;
   status)
     case ${1:-} in
       '' | --watch | --json) deployment_status "$@" ;;
-      *)
-        setup all
-        exec "$VENV/bin/nightscribe" status "$@"
-        ;;
+      *) nightscribe status "$@" ;;
     esac
     ;;
   test)
-    setup all,test
-    unset PYTHONDONTWRITEBYTECODE  # hundreds of processes import the same modules
+    setup $EVERYTHING
     cd "$ROOT"
     "$VENV/bin/ruff" check .
     "$VENV/bin/ruff" format --check .
@@ -267,24 +238,29 @@ case $command in
     exec "$VENV/bin/python" -m pytest --numprocesses "$processes" --maxprocesses 4 --dist worksteal "$@"
     ;;
   quick)
-    setup all,test
-    unset PYTHONDONTWRITEBYTECODE
+    setup $EVERYTHING
     cd "$ROOT"
     # Only unit tests are quick; the others need not even be imported.
     exec "$VENV/bin/python" -m pytest -m quick --ignore-glob='tests/[!u]*/test_*' --numprocesses auto --maxprocesses 4 --dist worksteal "$@"
     ;;
   docs)
-    setup all,test
+    setup $EVERYTHING
     cd "$ROOT"
     export NO_MKDOCS_2_WARNING=1  # an advertisement
     exec "$VENV/bin/python" -m mkdocs build --strict "$@"
     ;;
   bench) bench "$@" ;;
   release)
-    setup all,test
+    setup $EVERYTHING
     exec "$VENV/bin/python" "$ROOT/.ci/release.py" "$@"
     ;;
-  setup) setup all ;;
+  setup)
+    case ${1:-} in
+      --all) setup $EVERYTHING ;;
+      -*) die "The only option of setup is --all." ;;
+      *) setup "$(IFS=,; echo "$EVERYDAY${*:+,$*}")" ;;
+    esac
+    ;;
   build)
     prepare
     check_docker
@@ -309,5 +285,9 @@ case $command in
     COMPOSE_PROFILES='*' compose down --remove-orphans "$@"
     ;;
   help | -h | --help) usage ;;
-  *) usage >&2; die "There is no command '$command'." ;;
+  -V | --version) nightscribe --version ;;
+  *)
+    commands | grep -q "^  $command " || { usage >&2; die "There is no command '$command'."; }
+    nightscribe "$command" "$@"
+    ;;
 esac

@@ -5,14 +5,22 @@ encodes the window without that padding, and its output for silence is appended 
 to input like that of its training. Without that tail, it repeats itself.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ctranslate2
 import numpy as np
+
+if find_spec("av") is None:
+    # faster_whisper imports it to decode files, which ffmpeg does here; build.sh leaves it out, for it takes 100 MB.
+    sys.modules["av"] = ModuleType("av")
+
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from numpy.typing import NDArray
