@@ -27,20 +27,24 @@ ROOT = Path(__file__).resolve().parents[1]
 OLDEST_PYTHON = (3, 11)
 OLDEST_UV = (0, 5)
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-# Megabytes that an extra adds: to download, and on the disk. Measured on Linux, x86-64, with nothing cached.
-BASE_MB = (115, 290)
-EXTRA_MB = {
-    "faster-whisper": (55, 190),
-    "onnx-whisper": (38, 105),
-    "openai-whisper": (270, 1080),
-    "speakers": (32, 100),
-    "local": (4, 20),
-    "tracing": (2, 10),
-    "gpu": (580, 900),
-    "test": (110, 420),
-    "docs": (25, 110),
+# Megabytes that a package takes with what only it needs: to download, and on the disk. Measured on Linux, x86-64.
+PACKAGE_MB = {
+    "boto3": (16, 40),
+    "faster-whisper": (50, 185),
+    "imageio-ffmpeg": (65, 165),
+    "kubernetes-validate": (22, 108),
+    "mkdocs-material": (25, 110),
+    "mypy": (16, 50),
+    "numpy": (16, 60),
+    "nvidia-cublas-cu12": (580, 900),
+    "onnx": (9, 45),
+    "onnxruntime": (23, 70),
+    "openai-whisper": (70, 210),
+    "ruff": (10, 25),
+    "torch": (190, 760),
 }
-OTHER_MB = (15, 50)
+OTHER_MB = (1, 4)
+TOOLS_MB = (20, 60)  # pip and uv
 SPARE_MB = 100
 # faster-whisper would decode files with av and detect speech with onnxruntime; nightscribe lets it do neither. Only
 # GPUs need triton.
@@ -48,7 +52,7 @@ UNUSED = ("av", "onnxruntime", "triton")
 OFFLINE = re.compile(
     "dns error|error sending request|tcp connect error|NewConnectionError|Connection refused|Failed to resolve|"
     "Name or service not known|Network is unreachable|Temporary failure in name resolution|Max retries exceeded|"
-    "ConnectTimeout|ReadTimeout|client error \\(Connect\\)|connection broken",
+    "ConnectTimeout|ReadTimeout|client error \\(Connect\\)|connection broken|from versions: none",
     re.IGNORECASE,
 )
 
@@ -107,7 +111,7 @@ class Project:
     def packages(self, extras: Iterable[str]) -> set[str]:
         """Return the names of the packages that these extras ask for themselves."""
         wanted = [each for extra in ["", *self.expanded(extras)] for each in self.requirements[extra]]
-        return {re.split(r"[^\w.-]", each, maxsplit=1)[0].lower() for each in wanted}
+        return {re.split(r"[^\w.-]", each, maxsplit=1)[0].lower() for each in wanted} - {"nightscribe"}
 
     def overrides(self, extras: Iterable[str]) -> list[str]:
         """Return what uv installs differently from what packages ask for: not what is unused, and torch for CPUs."""
@@ -146,10 +150,10 @@ class Project:
         return noted if isinstance(noted, dict) else {}
 
 
-def megabytes(project: Project, extras: Iterable[str], *, is_new: bool) -> tuple[int, int]:
-    """Return about how many megabytes these extras take: to download, and on the disk."""
-    sizes = [EXTRA_MB.get(each, OTHER_MB) for each in project.expanded(extras) if each not in ("all", "complete")]
-    sizes += [BASE_MB] if is_new else []
+def megabytes(project: Project, asked: Iterable[str], already: Iterable[str] | None) -> tuple[int, int]:
+    """Return about how many megabytes the extras take: to download, and on the disk. `already`: None in a new place."""
+    new = project.packages(asked) - (set() if already is None else project.packages(already))
+    sizes = [PACKAGE_MB.get(each, OTHER_MB) for each in new] + ([TOOLS_MB] if already is None else [])
     return sum(download for download, _ in sizes), sum(disk for _, disk in sizes)
 
 
@@ -164,8 +168,7 @@ def set_up(project: Project, asked: Collection[str]) -> None:
         is_new = not works(project, before)
         already = set() if is_new else set(map(str, before.get("extras", ())))  # type: ignore[call-overload]
         extras = sorted(already | set(asked))
-        new = project.expanded(asked) - project.expanded(already)
-        download_mb, disk_mb = megabytes(project, new, is_new=is_new)
+        download_mb, disk_mb = megabytes(project, asked, None if is_new else already)
         check_room(project.root, disk_mb)
         what = "nightscribe" if is_new else ", ".join(sorted(set(asked) - already)) or "what has changed"
         say(f"Setting up {what} in {project.venv}, once: about {download_mb} MB to download, {disk_mb} MB on the disk.")
@@ -232,7 +235,11 @@ def create(project: Project) -> None:
         say(f"{project.venv} cannot be used any more, so it is made again.")
         shutil.rmtree(project.venv)
     python = getattr(sys, "_base_executable", sys.executable)  # this program may run in the environment it replaces
-    done = subprocess.run([python, "-m", "venv", project.venv], capture_output=True, text=True, check=False)
+    uv = shutil.which("uv")
+    make = [uv, "venv", "--seed", "--python", python] if uv else [python, "-m", "venv"]
+    done = subprocess.run([*make, project.venv], capture_output=True, text=True, check=False)
+    if done.returncode and uv:
+        done = subprocess.run([python, "-m", "venv", project.venv], capture_output=True, text=True, check=False)
     if done.returncode:
         shutil.rmtree(project.venv, ignore_errors=True)
         if "No space left" in done.stdout + done.stderr:
@@ -293,7 +300,10 @@ def find_uv(project: Project) -> str:
             return str(each)
     constraints = ["-c", str(project.root / "constraints.txt")]
     command = [project.python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--retries", "1"]
-    subprocess.run([*command, "--only-binary", ":all:", *constraints, "uv"], capture_output=True, check=False)
+    command += ["--only-binary", ":all:", *constraints, "uv"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Retrying" in done.stderr and done.returncode:  # an index that answers but has no uv may have everything else
+        explain(project, done.stderr)
     return str(own) if uv_version(str(own)) >= OLDEST_UV else ""
 
 

@@ -2,6 +2,7 @@
 
 NightscribeError
 ├── SetupError            the user must change something first (exit code 2)
+│   ├── ExtraMissing      packages of an extra of nightscribe are not installed
 │   ├── ValueRefused      a value is not valid
 │   ├── WeightsError      a model's weights are unusable
 │   ├── QueueError        a queue is unusable
@@ -38,6 +39,16 @@ class SetupError(NightscribeError):
     """The user must change something before any work can start (exit code 2)."""
 
     code = "setup"
+
+
+class ExtraMissing(SetupError):
+    """What the user wants needs packages that are not installed; `./build.sh` installs them and tries again."""
+
+    def __init__(self, lack: str, extra: str) -> None:
+        """Take a sentence that says what is missing, and the extra of nightscribe that has it."""
+        super().__init__(f"{lack} Install it: pip install 'nightscribe[{extra}]'.")
+        self.lack = lack
+        self.extra = extra
 
 
 class ValueRefused(SetupError, ValueError):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from nightscribe.shared.errors import NightscribeError
+from nightscribe.shared.errors import ExtraMissing, NightscribeError
 from nightscribe.terminal import visible
 
 
@@ -63,7 +63,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except NightscribeError as error:
-            raise _CannotWork(visible(str(error))) from error
+            raise _CannotWork(visible(_advice(error))) from error
         except (click.MissingParameter, click.exceptions.NoArgsIsHelpError):
             raise  # their messages have several lines, and contain nothing that was typed
         except click.UsageError as error:
@@ -71,6 +71,18 @@ class Commands(click.Group):
         except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted.", err=True)
             raise SystemExit(130) from None
+
+
+def _advice(error: NightscribeError) -> str:
+    """Return the sentence of an error; install what is missing and start again where build.sh can do that."""
+    if not isinstance(error, ExtraMissing):
+        return str(error)
+    from nightscribe.cli.extras import can_install, install_and_start_again
+    from nightscribe.views.cli_hints import install
+
+    if can_install(error):
+        install_and_start_again(error)
+    return f"{error.lack} Install it: {install(error.extra)}"
 
 
 class _CannotWork(click.ClickException):

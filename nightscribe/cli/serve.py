@@ -12,7 +12,7 @@ import click
 
 from nightscribe.cli.options import folders, setting, settings
 from nightscribe.server.config import ServerSettings, load_server_settings
-from nightscribe.shared.errors import SetupError
+from nightscribe.shared.errors import ExtraMissing, SetupError
 from nightscribe.shared.settings import load_settings
 
 if TYPE_CHECKING:
@@ -99,10 +99,7 @@ def need_server() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise SetupError(
-            f"The server is not installed here ({error.name} is missing); install it with: pip install "
-            "'nightscribe[server]'."
-        ) from None
+        raise ExtraMissing(f"The server is not installed here ({error.name} is missing).", "server") from None
 
 
 def _last_source(dest: "Location", options: Any) -> "Location | None":

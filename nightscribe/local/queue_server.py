@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightscribe.shared.aws import LOCAL_QUEUE, local_client
-from nightscribe.shared.errors import SetupError
+from nightscribe.shared.errors import ExtraMissing, SetupError
 from nightscribe.shared.process.children import start_child
 from nightscribe.shared.process.scratch import scratch_folder
 
@@ -118,7 +118,7 @@ def local_queue(log_file: Path) -> Iterator[LocalQueue]:
     """
     program = Path(sysconfig.get_path("scripts")) / "ministack"
     if not program.exists():
-        raise SetupError("The local queue server is not installed. Install it: pip install 'nightscribe[local]'.")
+        raise ExtraMissing("The local queue server is not installed.", "local")
     with scratch_folder() as state, log_file.open("wb") as output:
         for _ in range(TRIES):
             server = LocalQueue([sys.executable, str(program)], _free_port(), state, output)

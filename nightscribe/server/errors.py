@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from nightscribe.server.jobs.model import Busy, NoSuchJob, NotFinished
 from nightscribe.shared.errors import (
+    ExtraMissing,
     NightscribeError,
     PermanentError,
     RetryableError,
@@ -123,7 +124,7 @@ def _status(error: NightscribeError) -> tuple[int, str]:
     if error.code in by_code:
         return by_code[error.code]
     match error:
-        case ValueRefused() | PermanentError():
+        case ValueRefused() | ExtraMissing() | PermanentError():
             return 422, "Change the request."
         case RetryableError():
             return 503, "Try again later."

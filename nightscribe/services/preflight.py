@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 from nightscribe.shared.audio.probe import ffmpeg_path
-from nightscribe.shared.errors import SetupError
+from nightscribe.shared.errors import ExtraMissing
 from nightscribe.shared.model.speaker_options import needs_models
 from nightscribe.shared.settings import Settings
 from nightscribe.worker.engines import registry as engines
@@ -18,11 +18,11 @@ def check_options(settings: Settings) -> None:
 
 
 def check_speakers(settings: Settings) -> None:
-    """Raise SetupError if speakers are to be told apart by their voices, and this machine lacks what that needs."""
+    """Raise ExtraMissing if speakers are to be told apart by their voices, and this machine lacks what that needs."""
     if needs_models(settings) and any(find_spec(module) is None for module in SPEAKER_MODULES):
-        raise SetupError(
-            f"--speakers {settings.speakers} needs packages that are not installed. Install them: "
-            "pip install 'nightscribe[speakers]'. (--speakers channels needs none.)"
+        raise ExtraMissing(
+            f"--speakers {settings.speakers} needs a package that is not installed (--speakers channels does not).",
+            "speakers",
         )
 
 

@@ -1,7 +1,8 @@
-"""Build the commands that the output suggests to type next."""
+"""Build the commands that the output suggests to type next, in the way in which the user has called this one."""
 
 import os
 import shlex
+import sys
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,9 @@ from nightscribe.services.requested_settings import OPTIONS, Command, Value
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location
 from nightscribe.terminal import visible
+
+BUILD_SH = "NIGHTSCRIBE_BUILD_SH"
+"""Variable with the path of the build.sh that started this command."""
 
 
 def run_again(command: Command, source: Location | str, dest: Location, asked: Mapping[str, Value]) -> str:
@@ -32,10 +36,34 @@ def retry_command(dest: Location) -> str:
     return _typed(["retry", str(dest.absolute())])
 
 
+def typed(*words: str) -> str:
+    """Return a command line, as `nightscribe speakers DEST`; words in capitals and globs stay as they are."""
+    return " ".join((_quoted(_program()), *words))
+
+
+def install(extra: str) -> str:
+    """Return the command that installs an extra of nightscribe."""
+    if BUILD_SH in os.environ:
+        return typed("setup", extra)
+    requirement = f"'nightscribe[{extra}]'"
+    if Path(sys.prefix, "uv-receipt.toml").exists():
+        return f"uv tool install --force {requirement}"
+    if Path(sys.prefix, "pipx_metadata.json").exists():
+        return f"pipx install --force {requirement}"
+    return f"pip install {requirement}"
+
+
 def _typed(words: list[str]) -> str:
-    """Return a command line, with the path of the program if PATH would not find its name."""
-    program = "nightscribe" if which("nightscribe") else str(Path(sysconfig.get_path("scripts")) / "nightscribe")
-    return " ".join(map(_quoted, (program, *words)))
+    """Return a command line with its words quoted."""
+    return " ".join(map(_quoted, (_program(), *words)))
+
+
+def _program() -> str:
+    """Return what starts nightscribe: build.sh if that did, else its name, or its path if PATH would not find it."""
+    if build_sh := os.environ.get(BUILD_SH):
+        from_here = os.path.relpath(build_sh)
+        return build_sh if from_here.startswith("..") else os.path.join(".", from_here)  # noqa: PTH118  drops "."
+    return "nightscribe" if which("nightscribe") else str(Path(sysconfig.get_path("scripts")) / "nightscribe")
 
 
 def _quoted(word: str) -> str:

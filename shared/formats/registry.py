@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint
 
-from nightscribe.shared.errors import FormatError, ValueRefused
+from nightscribe.shared.errors import ExtraMissing, FormatError, ValueRefused
 from nightscribe.shared.formats.format import Format
 from nightscribe.shared.model.corrections import corrected
 from nightscribe.shared.model.jobs import FormatName
@@ -104,12 +104,15 @@ def register_format(new: Format) -> None:
 def check_formats(given: str | Iterable[str]) -> tuple[FormatName, ...]:
     """Return the names in a list such as `txt,srt`, each once.
 
-    Raises: ValueRefused: if one is unknown or cannot be imported, lacks a package that it needs, or none is given.
+    Raises: ValueRefused: if one is unknown, cannot be imported or lacks a package, or none is given. ExtraMissing: if
+        the packages that one lacks are an extra of nightscribe.
     """
     listed = given.split(",") if isinstance(given, str) else given
     names = tuple(dict.fromkeys(name.strip().lower().removeprefix(".") for name in listed if name.strip()))
     for name in names:
         if found := get_format(name):
+            if found.lacking and found.extra:
+                raise ExtraMissing(f"The format {name!r} needs packages that are not installed.", found.extra)
             if found.lacking:
                 raise ValueRefused(found.lacking)
         else:

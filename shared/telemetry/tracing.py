@@ -20,7 +20,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from nightscribe.shared.errors import SetupError
+from nightscribe.shared.errors import ExtraMissing, SetupError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -76,9 +76,8 @@ def _provider(endpoint: str, service: str, instance: str) -> "TracerProvider":
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        raise SetupError(
-            f"{ENDPOINT} is set, but the package that sends traces is not installed. Install it (pip install "
-            "'nightscribe[tracing]') or unset the variable."
+        raise ExtraMissing(
+            f"{ENDPOINT} is set, but the package that sends traces is not installed (unset it to send none).", "tracing"
         ) from None
     logger = logging.getLogger("opentelemetry")
     logger.addHandler(_Unsent())

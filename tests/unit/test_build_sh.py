@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from nightscribe.cli.main import COMMANDS
+
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
 
@@ -18,8 +21,9 @@ NOBODY = 65534
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A folder with build.sh in it, so that nobody's own .env is read."""
-    for name in ("build.sh", ".env.example", "docker-compose.yml"):
-        shutil.copy(ROOT / name, tmp_path)
+    for name in ("build.sh", ".env.example", "docker-compose.yml", "nightscribe/cli/main.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
 
@@ -46,24 +50,30 @@ def refused(done: "subprocess.CompletedProcess[str]") -> str:
 
 def test_every_command_is_in_its_help(project: Path) -> None:
     said = build(project, "help").stdout
-    for command in (
-        "run",
-        "status",
-        "retry",
-        "verify",
-        "speakers",
-        "test",
-        "quick",
-        "docs",
-        "bench",
-        "setup",
-        "build",
-        "deploy",
-        "logs",
-        "scale",
-        "down",
-    ):
+    for command in ("test", "quick", "docs", "bench", "setup", "build", "deploy", "logs", "scale", "down"):
         assert f"\n  {command} " in said, command
+    for command, lazy in COMMANDS.items():
+        assert re.search(rf"\n  {command} +{re.escape(lazy.help)}\n", said), command
+
+
+def test_a_command_that_does_not_exist_is_refused_before_anything_is_installed(project: Path) -> None:
+    done = build(project, "rum")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("Error: There is no command 'rum'.\n")
+    assert not (project / ".venv").exists()
+
+
+def test_a_python_that_is_too_old_is_named(project: Path) -> None:
+    programs = project / "programs"
+    programs.mkdir()
+    for name in ("bash", "dirname", "grep", "sed"):
+        (programs / name).symlink_to(shutil.which(name) or pytest.skip(f"this machine has no {name}"))
+    (programs / "python3").write_text("#!/bin/sh\n[ $1 = -V ] && echo Python 3.9.2\nexit 1\n")
+    (programs / "python3").chmod(0o755)
+    said = refused(build(project, "run", PATH=str(programs)))
+    assert said.startswith(
+        "Error: nightscribe needs Python 3.11 or newer, and this machine has Python 3.9.2. Install it"
+    )
 
 
 def test_an_unset_folder_is_named_with_what_to_do(project: Path, folders: dict[str, str]) -> None:

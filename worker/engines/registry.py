@@ -5,7 +5,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from nightscribe.shared.errors import SetupError, WeightsError
+from nightscribe.shared.errors import ExtraMissing, SetupError, WeightsError
 from nightscribe.shared.model.engines import AUTO, BUILT_IN, EngineSpec, WeightsLayout, engine_spec
 from nightscribe.worker.engines.base import Recognizer
 from nightscribe.worker.weights import pinned, resolver
@@ -30,7 +30,10 @@ def choose(name: str, model: str = "", models_dir: Path | None = None) -> str:
         if find_spec(spec.requires):
             return spec.name
     spec = candidates[0]
-    raise SetupError(f"The speech engine {spec.name} is not installed. Install it: pip install '{spec.install}'.")
+    lack = f"The speech engine {spec.name} is not installed."
+    if spec.name in BUILT_IN:
+        raise ExtraMissing(lack, spec.name)
+    raise SetupError(f"{lack} Install it: pip install '{spec.install}'.")
 
 
 def _candidates(model: str, models_dir: Path | None) -> list[EngineSpec]:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from nightscribe.search.place import is_shared
 from nightscribe.shared.destination.keys import with_suffix
-from nightscribe.shared.errors import MachineError, RetryableError, SetupError
+from nightscribe.shared.errors import ExtraMissing, MachineError, RetryableError, SetupError
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.storage.base import Location
 
@@ -110,9 +110,7 @@ def _engine(dest: Location, url: str) -> tuple[Path | None, Engine]:
             "NIGHTSCRIBE_DATABASE is not the URL of a database; give one such as postgresql://user@host/name."
         ) from None
     except ModuleNotFoundError:
-        raise SetupError(
-            "The driver for PostgreSQL is not installed; install it with: pip install 'nightscribe[postgresql]'."
-        ) from None
+        raise ExtraMissing("The driver for PostgreSQL is not installed.", "postgresql") from None
 
 
 def _postgresql(url: URL) -> Engine:

@@ -4,19 +4,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from nightscribe.shared.errors import SetupError
+from nightscribe.shared.errors import ExtraMissing
 
 MODULES = ("onnxruntime", "onnx")
 """What the extra `speakers` installs: one runs the models, the other converts them once."""
 
 
 def check_installed() -> None:
-    """Raise SetupError if the extra `speakers` is not installed."""
+    """Raise ExtraMissing if the extra `speakers` is not installed."""
     if missing := [module for module in MODULES if find_spec(module) is None]:
-        raise SetupError(
-            f"Telling speakers apart needs {' and '.join(missing)}. Install what is missing: "
-            "pip install 'nightscribe[speakers]'."
-        )
+        raise ExtraMissing(f"Telling speakers apart needs {' and '.join(missing)}.", "speakers")
 
 
 def session(model: Path, threads: int) -> Any:
