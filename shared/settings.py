@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.formats.registry import check_formats, format_names
 from nightscribe.shared.model.engines import BUILT_IN, engine_name
-from nightscribe.shared.model.jobs import DEFAULT_TRACK, FormatName, TrackChoice
+from nightscribe.shared.model.jobs import DEFAULT_TRACK, PLAIN, FormatName, SubtitleProfile, TrackChoice
 from nightscribe.shared.model.languages import language_code, language_codes
 from nightscribe.shared.model.speaker_options import AUTO, MOST_SPEAKERS, check_bounds, speakers_value
 from nightscribe.shared.process.cores import usable_cores
@@ -27,7 +27,7 @@ Task = Literal["transcribe", "translate"]
 # Names of the settings that change the words of a transcript, who says them, and its text files.
 WORDS = ("model", "engine", "language", "languages", "language_per_window", "task", "tracks")
 SPEAKERS = ("speakers", "min_speakers", "max_speakers", "no_voiceprints")
-TEXTS = ("formats", "line_chars", "lines", "word_timestamps")
+TEXTS = ("formats", "subtitles", "line_chars", "lines", "word_timestamps")
 # Former names of settings, as variables, as options, and in the records of earlier runs.
 FORMER_NAMES = {"window": "max_queued_jobs"}
 
@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     )
     formats: Annotated[tuple[FormatName, ...], NoDecode] = Field(
         default=("txt", "vtt", "srt"), description=f"Files to write, of {', '.join(format_names())}."
+    )
+    subtitles: SubtitleProfile = Field(
+        default=PLAIN, description="Guidelines that subtitles follow: plain (our own), netflix or bbc."
     )
     line_chars: int = Field(
         default=42, ge=10, description="Longest line of a subtitle in characters; wide ones count as two."

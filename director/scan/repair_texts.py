@@ -1,4 +1,4 @@
-"""Rewrite missing text files of finished recordings."""
+"""Rewrite text files of finished recordings that are missing, or laid out otherwise than requested."""
 
 from collections.abc import Collection
 
@@ -26,3 +26,17 @@ def repair_texts(
     if lacking and not dry_run and (transcript := records.transcript(finished.recording)):
         records.texts.put_missing(transcript.model_copy(update={"layout": layout}), lacking)
     return [output_key(finished.stem, fmt) for fmt in lacking]
+
+
+def lay_out_anew(
+    records: Records, finished: Provenance, formats: Collection[FormatName], layout: Layout, *, dry_run: bool
+) -> tuple[str, ...]:
+    """Write the text files of a finished recording in another layout, and return the keys of those that differ in it.
+
+    What a person has edited or laid out stays. With `dry_run`, only say which would be written.
+    """
+    if finished.layout == layout or (transcript := records.transcript(finished.recording)) is None:
+        return ()
+    if dry_run:
+        return records.texts.lay_out(transcript, layout, formats, dry_run=True)
+    return records.lay_out(transcript, layout, formats)

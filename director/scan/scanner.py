@@ -13,7 +13,7 @@ from nightscribe.director.scan.classify import Classifier, Evidence, Foreign, is
 from nightscribe.director.scan.discover import Candidate, Discovery, RecordingFilter
 from nightscribe.director.scan.identity import ContentIdentity
 from nightscribe.director.scan.renames import HiddenTranscripts, RenameFollower
-from nightscribe.director.scan.repair_texts import repair_texts
+from nightscribe.director.scan.repair_texts import lay_out_anew, repair_texts
 from nightscribe.shared.destination.erasure import erase, traces
 from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.keys import submitted_key
@@ -49,6 +49,8 @@ class Scan:
     """Recordings that are finished, but with a model, task or language other than now requested."""
     rewritten: list[str] = field(default_factory=list)
     """Text files written again from their canonical transcripts."""
+    laid_out: list[str] = field(default_factory=list)
+    """Text files written again in another layout."""
     renamed: list[tuple[str, str]] = field(default_factory=list)
     """Old and new name of each recording that was renamed or moved."""
     n_forgotten: int = 0
@@ -176,6 +178,7 @@ class Scanner:
             scan.other_options += 1
         if not self.dry_run:
             self._tidy_up(candidate, finished)
+        scan.laid_out.extend(lay_out_anew(self.records, finished, self.formats, self.layout, dry_run=self.dry_run))
         scan.rewritten.extend(
             repair_texts(
                 self.records, finished, self.formats, self.layout, candidate.folder.texts, dry_run=self.dry_run

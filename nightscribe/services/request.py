@@ -53,7 +53,7 @@ class Request:
     def layout(self) -> Layout:
         """The layout of the texts."""
         settings = self.settings
-        return Layout(line_chars=settings.line_chars, lines=settings.lines, words=settings.word_timestamps)
+        return layout(settings)
 
     @cached_property
     def _speakers(self) -> Options:
@@ -125,6 +125,16 @@ class Request:
         wanted = self.options(done.options.engine)
         names = ("model", "task", "language", "languages", "language_per_window", "tracks")
         return all(getattr(done.options, name) == getattr(wanted, name) for name in names)
+
+
+def layout(settings: Settings) -> Layout:
+    """Return the layout of texts from settings."""
+    return Layout(
+        line_chars=settings.line_chars,
+        lines=settings.lines,
+        words=settings.word_timestamps,
+        subtitles=settings.subtitles,
+    )
 
 
 def options(settings: Settings, engine: str) -> Options:

@@ -5,10 +5,10 @@ from pathlib import Path
 from threading import Lock
 
 from nightscribe.services import preflight
-from nightscribe.services.request import options
+from nightscribe.services.request import layout, options
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.model.assembly import merge
-from nightscribe.shared.model.jobs import Job, Layout, Slice
+from nightscribe.shared.model.jobs import Job, Slice
 from nightscribe.shared.model.paths import without_suffix
 from nightscribe.shared.model.speaker_options import OFF
 from nightscribe.shared.model.transcript import Transcript, utc_now
@@ -50,7 +50,7 @@ def transcribe(path: Path, settings: Settings, progress: Callable[[float], None]
         slices=(slice_,),
         options=options(settings, engine),
         formats=settings.formats,
-        layout=Layout(line_chars=settings.line_chars, lines=settings.lines, words=settings.word_timestamps),
+        layout=layout(settings),
     )
     with _engine:
         wanted = (settings.models_dir, settings.threads, settings.batch_size)

@@ -75,6 +75,9 @@ def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
     if scan.renamed:
         verb = "would follow" if dry_run else "followed"
         done.append(f"{count(len(scan.renamed), 'transcript')} {verb} a renamed recording")
+    if scan.laid_out:
+        verb = "would be laid out" if dry_run else "laid out"
+        done.append(f"{count(len(scan.laid_out), 'text file')} {verb} anew (--subtitles, --line-chars, --lines)")
     if scan.rewritten:
         verb = "would be written" if dry_run else "written"
         done.append(f"{count(len(scan.rewritten), 'missing text file')} {verb} again")

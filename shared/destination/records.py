@@ -32,7 +32,7 @@ from nightscribe.shared.model.activity import Activity, Run, WorkerName
 from nightscribe.shared.model.content_hash import ContentHash
 from nightscribe.shared.model.corrections import carried
 from nightscribe.shared.model.failure import Failure
-from nightscribe.shared.model.jobs import FormatName
+from nightscribe.shared.model.jobs import FormatName, Layout
 from nightscribe.shared.model.transcript import Provenance, Transcript, utc_now
 from nightscribe.shared.model.versioned import Stored
 from nightscribe.shared.model.voice import Voice
@@ -203,6 +203,15 @@ class Records:
             more = self.texts.update(new, found[1], found[1].formats)
             written = tuple(dict.fromkeys((*written, *more.written)))
         return Amended(written, edited)
+
+    def lay_out(self, old: Transcript, layout: Layout, formats: Iterable[FormatName]) -> tuple[str, ...]:
+        """Give a transcript another layout, and return the keys of the text files that were written again in it.
+
+        The texts come first: if this is interrupted, it is repeated. What a person has edited or laid out stays.
+        """
+        written = self.texts.lay_out(old, layout, formats)
+        self.revise(old.recording, lambda current: current.model_copy(update={"layout": layout}))
+        return written
 
     def content_hash(self, transcript: Provenance) -> ContentHash | None:
         """Return the hash of the content that was transcribed, or None if it is not known for this transcript."""

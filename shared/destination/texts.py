@@ -10,7 +10,7 @@ from nightscribe.shared.destination.keys import output_key
 from nightscribe.shared.errors import FormatError
 from nightscribe.shared.formats.hand_edits import READABLE, Edits, edits_in, is_same_in_words, patched
 from nightscribe.shared.formats.registry import is_same, render
-from nightscribe.shared.model.jobs import FormatName
+from nightscribe.shared.model.jobs import FormatName, Layout
 from nightscribe.shared.model.transcript import Transcript
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.storage.base import TranscriptStore, put_if_same
@@ -124,6 +124,27 @@ class Texts:
                 continue
             (written if dry_run or put_if_same(self._store, key, content, there) else left).append(key)
         return TextsUpdated(tuple(written), tuple(left))
+
+    def lay_out(
+        self, old: Transcript, layout: Layout, formats: Iterable[FormatName], *, dry_run: bool = False
+    ) -> tuple[str, ...]:
+        """Write the text files that exist in another layout, and return the keys of those that differ in it.
+
+        A file that is not byte for byte as it was written stays, because a person may have broken its lines.
+        """
+        new = old.model_copy(update={"layout": layout})
+        written = []
+        for fmt, there in self.there(old, formats).items():
+            key = output_key(old.stem, fmt)
+            try:
+                content = render(new, fmt)
+                if content == there or there != render(old, fmt):
+                    continue
+            except FormatError:  # this machine cannot write it
+                continue
+            if dry_run or put_if_same(self._store, key, content, there):
+                written.append(key)
+        return tuple(written)
 
     def _keep(self, stem: str, fmt: FormatName, content: bytes) -> str:
         for number in count(1):

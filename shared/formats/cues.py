@@ -10,34 +10,34 @@ from itertools import accumulate, pairwise
 from math import inf
 from typing import NamedTuple
 
-from nightscribe.shared.formats.line_breaks import BORDER, break_cost, one_line, pieces, width
+from nightscribe.shared.formats.line_breaks import BORDER, WORD, break_cost, one_line, pieces, width
 from nightscribe.shared.formats.sentences import ends_sentence, is_continued
 from nightscribe.shared.formats.speakers import Names, shown_names
-from nightscribe.shared.model.jobs import Layout
+from nightscribe.shared.formats.subtitle_profiles import PROFILES, Profile, profile_of
+from nightscribe.shared.model.jobs import PLAIN, Layout
 from nightscribe.shared.model.transcript import Segment, Transcript, Word
 
 MIN_CUE_MS = 100  # players drop a cue without duration
-SHORT_CUE_MS = 1000  # viewers cannot read a cue that is shown for less
-MAX_CUE_MS = 7000
-LINGER_MS = 500
-FLICKER_MS = 500  # a screen that is empty for less than this flickers
-GAP_MS = 80  # two frames: the eye sees that the text has changed
+MAX_CUE_MS = PROFILES[PLAIN].max_ms
 PAUSE_MS = 600  # after such a pause between segments, another thought or another speaker follows
 LONG_PAUSE_MS = 1000  # inside a segment, the speaker takes a breath in mid-sentence
-COLUMNS_PER_S = 20  # how fast people read
+APART_MS = 1500  # no cue spans a longer pause, because words must not be read so long before they are heard
 SLOWEST_COLUMNS_PER_S = 6  # how slowly people speak at most
 
 # Costs of a cue in addition to the break at its end, on the scale of `line_breaks.break_cost`.
 CUE = 2.0  # for each cue
 FULL = 6.0  # times the square of its fullness, so that the parts of a sentence become equally long
 INNER_END = 3.0  # for each sentence that ends inside it
+AT_PAUSE = 0.25  # times the break at its end, where the speaker pauses
 INNER_PAUSE_PER_S = 8.0  # for each second of a pause inside it, beyond `BREATH_MS`
 BREATH_MS = 300
-GONE_PER_S = 10.0  # per second that its display time falls short of `SHORT_CUE_MS`
-ORPHAN = 5.0  # if it is only a scrap of a sentence, shorter than `ORPHAN_COLUMNS`
+GONE_PER_S = 15.0  # per second that its display time falls short of what it takes to read it
+FLICKER = 8.0  # if the screen is empty for a moment after it
+ORPHAN = 10.0  # if it is only a scrap of a sentence, shorter than `ORPHAN_COLUMNS`
 ORPHAN_COLUMNS = 12
 LINES = 0.3  # times the cost of its line breaks
-UNEVEN = 12.0  # times the sum of the squared differences from even lines
+TEARING = 2.0  # times what a line break costs beyond an ordinary one between words
+UNEVEN = 25.0  # times the sum of the squared differences from even lines
 MOST_PIECES = 150  # in a cue; nobody says more in `MAX_CUE_MS`, but a record may hold any times
 BALANCED_LINES = 4  # of a cue at most; the work to find the best division grows steeply with their number
 SLOPE = 0.08  # each line should exceed the one above it by this share of a full line
@@ -93,9 +93,12 @@ def cues(
         named: write the name of a speaker before the words wherever another one begins to speak.
     """
     made: list[Cue] = []
-    for passage in _passages(_pieces(segments, layout.line_chars, names or {}, named=named)):
-        made += _Passage(passage, layout, language).cues()
-    return _timed(list(_with_dialogues(made, layout)) if names else made)
+    profile = profile_of(layout, language)
+    passages = list(_passages(_pieces(segments, profile.line_chars, names or {}, named=named)))
+    for number, passage in enumerate(passages, 1):
+        next_ms = passages[number][0].start_ms if number < len(passages) else inf
+        made += _Passage(passage, profile, language, next_ms).cues()
+    return _timed(list(_with_dialogues(made, profile)) if names else made, profile)
 
 
 def cues_of(transcript: Transcript, *, named: bool = False) -> list[Cue]:
@@ -175,8 +178,7 @@ def _passages(flow: list[_Piece]) -> Iterator[list[_Piece]]:
     """Yield the pieces between the pauses and changes of speaker that no cue may span."""
     passage: list[_Piece] = []
     for piece in flow:
-        most_ms = LONG_PAUSE_MS if passage and piece.segment == passage[-1].segment else PAUSE_MS
-        if passage and (piece.start_ms - passage[-1].end_ms >= most_ms or piece.speaker != passage[-1].speaker):
+        if passage and (piece.start_ms - passage[-1].end_ms >= APART_MS or piece.speaker != passage[-1].speaker):
             yield passage
             passage = []
         passage.append(piece)
@@ -187,20 +189,27 @@ def _passages(flow: list[_Piece]) -> Iterator[list[_Piece]]:
 class _Passage:
     """Divides consecutive pieces into cues; `i` and `j` denote the pieces from `i` up to but excluding `j`."""
 
-    def __init__(self, flow: list[_Piece], layout: Layout, language: str | None) -> None:
-        self.flow, self.layout = flow, layout
+    def __init__(self, flow: list[_Piece], profile: Profile, language: str | None, next_ms: float) -> None:
+        """`next_ms`: when the passage after this one begins."""
+        self.flow, self.profile = flow, profile
+        self.starts_ms = [*(piece.start_ms for piece in flow), next_ms]
         self.edges = [0, *accumulate(width(piece.text) + piece.spaced for piece in flow)]
-        self.breaks, inner = [0.0], [0.0]
+        self.breaks, self.cue_breaks, inner = [0.0], [0.0], [0.0]
         for before, after in pairwise(flow):
             ends = ends_sentence(before.text, after.text, language)
             if before.segment != after.segment and not is_continued(before.text, after.text, language):
                 ends = True
             cost = break_cost(before.text, after.text, spaced=after.spaced, language=language)
             cost = min(cost, BORDER) if ends else cost
-            self.breaks.append(cost + (0 if after.spaced else WITHIN_WORD * after.within_word))
-            pause_ms = max(0, after.start_ms - before.end_ms - BREATH_MS)
-            inner.append(INNER_END * ends + INNER_PAUSE_PER_S * pause_ms / 1000)
+            cost += 0 if after.spaced else WITHIN_WORD * after.within_word
+            self.breaks.append(cost)
+            pause_ms = after.start_ms - before.end_ms
+            is_pause = pause_ms >= (LONG_PAUSE_MS if before.segment == after.segment else PAUSE_MS)
+            self.cue_breaks.append(AT_PAUSE * cost if is_pause else cost)
+            inner.append(INNER_END * ends + INNER_PAUSE_PER_S * max(0, pause_ms - BREATH_MS) / 1000)
+        self.line_breaks = [cost + TEARING * max(0, cost - WORD) for cost in (*self.breaks, 0.0)]
         self.breaks.append(0.0)
+        self.cue_breaks.append(0.0)
         self.inner = list(accumulate(inner))
         self.ends = [True, *(cost <= BORDER for cost in self.breaks[1:-1]), True]
         self.reach = list(self._reach())
@@ -212,7 +221,7 @@ class _Passage:
         """Yield, for each piece, the end of the longest line that begins with it."""
         j = 0
         for i in range(len(self.flow)):
-            while j < len(self.flow) and self._width(i, j + 1) <= self.layout.line_chars:
+            while j < len(self.flow) and self._width(i, j + 1) <= self.profile.line_chars:
                 j += 1
             yield j
 
@@ -224,10 +233,10 @@ class _Passage:
             lines, fits_to = 1, self.reach[i]
             for j in range(i + 1, min(n, i + MOST_PIECES) + 1):
                 if j > fits_to:
-                    if lines == self.layout.lines:
+                    if lines == self.profile.lines:
                         break
                     lines, fits_to = lines + 1, self.reach[fits_to]
-                if j > i + 1 and self.flow[j - 1].end_ms - self.flow[i].start_ms > MAX_CUE_MS:
+                if j > i + 1 and self.flow[j - 1].end_ms - self.flow[i].start_ms > self.profile.max_ms:
                     break
                 cost = best[i] + self._cost(i, j)
                 if lines > 1 and cost < best[j]:
@@ -245,23 +254,26 @@ class _Passage:
     def _cost(self, i: int, j: int) -> float:
         """Return the cost of a cue without its line breaks."""
         columns = self._width(i, j)
-        fullness = columns / (self.layout.line_chars * self.layout.lines)
-        cost = CUE + FULL * fullness**2 + self.breaks[j] + self.inner[j - 1] - self.inner[i]
+        fullness = columns / (self.profile.line_chars * self.profile.lines)
+        cost = CUE + FULL * fullness**2 + self.cue_breaks[j] + self.inner[j - 1] - self.inner[i]
         if columns < ORPHAN_COLUMNS and not (self.ends[i] and self.ends[j]):
             cost += ORPHAN
-        if j < len(self.flow):
-            shown_ms = self.flow[j].start_ms - self.flow[i].start_ms
-            cost += GONE_PER_S * max(0, SHORT_CUE_MS - shown_ms) / 1000
+        wanted_ms = max(self.profile.min_ms, 1000 * columns / self.profile.columns_per_s)
+        shown_ms = self.starts_ms[j] - self.profile.gap_ms - self.starts_ms[i]
+        cost += GONE_PER_S * max(0, wanted_ms - shown_ms) / 1000
+        silence_ms = self.starts_ms[j] - self.flow[j - 1].end_ms
+        if shown_ms > self.profile.max_ms and self.profile.gap_ms < silence_ms < self.profile.flicker_ms:
+            cost += FLICKER  # it may not stay until the next
         return cost
 
     def _lines(self, i: int, j: int, count: int) -> tuple[float, tuple[int, ...]]:
         """Return the cost of the cheapest division of a cue into `count` lines, and the end of each line."""
-        line_chars = self.layout.line_chars
+        line_chars = self.profile.line_chars
         if count > BALANCED_LINES:
             ends = [self.reach[i]]
             while ends[-1] < j:
                 ends.append(self.reach[ends[-1]])
-            return sum(self.breaks[end] for end in ends[:-1]), (*ends[:-1], j)
+            return sum(self.line_breaks[end] for end in ends[:-1]), (*ends[:-1], j)
         mean = self._width(i, j) / count
 
         @cache
@@ -274,7 +286,7 @@ class _Passage:
             found: tuple[float, tuple[int, ...]] = (inf, ())
             for k in range(i + 1, min(self.reach[i], j - 1) + 1):
                 cost, ends = divide(k, left - 1)
-                cost += self.breaks[k] + UNEVEN * ((self._width(i, k) - wanted) / line_chars) ** 2
+                cost += self.line_breaks[k] + UNEVEN * ((self._width(i, k) - wanted) / line_chars) ** 2
                 if cost < found[0]:
                     found = cost, (k, *ends)
             return found
@@ -292,12 +304,12 @@ class _Passage:
         )
 
 
-def _with_dialogues(spoken: list[Cue], layout: Layout) -> Iterator[Cue]:
+def _with_dialogues(spoken: list[Cue], profile: Profile) -> Iterator[Cue]:
     """Yield the cues, two of different speakers as one where the time is too short to read them one after another."""
     at = 0
     while at < len(spoken):
         cue, others = spoken[at], spoken[at + 1 : at + 3]
-        if others and _is_dialogue(cue, others[0], others[1].start_ms if len(others) > 1 else inf, layout):
+        if others and _is_dialogue(cue, others[0], others[1].start_ms if len(others) > 1 else inf, profile):
             other = others[0]
             lines = (f"{DASH}{cue.lines[0]}", f"{DASH}{other.lines[0]}")
             yield Cue(cue.start_ms, other.end_ms, lines, (*cue.speakers, *other.speakers))
@@ -307,29 +319,31 @@ def _with_dialogues(spoken: list[Cue], layout: Layout) -> Iterator[Cue]:
             at += 1
 
 
-def _is_dialogue(cue: Cue, other: Cue, next_ms: float, layout: Layout) -> bool:
+def _is_dialogue(cue: Cue, other: Cue, next_ms: float, profile: Profile) -> bool:
     """Return whether two cues must share the screen. `next_ms`: when the cue after them begins."""
     each_fits = all(
-        len(each.lines) == 1 and each.speaker and width(DASH + each.lines[0]) <= layout.line_chars
+        len(each.lines) == 1 and each.speaker and width(DASH + each.lines[0]) <= profile.line_chars
         for each in (cue, other)
     )
-    if layout.lines < 2 or not each_fits or cue.speaker == other.speaker:
+    if profile.lines < 2 or not each_fits or cue.speaker == other.speaker:
         return False
-    if other.start_ms - cue.end_ms >= PAUSE_MS or other.end_ms - cue.start_ms > MAX_CUE_MS:
+    if other.start_ms - cue.end_ms >= PAUSE_MS or other.end_ms - cue.start_ms > profile.max_ms:
         return False
-    return min(other.start_ms - cue.start_ms, next_ms - other.start_ms) < SHORT_CUE_MS
+    return min(other.start_ms - cue.start_ms, next_ms - other.start_ms) < profile.min_ms
 
 
-def _timed(spoken: list[Cue]) -> list[Cue]:
+def _timed(spoken: list[Cue], profile: Profile) -> list[Cue]:
     """Show each cue long enough to be read, and remove it before the next."""
     made: list[Cue] = []
     starts_ms = [cue.start_ms for cue in spoken]
     for cue, next_ms in zip(spoken, [*starts_ms, inf][1:], strict=True):
         start_ms = max(cue.start_ms, made[-1].end_ms if made else 0)
-        read_ms = 1000 * sum(map(width, cue.lines)) // COLUMNS_PER_S
-        wanted_ms = max(cue.end_ms + LINGER_MS, start_ms + max(SHORT_CUE_MS, read_ms))
-        if next_ms - wanted_ms < FLICKER_MS:
+        read_ms = 1000 * sum(map(width, cue.lines)) / profile.columns_per_s
+        wanted_ms = max(cue.end_ms + profile.linger_ms, start_ms + max(profile.min_ms, int(read_ms)))
+        if next_ms - wanted_ms < profile.flicker_ms:
             wanted_ms = int(next_ms)
-        end_ms = min(wanted_ms, start_ms + MAX_CUE_MS, next_ms - GAP_MS)
+        end_ms = min(wanted_ms, start_ms + profile.max_ms, next_ms - profile.gap_ms)
+        if profile.gap_ms < next_ms - end_ms < profile.flicker_ms:  # it may not stay until the next one
+            end_ms = max(cue.end_ms, next_ms - profile.flicker_ms)
         made.append(replace(cue, start_ms=start_ms, end_ms=int(max(end_ms, start_ms + MIN_CUE_MS))))
     return made

@@ -42,6 +42,9 @@ _HOLDING_WORDS = """
 """
 _SHORT_FORMS = "sr sra nr bzw ca vs jr mme mlle"  # besides titles; with or without a full stop
 
+_CAPITAL_NOUNS = frozenset({"de", "lb"})
+_PRONOUNS = frozenset({"i", "i'm", "i'll", "i've", "i'd"})
+
 _LEADING = frozenset(_LEADING_WORDS.split())
 _HOLDING = frozenset(_HOLDING_WORDS.split())
 _ABBREVIATED = TITLES.union(_SHORT_FORMS.split())
@@ -161,20 +164,31 @@ def break_cost(before: str, after: str, *, spaced: bool, language: str | None = 
         return HELD if after[0].islower() else TORN
     if (before.rstrip(CLOSING) or before)[-1] in _CLAUSE_MARKS:
         return CLAUSE
-    return _within_clause(before, after, spaced=spaced)
+    return _within_clause(before, after, spaced=spaced, language=language)
 
 
-def _within_clause(before: str, after: str, *, spaced: bool) -> float:
+def _within_clause(before: str, after: str, *, spaced: bool, language: str | None) -> float:
     if not spaced:
         whole = PHRASE if after[0] in OPENERS else WORD
         return whole if breakable(before[-1], after[0]) else CHOPPED
     last, first = _bare(before.rpartition(" ")[2]), _bare(after.partition(" ")[0])
     if last in _LEADING or last.rstrip(".") in _ABBREVIATED:
         return TORN
+    if held := _figure_or_name(before.rpartition(" ")[2], after.partition(" ")[0], language):
+        return held
     begins_phrase = first in _LEADING or after[0] in OPENERS
     if last in _HOLDING or (len(last) <= 3 and max(last, default="") < "\u0530"):
         return WORD if begins_phrase else HELD
     return PHRASE if begins_phrase else WORD
+
+
+def _figure_or_name(last: str, first: str, language: str | None) -> float | None:
+    """Return what it costs to tear a number from what it counts, or two names apart; None if they are neither."""
+    if last[-1].isdigit():
+        return TORN if first[0].isdigit() else HELD if first[0].isalpha() and _bare(first) not in _LEADING else None
+    if language in _CAPITAL_NOUNS or not (last[0].isupper() and first[0].isupper()):
+        return None
+    return HELD if last.isalpha() and _bare(last) not in _PRONOUNS and _bare(first) not in _PRONOUNS else None
 
 
 def _bare(word: str) -> str:

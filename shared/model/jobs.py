@@ -66,6 +66,11 @@ def _track_choice(choice: str) -> str:
 
 TrackChoice = Annotated[str, AfterValidator(_track_choice)]
 
+SubtitleProfile = Literal["plain", "netflix", "bbc"]
+PLAIN: SubtitleProfile = "plain"
+NETFLIX: SubtitleProfile = "netflix"
+BBC: SubtitleProfile = "bbc"
+
 # Any name is valid: installed formats may differ between machines.
 FormatName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
@@ -131,6 +136,16 @@ class Layout(Stored):
     line_chars: int = Field(default=42, ge=10, description="Longest line of a cue; wide characters count as two.")
     lines: int = Field(default=2, ge=1, description="Maximum number of lines of a cue.")
     words: bool = Field(default=False, description="Include the time of every word in the json format.")
+    subtitles: SubtitleProfile = Field(
+        default=PLAIN,
+        description="Guidelines that the cues follow: plain, netflix or bbc.",
+        exclude_if=is_default(PLAIN),
+    )
+
+    @property
+    def is_of_version_1(self) -> bool:
+        """Return whether the first release knows this layout."""
+        return self.subtitles == PLAIN and not self.model_extra
 
 
 class Slice(Stored):
@@ -185,7 +200,8 @@ class Job(Versioned):
     def lowest_version(self) -> int:
         """Return 2 if the job has formats or options that were added later or fields from another release, else 1."""
         is_new = not FORMATS_OF_VERSION_1.issuperset(self.formats) or not self.options.is_of_version_1
-        return 2 if is_new or self.only_speakers or has_unknown_fields(self, self.layout, *self.slices) else 1
+        is_new = is_new or self.only_speakers or not self.layout.is_of_version_1
+        return 2 if is_new or has_unknown_fields(self, *self.slices) else 1
 
     @property
     def id(self) -> str:

@@ -226,7 +226,8 @@ class Provenance(Versioned):
         )
         new = (self.content_sha256, self.reviewed, self.confidence, self.language_prior)
         is_new = has_new_values or bool(self.tracks) or self.plain or any(value is not None for value in new)
-        return 2 if is_new or not self.options.is_of_version_1 or has_unknown_fields(self, self.layout) else 1
+        is_new = is_new or not (self.options.is_of_version_1 and self.layout.is_of_version_1)
+        return 2 if is_new or has_unknown_fields(self) else 1
 
     def settles(self, job: Job, slice_: Slice) -> bool:
         """Return whether this transcript is what the job requests for the slice's recording: same sound, same redo.

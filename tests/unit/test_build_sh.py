@@ -130,7 +130,7 @@ def test_bench_lists_every_program_with_what_it_is_for(project: Path) -> None:
     heading, *listed = build(project, "bench").stdout.splitlines()
     programs = {
         "accuracy", "bombs", "chaos", "confidence", "cost", "fuzz", "gpu", "listing", "memory", "overhead", "scaling",
-        "search", "speakers", "speed", "timing",
+        "search", "speakers", "speed", "subtitles", "timing",
     }  # fmt: skip
     assert heading.startswith("Usage: ./build.sh bench NAME")
     assert {line.split()[0] for line in listed if len(line.split()) > 3} == programs

@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import segment
 
-from nightscribe.shared.formats.cues import GAP_MS, LINGER_MS, MAX_CUE_MS, MIN_CUE_MS, Cue, cues
+from nightscribe.shared.formats.cues import MAX_CUE_MS, MIN_CUE_MS, Cue, cues
 from nightscribe.shared.formats.line_breaks import one_line, pieces, width
-from nightscribe.shared.model.jobs import Layout
+from nightscribe.shared.formats.subtitle_profiles import PROFILES
+from nightscribe.shared.model.jobs import PLAIN, Layout
 from nightscribe.shared.model.transcript import Segment, Word
 
 LAYOUT = Layout()
+GAP_MS, LINGER_MS = PROFILES[PLAIN].gap_ms, PROFILES[PLAIN].linger_ms
 CHARACTERS_PER_S = 15
 
 

@@ -295,6 +295,23 @@ def test_a_text_file_that_is_written_again_looks_as_is_asked_for_now(place: Loca
     assert place.texts()["talk.json"] == render(done.model_copy(update={"layout": layout}), "json")
 
 
+def test_texts_follow_the_layout_that_is_asked_for(place: Location) -> None:
+    place.recording("talk.mp3")
+    done = place.finish("talk.mp3")
+    (place.dest / "talk.srt").write_bytes(mine := place.texts()["talk.srt"].replace(b" ", b"\n", 1))
+    layout = Layout(line_chars=10, subtitles="netflix")
+    before = place.everything()
+    assert place.scan(layout=layout, dry_run=True).laid_out == ["talk.vtt"]
+    assert place.everything() == before
+    assert place.scan(layout=layout).laid_out == ["talk.vtt"]
+    assert place.texts()["talk.vtt"] == render(done.model_copy(update={"layout": layout}), "vtt")
+    assert place.texts()["talk.srt"] == mine
+    laid_out = place.records.transcript("talk.mp3")
+    assert laid_out is not None
+    assert (laid_out.layout, laid_out.version) == (layout, 2)
+    assert place.scan(layout=layout).laid_out == []
+
+
 def test_an_edited_text_file_is_never_overwritten(place: Location) -> None:
     place.recording("talk.mp3")
     place.finish("talk.mp3")

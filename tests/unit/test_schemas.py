@@ -11,7 +11,7 @@ from making import OPTIONS, WHEN, activity, failure, job, part, run_of, segment,
 from nightscribe.shared.model.activity import Activity, Run
 from nightscribe.shared.model.content_hash import ContentHash
 from nightscribe.shared.model.failure import Failure
-from nightscribe.shared.model.jobs import Job
+from nightscribe.shared.model.jobs import Job, Layout
 from nightscribe.shared.model.speakers import LocalSpeakers, Speaker, SpeakerTurn
 from nightscribe.shared.model.transcript import (
     AudioTrack,
@@ -78,6 +78,8 @@ EXAMPLES: list[tuple[str, int, Stored]] = [
     ("job", 2, job(options=OPTIONS.model_copy(update={"speakers": "auto", "max_speakers": 4}))),
     ("transcript", 2, transcript(segment(), options=OPTIONS.model_copy(update={"speakers": "2"}))),
     ("job", 2, job(options=OPTIONS.model_copy(update={"tracks": "all"}))),
+    ("job", 2, job(layout=Layout(subtitles="netflix"))),
+    ("transcript", 2, transcript(segment(), layout=Layout(subtitles="bbc"))),
     ("activity", 1, activity()),
     ("voice", 1, Voice(id="v12345f", name="Anna", voiceprints=("AAAA",), changed_at=WHEN)),
     ("run", 1, run_of()),

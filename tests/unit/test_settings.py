@@ -25,6 +25,7 @@ NOT_DEFAULT = {
     "no_voiceprints": True,
     "tracks": "2",
     "formats": ("json", "txt"),
+    "subtitles": "netflix",
     "line_chars": 37,
     "lines": 1,
     "word_timestamps": True,

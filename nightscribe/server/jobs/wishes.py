@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from nightscribe.server.jobs.model import JobRequest
 from nightscribe.services.request import options as options_of
 from nightscribe.shared.formats.registry import check_formats
-from nightscribe.shared.model.jobs import FormatName, Layout, Options
+from nightscribe.shared.model.jobs import FormatName, Layout, Options, SubtitleProfile
 from nightscribe.shared.settings import Settings
 
 
@@ -38,6 +38,7 @@ class _Base(BaseModel):
     formats: Formats | None = Field(
         default=None, description="Text files to write into the destination; the server's if left out."
     )
+    subtitles: SubtitleProfile | None = Field(default=None, description="Guidelines that subtitles follow.")
     line_chars: int | None = Field(default=None, ge=10, le=1000, description="Longest line of a subtitle.")
     lines: int | None = Field(default=None, ge=1, le=10, description="Most lines of a subtitle.")
     word_timestamps: bool | None = Field(default=None, description="Give the time of every word in the json format.")
@@ -78,6 +79,7 @@ def job_request(
             line_chars=given.get("line_chars", settings.line_chars),
             lines=given.get("lines", settings.lines),
             words=given.get("word_timestamps", settings.word_timestamps),
+            subtitles=given.get("subtitles", settings.subtitles),
         )
         formats = check_formats(given.get("formats", settings.formats))
     except ValidationError as error:
