@@ -53,6 +53,6 @@ def create_app(context: Context, background: Sequence[Background] = ()) -> FastA
     app.state.login_limiter = Limiter(LOGIN_TRIES, LOGIN_WINDOW_S)
     for router in (*api.routers(), *compat.routers(), *pages.routers()):
         app.include_router(router)
-    errors.install(app, compat.envelopes())
+    errors.install(app, {**pages.envelopes(), **compat.envelopes()})
     app.add_middleware(Guard, settings=context.server)
     return app

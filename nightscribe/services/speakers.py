@@ -27,6 +27,14 @@ from nightscribe.shared.storage.base import Location, StorageOptions
 
 MOST_NAME_CHARS = 80
 ID_CHARS = 6
+
+
+class NameTaken(ValueRefused):
+    """Another voice has the name, so both may be one person."""
+
+    code = "name_taken"
+
+
 MARK = "#"  # between a recording and the label of one of its speakers
 
 
@@ -139,7 +147,7 @@ class VoiceBook:
         group = _chosen(found, voice)
         for other in found:
             if other is not group and other.name and other.name.casefold() == name.casefold():
-                raise ValueRefused(
+                raise NameTaken(
                     f"{other.name!r} is already the name of the voice {other.id}. If both are one person, merge them: "
                     f"nightscribe speakers merge DEST {other.id} {group.id}"
                 )

@@ -14,6 +14,7 @@ from nightscribe.shared.destination.keys import (
     hash_key,
     output_key,
     parts_folder,
+    peaks_key,
     transcript_key,
     with_suffix,
 )
@@ -73,7 +74,7 @@ def traces(records: Records, recording: str) -> Traces:
                 texts.append(key)
                 edited.append(key)
     folder = parts_folder(recording)
-    own = [transcript_key(recording), hash_key(recording), failure_key(recording)]
+    own = [transcript_key(recording), hash_key(recording), failure_key(recording), peaks_key(recording)]
     found = [key for key in own if store.ends(key, 1, 0) is not None]
     found += [folder + name for name in store.names(folder)]
     found += _moved_aside(records, recording)

@@ -12,6 +12,7 @@ PARTS = f"{RECORDS_FOLDER}/parts/"
 JOBS = f"{RECORDS_FOLDER}/jobs/"
 VOICES = f"{RECORDS_FOLDER}/voices/"
 FORGOTTEN = f"{RECORDS_FOLDER}/forgotten/"
+PEAKS = f"{RECORDS_FOLDER}/peaks/"
 DAMAGED = f"{RECORDS_FOLDER}/damaged/"
 REQUESTS = f"{RECORDS_FOLDER}/requests/"
 """Records of recordings in the source's hidden folder, kept apart from the library, so that nothing ever lists them."""
@@ -57,6 +58,11 @@ def hash_key(recording: str) -> str:
 def failure_key(recording: str) -> str:
     """Return the key of a recording's failure record."""
     return _place(FAILURES, recording, ".json")
+
+
+def peaks_key(recording: str) -> str:
+    """Return the key of the waveform of a recording, which the server makes and nobody needs."""
+    return PEAKS + with_suffix(recording, ".peaks")
 
 
 def parts_folder(recording: str) -> str:

@@ -19,6 +19,7 @@ from nightscribe.shared.destination.keys import (
     failure_key,
     hash_key,
     parts_folder,
+    peaks_key,
     transcript_key,
 )
 from nightscribe.shared.destination.notes import Notes
@@ -296,6 +297,7 @@ class Records:
         if old.stem != new.stem:
             self.texts.remove(old, new.stem, format_names())
         if not self.store.is_one(transcript_key(old.recording), transcript_key(new.recording)):
+            self.store.delete(peaks_key(old.recording))
             self.store.delete(hash_key(old.recording))  # first: without the transcript, nobody would look for it
             self.store.delete(transcript_key(old.recording))
 

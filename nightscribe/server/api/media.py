@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse, RedirectResponse
 
 from nightscribe.server.api.access import OWN_POLICY, Id, disposition, is_known, visible_path
 from nightscribe.server.auth import Reader
-from nightscribe.server.context import Serving
+from nightscribe.server.context import Context, Serving
 from nightscribe.server.errors import ApiError, not_found
 from nightscribe.shared.errors import PermanentError
 from nightscribe.shared.storage.base import Links
@@ -21,7 +21,11 @@ LINK_LIFETIME_S = 3600
 @router.get("/{id}/media", response_class=Response)
 def read_media(id: Id, principal: Reader, context: Serving) -> Response:  # noqa: A002
     """Return the recording, or a part of it (Range). From a bucket, it is a redirect that is valid for an hour."""
-    path = visible_path(id, principal)
+    return media_of(context, visible_path(id, principal))
+
+
+def media_of(context: Context, path: str) -> Response:
+    """Return a recording that the caller may hear, or the part of it that was requested. Raises: ApiError."""
     if context.source is None:
         raise ApiError(
             404, "no_source", "This server does not know where the recordings are.",

@@ -20,6 +20,8 @@ class Action(StrEnum):
     REVIEWED = "reviewed"
     DELETED = "deleted"
     SPEAKER_NAMED = "speaker named"
+    SHARED = "shared"
+    SHARE_REVOKED = "share revoked"
     RETRIED = "retried"
     LOGGED_IN = "logged in"
     LOGIN_FAILED = "login failed"
