@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from nightscribe.server.config import ServerSettings
 from nightscribe.shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::?([-?+])([^}]*))?}")
 
 def test_the_services_are_found() -> None:
     assert {"queue", "check", "director", "worker", "worker-gpu", "buckets"} <= set(SERVICES)
-    assert set(OURS) == {"check", "director", "worker", "worker-gpu"}
+    assert set(OURS) == {"check", "director", "worker", "worker-gpu", "server"}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -36,7 +37,7 @@ def test_our_containers_may_do_next_to_nothing(name: str) -> None:
     assert "cap_add" not in service and "privileged" not in service
     assert "no-new-privileges:true" in service["security_opt"]
     assert service["user"] == "${RUN_AS:-1000:1000}"
-    assert "ports" not in service
+    assert name == "server" or "ports" not in service
 
 
 def test_the_queue_server_may_do_next_to_nothing() -> None:
@@ -47,9 +48,10 @@ def test_the_queue_server_may_do_next_to_nothing() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_the_source_cannot_be_written_and_no_folder_is_made_as_root(name: str) -> None:
+    """Except by the server: uploads become recordings."""
     mounted = {each["target"]: each for each in SERVICES[name]["volumes"]}
     assert set(mounted) == {"/source", "/dest"}
-    assert mounted["/source"]["read_only"] is True
+    assert mounted["/source"].get("read_only", False) is (name != "server")
     assert all(each["bind"] == {"create_host_path": False} for each in mounted.values())
 
 
@@ -78,7 +80,7 @@ def test_no_image_is_the_newest_of_its_name(name: str) -> None:
     assert tag and "latest" not in tag, image
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", set(SERVICES) - {"edge"})
 def test_every_port_is_this_machines_own(name: str) -> None:
     """A queue that anybody may write to would let them read any recording."""
     assert all(str(port).startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
@@ -104,7 +106,7 @@ def test_every_variable_is_explained_with_its_default() -> None:
 
 def test_no_variable_is_explained_that_does_nothing() -> None:
     explained = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", EXAMPLE, re.MULTILINE))
-    passed_on = {name for name, value in SERVICES["worker"]["environment"].items() if value is None}
+    passed_on = {name for name, value in SERVICES["server"]["environment"].items() if value is None}
     assert explained - {name for name, _, _ in VARIABLE.findall(COMPOSE)} - passed_on == {"COMPOSE_PROFILES"}
 
 
@@ -117,14 +119,41 @@ NOT_IN_COMPOSE = {
 }
 
 
-@pytest.mark.parametrize("name", ["check", "director", "worker", "worker-gpu"])
+def test_every_setting_of_the_server_reaches_it() -> None:
+    given = SERVICES["server"]["environment"]
+    missing = {field for field in ServerSettings.model_fields if f"NIGHTSCRIBE_{field.upper()}" not in given}
+    assert missing == {
+        "port",  # SERVER_PORT
+        "no_workers",  # there are containers for them, and these need no number
+        "workers",
+        "interactive_workers",
+        "require_login",  # it always is, on an address that others reach
+    }
+    assert SERVICES["server"]["command"] == ["serve", "--no-workers"]
+
+
+def test_traefik_is_pointed_at_the_server() -> None:
+    """Its file is a template of Traefik's."""
+    route = (ROOT / "infra/edge/server.yml").read_text()
+    (port,) = SERVICES["server"]["ports"]
+    assert f'url: "http://server:{port.rpartition(":")[2]}"' in route
+    edge = SERVICES["edge"]
+    assert set(re.findall(r'env "(\w+)"', route)) == set(edge["environment"])
+    flags = dict(each.removeprefix("--").split("=", 1) for each in edge["command"])
+    assert flags["providers.file.filename"] == "/etc/traefik/server.yml"
+    assert "./infra/edge:/etc/traefik:ro" in edge["volumes"]
+    assert re.search(r"certResolver: (\w+)", route)[1] in {name.split(".")[1] for name in flags if "acme" in name}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["check", "director", "worker", "worker-gpu", "worker-interactive", "server"])
 def test_every_setting_reaches_the_containers(name: str) -> None:
     """Under its own name from .env, or under a shorter one that .env.example explains."""
     given = SERVICES[name]["environment"]
     missing = {field for field in Settings.model_fields if f"NIGHTSCRIBE_{field.upper()}" not in given}
     assert missing == set(NOT_IN_COMPOSE)
     passed_on = {variable for variable, value in given.items() if value is None}
-    assert passed_on <= {f"NIGHTSCRIBE_{field.upper()}" for field in Settings.model_fields}
+    known = {*Settings.model_fields, *ServerSettings.model_fields}
+    assert passed_on <= {f"NIGHTSCRIBE_{field.upper()}" for field in known}
 
 
 def test_without_its_folders_the_compose_file_says_what_to_set() -> None:
@@ -197,7 +226,8 @@ def test_workers_can_tell_speakers_apart_without_a_download(engine: str) -> None
 def test_the_images_need_no_setting_that_is_not_there() -> None:
     named = set(re.findall(r"\bNIGHTSCRIBE_\w+", COMPOSE + DOCKERFILE))
     others = {"NIGHTSCRIBE_SOURCE", "NIGHTSCRIBE_DEST", "NIGHTSCRIBE_WATCH", "NIGHTSCRIBE_PULSE"}
-    assert named - {f"NIGHTSCRIBE_{name.upper()}" for name in Settings.model_fields} == others
+    known = {*Settings.model_fields, *ServerSettings.model_fields}
+    assert named - {f"NIGHTSCRIBE_{name.upper()}" for name in known} == others
 
 
 def test_the_library_for_gpus_is_in_an_image_only_when_asked_for() -> None:
