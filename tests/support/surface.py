@@ -3,6 +3,7 @@
 import click
 
 from nightscribe.cli.main import COMMANDS, cli
+from nightscribe.server.config import ServerSettings
 from nightscribe.shared.process.liveness import VARIABLE
 from nightscribe.shared.settings import ENV_PREFIX, FORMER_NAMES, Settings
 
@@ -12,7 +13,11 @@ def known_variables() -> set[str]:
     of_commands = {
         str(parameter.envvar) for name in COMMANDS for parameter in command_named(name).params if parameter.envvar
     }
-    return {ENV_PREFIX + name.upper() for name in (*Settings.model_fields, *FORMER_NAMES)} | of_commands | {VARIABLE}
+    return (
+        {ENV_PREFIX + name.upper() for name in (*Settings.model_fields, *ServerSettings.model_fields, *FORMER_NAMES)}
+        | of_commands
+        | {VARIABLE}
+    )
 
 
 def options_of(command: str) -> set[str]:

@@ -91,12 +91,13 @@ def rendered(overlay: str) -> list[dict[str, Any]]:
 
 
 @cache
-def chart(*values: str) -> list[dict[str, Any]]:
+def chart(*values: str, enabled: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """What Helm makes of the chart with these values."""
     helm = shutil.which("helm", path=f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}")
     if not helm:
         pytest.skip("helm is not on this machine")
     given = [each for value in values for each in ("--set-string", value)]
+    given += [each for value in enabled for each in ("--set", f"{value}=true")]
     done = subprocess.run(
         [helm, "template", "nightscribe", CHART, "--namespace", "nightscribe", *given],
         capture_output=True,
@@ -336,6 +337,34 @@ def test_the_chart_can_bring_its_own_queue() -> None:
         assert container(each)["envFrom"][1]["secretRef"]["name"] == "queue-keys"
     for reference in the(objects, "TriggerAuthentication")["spec"]["secretTargetRef"]:
         assert reference["name"] == "queue-keys" and reference["key"] in secret["stringData"]
+
+
+def test_the_chart_can_bring_the_server() -> None:
+    """Several replicas, apart from each other, reached from the ingress controller only."""
+    objects = chart("server.host=talks.example.org", "server.ingressClass=nginx", enabled=("server.enabled",))
+    for each in objects:
+        if each["kind"] not in KEDA:
+            kubernetes_validate.validate(each, VERSIONS[-1], strict=True)
+    server = the(objects, "Deployment", "server")["spec"]
+    pod = server["template"]
+    assert server["replicas"] == 3
+    (rule,) = pod["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert rule["podAffinityTerm"]["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    command, *options = container(pod)["args"]
+    assert set(options[:-1]) <= options_of(command) and options[-1] == settings(objects)["NIGHTSCRIBE_DEST"]
+    assert {each["name"] for each in container(pod)["env"]} <= known_variables()
+    assert re.search(r" AS server$", (ROOT / "infra" / "Dockerfile").read_text(), re.MULTILINE)
+    service = the(objects, "Service", "server")["spec"]
+    assert service["selector"].items() <= pod["metadata"]["labels"].items()
+    assert service["sessionAffinity"] == "ClientIP", "an upload is resumed where its beginning is"
+    backend = the(objects, "Ingress")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    assert backend["port"]["name"] in {port["name"] for port in service["ports"]}
+    policy = the(objects, "NetworkPolicy", "server")["spec"]
+    (ingress,) = policy["ingress"]
+    assert ingress["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}]
+    interactive = the(objects, "Deployment", "worker-interactive")["spec"]
+    assert interactive["replicas"] == 1
+    assert set(container(interactive["template"])["args"][1:]) <= options_of("worker")
 
 
 @pytest.mark.parametrize("missing", ["source", "dest"])

@@ -45,6 +45,7 @@ output "helm_values" {
     # The Jaeger that setup.sh installs.
     settings = { OTEL_EXPORTER_OTLP_ENDPOINT = "http://jaeger.monitoring:4318" }
     aws      = { region = var.spaces_region, secret = "aws", bucketsEndpoint = local.endpoint }
+    server   = { enabled = true, databaseSecret = "database" }
     worker = {
       max          = var.max_worker_nodes * var.workers_per_node
       nodeSelector = { "nightscribe/pool" = "workers" }
