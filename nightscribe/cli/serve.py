@@ -172,17 +172,25 @@ def _listen(server: ServerSettings) -> socket.socket:
         family, kind, _, _, address = socket.getaddrinfo(
             server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listening = socket.socket(family, kind)
+    except OSError as error:
+        raise _cannot_listen(server, error) from None
+    listening = socket.socket(family, kind)
+    try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(BACKLOG)  # whoever reads the address below may connect at once
         listening.set_inheritable(False)
     except OSError as error:
-        raise SetupError(
-            f"The server cannot listen on {server.host} port {server.port} ({error.strerror}). Choose another address "
-            "with --host, or another port with --port."
-        ) from None
+        listening.close()
+        raise _cannot_listen(server, error) from None
     return listening
+
+
+def _cannot_listen(server: ServerSettings, error: OSError) -> SetupError:
+    return SetupError(
+        f"The server cannot listen on {server.host} port {server.port} ({error.strerror}). Choose another address with "
+        "--host, or another port with --port."
+    )
 
 
 def _url(server: ServerSettings, listening: socket.socket) -> str:

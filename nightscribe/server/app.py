@@ -7,15 +7,24 @@ from importlib.metadata import version
 import anyio.to_thread
 from fastapi import FastAPI
 
+from nightscribe.search.library import Facets
 from nightscribe.server import api, compat, errors, pages
 from nightscribe.server.auth import LOGIN_TRIES, LOGIN_WINDOW_S
 from nightscribe.server.context import Context
 from nightscribe.server.index_keeper import keep_index
 from nightscribe.server.rate_limits import Limiter
 from nightscribe.server.security import Guard
+from nightscribe.server.seldom import Seldom
+from nightscribe.services.library import Counted
+from nightscribe.services.status import Status
 
 Background = Callable[[Context], AbstractContextManager[object]]
 """Something that runs while the server runs, such as a thread: entered when it starts, left when it stops."""
+
+FLEET_AGE_S = 2.0
+"""How old the status of the fleet may be at least: it counts all records, and every open page requests it."""
+QUICK_S = 0.05
+"""What takes less is done for every request."""
 
 DESCRIPTION = """Recordings, their transcripts and the jobs that make them.
 
@@ -50,6 +59,9 @@ def create_app(context: Context, background: Sequence[Background] = ()) -> FastA
         responses={"default": {"model": errors.Problem, "description": "An error."}},
     )
     app.state.context = context
+    app.state.fleet = Seldom[Status](least_s=FLEET_AGE_S)
+    app.state.counts = Seldom[Counted](quick_s=QUICK_S)
+    app.state.facets = Seldom[Facets](quick_s=QUICK_S)
     app.state.login_limiter = Limiter(LOGIN_TRIES, LOGIN_WINDOW_S)
     for router in (*api.routers(), *compat.routers(), *pages.routers()):
         app.include_router(router)

@@ -23,6 +23,14 @@ class Listed:
     """When the list was last compared with all records; None while that is done for the first time."""
 
 
+@dataclass(frozen=True)
+class Counted:
+    """How many recordings are chosen."""
+
+    n: int
+    duration_s: float
+
+
 def list_recordings(
     dest: Location, choice: Choice, sort: Sort = "newest", *, limit: int = 50, offset: int = 0
 ) -> Listed:
@@ -51,12 +59,12 @@ def list_after(
     return _with_index(dest, lambda index: index.stretch(choice, sort, limit=max(1, limit), after=after))
 
 
-def count(dest: Location, choice: Choice) -> tuple[int, float, datetime | None]:
-    """Return how many recordings are chosen, their length in seconds, and when the list was last compared.
+def count(dest: Location, choice: Choice) -> Counted:
+    """Return how many recordings are chosen, and how long they are.
 
     Raises: SetupError: if the index cannot be opened.
     """
-    return _with_index(dest, lambda index: (*index.count_recordings(choice), index.totals().checked_at))
+    return _with_index(dest, lambda index: Counted(*index.count_recordings(choice)))
 
 
 def checked_at(dest: Location) -> datetime | None:

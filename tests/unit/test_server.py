@@ -15,6 +15,7 @@ from nightscribe.server.auth import LOGIN_TRIES
 from nightscribe.server.context import Context
 from nightscribe.server.database import credentials
 from nightscribe.server.ids import path_of, recording_id
+from nightscribe.server.seldom import Seldom
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.speakers import Speaker
 from nightscribe.shared.storage.folder.store import FolderStore
@@ -389,3 +390,22 @@ def test_what_is_documented_is_what_is_served(here: TestClient) -> None:
         for method, operation in methods.items():
             assert operation.get("summary"), (method, path)
             assert operation.get("description") or not path.startswith("/api/v1"), (method, path)
+
+
+def test_what_takes_long_is_computed_seldom() -> None:
+    now, made = 0.0, list[float]()
+
+    def make() -> int:
+        nonlocal now
+        now += took_s
+        made.append(now)
+        return len(made)
+
+    kept = Seldom[int](quick_s=0.1, clock=lambda: now)
+    took_s = 1.0
+    assert [kept.get("a", make), kept.get("a", make), kept.get("b", make)] == [1, 1, 2]
+    now += 9.0
+    assert (kept.get("b", make), kept.get("a", make)) == (2, 3)
+    kept.forget()
+    took_s = 0.05
+    assert [kept.get("a", make), kept.get("a", make)] == [4, 5]

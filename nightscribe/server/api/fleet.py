@@ -1,8 +1,6 @@
 """Show what the workers do, what waits and what failed, and try it again."""
 
-import threading
-import time
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
@@ -12,6 +10,7 @@ from nightscribe.server.context import Context, Serving
 from nightscribe.server.database.log import Action
 from nightscribe.server.errors import not_found
 from nightscribe.server.ids import MOST_CHARS, path_of, recording_id
+from nightscribe.server.seldom import Seldom
 from nightscribe.services.names import pattern_of
 from nightscribe.services.retry import retry
 from nightscribe.services.status import Status, Working, gather
@@ -19,8 +18,6 @@ from nightscribe.shared.model.failure import Failure
 
 router = APIRouter(prefix="/fleet", tags=["fleet"])
 
-LEAST_AGE_S = 2.0
-SHARE_OF_TIME = 10
 MOST_LISTED = 1000
 
 
@@ -54,41 +51,13 @@ class RetriedItems(BaseModel):
     why: str | None = Field(description="Why they could not be queued at once.")
 
 
-class Gathered:
-    """Gathers the status seldom: it counts all records, and every open page requests it every few seconds."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._status: Status | None = None
-        self._until = 0.0
-
-    def get(self, context: Context) -> Status:
-        """Return the status, which may be some seconds old."""
-        with self._lock:
-            began = time.monotonic()
-            if self._status is None or began >= self._until:
-                self._status = gather(context.dest, context.settings)
-                now = time.monotonic()
-                self._until = now + max(LEAST_AGE_S, SHARE_OF_TIME * (now - began))
-            return self._status
-
-    def expire(self) -> None:
-        """Gather it anew at the next request."""
-        with self._lock:
-            self._until = 0.0
-
-
 def status_of(request: Request, context: Context) -> Status:
     """Return the status of the destination, which may be some seconds old."""
-    return _gathered(request).get(context)
+    return _kept(request).get("", lambda: gather(context.dest, context.settings))
 
 
-def _gathered(request: Request) -> Gathered:
-    state = request.app.state
-    if not hasattr(state, "gathered"):
-        state.gathered = Gathered()
-    gathered: Gathered = state.gathered
-    return gathered
+def _kept(request: Request) -> Seldom[Status]:
+    return cast("Seldom[Status]", request.app.state.fleet)
 
 
 @router.get("")
@@ -142,7 +111,7 @@ def retry_failures(which: Retry, request: Request, principal: Admin, context: Se
     if chosen and not which.dry_run:
         note(context, principal, Action.RETRIED, n=len(chosen), reasons=", ".join(which.reasons))
         context.changed.set()
-        _gathered(request).expire()
+        _kept(request).forget()
     return RetriedItems(
         recordings=chosen,
         n_queued=done.enqueued.n_queued if done.enqueued else None,

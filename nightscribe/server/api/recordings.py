@@ -5,16 +5,17 @@ import binascii
 import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from nightscribe.search.library import Choice, Item, Mark, Sort, State
+from nightscribe.search.library import Choice, Facets, Item, Mark, Sort, State
 from nightscribe.server.api.access import Id, SpeakerLabel, has_media, open_records, speakers_of, visible_path
 from nightscribe.server.auth import Reader, Writer, note
 from nightscribe.server.context import Serving
 from nightscribe.server.database.log import Action
 from nightscribe.server.errors import ApiError, not_found
 from nightscribe.server.ids import recording_id
+from nightscribe.server.seldom import Seldom
 from nightscribe.services import forget, library
 from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.records import Records
@@ -119,6 +120,7 @@ class Deleted(BaseModel):
 @router.get("")
 def list_recordings(
     *,
+    request: Request,
     principal: Reader,
     context: Serving,
     text: Annotated[str, Query(max_length=1000, description="Parts of the path.")] = "",
@@ -148,24 +150,25 @@ def list_recordings(
     found = library.list_after(
         context.dest, choice, sort, limit=limit, after=_mark(cursor, sort) if cursor is not None else None
     )
-    n_total = duration_s = None
+    counted: library.Counted | None = None
     if cursor is None:
-        n_total, duration_s, checked_at = library.count(context.dest, choice)
-    else:
-        checked_at = library.checked_at(context.dest)
+        counts: Seldom[library.Counted] = request.app.state.counts
+        counted = counts.get(choice, lambda: library.count(context.dest, choice))
     return RecordingPage(
         recordings=[_listed(each) for each in found.items],
         next=_cursor(found.end, sort) if found.end else None,
-        n_total=n_total,
-        duration_s=duration_s,
-        checked_at=checked_at,
+        n_total=counted.n if counted else None,
+        duration_s=counted.duration_s if counted else None,
+        checked_at=library.checked_at(context.dest),
     )
 
 
 @router.get("/facets")
-def list_facets(principal: Reader, context: Serving, folder: Text = "") -> FacetCounts:
+def list_facets(request: Request, principal: Reader, context: Serving, folder: Text = "") -> FacetCounts:
     """Count the languages, flags, speakers, folders and failures in a folder and below it."""
-    return FacetCounts.model_validate(library.facets(context.dest, principal.within(folder)))
+    inside = principal.within(folder)
+    facets: Seldom[Facets] = request.app.state.facets
+    return FacetCounts.model_validate(facets.get(inside, lambda: library.facets(context.dest, inside)))
 
 
 def _listed(item: Item) -> Listed:
