@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SERVER_OPTIONS = ("host", "port", "require_login", "allowed_hosts", "trusted_proxies", "session_hours", "database")
 JOB_OPTIONS = ("workers", "interactive_workers", "no_workers", "max_waiting", "results_minutes", "no_refresh")
 UPLOAD_OPTIONS = ("max_upload_gb", "upload_hours")
+CLIENT_OPTIONS = ("sync_minutes", "largest_model", "allowed_addresses")
 STOP_WITHIN_S = 20
 BACKLOG = 2048
 
@@ -38,7 +39,7 @@ BACKLOG = 2048
     envvar="NIGHTSCRIBE_SOURCE",
     help="Where the recordings are.  [NIGHTSCRIBE_SOURCE; default: that of the last run]",
 )
-@settings(*SERVER_OPTIONS, *JOB_OPTIONS, *UPLOAD_OPTIONS, model=ServerSettings)
+@settings(*SERVER_OPTIONS, *JOB_OPTIONS, *UPLOAD_OPTIONS, *CLIENT_OPTIONS, model=ServerSettings)
 @settings("model", "models", "engine", "language", "formats", "models_dir")
 @setting("queue_name", default="that of the last run")
 @setting("log_level")
@@ -62,10 +63,11 @@ def serve(dest: "Location", source: str | None, **given: Any) -> None:
         from nightscribe.server.app import create_app
         from nightscribe.server.context import Context
         from nightscribe.server.database.database import open_database
+        from nightscribe.server.webhooks.sender import sending
     from nightscribe.log import configure_logging
     from nightscribe.shared.storage.registry import parse_location
 
-    own = (*SERVER_OPTIONS, *JOB_OPTIONS, *UPLOAD_OPTIONS)
+    own = (*SERVER_OPTIONS, *JOB_OPTIONS, *UPLOAD_OPTIONS, *CLIENT_OPTIONS)
     server = load_server_settings(**{name: given.pop(name) for name in own})
     settings = load_settings(**given)
     configure_logging(settings.log_level)
@@ -78,7 +80,7 @@ def serve(dest: "Location", source: str | None, **given: Any) -> None:
     work = _work(place, dest, settings, server, database, changed=changed.set)
     context = Context(dest, place, settings, server, database, changed, work.jobs if work else None)
     config = uvicorn.Config(
-        create_app(context, background=[lambda _: work.running()] if work else ()),
+        create_app(context, background=[*([lambda _: work.running()] if work else ()), sending]),
         log_config=None,
         log_level="critical",  # what fails is logged where it is handled
         access_log=False,

@@ -65,6 +65,14 @@ class ServerSettings(BaseSettings):
     upload_hours: float = Field(
         default=24, gt=0, description="Hours after which an upload that was not continued is removed."
     )
+    sync_minutes: float = Field(
+        default=240,
+        ge=0,
+        description="Longest recording in minutes for the APIs whose clients wait for the result; 0 for any.",
+    )
+    largest_model: str = Field(
+        default="", description="Largest model that a request may name.", json_schema_extra={"shown": "any"}
+    )
     session_hours: float = Field(default=12, gt=0, le=24 * 366, description="Hours after which a login ends.")
 
     @field_validator("port", mode="before")

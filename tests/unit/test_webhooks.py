@@ -21,8 +21,7 @@ from nightscribe.server.outgoing import guarded_pool
 from nightscribe.server.webhooks import store
 from nightscribe.server.webhooks.attempts import DELAYS_S, MAX_DELAY_S, Outcome, Verdict, decide, retry_after_s
 from nightscribe.server.webhooks.events import MAX_BODY_BYTES, EventType, body_of
-from nightscribe.server.webhooks.routes import policy_of
-from nightscribe.server.webhooks.sender import Sender
+from nightscribe.server.webhooks.sender import Sender, policy_of
 from nightscribe.server.webhooks.signing import check_secret, new_secret, signed_headers
 from nightscribe.server.webhooks.tables import WebhookDelivery
 from nightscribe.shared.errors import ValueRefused

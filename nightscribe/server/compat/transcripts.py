@@ -1,14 +1,17 @@
-"""Write transcripts as OpenAI's API and openai-whisper do. Pure.
+"""Write transcripts as OpenAI's API does. Pure.
 
-A record lacks some of their fields, which their clients require: `seek` is 0, `tokens` is empty, and `temperature` is
-0, although a doubtful passage may have been decoded at a higher one. Scores that an engine does not give are null.
+Fields that only a decoder knows are those of the format `whisper-json`: `tokens` is empty, and `temperature` is 0,
+although a doubtful passage may have been decoded at a higher one. Scores that an engine does not give are null.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from string import ascii_uppercase
 from typing import Any
 
+from nightscribe.shared.formats.document import text_language
 from nightscribe.shared.formats.line_breaks import breakable, one_line
+from nightscribe.shared.formats.registry import render
 from nightscribe.shared.model.corrections import corrected
 from nightscribe.shared.model.languages import LANGUAGES
 from nightscribe.shared.model.transcript import Segment, Transcript
@@ -46,11 +49,6 @@ def text_of(segments: Iterable[Segment]) -> str:
     return "".join(deltas(segments))
 
 
-def language_of(transcript: Transcript) -> str | None:
-    """Return the code of the language that the text is in, or None if nobody speaks."""
-    return "en" if transcript.options.task == "translate" and transcript.segments else transcript.language
-
-
 def language_name(code: str | None) -> str:
     """Return the name of a language in lower case, such as "english"."""
     return LANGUAGES.get(code or "", code or UNKNOWN_LANGUAGE)
@@ -63,7 +61,7 @@ def usage(transcript: Transcript) -> Json:
 
 def json_response(transcript: Transcript) -> Json:
     """Return the format `json`."""
-    code = language_of(transcript)
+    code = text_language(transcript)
     return {
         "text": text_of(spoken(transcript)),
         "languages": [{"code": code}] if code else [],
@@ -77,31 +75,19 @@ def verbose_json(transcript: Transcript, granularities: Iterable[str]) -> Json:
     wanted = set(granularities)
     return {
         "task": transcript.options.task,
-        "language": language_name(language_of(transcript)),
+        "language": language_name(text_language(transcript)),
         "duration": round(transcript.decoded_s, 3),
         "text": text_of(segments),
-        **({"segments": list(whisper_segments(segments))} if "segment" in wanted else {}),
+        **({"segments": list(whisper_segments(transcript))} if "segment" in wanted else {}),
         **({"words": [word for segment in segments for word in words_of(segment)]} if "word" in wanted else {}),
         "usage": usage(transcript),
     }
 
 
-def whisper_segments(segments: Iterable[Segment]) -> Iterator[Json]:
-    """Yield segments as openai-whisper writes them: a text begins with the space that precedes it."""
-    for number, segment in enumerate(segments):
-        text = one_line(segment.text)
-        yield {
-            "id": number,
-            "seek": 0,
-            "start": segment.start_s,
-            "end": segment.end_s,
-            "text": text if breakable("a", text[0]) else f" {text}",
-            "tokens": [],
-            "temperature": 0.0,
-            "avg_logprob": segment.average_log_probability,
-            "compression_ratio": segment.compression_ratio,
-            "no_speech_prob": segment.no_speech_probability,
-        }
+def whisper_segments(transcript: Transcript) -> Iterator[Json]:
+    """Yield segments as openai-whisper writes them, without words and speakers."""
+    for segment in json.loads(render(transcript, "whisper-json"))["segments"]:
+        yield {name: value for name, value in segment.items() if name not in ("words", "speaker")}
 
 
 def words_of(segment: Segment) -> Iterator[Json]:
@@ -148,17 +134,3 @@ def letters(number: int) -> str:
         number, rest = divmod(number - 1, 26)
         shown = ascii_uppercase[rest] + shown
     return shown
-
-
-def asr_json(transcript: Transcript, *, with_words: bool) -> Json:
-    """Return what whisper-asr-webservice calls `json`. Segments name their speakers where they were requested."""
-    segments = spoken(transcript)
-    names = {each.label: each.name for each in transcript.speakers if each.name}
-    written = []
-    for segment, fields in zip(segments, whisper_segments(segments), strict=True):
-        if segment.speaker:
-            fields["speaker"] = names.get(segment.speaker) or segment.speaker
-        if with_words:
-            fields["words"] = [word | {"probability": None} for word in words_of(segment)]
-        written.append(fields)
-    return {"text": text_of(segments), "segments": written, "language": language_of(transcript)}

@@ -17,7 +17,7 @@ from nightscribe.server.outgoing import checked_url, guarded_pool
 from nightscribe.server.webhooks import store
 from nightscribe.server.webhooks.attempts import Outcome
 from nightscribe.server.webhooks.events import SUBSCRIBABLE
-from nightscribe.server.webhooks.sender import post, settle
+from nightscribe.server.webhooks.sender import policy_of, post, settle
 from nightscribe.server.webhooks.signing import check_secret
 from nightscribe.server.webhooks.tables import Webhook, WebhookDelivery
 
@@ -221,11 +221,6 @@ def replay(
         if webhook.disabled_at:
             raise ApiError(409, "disabled", "The webhook is stopped.", 'Start it with PATCH and {"enabled": true}.')
         return _delivery(store.replay(session, found, datetime.now(UTC)))
-
-
-def policy_of(context: Context) -> AddressPolicy:
-    """Return to which addresses the server may connect."""
-    return AddressPolicy.of(context.server.allowed_addresses)
 
 
 async def _post_once(policy: AddressPolicy, due: store.Due, now: datetime) -> Outcome:

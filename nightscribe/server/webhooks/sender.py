@@ -3,7 +3,7 @@
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from nightscribe._version import __version__
 from nightscribe.server.address_policy import AddressPolicy
+from nightscribe.server.context import Context
 from nightscribe.server.database.database import Database
 from nightscribe.server.outgoing import CONNECT_TIMEOUT_S, AddressRefused, checked_url, core_url, guarded_pool
 from nightscribe.server.webhooks import store
@@ -89,6 +90,16 @@ class Sender:
     def _prune(self) -> None:
         with self._database.write() as session:
             store.prune(session, datetime.now(UTC))
+
+
+def sending(context: Context) -> AbstractContextManager[None]:
+    """Return a context in which the messages of a server are sent."""
+    return Sender(context.database, policy_of(context)).running()
+
+
+def policy_of(context: Context) -> AddressPolicy:
+    """Return to which addresses the server may connect."""
+    return AddressPolicy.of(context.server.allowed_addresses)
 
 
 def settle(session: Session, due: store.Due, outcome: Outcome) -> None:
