@@ -46,6 +46,7 @@ def run(source: "Location", dest: "Location", dry_run: bool, redo: bool, retry_f
 
 def _run(request: "Request") -> int:
     """Run it, and print the summary. Returns: the exit code."""
+    from nightscribe.cli.announce import announce_run
     from nightscribe.cli.signals import interruptible
     from nightscribe.log import configure_logging
     from nightscribe.report.run_report import RunReport
@@ -90,6 +91,7 @@ def _run(request: "Request") -> int:
             print(line)
         if said := report.write_report(result.progress, interrupted=result.interrupted):
             print(visible(said))
+        announce_run(request.dest, result)
         if request.dest.local_path is None:
             print(visible(f"Logs of this machine: {result.logs}"))
     if result.interrupted:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SERVER_OPTIONS = ("host", "port", "require_login", "allowed_hosts", "trusted_proxies", "session_hours", "database")
 JOB_OPTIONS = ("workers", "interactive_workers", "no_workers", "max_waiting", "results_minutes", "no_refresh")
 UPLOAD_OPTIONS = ("max_upload_gb", "upload_hours")
-CLIENT_OPTIONS = ("sync_minutes", "largest_model", "allowed_addresses")
+CLIENT_OPTIONS = ("sync_minutes", "largest_model", "requests_per_minute", "allowed_addresses")
 STOP_WITHIN_S = 20
 BACKLOG = 2048
 

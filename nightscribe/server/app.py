@@ -13,6 +13,7 @@ from nightscribe.server.auth import LOGIN_TRIES, LOGIN_WINDOW_S
 from nightscribe.server.context import Context
 from nightscribe.server.index_keeper import keep_index
 from nightscribe.server.rate_limits import Limiter
+from nightscribe.server.request_limits import RequestLimits
 from nightscribe.server.security import Guard
 from nightscribe.server.seldom import Seldom
 from nightscribe.services.library import Counted
@@ -65,6 +66,8 @@ def create_app(context: Context, background: Sequence[Background] = ()) -> FastA
     app.state.login_limiter = Limiter(LOGIN_TRIES, LOGIN_WINDOW_S)
     for router in (*api.routers(), *compat.routers(), *pages.routers()):
         app.include_router(router)
-    errors.install(app, {**pages.envelopes(), **compat.envelopes()})
+    respond = errors.install(app, {**pages.envelopes(), **compat.envelopes()})
+    if context.server.requests_per_minute:
+        app.add_middleware(RequestLimits, per_minute=context.server.requests_per_minute, respond=respond)
     app.add_middleware(Guard, settings=context.server)
     return app

@@ -26,6 +26,8 @@ from nightscribe.server.database.tables import Credential, LoginSession
 from nightscribe.server.errors import ApiError, not_found
 from nightscribe.server.hosts import is_loopback_name
 from nightscribe.server.rate_limits import Limiter
+from nightscribe.server.webhooks.events import EventType
+from nightscribe.server.webhooks.store import emit_recording
 
 COOKIE = "nightscribe_session"
 CSRF_HEADER = "X-CSRF-Token"
@@ -36,6 +38,13 @@ FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-rea
 LOGIN_TRIES = 10
 LOGIN_WINDOW_S = 300.0
 SESSION_BYTES = 32
+CHANGES = {
+    Action.CORRECTED: EventType.CHANGED,
+    Action.REVIEWED: EventType.CHANGED,
+    Action.SPEAKER_NAMED: EventType.CHANGED,
+    Action.DELETED: EventType.DELETED,
+}
+"""What webhooks are told of what somebody did to a recording."""
 
 
 @dataclass(frozen=True)
@@ -311,7 +320,7 @@ def note(
 def add_to_log(
     session: Session, principal: Principal, action: Action, *, recording: str | None = None, **details: object
 ) -> None:
-    """Note what somebody did, in the transaction of a session."""
+    """Note what somebody did, in the transaction of a session, and tell webhooks if it changed a recording."""
     log.add(
         session,
         action,
@@ -322,3 +331,5 @@ def add_to_log(
         address=principal.address,
         **details,
     )
+    if recording and "job" not in details and (event := CHANGES.get(action)):  # deleted jobs leave their recordings
+        emit_recording(session, event, datetime.now(UTC), recording)

@@ -73,6 +73,12 @@ class ServerSettings(BaseSettings):
     largest_model: str = Field(
         default="", description="Largest model that a request may name.", json_schema_extra={"shown": "any"}
     )
+    requests_per_minute: int = Field(
+        default=600,
+        ge=0,
+        description="Requests per minute of one token, login or address; 0 for any number. Programs of this machine "
+        "that need no token may send any number.",
+    )
     session_hours: float = Field(default=12, gt=0, le=24 * 366, description="Hours after which a login ends.")
 
     @field_validator("port", mode="before")

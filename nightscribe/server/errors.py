@@ -59,8 +59,8 @@ def not_found(what: str = "recording") -> ApiError:
     return ApiError(404, "not_found", f"There is no such {what}.", "Check its id; it may have been deleted or renamed.")
 
 
-def install(app: FastAPI, envelopes: Mapping[str, Envelope]) -> None:
-    """Let the application respond to every error in the shape that its path requires.
+def install(app: FastAPI, envelopes: Mapping[str, Envelope]) -> Envelope:
+    """Let the application respond to every error in the shape that its path requires; return what makes the response.
 
     `envelopes`: by the beginning of the path; the longest one that fits counts.
     """
@@ -97,6 +97,7 @@ def install(app: FastAPI, envelopes: Mapping[str, Envelope]) -> None:
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(NightscribeError, known)
     app.add_exception_handler(Exception, unexpected)
+    return respond
 
 
 def from_nightscribe(error: NightscribeError) -> ApiError:

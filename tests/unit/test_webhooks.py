@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,10 +14,17 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from support.waiting import wait_until
 from support.web import Reply, WebServer
 
+from nightscribe.cli.announce import announce_run
+from nightscribe.director.backlog import Backlog
+from nightscribe.director.plan.estimate import LengthEstimate
+from nightscribe.director.scan.scanner import Scan
 from nightscribe.server.app import create_app
+from nightscribe.server.auth import Principal, note
 from nightscribe.server.config import ServerSettings
 from nightscribe.server.context import Context
 from nightscribe.server.database.database import Database, open_database
+from nightscribe.server.database.log import Action
+from nightscribe.server.ids import recording_id
 from nightscribe.server.outgoing import guarded_pool
 from nightscribe.server.webhooks import store
 from nightscribe.server.webhooks.attempts import DELAYS_S, MAX_DELAY_S, Outcome, Verdict, decide, retry_after_s
@@ -24,6 +32,8 @@ from nightscribe.server.webhooks.events import MAX_BODY_BYTES, EventType, body_o
 from nightscribe.server.webhooks.sender import Sender, policy_of
 from nightscribe.server.webhooks.signing import check_secret, new_secret, signed_headers
 from nightscribe.server.webhooks.tables import WebhookDelivery
+from nightscribe.services.run import RunResult
+from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.errors import ValueRefused
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.registry import parse_location
@@ -124,7 +134,7 @@ def api(app: TestClient) -> Iterator[TestClient]:
 
 def emit(database: Database, event: EventType = EventType.FINISHED, recording: str = "talk.mp3") -> int:
     with database.write() as session:
-        return store.emit(session, event, datetime.now(UTC), recording, id=recording)
+        return store.emit_recording(session, event, datetime.now(UTC), recording)
 
 
 def send_due(context: Context) -> int:
@@ -163,7 +173,10 @@ def test_a_message_reaches_whoever_wants_it_signed_and_once(
     assert [send_due(context), send_due(context)] == [1, 0]
     [request] = receiver.requests
     message = Receiver(hook["secret"]).verify(request.body, dict(request.headers))
-    assert (message["type"], message["data"]) == ("recording.finished", {"id": "2012/talk.mp3"})
+    assert (message["type"], message["data"]) == (
+        "recording.finished",
+        {"id": recording_id("2012/talk.mp3"), "recording": "2012/talk.mp3"},
+    )
     assert request.headers["content-type"] == "application/json"
     [delivery] = listed(api, hook)
     assert (delivery["state"], delivery["last_status"], delivery["n_attempts"]) == ("delivered", 204, 1)
@@ -300,7 +313,7 @@ def test_old_messages_are_forgotten_unless_they_are_on_their_way(context: Contex
     old = datetime.now(UTC) - timedelta(days=31)
     with context.database.write() as session:
         for _ in range(2):
-            store.emit(session, EventType.CHANGED, old, "a.mp3", id="a.mp3")
+            store.emit_recording(session, EventType.CHANGED, old, "a.mp3")
         session.query(WebhookDelivery).order_by(WebhookDelivery.id).limit(1).one().state = store.DELIVERED
         store.prune(session, datetime.now(UTC))
     assert [each["state"] for each in listed(api, hook)] == ["pending"]
@@ -312,3 +325,28 @@ def test_the_server_sends_in_the_background(context: Context, api: TestClient, r
     emit(context.database)
     with Sender(context.database, policy_of(context), poll_s=0.05).running():
         wait_until(lambda: listed(api, hook)[0]["state"] == "delivered", what="the delivery")
+
+
+def test_what_people_do_to_a_recording_is_announced_and_what_they_do_to_a_job_is_not(
+    context: Context, api: TestClient
+) -> None:
+    hook = created(api, "https://example.org/hook")
+    principal = Principal("machine", "this machine", frozenset())
+    for action, details in (
+        (Action.CORRECTED, {}),
+        (Action.DELETED, {}),
+        (Action.DELETED, {"job": "1"}),
+        (Action.RESULT_READ, {}),
+    ):
+        note(context, principal, action, recording="talk.mp3", **details)
+    assert [each["type"] for each in listed(api, hook)] == ["recording.deleted", "recording.changed"]
+
+
+def test_the_end_of_a_run_is_announced_if_there_is_a_server(context: Context, api: TestClient, tmp_path: Path) -> None:
+    hook = created(api, "https://example.org/hook", events=["run.finished"])
+    progress = RunProgress(Scan(missing=Backlog([])), LengthEstimate())
+    announce_run(context.dest, RunResult(progress, "faster-whisper", 1.0, interrupted=False, logs=tmp_path))
+    [delivery] = listed(api, hook)
+    assert json.loads(delivery["body"])["data"] == {"dest": str(context.dest), "n_done": 0, "n_failed": 0, "n_left": 0}
+    announce_run(parse_location(str(tmp_path)), RunResult(progress, "", 1.0, interrupted=False, logs=tmp_path))
+    assert not list(tmp_path.iterdir())

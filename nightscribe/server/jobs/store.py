@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, delete, select, tuple_, update
@@ -11,7 +11,12 @@ from nightscribe.server.database.database import Database
 from nightscribe.server.jobs.model import UNFINISHED, Job, State
 from nightscribe.server.jobs.planning import Plan
 from nightscribe.server.jobs.tables import JobRow
+from nightscribe.server.webhooks.events import EventType
+from nightscribe.server.webhooks.store import emit_recording
 from nightscribe.shared.model.jobs import Layout, Options
+
+EVENTS = {State.FINISHED: EventType.FINISHED, State.FAILED: EventType.FAILED}
+"""What webhooks are told of the end of a job."""
 
 
 class JobStore:
@@ -89,7 +94,7 @@ class JobStore:
             return [_job(row) for row in session.scalars(query)]
 
     def settle(self, job: Job) -> bool:
-        """Store the end of a job; return False if it was over already."""
+        """Store the end of a job, with messages for webhooks; return False if it was over already."""
         change = (
             update(JobRow)
             .where(JobRow.id == job.id, JobRow.state.in_(UNFINISHED))
@@ -104,7 +109,10 @@ class JobStore:
             )
         )
         with self._database.write() as session:
-            return cast("CursorResult[Any]", session.execute(change)).rowcount > 0
+            is_news = cast("CursorResult[Any]", session.execute(change)).rowcount > 0
+            if is_news and not job.ephemeral and (event := EVENTS.get(job.state)):
+                emit_recording(session, event, datetime.now(UTC), job.recording)
+            return is_news
 
     def begin(self, job: Job) -> None:
         """Store that work on a job has begun."""

@@ -27,7 +27,7 @@ def new_message_id() -> str:
     return f"msg_{secrets.token_hex(12)}"
 
 
-def body_of(event: EventType, at: datetime, **data: str) -> str:
+def body_of(event: EventType, at: datetime, **data: str | int) -> str:
     """Return a message as JSON. It says what has changed, not how: the receiver reads that with its own token.
 
     `data`: such as the id of the recording.

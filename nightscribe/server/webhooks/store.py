@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, joinedload
 
+from nightscribe.server.ids import recording_id
 from nightscribe.server.webhooks.attempts import Decision, Outcome, Verdict
 from nightscribe.server.webhooks.events import EventType, body_of, new_message_id
 from nightscribe.server.webhooks.signing import new_secret
@@ -89,19 +90,24 @@ def enable(webhook: Webhook) -> None:
     webhook.disabled_at, webhook.disabled_because = None, ""
 
 
-def emit(session: Session, event: EventType, at: datetime, recording: str = "", **data: str) -> int:
+def emit_recording(session: Session, event: EventType, at: datetime, recording: str) -> int:
+    """Queue a message about the recording with this path, as `emit` does."""
+    return emit(session, event, at, about=recording, id=recording_id(recording), recording=recording)
+
+
+def emit(session: Session, event: EventType, at: datetime, *, about: str = "", **data: str | int) -> int:
     """Queue a message for every webhook that wants it, and return how many do.
 
     Call it in the transaction that stores what has happened: then both are stored, or neither.
 
     Args:
-        recording: path of the recording that it is about, which decides who may hear of it.
-        data: what the message states, such as the id of the recording.
+        about: path of the recording that it is about, which decides who may hear of it; empty for all recordings.
+        data: what the message states.
     """
     wanted = [
         each
         for each in session.scalars(select(Webhook).where(Webhook.disabled_at.is_(None)))
-        if event.value in each.events and _is_below(recording, each.folder)
+        if event.value in each.events and _is_below(about, each.folder)
     ]
     if wanted:
         message = _message(session, event, at, **data)
@@ -215,7 +221,7 @@ def _secrets(webhook: Webhook, now: datetime) -> tuple[str, ...]:
     return (webhook.secret,)
 
 
-def _message(session: Session, event: EventType, at: datetime, **data: str) -> WebhookMessage:
+def _message(session: Session, event: EventType, at: datetime, **data: str | int) -> WebhookMessage:
     message = WebhookMessage(id=new_message_id(), type=event.value, body=body_of(event, at, **data), created_at=at)
     session.add(message)
     return message
