@@ -287,7 +287,7 @@ case $command in
   help | -h | --help) usage ;;
   -V | --version) nightscribe --version ;;
   *)
-    commands | grep -q "^  $command " || { usage >&2; die "There is no command '$command'."; }
+    [[ $'\n'$(commands) == *$'\n'"  $command "* ]] || { usage >&2; die "There is no command '$command'."; }
     nightscribe "$command" "$@"
     ;;
 esac
