@@ -1,27 +1,33 @@
 """Define the command `nightscribe run`."""
 
+import os
+import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nightscribe.cli.options import flag, folders, settings
+from nightscribe.cli.options import flag, settings
 from nightscribe.services.requested_settings import OPTIONS
-from nightscribe.shared.settings import load_settings
+from nightscribe.shared.settings import ENV_PREFIX, load_settings
+from nightscribe.terminal import visible
 
 if TYPE_CHECKING:
     from nightscribe.services.events import Event
     from nightscribe.services.request import Request
-    from nightscribe.shared.storage.base import Location
 
 
 @click.command()
-@folders()
+@click.argument("words", nargs=-1, metavar="SOURCE... [DEST]", type=click.Path())
 @settings(*OPTIONS["run"])
+@click.option("--newest", type=click.IntRange(1), metavar="N", help="Of a feed or list, download only the N newest.")
 @flag("--dry-run", "Only show what would be done, and roughly how long it would take.")
 @flag("--redo", "Transcribe finished recordings again.")
 @flag("--retry-failed", "Retry recordings that failed in an earlier run.")
-def run(source: "Location", dest: "Location", dry_run: bool, redo: bool, retry_failed: bool, **given: Any) -> None:
+def run(
+    words: tuple[str, ...], newest: int | None, dry_run: bool, redo: bool, retry_failed: bool, **given: Any
+) -> None:
     """Transcribe everything in SOURCE into DEST on this machine, then end.
 
     \b
@@ -31,17 +37,52 @@ def run(source: "Location", dest: "Location", dry_run: bool, redo: bool, retry_f
       nightscribe run ~/interviews ~/interviews --model small --language en
       nightscribe run calls text --formats txt,json --retry-failed
       nightscribe run s3://interviews/2012 s3://texts
+      nightscribe run talk.mp3
+      nightscribe run 2012/*.mp3 ~/transcripts
+      find . -name '*.m4a' -print0 | nightscribe run - ~/transcripts
+      nightscribe run https://example.org/podcast.xml ~/podcasts --newest 5
 
-    SOURCE and DEST are each a folder or a bucket. DEST mirrors the folders below SOURCE; it may lie in SOURCE or be
-    SOURCE itself. Recordings that already have a transcript are skipped. Exit code: 0 all done, 1 some recordings
-    failed, 2 wrong use, 130 interrupted.
+    SOURCE and DEST are each a folder or a bucket; SOURCE can also be files, folders, names from a pipe (-), or
+    addresses (http, https) of recordings, pages or feeds, which are downloaded into DEST, each once. Without DEST,
+    texts are put beside the recordings. DEST mirrors the folders below SOURCE; it may lie in SOURCE or be SOURCE
+    itself. Recordings that already have a transcript are skipped. Exit code: 0 all done, 1 some recordings failed, 2
+    wrong use, 130 interrupted.
     """
     from nightscribe.cli.observing import send_traces
     from nightscribe.services.request import Request
+    from nightscribe.services.sources import resolve
 
-    request = Request(source, dest, load_settings(**given), redo=redo, retry_failed=retry_failed)
+    if not words and not (words := tuple(filter(None, [os.environ.get(f"{ENV_PREFIX}SOURCE")]))):
+        raise click.UsageError("Missing argument 'SOURCE': the folder that holds your recordings, or recordings.")
+    sources = resolve(words, os.environ.get(f"{ENV_PREFIX}DEST", ""), names=sys.stdin.read)
+    if newest and not sources.addresses:
+        raise click.UsageError("--newest needs the address of a feed or list.")
+    request = Request(sources.source, sources.dest, load_settings(**given), redo=redo, retry_failed=retry_failed)
     send_traces("director")
-    raise SystemExit(_forecast(request) if dry_run else _run(request))
+    failures = _download(request, sources.addresses, newest, dry_run=dry_run) if sources.addresses else []
+    code = _forecast(request) if dry_run else _run(request)
+    for failure in failures:
+        print(visible(f"Not downloaded: {failure}"))
+    raise SystemExit(code or (1 if failures else 0))
+
+
+def _download(request: "Request", addresses: "Sequence[str]", newest: int | None, *, dry_run: bool) -> list[str]:
+    """Download what is new, and return a sentence for each address that failed."""
+    from nightscribe.cli.signals import interruptible
+    from nightscribe.services.download import check_installed, download
+    from nightscribe.views.humanize import count
+    from nightscribe.views.progress import Display
+
+    check_installed()
+    folder = request.dest.local_path
+    if dry_run or folder is None:
+        print("Nothing is downloaded by a dry run.")
+        return []
+    request.dest.check_dest(request.settings.storage, create=True)
+    with interruptible(), Display() as display:
+        downloaded = download(addresses, folder, newest=newest, on_event=display.show)
+    print(f"Downloaded: {count(downloaded.n_new, 'new recording')} into {folder}.")
+    return downloaded.failures
 
 
 def _run(request: "Request") -> int:
@@ -53,7 +94,6 @@ def _run(request: "Request") -> int:
     from nightscribe.services.events import Began, Working
     from nightscribe.services.run import run as service
     from nightscribe.shared.errors import NightscribeError
-    from nightscribe.terminal import visible
     from nightscribe.views.progress import Display
     from nightscribe.views.summary import summary
 

@@ -26,6 +26,15 @@ class Scanning:
 
 
 @dataclass(frozen=True)
+class Downloading:
+    """A recording is being downloaded. `total` is None while its size is unknown."""
+
+    name: str
+    n_bytes: int
+    total: int | None
+
+
+@dataclass(frozen=True)
 class Surveying:
     """Some of the missing recordings are being probed, to estimate how long all of them are."""
 
@@ -119,6 +128,7 @@ class Forgetting:
 
 Event = (
     Began
+    | Downloading
     | Scanning
     | Surveying
     | Planned

@@ -155,7 +155,7 @@ def _trouble(lack: str | None, activities: Sequence[Activity]) -> str:
 
 
 def _pool(request: Request, n_workers: int, logs: Path) -> WorkerPool:
-    folders = [str(request.source.absolute()), str(request.dest.absolute())]
+    folders = [str(request.source.root.absolute()), str(request.dest.absolute())]
     of_workers = request.settings.model_copy(update={"metrics_port": 0})  # they cannot share one port
     environment = to_environment(of_workers) | {"OMP_NUM_THREADS": str(request.settings.threads)}
     return WorkerPool(n_workers, folders, environment, logs)

@@ -20,9 +20,13 @@ from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.process.identity import has_ended, process_name
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.process.periodic import PeriodicThread
+from nightscribe.shared.storage.base import Location
 from nightscribe.worker.lease import lease_clock
 
 EVERY_S = 2.0
+CHOSEN = "sources"
+"""Name in `Run.asked` of the files that were chosen."""
+CHOSEN_KEPT = 100
 LIVE_S = 60.0  # a run that is silent for longer is over; a slow share can make it silent for seconds
 
 
@@ -101,19 +105,26 @@ def beginning(command: Command, request: Request, engine: str, *, watch: bool = 
     settings, now = request.settings, utc_now()
     return Run(
         command=command,
-        source=printable(str(request.source.absolute())),
+        source=printable(str(request.source.root.absolute())),
         host=socket.gethostname(),
         process=process_name(os.getpid()),
         queue_name=settings.queue_name,
         endpoint=None,
         model=settings.model,
         engine=engine,
-        asked=asked(command, settings),
+        asked=asked(command, settings) | chosen(request.source),
         redo=request.redo,
         watch=watch,
         began_at=now,
         updated_at=now,
     )
+
+
+def chosen(source: Location) -> dict[str, tuple[str, ...]]:
+    """Return the words by which the user chose only some recordings of a folder, to repeat the command with them."""
+    words = source.absolute().arguments()
+    is_choice = source.root is not source and len(words) <= CHOSEN_KEPT
+    return {CHOSEN: tuple(map(printable, words))} if is_choice else {}
 
 
 def queueing(run: Run, director: Director) -> Run:

@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import which
 
@@ -17,9 +17,12 @@ BUILD_SH = "NIGHTSCRIBE_BUILD_SH"
 """Variable with the path of the build.sh that started this command."""
 
 
-def run_again(command: Command, source: Location | str, dest: Location, asked: Mapping[str, Value]) -> str:
+def run_again(
+    command: Command, source: Location | str | Sequence[str], dest: Location, asked: Mapping[str, Value]
+) -> str:
     """Return the command that transcribes what is still missing, without --redo, which would start everything again."""
-    words = [command, str(source), str(dest.absolute())]
+    sources = source.arguments() if isinstance(source, Location) else [source] if isinstance(source, str) else source
+    words = [command, *sources, str(dest.absolute())]
     for name in OPTIONS[command]:
         default = Settings.model_fields[name].get_default(call_default_factory=True)
         value = asked.get(name, default)

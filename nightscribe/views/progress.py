@@ -15,6 +15,7 @@ from rich.text import Text
 from nightscribe.services.events import (
     Began,
     Comparing,
+    Downloading,
     Event,
     FetchingWeights,
     Forgetting,
@@ -64,6 +65,9 @@ class Display:
                 self._say("Looking for recordings …")
             case Scanning(n_files=n):
                 self._say(f"Looking for recordings … {count(n, 'file')} seen")
+            case Downloading(name=name, n_bytes=n_bytes, total=total):
+                of = f" of {total / 1e6:,.1f}" if total else ""
+                self._say(f"Downloading {n_bytes / 1e6:,.1f}{of} MB: {name}")
             case Surveying(number=number, n=n):
                 self._say(f"Probing {number:,} of {count(n, 'recording')} …")
             case Verifying(number=number, n=n):

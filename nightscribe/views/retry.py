@@ -6,6 +6,7 @@ import click
 
 from nightscribe.services.requested_settings import asked
 from nightscribe.services.retry import Retried
+from nightscribe.services.run_record import CHOSEN
 from nightscribe.shared.destination.keys import FAILURES
 from nightscribe.terminal import visible, visible_lines
 from nightscribe.views.cli_hints import run_again
@@ -66,4 +67,6 @@ def _what_next(retried: Retried) -> Iterator[str]:
         yield f"The {last.command} in progress will not retry them. When it has ended, type:"
     else:
         yield f"{who} count as missing again. To transcribe them, type:"
-    yield f"  {run_again(last.command, last.source, retried.dest, asked(last.command, retried.settings))}"
+    chosen = last.asked.get(CHOSEN)
+    source = chosen if isinstance(chosen, tuple) else last.source
+    yield f"  {run_again(last.command, source, retried.dest, asked(last.command, retried.settings))}"

@@ -325,6 +325,15 @@ class Location(ABC):
         """Return this place under a name that does not depend on the working directory."""
         return self
 
+    @property
+    def root(self) -> "Location":
+        """Return the place below which the paths of recordings are: this one, unless it is a choice from another."""
+        return self
+
+    def arguments(self) -> list[str]:
+        """Return the words by which a user names this place."""
+        return [str(self)]
+
     def display(self, key: str) -> str:
         """Return the name of a file or a folder in this place as shown to users."""
         return f"{self}/{key.removesuffix('/')}"

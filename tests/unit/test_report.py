@@ -27,6 +27,7 @@ from nightscribe.report.run_report import RunReport
 from nightscribe.report.timeline import Sightings
 from nightscribe.services.requested_settings import asked
 from nightscribe.services.run_progress import RunProgress
+from nightscribe.services.sources import resolve
 from nightscribe.shared.destination.keys import REPORT, REPORT_PAGE
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import Flag
@@ -147,8 +148,9 @@ def test_the_command_does_the_same_when_it_is_typed_again(given: dict[str, Any],
     assert (Path(program).name, command) == ("nightscribe", "run")
     above = click.Context(cli, **cli.context_settings)  # click remembers the help options of a command's first context
     params = command_named("run").make_context("run", arguments, parent=above).params
-    assert (params["source"], params["dest"]) == (source, dest)
-    said = {name: value for name, value in params.items() if value not in (None, False, source, dest)}
+    typed = resolve(params.pop("words"))
+    assert (typed.source, typed.dest) == (source, dest)
+    said = {name: value for name, value in params.items() if value not in (None, False)}
     assert said == {
         name: ",".join(value) if isinstance(value, tuple) else value if value is True or name in CHOICES else str(value)
         for name, value in given.items()
