@@ -7,24 +7,28 @@ from datetime import tzinfo
 from heapq import nsmallest
 from html import escape
 from importlib.resources import files
+from itertools import groupby
 from string import Template
 from typing import TypeVar
 from urllib.parse import quote
 
 from nightscribe.report.plot import plot
-from nightscribe.report.report import Failed, Report, Suspicious
-from nightscribe.shared.destination.keys import REPORT
+from nightscribe.report.report import Done, Failed, Report, Suspicious
+from nightscribe.shared.destination.keys import REPORT, REPORT_PAGE
 from nightscribe.shared.model.flag_meanings import MEANINGS
-from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.model.languages import LANGUAGES
 from nightscribe.shared.model.transcript import Flag
 from nightscribe.shared.settings import Settings
 from nightscribe.terminal import visible
 from nightscribe.views.humanize import count, duration, failure_group, group_sentence
 
+MARK = '<meta name="generator" content="nightscribe report">'
+"""What distinguishes the page from other files of its name."""
 SHOWN = 300  # rows of a list; browsers cannot open a page with a million failures
+LISTED = 1_000  # rows of the recordings that are done
 GROUPS = 30  # groups of rows
 REPORT_NAME = REPORT.rpartition("/")[2]
+PLAYS_RECORDING = ".html"  # suffix of texts that play the recording if they know where it is
 
 KEPT = "Those with a transcript keep it: only <code>--redo</code> transcribes them again, with all finished ones."
 
@@ -32,8 +36,12 @@ _Item = TypeVar("_Item", Failed, Suspicious)
 _Key = TypeVar("_Key", bound=Hashable)
 
 
-def page(report: Report, zone: tzinfo | None = None) -> str:
-    """Return the HTML, with times shown in the given time zone; None means this machine's."""
+def page(report: Report, zone: tzinfo | None = None, page_key: str = REPORT_PAGE) -> str:
+    """Return the HTML, with times shown in the given time zone; None means this machine's.
+
+    `page_key`: where it will be in the destination, on which its links depend.
+    """
+    links = _Links(report, page_key)
     template = Template(files("nightscribe.report").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=_text(f"nightscribe: {_headline(report)}"),
@@ -45,10 +53,11 @@ def page(report: Report, zone: tzinfo | None = None) -> str:
         tiles="".join(_tiles(report)),
         left=_left(report),
         timeline=_timeline(report, zone),
-        failures="".join(_failures(report, zone)),
-        suspicious="".join(_suspicious(report)),
+        failures="".join(_failures(report, zone, links)),
+        suspicious="".join(_suspicious(report, links)),
+        recordings="".join(_recordings(report, links)),
         details="".join(_details(report)),
-        json=REPORT_NAME,
+        json=links.json,
     )
 
 
@@ -110,7 +119,7 @@ def _left(report: Report) -> str:
     return f"<p>{left} left. {how}</p><pre>{_text(report.run_command)}</pre>"
 
 
-def _failures(report: Report, zone: tzinfo | None) -> Iterator[str]:
+def _failures(report: Report, zone: tzinfo | None, links: "_Links") -> Iterator[str]:
     if not report.failures:
         return
     yield f'<section id="failed"><h2>Failed <small>{len(report.failures):,}</small></h2>'
@@ -122,7 +131,6 @@ def _failures(report: Report, zone: tzinfo | None) -> Iterator[str]:
         yield f"<pre>{_text(report.retry_command)}<br>{_text(report.run_command)}</pre>"
     else:
         yield f"<p>The next run tries them again:</p><pre>{_text(report.run_command)}</pre>"
-    source = _source(report)
     headings = _headings(report.failures)
 
     def row(failed: Failed) -> str:
@@ -131,37 +139,66 @@ def _failures(report: Report, zone: tzinfo | None) -> Iterator[str]:
         when = f"{failed.failed_at.astimezone(zone):%a %H:%M}" if failed.failed_at else ""
         earlier = f'<mark title="{when}">earlier run</mark>' if failed.earlier else when
         name = f"<bdi>{_text(failed.recording)}</bdi>"
-        if source:
-            name = f'<a href="{source}/{_link(failed.recording)}">{name}</a>'
+        if link := links.recording(failed.recording):
+            name = f'<a href="{link}">{name}</a>'
         return f"<tr><td>{name} {said}</td><td>{tries}</td><td>{earlier}</td></tr>"
 
-    yield from _grouped(report.failures, _group, row, lambda group: _text(headings[group]), lambda _, n: -n)
+    yield from _grouped(
+        report.failures, _group, row, lambda group: _text(headings[group]), lambda _, n: -n, links=links
+    )
     yield "</section>"
 
 
-def _suspicious(report: Report) -> Iterator[str]:
+def _suspicious(report: Report, links: "_Links") -> Iterator[str]:
     if not report.suspicious:
         return
     yield f'<section id="suspicious"><h2>Worth a look <small>{len(report.suspicious):,}</small></h2>'
-    source = _source(report)
 
     def row(suspicious: Suspicious) -> str:
-        listen = f'<a class="quiet" href="{source}/{_link(suspicious.recording)}">listen</a>' if source else ""
         return (
-            f'<tr><td><a href="../{_link(suspicious.text)}"><bdi>{_text(suspicious.recording)}</bdi></a></td>'
-            f'<td class="quiet">{_text(_doubt(suspicious))}</td><td>{listen}</td></tr>'
+            f'<tr><td><a href="{links.text(suspicious)}"><bdi>{_text(suspicious.recording)}</bdi></a>'
+            f"{_doubt(suspicious)}</td><td>{links.listen(suspicious)}</td></tr>"
         )
 
     yield from _grouped(
-        report.suspicious, lambda each: each.flags, row, _flags, lambda flags, _: min(map(list(MEANINGS).index, flags))
+        report.suspicious,
+        lambda each: each.flags,
+        row,
+        _flags,
+        lambda flags, _: min(map(list(MEANINGS).index, flags)),
+        links=links,
     )
     yield "</section>"
+
+
+def _recordings(report: Report, links: "_Links") -> Iterator[str]:
+    """Yield what was done, folder by folder."""
+    if not report.recordings:
+        return
+    yield f'<section id="done"><h2>Transcripts <small>{report.totals.done:,}</small></h2>'
+    shown = report.recordings[:LISTED]
+    for folder, group in groupby(shown, key=lambda each: each.recording.rpartition("/")[0]):
+        if folder:
+            yield f"<h3><bdi>{_text(folder)}</bdi></h3>"
+        yield f'<table class="done">{"".join(_done(each, links) for each in group)}</table>'
+    yield _more(report.totals.done - len(shown), "more", links)
+    yield "</section>"
+
+
+def _done(done: Done, links: "_Links") -> str:
+    flags = f"<small><mark>{_text(', '.join(done.flags))}</mark></small>" if done.flags else ""
+    name = _text(done.recording.rpartition("/")[2])
+    language = LANGUAGES.get(done.language or "", done.language or "").title()
+    return (
+        f'<tr><td><a href="{links.text(done)}"><bdi>{name}</bdi></a>{flags}</td><td>{_text(language)}</td>'
+        f"<td>{duration(done.length_s)}</td><td>{links.listen(done)}</td></tr>"
+    )
 
 
 def _doubt(suspicious: Suspicious) -> str:
     if Flag.LOW_CONFIDENCE not in suspicious.flags or suspicious.confidence is None:
         return ""
-    return f"about {100 * suspicious.confidence:.0f} % of the doubtful words right"
+    return f"<small>about {100 * suspicious.confidence:.0f} % of the doubtful words right</small>"
 
 
 def _flags(flags: tuple[Flag, ...]) -> str:
@@ -188,6 +225,8 @@ def _grouped(
     row: Callable[[_Item], str],
     heading: Callable[[_Key], str],
     order: Callable[[_Key, int], int],
+    *,
+    links: "_Links",
 ) -> Iterator[str]:
     """Yield one table for each group, and the number of rows that the page leaves out.
 
@@ -202,21 +241,20 @@ def _grouped(
         shown = nsmallest(SHOWN // len(first), group, key=lambda item: item.recording)
         rows = "".join(map(row, shown))
         yield f"<h3>{heading(each)} <small>{len(group):,}</small></h3><table>{rows}</table>"
-        yield _more(len(group) - len(shown), "more")
-    yield _more(len(items) - sum(len(groups[each]) for each in first), "of other kinds")
+        yield _more(len(group) - len(shown), "more", links)
+    yield _more(len(items) - sum(len(groups[each]) for each in first), "of other kinds", links)
 
 
-def _more(n: int, what: str) -> str:
-    if not n:
+def _more(n: int, what: str, links: "_Links") -> str:
+    if n <= 0:
         return ""
-    return f'<p class="more">… and {n:,} {what}, in <a href="{REPORT_NAME}">{REPORT_NAME}</a></p>'
+    return f'<p class="more">… and {n:,} {what}, in <a href="{links.json}">{REPORT_NAME}</a></p>'
 
 
 def _details(report: Report) -> Iterator[str]:
-    settings = Settings.model_fields
     yield _detail("Model", f"{report.model} on {report.engine}, {count(len(report.time_line.lanes), 'worker')}")
     for name, value in report.options.items():
-        if name not in ("model", "engine") and (name == "formats" or value != settings[name].default):
+        if name not in ("model", "engine") and (name == "formats" or value != _default(name)):
             said = ", ".join(value) if isinstance(value, tuple) else "yes" if value is True else str(value)
             yield _detail(name.replace("_", " ").capitalize(), said)
     if report.languages:
@@ -227,17 +265,49 @@ def _details(report: Report) -> Iterator[str]:
         yield _detail(name if said else "", said or note)
 
 
+def _default(name: str) -> object:
+    return Settings.model_fields[name].get_default(call_default_factory=True, validated_data={})
+
+
 def _detail(name: str, said: str) -> str:
     return f"<dt>{_text(name)}</dt><dd>{_text(said)}</dd>"
 
 
+class _Links:
+    """Links from the page to recordings and texts."""
+
+    def __init__(self, report: Report, page_key: str) -> None:
+        """`page_key`: where the page is in the destination."""
+        folder = page_key.rpartition("/")[0]
+        self._dest = "../" if folder else ""
+        self.json = _link(os.path.relpath(REPORT, folder or "."))
+        self._source = _source(report)
+
+    def recording(self, path: str) -> str | None:
+        """Return a link to a recording; None if none can reach it."""
+        return None if self._source is None else _link(f"{self._dest}{self._source}/{path}")
+
+    def listen(self, of: Done | Suspicious) -> str:
+        """Return a link to listen to a recording, or nothing."""
+        link = self.recording(of.recording)
+        return f'<a class="quiet" href="{link}">listen</a>' if link else ""
+
+    def text(self, of: Done | Suspicious) -> str:
+        """Return a link to a text. A page that plays the recording is told where it is."""
+        link = f"{self._dest}{of.text}"
+        if self._source is None or not of.text.endswith(PLAYS_RECORDING):
+            return _link(link)
+        recording = f"{'../' * of.text.count('/')}{self._source}/{of.recording}"
+        return f"{_link(link)}?recording={quote(_link(recording), safe='')}"
+
+
 def _source(report: Report) -> str | None:
-    """Return the path of the recordings relative to the page; None if no link can reach them."""
+    """Return the path of the recordings relative to the destination; None if no link can reach them."""
     source, dest = report.source.partition("://"), report.dest.partition("://")
     if source[1] != dest[1] or (source[1] and source[2].partition("/")[0] != dest[2].partition("/")[0]):
         return None  # one is a folder and the other a bucket, or they are two buckets
     # Recordings copied from the bucket together with the page, as by `aws s3 sync`, keep their relative place.
-    return _link(os.path.relpath(f"/{source[2] or source[0]}", f"/{dest[2] or dest[0]}/{RECORDS_FOLDER}"))
+    return os.path.relpath(f"/{source[2] or source[0]}", f"/{dest[2] or dest[0]}")
 
 
 def _text(said: str) -> str:

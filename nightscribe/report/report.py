@@ -7,7 +7,7 @@ from pydantic import Field
 
 from nightscribe.report.timeline import TimeLine
 from nightscribe.services.requested_settings import asked
-from nightscribe.services.run_progress import RunProgress
+from nightscribe.services.run_progress import MAX_LISTED, RunProgress
 from nightscribe.shared.model.failure import Failure
 from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.paths import printable
@@ -40,6 +40,16 @@ class Suspicious(Frozen):
     confidence: float | None = Field(
         default=None, description="Expected share of right words, from 0 to 1, where the text is in doubt."
     )
+
+
+class Done(Frozen):
+    """A recording that was transcribed in this run."""
+
+    recording: str
+    text: str = Field(description="The text file that is best to read: path in the destination.")
+    length_s: float = Field(description="Seconds of sound.")
+    language: str | None = Field(default=None, description="Code of the language spoken; None if nobody speaks.")
+    flags: tuple[Flag, ...] = ()
 
 
 class Totals(Frozen):
@@ -80,6 +90,9 @@ class Report(Frozen):
     time_line: TimeLine
     failures: tuple[Failed, ...]
     suspicious: tuple[Suspicious, ...]
+    recordings: tuple[Done, ...] = Field(
+        default=(), description=f"The recordings done, folder by folder; the first {MAX_LISTED:,} that were."
+    )
 
 
 def report(
@@ -140,6 +153,16 @@ def report(
         suspicious=tuple(
             Suspicious(recording=each.recording, flags=each.flags, text=each.text, confidence=each.confidence)
             for each in run_progress.flagged
+        ),
+        recordings=tuple(
+            Done(
+                recording=printable(each.recording),
+                text=each.text,
+                length_s=round(each.length_s, 1),
+                language=each.language,
+                flags=each.flags,
+            )
+            for each in sorted(run_progress.finished, key=lambda each: each.recording.rpartition("/"))
         ),
     )
 

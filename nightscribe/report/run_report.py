@@ -6,18 +6,20 @@ from datetime import datetime
 
 import structlog
 
-from nightscribe.report.page import page
+from nightscribe.report.page import MARK, page
 from nightscribe.report.report import report
 from nightscribe.report.timeline import Sightings
 from nightscribe.services.events import Began, Event, Started, Working
 from nightscribe.services.run_progress import RunProgress
-from nightscribe.shared.destination.keys import REPORT, REPORT_PAGE
+from nightscribe.shared.destination.keys import HIDDEN_REPORT_PAGE, REPORT, REPORT_PAGE
 from nightscribe.shared.errors import RetryableError
 from nightscribe.shared.model.transcript import utc_now
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.base import Location
+from nightscribe.shared.storage.base import Location, TranscriptStore
 from nightscribe.terminal import visible
 from nightscribe.worker.lease import lease_clock
+
+HEAD_BYTES = 1024  # of the page, in which its mark is
 
 log = structlog.get_logger()
 
@@ -64,12 +66,11 @@ class RunReport:
         A run without any work leaves the last report as it is. If the report cannot be written, a message on standard
         error says so, and nothing is raised.
         """
-        store, place = self.dest.open_store(self.settings.storage), self.dest.display(REPORT_PAGE)
+        store = self.dest.open_store(self.settings.storage)
         try:
-            folder, _, name = REPORT_PAGE.rpartition("/")
-            there = name in store.names(f"{folder}/")
-            if self.run_id is None and (there or run_progress.all_done):
-                return f"Last report: {place}" if there else ""
+            key, last = _place(store)
+            if self.run_id is None and (last or run_progress.all_done):
+                return f"Last report: {self.dest.display(last)}" if last else ""
             made = report(
                 run_progress,
                 self._sightings.drawn(self.began_at, lease_clock()),
@@ -86,7 +87,9 @@ class RunReport:
                 redo=self.redo,
             )
             store.put(REPORT, made.model_dump_json().encode())
-            store.put(REPORT_PAGE, page(made).encode(errors="replace"))
+            store.put(key, page(made, page_key=key).encode(errors="replace"))
+            if key != HIDDEN_REPORT_PAGE:
+                store.delete(HIDDEN_REPORT_PAGE)  # of an earlier release
         except RetryableError as error:
             log.warning("report.unwritten", why=str(error))
             print(visible(f"The report could not be written. {error}"), file=sys.stderr)
@@ -95,5 +98,14 @@ class RunReport:
             log.exception("report.failed")
             print(visible(f"The report could not be made: {error}"), file=sys.stderr)
         else:
-            return f"Report: {place}"
+            return f"Report: {self.dest.display(key)}"
         return ""
+
+
+def _place(store: TranscriptStore) -> tuple[str, str | None]:
+    """Return where the page goes, and where the last one is. Somebody else's file of its name stays as it is."""
+    there = store.ends(REPORT_PAGE, HEAD_BYTES, 0)
+    if there and MARK.encode() in there[0]:
+        return REPORT_PAGE, REPORT_PAGE
+    last = HIDDEN_REPORT_PAGE if store.ends(HIDDEN_REPORT_PAGE, 1, 0) is not None else None
+    return (HIDDEN_REPORT_PAGE if there else REPORT_PAGE), last

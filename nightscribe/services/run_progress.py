@@ -15,11 +15,14 @@ from nightscribe.shared.destination.keys import output_key
 from nightscribe.shared.errors import UNKNOWN
 from nightscribe.shared.model.activity import UNREADABLE_KEPT, Activity
 from nightscribe.shared.model.failure import Failure
+from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.paths import printable
 from nightscribe.shared.model.recording import Recording, Unreadable
 from nightscribe.shared.model.transcript import Flag
 
 STALE_AFTER_S = 300.0
+MAX_LISTED = 10_000
+"""Finished recordings that a run remembers; it may do a million in a week."""
 
 
 class FailedRecording(NamedTuple):
@@ -43,6 +46,21 @@ class Flagged(NamedTuple):
     """Expected share of right words where the text is in doubt."""
 
 
+class Finished(NamedTuple):
+    """A recording that was done in this run."""
+
+    recording: str
+    text: str
+    """The text file that is best to read, in the destination."""
+    length_s: float
+    language: str | None = None
+    flags: tuple[Flag, ...] = ()
+
+
+# The best to read first; a browser shows each of these.
+READ_BEST: tuple[FormatName, ...] = ("html", "pdf", "paragraphs", "txt")
+
+
 @dataclass
 class RunProgress:
     """One run from its scan to its end. `now` is a clock in seconds."""
@@ -53,6 +71,8 @@ class RunProgress:
     done: int = 0
     done_audio_s: float = 0.0
     failed: list[Failure] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
+    """The first `MAX_LISTED` recordings that are done."""
     flagged: list[Flagged] = field(default_factory=list)
     languages: Counter[str] = field(default_factory=Counter)
     activities: list[Activity] = field(default_factory=list)
@@ -93,9 +113,11 @@ class RunProgress:
         self.lengths.learn(recording.path, recording.size, result.decoded_s)
         if result.language:
             self.languages[result.language] += 1
+        text = output_key(result.stem, _best_to_read(result.formats))
+        if len(self.finished) < MAX_LISTED:
+            done = Finished(recording.path, text, result.decoded_s, result.language, result.flags)
+            self.finished.append(done)
         if result.flags:
-            fmt = (*result.formats, "txt")[0]  # a record written by another tool may name no format
-            text = output_key(result.stem, fmt)
             self.flagged.append(Flagged(recording.path, result.flags, text, result.confidence))
 
     def store_part(self, stored: PartStored) -> None:
@@ -193,6 +215,11 @@ class RunProgress:
             "left_s": _tenths(self.left_s(now)),
             **unreadable_figures(self.scan.unreadable),
         }
+
+
+def _best_to_read(formats: Collection[FormatName]) -> FormatName:
+    """Return the format that a person should open; a record written by another tool may name none."""
+    return next((fmt for fmt in READ_BEST if fmt in formats), next(iter(formats), "txt"))
 
 
 def unreadable_figures(unreadable: Collection[Unreadable]) -> dict[str, object]:

@@ -21,7 +21,8 @@ CANCELLED = f"{RECORDS_FOLDER}/cancelled/"
 SUBMITTED = f"{RECORDS_FOLDER}/submitted/"
 RUN = f"{RECORDS_FOLDER}/run.json"
 REPORT = f"{RECORDS_FOLDER}/report.json"
-REPORT_PAGE = f"{RECORDS_FOLDER}/report.html"
+REPORT_PAGE = "report.html"
+HIDDEN_REPORT_PAGE = f"{RECORDS_FOLDER}/report.html"  # where somebody else's file has that name
 
 MAX_NAME_BYTES = 255  # the limit of Linux and macOS file systems
 

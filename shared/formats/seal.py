@@ -34,6 +34,11 @@ def is_sealed(content: bytes, transcript: Transcript, document: Document, end: b
     return found[2] == _hash(_source(transcript, document))
 
 
+def has_seal(content: bytes) -> bool:
+    """Return whether there is a seal in the last bytes of a file, of whichever transcript."""
+    return _SEAL.search(content) is not None
+
+
 def _source(transcript: Transcript, document: Document) -> bytes:
     """Return all of a transcript that a document says, however it is laid out."""
     names = shown_names(transcript)

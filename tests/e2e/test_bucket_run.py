@@ -11,6 +11,7 @@ from support import recordings
 from support.buckets import TestBucket
 from support.servers import SqsServer
 
+from nightscribe.shared.destination.keys import REPORT_PAGE
 from nightscribe.shared.process.scratch import LOCK
 from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES
 
@@ -43,7 +44,8 @@ THREE = texts_of("first", "2012/second", "2012/third")
 
 def below(bucket: TestBucket, prefix: str) -> set[str]:
     """Keys of what is not our own record."""
-    return {key.removeprefix(prefix) for key in bucket.keys if key.startswith(prefix) and ".nightscribe/" not in key}
+    found = {key.removeprefix(prefix) for key in bucket.keys if key.startswith(prefix) and ".nightscribe/" not in key}
+    return found - {REPORT_PAGE}
 
 
 def test_a_run_from_bucket_to_bucket_does_all_and_again_nothing(
@@ -61,7 +63,7 @@ def test_a_run_from_bucket_to_bucket_does_all_and_again_nothing(
     assert "Done: 4 recordings" in done.stdout
     assert below(filled, "out/") == wanted
     assert filled.get("out/first.txt").decode().startswith("It was the best of times")
-    assert "s3://" in filled.get("out/.nightscribe/report.html").decode()
+    assert "s3://" in filled.get("out/report.html").decode()
     # It was long enough for two slices, each of which a worker read by range.
     [logs] = re.findall("Logs of this machine: (.+)", done.stdout)
     assert '"n_slices": 2' in (Path(logs) / "run.log").read_text()
@@ -74,7 +76,7 @@ def test_a_run_from_bucket_to_bucket_does_all_and_again_nothing(
     again = nightscribe("run", source, dest, "--workers", "2")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "Nothing to do: every recording has its transcript." in again.stdout
-    assert f"Last report: {dest}/.nightscribe/report.html" in again.stdout
+    assert f"Last report: {dest}/report.html" in again.stdout
     assert written() == before
     assert "Done         4 recordings" in nightscribe("status", dest).stdout
     assert [path.name for path in tmp_path.glob("nightscribe-*/*")] == [LOCK]  # no recording is left on the disk

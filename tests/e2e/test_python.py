@@ -51,7 +51,7 @@ def test_the_examples_do_what_they_say(document: str, talk: Path, environment: d
         assert re.search(r"^notes\.mp3 \w+ It holds text, not sound", done.stdout, re.MULTILINE)
         assert "00:00:00," in done.stdout
         assert (talk / "talk.vtt").read_text().startswith("WEBVTT")
-        assert (talk / "transcripts/.nightscribe/report.html").exists()
+        assert (talk / "transcripts/report.html").exists()
         assert (talk / "transcripts/talk.srt").exists()
 
 

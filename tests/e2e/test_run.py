@@ -143,14 +143,16 @@ def test_bad_recordings_are_named_and_cost_the_others_nothing(
     assert "cut.m4a: It was cut off" in done.stdout
     assert not (dest / "notes.srt").exists()
 
-    page = dest / ".nightscribe/report.html"
+    page = dest / "report.html"
     assert done.stdout.splitlines()[-1] == f"Report: {page}"
     assert f"nightscribe retry {dest}" in page.read_text()
-    report = json.loads(page.with_suffix(".json").read_text())
+    report = json.loads((dest / ".nightscribe/report.json").read_text())
     assert {failed["recording"] for failed in report["failures"]} == failures
     assert {"truncated.wav", "silence.mp3"} <= {each["recording"] for each in report["suspicious"]}
     assert all((dest / each["text"]).exists() for each in report["suspicious"])
     assert report["time_line"]["lanes"]
+    assert len(report["recordings"]) == report["totals"]["done"]
+    assert all((dest / each["text"]).exists() for each in report["recordings"])
 
     seen = nightscribe("status", dest)
     assert seen.returncode == 1

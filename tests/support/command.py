@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nightscribe.shared.destination.keys import REPORT_PAGE
+
 COMMAND = [sys.executable, "-P", "-m", "nightscribe"]
 
 
@@ -42,5 +44,5 @@ def texts(dest: Path) -> dict[str, bytes]:
     return {
         path.relative_to(dest).as_posix(): path.read_bytes()
         for path in dest.rglob("*")
-        if path.is_file() and ".nightscribe" not in path.relative_to(dest).parts
+        if path.is_file() and ".nightscribe" not in path.relative_to(dest).parts and path != dest / REPORT_PAGE
     }

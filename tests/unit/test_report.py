@@ -20,15 +20,15 @@ from nightscribe.cli.main import cli
 from nightscribe.director.backlog import Backlog, Missing, Settled
 from nightscribe.director.plan.estimate import LengthEstimate
 from nightscribe.director.scan.scanner import Scan
-from nightscribe.report.page import MEANINGS, SHOWN, page
+from nightscribe.report.page import LISTED, MEANINGS, SHOWN, page
 from nightscribe.report.plot import MAX_TICKS, ticks
-from nightscribe.report.report import Failed, Report, Suspicious, report
+from nightscribe.report.report import Done, Failed, Report, Suspicious, report
 from nightscribe.report.run_report import RunReport
 from nightscribe.report.timeline import Sightings
 from nightscribe.services.requested_settings import asked
-from nightscribe.services.run_progress import RunProgress
+from nightscribe.services.run_progress import MAX_LISTED, RunProgress
 from nightscribe.services.sources import resolve
-from nightscribe.shared.destination.keys import REPORT, REPORT_PAGE
+from nightscribe.shared.destination.keys import HIDDEN_REPORT_PAGE, REPORT, REPORT_PAGE
 from nightscribe.shared.model.recording import Unreadable
 from nightscribe.shared.model.transcript import Flag
 from nightscribe.shared.settings import Settings
@@ -220,7 +220,7 @@ def test_failures_stand_under_their_reasons_the_most_frequent_first() -> None:
         Failed(recording=name, code="gone", reason=f"{name!r} is no longer in the source.") for name in ("a", "it's b")
     ]
     text = [Failed(recording=f"{n}.mp3", code="text_not_sound", reason="It holds text, not sound.") for n in range(3)]
-    seen = read(report_of(progress_of()).model_copy(update={"failures": (*gone, *text)}))
+    seen = read(report_of(progress_of(0, 1)).model_copy(update={"failures": (*gone, *text)}))
     assert seen.text.index("It holds text, not sound. 3") < seen.text.index("They are no longer in the source. 2")
     assert "'a' is no longer in the source." in seen.text
     assert seen.count("table") == 2
@@ -246,22 +246,70 @@ def test_the_confidence_of_a_recording_is_shown_where_it_is_low() -> None:
 
 @given(st.sets(NAMES, min_size=1, max_size=4), NAMES)
 def test_links_lead_to_recordings_and_texts_of_any_name(names: set[str], reason: str) -> None:
-    made = report_of(progress_of(1, 0)).model_copy(
+    made = report_of(progress_of(0, 1)).model_copy(
         update={
+            "recordings": tuple(Done(recording=f"in/{n}", text=f"in/{n}.pdf", length_s=1) for n in names),
             "failures": tuple(Failed(recording=f"below/{name}", code="unknown", reason=reason) for name in names),
             "suspicious": tuple(Suspicious(recording=n, flags=(Flag.TRUNCATED,), text=f"{n}.txt") for n in names),
         }
     )
     seen = read(made)
-    wanted = {f"{SOURCE}/below/{name}" for name in names} | {f"{SOURCE}/{name}" for name in names}
+    wanted = {f"{SOURCE}/{folder}{name}" for name in names for folder in ("below/", "", "in/")}
+    wanted |= {f"{DEST}/in/{name}.pdf" for name in names}
     assert set(seen.paths()) == wanted | {f"{DEST}/{name}.txt" for name in names} | {f"{DEST}/{REPORT}"}
+
+
+@pytest.mark.parametrize(("dest", "up"), [(DEST, "../../../"), (FolderLocation(SOURCE.path / "texts"), "../../")])
+def test_a_text_that_plays_its_recording_is_told_where_it_is(dest: FolderLocation, up: str) -> None:
+    done = Done(recording="2012/the talk #1.mp3", text="2012/the talk #1.html", length_s=60)
+    made = report_of(progress_of(0, 1), dest=dest).model_copy(update={"recordings": (done,)})
+    [link] = [each for each in read(made).links if ".html" in each]
+    told = unquote(urlsplit(link).query.removeprefix("recording="))
+    page = f"{dest.path.as_uri()}/2012/the%20talk%20%231.html"
+    assert urljoin(f"{dest.path.as_uri()}/{REPORT_PAGE}", link).startswith(page)
+    assert told.startswith(up)
+    assert unquote(urlsplit(urljoin(page, told)).path) == f"{SOURCE}/2012/the talk #1.mp3"
+
+
+def test_what_was_done_stands_first_with_its_flags_and_the_workers_below() -> None:
+    sightings = Sightings(0.0)
+    sightings.observe(9.0, ["a-1"], [activity(worker="a-1")], 30)
+    run_progress = RunProgress(
+        Scan(missing=Backlog(Missing(recording(name), name[:-4]) for name in ("b/2.mp3", "1.mp3"))), LengthEstimate()
+    )
+    for missing in run_progress.scan.missing:
+        path = missing.recording.path
+        good = transcript(
+            recording=path, stem=missing.stem, decoded_s=1800.0, formats=("srt", "txt"), flags=(Flag.GAP,)
+        )
+        run_progress.settle(Settled(missing, good))
+    made = report_of(run_progress, sightings)
+    assert [(each.recording, each.text, each.flags) for each in made.recordings] == [
+        ("1.mp3", "1.txt", (Flag.GAP,)), ("b/2.mp3", "b/2.txt", (Flag.GAP,)),
+    ]  # fmt: skip
+    text = read(made).text
+    row = "2.mp3gapEnglish30 minlisten"
+    places = [text.index(each) for each in ("Worth a look", "Transcripts", row, "Time line", "How")]
+    assert places == sorted(places)
+    assert "LanguagesEnglish 2" in text
+    assert text.count("Languages") == 1
+
+
+def test_a_run_of_a_million_recordings_has_a_small_report() -> None:
+    run_progress = progress_of(MAX_LISTED + 5, 0)
+    made = report_of(run_progress)
+    assert len(made.recordings) == MAX_LISTED
+    many = made.model_copy(update={"totals": made.totals.model_copy(update={"done": 1_000_000})})
+    seen = read(many)
+    assert seen.count("tr") == LISTED
+    assert "… and 999,000 more, in report.json" in seen.text
 
 
 @pytest.mark.parametrize(
     ("source", "dest", "link"),
     [
-        (BucketLocation("ours", "in/"), BucketLocation("ours", "out/"), "../../in/2.mp3"),
-        (BucketLocation("ours"), BucketLocation("ours", "out/"), "../../2.mp3"),
+        (BucketLocation("ours", "in/"), BucketLocation("ours", "out/"), "../in/0.mp3"),
+        (BucketLocation("ours"), BucketLocation("ours", "out/"), "../0.mp3"),
         (BucketLocation("theirs", "in/"), BucketLocation("ours", "out/"), None),
         (FolderLocation(Path("/recordings")), BucketLocation("ours"), None),
         (BucketLocation("ours"), FolderLocation(Path("/texts")), None),
@@ -271,9 +319,10 @@ def test_from_a_bucket_links_lead_only_to_what_can_come_with_the_page(
     source: Location, dest: Location, link: str | None
 ) -> None:
     """To recordings in the same bucket; those elsewhere are named."""
-    seen = read(report_of(progress_of(), source=source, dest=dest))
-    assert [each for each in seen.links if each.endswith(".mp3")] == ([link] if link else [])
-    assert "2.mp3" in seen.text
+    for run_progress in (progress_of(0, 1), progress_of(1, 0)):
+        seen = read(report_of(run_progress, source=source, dest=dest))
+        assert [each for each in seen.links if each.endswith(".mp3")] == ([link] if link else [])
+        assert "0.mp3" in seen.text
 
 
 @settings(max_examples=50)
@@ -367,6 +416,27 @@ def test_without_an_earlier_one_failures_are_worth_a_report_and_nothing_is_not(t
     assert not list(tmp_path.iterdir())
     assert run_report(tmp_path, worked=False).write_report(progress_of(0, 0, failed_before=[failure("a.mp3")]))
     assert "a.mp3" in (tmp_path / REPORT_PAGE).read_text()
+
+
+def test_the_page_of_an_earlier_release_is_replaced_where_people_see_it(tmp_path: Path) -> None:
+    old = tmp_path / HIDDEN_REPORT_PAGE
+    old.parent.mkdir()
+    old.write_text("of last night")
+    nothing = progress_of(0, 0)
+    assert run_report(tmp_path, worked=False).write_report(nothing) == f"Last report: {old}"
+    assert run_report(tmp_path).write_report(progress_of()) == f"Report: {tmp_path / REPORT_PAGE}"
+    assert not old.exists()
+    assert run_report(tmp_path, worked=False).write_report(nothing) == f"Last report: {tmp_path / REPORT_PAGE}"
+
+
+def test_somebody_elses_report_stays(tmp_path: Path) -> None:
+    """A transcript of report.mp3 as a page is one."""
+    (tmp_path / REPORT_PAGE).write_text("mine")
+    assert run_report(tmp_path).write_report(progress_of(1, 0)) == f"Report: {tmp_path / HIDDEN_REPORT_PAGE}"
+    assert (tmp_path / REPORT_PAGE).read_text() == "mine"
+    seen = Read((tmp_path / HIDDEN_REPORT_PAGE).read_text())
+    assert "../0.txt" in seen.links
+    assert "report.json" in seen.links
 
 
 def test_a_report_that_cannot_be_written_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ from nightscribe.services.verification.findings import Verified
 from nightscribe.services.verify import IN_HAND_S, verify
 from nightscribe.shared.destination.keys import HASHES, JOBS, RUN, failure_key, hash_key, parts_folder, transcript_key
 from nightscribe.shared.destination.records import RENAMED, Records, _Renaming
+from nightscribe.shared.formats.registry import render
 from nightscribe.shared.model.transcript import Transcript, Word, utc_now
 from nightscribe.shared.storage.base import StorageOptions
 from nightscribe.shared.storage.fingerprint import fingerprint
@@ -299,7 +300,11 @@ def test_a_text_of_no_record_is_named_and_left(records: Records, dest: Path, nam
 def test_texts_that_were_kept_and_files_of_other_kinds_are_no_strays(records: Records, dest: Path) -> None:
     for name in ("talk (kept).txt", "talk (kept 2).srt", "talk.json", "cover.jpg", ".hidden.txt"):
         file(dest / name)
+    for name in ("report.html", "my notes.md", "my thesis.docx", "manual.pdf", "saved.html"):
+        file(dest / name)
     assert checked(dest).problems == ()
+    file(dest / "lost.html", render(transcript(), "html"))
+    assert kinds(checked(dest)) == [("text_without_record", "lost.html")]
 
 
 def test_where_recordings_and_texts_share_a_folder_a_text_may_be_anybody_s(tmp_path: Path) -> None:
