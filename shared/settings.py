@@ -132,6 +132,14 @@ class Settings(BaseSettings):
         "and paths, separated by commas.",
         json_schema_extra={"shown": "all known names"},
     )
+    load_late: bool = Field(
+        default=False, description="Load the model with the first job, and not when a worker starts."
+    )
+    unload_after_s: float = Field(
+        default=-1,
+        ge=-1,
+        description="Seconds without a job after which a worker frees the memory of its model; -1 keeps it.",
+    )
     settle_s: float = Field(
         default=3.0, ge=0, description="Seconds for which a recording must be unchanged before it is queued."
     )

@@ -53,6 +53,8 @@ class Worker:
     stop: threading.Event = field(default_factory=threading.Event)
     """Set from outside to make the worker release its job and end."""
     clock: Callable[[], float] = lease_clock
+    on_idle: Callable[[float], None] = lambda _idle_s: None
+    """Called after each look at the queue that found no job, with the seconds since the last job."""
 
     def __post_init__(self) -> None:
         self._attempt: Attempt | None = None
@@ -66,7 +68,7 @@ class Worker:
     def run(self, *, until_empty: bool) -> None:
         """Work until `stop` is set, or with `until_empty` until the queue is empty."""
         metrics.LAST_PROGRESS.set_to_current_time()
-        times_empty = 0
+        times_empty, idle_since = 0, self.clock()
         while not self.stop.is_set():
             report_alive()
             received_at = self.clock()
@@ -76,7 +78,10 @@ class Worker:
                     times_empty = 0
                     self._handle(delivery, received_at)
                     self._pause_after_failures()
-                elif until_empty:
+                    idle_since = self.clock()
+                    continue
+                self.on_idle(self.clock() - idle_since)
+                if until_empty:
                     counts = self.queue.counts()
                     # Counts lag, so the queue is empty only if they say so twice, one poll apart.
                     times_empty = times_empty + 1 if counts.queued + counts.in_flight == 0 else 0

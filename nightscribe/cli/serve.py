@@ -1,10 +1,13 @@
 """Define the command `nightscribe serve`."""
 
+import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +16,28 @@ import click
 from nightscribe.cli.options import folders, setting, settings
 from nightscribe.server.config import ServerSettings, load_server_settings
 from nightscribe.shared.errors import ExtraMissing, SetupError
-from nightscribe.shared.settings import load_settings
+from nightscribe.shared.settings import ENV_PREFIX, load_settings
 
 if TYPE_CHECKING:
     import uvicorn
 
+    from nightscribe.log import RotatedFile
     from nightscribe.server.database.database import Database
     from nightscribe.server.jobs.opening import Work
     from nightscribe.shared.settings import Settings
     from nightscribe.shared.storage.base import Location
 
 SERVER_OPTIONS = ("host", "port", "require_login", "allowed_hosts", "trusted_proxies", "session_hours", "database")
-JOB_OPTIONS = ("workers", "interactive_workers", "no_workers", "max_waiting", "results_minutes", "no_refresh")
+JOB_OPTIONS = (
+    *("workers", "interactive_workers", "no_workers", "no_gpu", "cpu_model"),
+    *("max_waiting", "results_minutes", "no_refresh"),
+)
 UPLOAD_OPTIONS = ("max_upload_gb", "upload_hours")
-CLIENT_OPTIONS = ("sync_minutes", "largest_model", "requests_per_minute", "allowed_addresses")
+LOG_OPTIONS = ("log_file", "log_file_hours", "log_files")
+CLIENT_OPTIONS = (
+    *("sync_minutes", "largest_model", "requests_per_minute"),
+    *("fetch_urls", "fetch_minutes", "allowed_addresses"),
+)
 STOP_WITHIN_S = 20
 BACKLOG = 2048
 
@@ -39,8 +50,8 @@ BACKLOG = 2048
     envvar="NIGHTSCRIBE_SOURCE",
     help="Where the recordings are.  [NIGHTSCRIBE_SOURCE; default: that of the last run]",
 )
-@settings(*SERVER_OPTIONS, *JOB_OPTIONS, *UPLOAD_OPTIONS, *CLIENT_OPTIONS, model=ServerSettings)
-@settings("model", "models", "engine", "language", "formats", "models_dir")
+@settings(*SERVER_OPTIONS, *JOB_OPTIONS, *UPLOAD_OPTIONS, *CLIENT_OPTIONS, *LOG_OPTIONS, model=ServerSettings)
+@settings("model", "models", "engine", "language", "formats", "models_dir", "load_late", "unload_after_s")
 @setting("queue_name", default="that of the last run")
 @setting("log_level")
 def serve(dest: "Location", source: str | None, **given: Any) -> None:
@@ -61,16 +72,25 @@ def serve(dest: "Location", source: str | None, **given: Any) -> None:
         import uvicorn
 
         from nightscribe.server.app import create_app
+        from nightscribe.server.compat.whisper_api_settings import taken_over
         from nightscribe.server.context import Context
         from nightscribe.server.database.database import open_database
         from nightscribe.server.webhooks.sender import sending
     from nightscribe.log import configure_logging
     from nightscribe.shared.storage.registry import parse_location
+    from nightscribe.worker.engines.gpu import has_gpu
 
-    own = (*SERVER_OPTIONS, *JOB_OPTIONS, *UPLOAD_OPTIONS, *CLIENT_OPTIONS)
-    server = load_server_settings(**{name: given.pop(name) for name in own})
+    taken = taken_over(os.environ)
+    for name, value in taken.values.items():
+        if given.get(name) is None and ENV_PREFIX + name.upper() not in os.environ:
+            given[name] = value
+    for note in taken.notes:
+        click.echo(note, err=True)
+    server = load_server_settings(**{name: given.pop(name) for name in ServerSettings.model_fields if name in given})
     settings = load_settings(**given)
-    configure_logging(settings.log_level)
+    if server.cpu_model and (server.no_gpu or not has_gpu()):
+        settings = settings.model_copy(update={"model": server.cpu_model})
+    configure_logging(settings.log_level, _log_file(server) if server.log_file else sys.stderr)
     dest.check_dest(settings.storage, create=True)
     place = parse_location(source) if source else _last_source(dest, settings.storage)
     database = open_database(dest, server.database)
@@ -102,6 +122,17 @@ def need_server() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"The server is not installed here ({error.name} is missing).", "server") from None
+
+
+def _log_file(server: ServerSettings) -> "RotatedFile":
+    from nightscribe.log import RotatedFile
+
+    try:
+        return RotatedFile(Path(server.log_file), server.log_file_hours, server.log_files)
+    except OSError as error:
+        raise SetupError(
+            f"NIGHTSCRIBE_LOG_FILE is {server.log_file!r}, which cannot be written ({error.strerror})."
+        ) from None
 
 
 def _last_source(dest: "Location", options: Any) -> "Location | None":

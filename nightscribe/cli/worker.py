@@ -21,7 +21,7 @@ log = structlog.get_logger()
 @settings(
     "model", "models", "engine", "threads", "batch_size", "queue_name", "interactive", "models_dir", "follow_links"
 )
-@settings("log_level", "metrics_port")
+@settings("load_late", "unload_after_s", "log_level", "metrics_port")
 @flag("--until-empty", "End when the queue is empty; otherwise wait for more jobs.")
 def worker(source: "Location", dest: "Location", until_empty: bool, **given: Any) -> None:
     """Transcribe one job from the queue after another: recordings from SOURCE, transcripts to DEST.

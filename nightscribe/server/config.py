@@ -79,6 +79,23 @@ class ServerSettings(BaseSettings):
         description="Requests per minute of one token, login or address; 0 for any number. Programs of this machine "
         "that need no token may send any number.",
     )
+    fetch_urls: bool = Field(
+        default=False, description="Let programs submit the URL of a recording, which the server fetches."
+    )
+    fetch_minutes: float = Field(default=30, gt=0, description="Minutes after which fetching a URL ends.")
+    no_gpu: bool = Field(default=False, description="Let the workers of this machine use no GPU.")
+    cpu_model: str = Field(
+        default="",
+        description="Model to use instead of --model if this machine has no GPU.",
+        json_schema_extra={"shown": "the same"},
+    )
+    log_file: str = Field(
+        default="",
+        description="File to which events are logged, and not to standard error.",
+        json_schema_extra={"shown": "none"},
+    )
+    log_file_hours: float = Field(default=24, gt=0, description="Hours after which another log file is begun.")
+    log_files: int = Field(default=14, ge=0, description="Number of earlier log files that are kept; 0 for all.")
     session_hours: float = Field(default=12, gt=0, le=24 * 366, description="Hours after which a login ends.")
 
     @field_validator("port", mode="before")

@@ -15,7 +15,7 @@ from nightscribe.worker.pipeline.models import Models
 
 
 def open_worker(source: Location, dest: Location, settings: Settings) -> Worker:
-    """Return a worker that is connected to its queue and has loaded its model; call its `run`.
+    """Return a worker that is connected to its queue and has loaded its model, unless `load_late` is set; call `run`.
 
     Raises: NightscribeError: if the queue cannot be used or the model cannot be loaded.
     """
@@ -30,7 +30,13 @@ def open_worker(source: Location, dest: Location, settings: Settings) -> Worker:
         batch_size=settings.batch_size,
         allowed=AllowedModels(settings.model, settings.models, settings.models_dir),
     )
-    models.load(Options(engine=settings.engine, model=settings.model))
+    if not settings.load_late:
+        models.load(Options(engine=settings.engine, model=settings.model))
+
+    def unload(idle_s: float) -> None:
+        if 0 <= settings.unload_after_s <= idle_s:
+            models.unload()
+
     return Worker(
         name=process_name(os.getpid()),
         queue=queue,
@@ -39,4 +45,5 @@ def open_worker(source: Location, dest: Location, settings: Settings) -> Worker:
         transcriber_for=models.transcriber,
         diarizer=models.diarizer,
         settings=settings,
+        on_idle=unload,
     )

@@ -20,6 +20,7 @@ from support.command import clean
 from support.servers import SqsServer
 from support.serving import Desk
 from support.waiting import wait_until
+from support.web import Reply, WebServer
 from support.workplace import unhurried, working
 
 from nightscribe._version import __version__
@@ -148,7 +149,9 @@ def served(ministack: SqsServer, loaded: Recognizer, tmp_path_factory: pytest.Te
                 dest=FolderLocation(desk.batch.dest),
                 source=FolderLocation(desk.batch.source),
                 settings=Settings(model="tiny.en", models=("tiny.en", "base")),
-                server=ServerSettings(require_login=True, sync_minutes=1),
+                server=ServerSettings(
+                    require_login=True, sync_minutes=1, fetch_urls=True, allowed_addresses=("127.0.0.0/8",)
+                ),
                 database=desk.database,
                 jobs=jobs,
             )
@@ -308,10 +311,17 @@ def test_a_client_that_leaves_costs_no_work_unless_it_comes_back(
     served: Served, clips: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "GRACE_S", 0.2)
+    url, key = f"{served.url}/v1/audio/transcriptions", f"Authorization: Bearer {served.token}"
+    form = ("-F", "model=whisper-1", "-F", f"file=@{clips[3]};filename=left.wav")
     with served.held():
-        with pytest.raises(subprocess.CalledProcessError):
-            served.curl("/v1/audio/transcriptions", "-m", "1", "-F", "model=whisper-1", "-F", f"file=@{clips[3]}")
-        wait_until(lambda: served.jobs.list()[0].state is State.CANCELLED, what="that the job is cancelled")
+        client = subprocess.Popen(["curl", "-sS", "-H", key, *form, url], stdout=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: any(job.name == "left.wav" for job in served.jobs.list()), what="the job")
+        finally:
+            client.kill()
+            client.wait()
+        [job] = [job for job in served.jobs.list() if job.name == "left.wav"]
+        assert served.jobs.wait(job.id, 30).state is State.CANCELLED
 
 
 # whisper-asr-webservice, as in its README
@@ -409,3 +419,26 @@ def test_the_server_says_what_it_is_and_does(served: Served) -> None:
     state = served.curl("/api/v1/decoder_status").json
     assert (state["max_model_to_use"], state["tasks_in_queue"], state["currently_busy"]) == ("tiny.en", 0, False)
     assert served.curl("/api/v1/userinfo", "-H", "X-Email: root@example.org").json["email"] is None
+
+
+# A URL, in our own API
+
+
+def test_a_url_is_fetched_and_becomes_a_job(served: Served, clips: list[Path]) -> None:
+    def submit(**fields: Any) -> Curled:
+        return served.curl("/api/v1/jobs/from-url", "-H", "Content-Type: application/json", "-d", json.dumps(fields))
+
+    with WebServer() as web:
+        web.replies["/a%20talk.wav"] = Reply(body=clips[2].read_bytes())
+        web.replies["/away"] = Reply(302, headers={"Location": "http://169.254.169.254/latest/meta-data/"})
+        accepted = submit(url=web.url + "/a%20talk.wav", keep=False, interactive=True)
+        assert (accepted.status, accepted.json["name"]) == (202, "a talk.wav"), accepted.body
+        assert served.jobs.wait(accepted.json["id"], 30).state is State.FINISHED
+        for url, code in (
+            (web.url + "/away", "url_refused"),
+            (web.url + "/nowhere", "url_failed"),
+            ("x", "url_refused"),
+        ):
+            refused = submit(url=url)
+            assert (refused.status, refused.json["code"]) == (422, code)
+    assert not list(served.jobs.spool.abandoned(-10))

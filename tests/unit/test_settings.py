@@ -36,6 +36,8 @@ NOT_DEFAULT = {
     "models": ("small", "/models/ours"),
     "queue_secret": ("new secret of ours", "old secret of ours"),
     "queue_secret_file": "/run/secrets/queue",
+    "load_late": True,
+    "unload_after_s": 60.0,
     "settle_s": 0.25,
     "poll_s": 0.75,
     "queue_name": "other.fifo",

@@ -1,5 +1,6 @@
 """Keep the model that a worker needs in memory."""
 
+import gc
 import time
 from pathlib import Path
 
@@ -88,6 +89,14 @@ class Models:
             languages=options.languages,
             models_dir=self._models_dir,
         )
+
+    def unload(self) -> None:
+        """Free the memory of all models; the next job loads what it needs."""
+        if self._transcriber is None and self._diarizer is None:
+            return
+        self._transcriber = self._loaded = self._diarizer = None
+        gc.collect()  # engines hold their models in cycles
+        log.info("model.unloaded")
 
     def diarizer(self) -> Diarizer:
         """Return the models that tell voices apart, which stay in memory beside the other.

@@ -16,6 +16,7 @@ from nightscribe.server.api import (
     text,
     tokens,
     uploads,
+    urls,
 )
 from nightscribe.server.auth import bearer
 from nightscribe.server.webhooks import routes as webhooks
@@ -27,6 +28,6 @@ def routers() -> list[APIRouter]:
     """Return everything that is mounted by `create_app`; the modules name their own paths."""
     api = APIRouter(prefix=PREFIX, dependencies=[Depends(bearer)])
     recordings_api = (recordings, text, media, search, speakers)
-    for module in (*recordings_api, jobs, uploads, events, fleet, tokens, webhooks, log, session):
+    for module in (*recordings_api, urls, jobs, uploads, events, fleet, tokens, webhooks, log, session):
         api.include_router(module.router)
     return [api, health.router]

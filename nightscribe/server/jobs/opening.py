@@ -188,6 +188,8 @@ def _pools(
     def pool(n: int, name: str, niceness: int, **changes: object) -> WorkerPool:
         chosen = of_all.model_copy(update=changes)
         environment = to_environment(chosen) | {"OMP_NUM_THREADS": str(chosen.threads)}
+        if server.no_gpu:
+            environment["CUDA_VISIBLE_DEVICES"] = ""
         return WorkerPool(n, folders, environment, logs, name=name, niceness=niceness)
 
     # One clip is done soonest by all cores together; a backlog by one process for each of them.
