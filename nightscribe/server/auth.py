@@ -192,7 +192,8 @@ def log_in(context: Context, request: Request, response: Response, *, name: str,
     address = request.client.host if request.client else "unknown"
     limiter: Limiter = request.app.state.login_limiter
     # By address and by name: neither many names from one address nor one name from many addresses.
-    for key in (f"address {address}", f"name {name}"):
+    keys = [f"address {address}", *([f"name {name}"] if name else [])]
+    for key in keys:
         if wait_s := limiter.wait_s(key):
             raise ApiError(
                 429, "too_many_tries", "There were too many wrong logins.", f"Try again in {wait_s:.0f} seconds.",
@@ -202,7 +203,7 @@ def log_in(context: Context, request: Request, response: Response, *, name: str,
         found = credentials.of_login(session, name, secret) if name else credentials.of_token(session, secret)
     now = datetime.now(UTC)
     if found is None:
-        for key in (f"address {address}", f"name {name}"):
+        for key in keys:
             limiter.count(key)
         with context.database.write() as session:
             log.add(session, Action.LOGIN_FAILED, actor=name or "a token", at=now, address=address)

@@ -1,5 +1,6 @@
 """The API of the server: what it says, who may ask, and what nobody gets."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -390,6 +391,17 @@ def test_what_is_documented_is_what_is_served(here: TestClient) -> None:
         for method, operation in methods.items():
             assert operation.get("summary"), (method, path)
             assert operation.get("description") or not path.startswith("/api/v1"), (method, path)
+
+
+def test_the_api_is_described_on_a_page_that_needs_nothing_from_elsewhere(here: TestClient) -> None:
+    page, style = here.get("/api/docs"), here.get("/api/docs.css")
+    assert page.headers["content-type"].startswith("text/html")
+    assert style.headers["content-type"].startswith("text/css")
+    for path in here.get("/api/openapi.json").json()["paths"]:
+        assert f"<code>{path}</code>" in page.text
+    assert re.findall(r'(?:src|href)="(?!#|/api/)', page.text) == []
+    assert "<script" not in page.text
+    assert "<style" not in page.text
 
 
 def test_what_takes_long_is_computed_seldom() -> None:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Depends
 
 from nightscribe.server.api import (
+    docs,
     events,
     fleet,
     health,
@@ -30,4 +31,4 @@ def routers() -> list[APIRouter]:
     recordings_api = (recordings, text, media, search, speakers)
     for module in (*recordings_api, urls, jobs, uploads, events, fleet, tokens, webhooks, log, session):
         api.include_router(module.router)
-    return [api, health.router]
+    return [api, docs.router, health.router]
