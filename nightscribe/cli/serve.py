@@ -40,6 +40,7 @@ CLIENT_OPTIONS = (
 )
 STOP_WITHIN_S = 20
 BACKLOG = 2048
+KEEP_ALIVE_S = 75  # longer than clients pause between two looks at a job
 
 
 @click.command()
@@ -108,6 +109,7 @@ def serve(dest: "Location", source: str | None, **given: Any) -> None:
         proxy_headers=bool(server.trusted_proxies),
         forwarded_allow_ips=list(server.trusted_proxies),
         timeout_graceful_shutdown=STOP_WITHIN_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
     click.echo(f"Serving {dest} at {_url(server, listening)}  (Ctrl-C stops it)")
     with _stopping_cleanly():
@@ -202,12 +204,13 @@ def _require_credentials(server: ServerSettings, database: Any, dest: "Location"
 
 def _listen(server: ServerSettings) -> socket.socket:
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError as error:
         raise _cannot_listen(server, error) from None
-    listening = socket.socket(family, kind)
+    # With the protocol, or asyncio would not send the end of a response before the client confirms its beginning.
+    listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)

@@ -17,6 +17,8 @@ from nightscribe.shared.formats.registry import get_format, render, suffix_of
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
+MOST_WAIT_S = 60.0  # proxies end connections that are silent for longer
+
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Id of the job.")]
 BUSY: dict[int | str, dict[str, Any]] = {
     429: {"model": Problem, "description": "Too many jobs wait; the header Retry-After says when to try again."}
@@ -124,9 +126,16 @@ def list_jobs(
 
 
 @router.get("/{job_id}")
-def get_job(job_id: JobId, principal: Reader, jobs: Working) -> JobView:
+async def get_job(
+    job_id: JobId,
+    principal: Reader,
+    jobs: Working,
+    wait: Annotated[
+        float, Query(ge=0, le=MOST_WAIT_S, description="Wait for its end, for so many seconds at most.")
+    ] = 0,
+) -> JobView:
     """Follow a job: its state, its place in the queue, and how far it is."""
-    return JobView.of(jobs.get(job_id, owner_of(principal)))
+    return JobView.of(await jobs.wait_async(job_id, wait, owner_of(principal)))
 
 
 @router.get(

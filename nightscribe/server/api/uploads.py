@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from nightscribe.server.api.jobs import BUSY, JobView, owner_of
@@ -96,11 +97,12 @@ class _Desk:
 
     def submit(self, upload: Upload, request: JobRequest) -> Job:
         """Submit a recording, and note that in the log."""
-        job = self.jobs.submit(upload, request)
-        recording = None if job.ephemeral else job.recording
-        with self.context.database.write() as session:
+
+        def note(session: Session, job: Job) -> None:
+            recording = None if job.ephemeral else job.recording
             add_to_log(session, self.principal, Action.UPLOADED, recording=recording, job=job.id, bytes=job.size)
-        return job
+
+        return self.jobs.submit(upload, request, note)
 
 
 def _desk(context: Serving, principal: Writer, jobs: Working) -> _Desk:

@@ -38,7 +38,7 @@ from nightscribe.server.jobs.planning import Plan
 from nightscribe.server.jobs.resumable import Uploads
 from nightscribe.server.jobs.signals import Signals, async_ends_of, ends_of
 from nightscribe.server.jobs.spool import Spool, Upload
-from nightscribe.server.jobs.store import JobStore
+from nightscribe.server.jobs.store import JobStore, Note
 from nightscribe.shared.audio.probe import OTHER_SUFFIXES
 from nightscribe.shared.destination.erasure import discard
 from nightscribe.shared.destination.keys import transcript_key
@@ -60,6 +60,7 @@ TIDIED_EVERY_S = 3600.0
 ABANDONED_S = 3600.0  # a file that nobody writes to for so long, and that belongs to nothing
 USUAL_JOB_S = 5.0  # of an interactive job, before any was done
 RECENT_JOBS = 20
+_no_note: Note = lambda _session, _job: None  # noqa: E731
 CHOICES = ("model", "task", "language", "languages", "language_per_window", "tracks")
 
 
@@ -144,11 +145,12 @@ class Jobs:
                 retry_after_s=min(60.0, max(1.0, usual_s)),
             )
 
-    def submit(self, given: Upload | str, request: JobRequest) -> Job:
+    def submit(self, given: Upload | str, request: JobRequest, note: Note = _no_note) -> Job:
         """Accept an upload, or the path of a recording in the source; return its job.
 
         A repeated upload of the same content with the same options by the same owner joins the job that is not over.
-        The file of an upload that is refused or joins another is removed.
+        The file of an upload that is refused or joins another is removed. `note` is called with the new job in the
+        transaction that stores it, for instance to add to the log.
 
         Raises: Busy: if the interactive queue is full. Refused: if it cannot become a job, its code says why.
             NightscribeError: if the options cannot be used, or the source or the database is unreachable.
@@ -159,13 +161,13 @@ class Jobs:
             except (SetupError, ModelUnavailable) as error:
                 raise Refused(str(error), code=error.code) from None
             if isinstance(given, Upload):
-                return self._submit_upload(given, request)
-            return self._submit_path(given, request)
+                return self._submit_upload(given, request, note)
+            return self._submit_path(given, request, note)
         finally:
             if isinstance(given, Upload):
                 given.discard()
 
-    def _submit_upload(self, upload: Upload, request: JobRequest) -> Job:
+    def _submit_upload(self, upload: Upload, request: JobRequest, note: Note) -> Job:
         if not upload.size:
             raise Refused("The file is empty.", code="empty")
         name = clean_name(upload.name)
@@ -197,7 +199,7 @@ class Jobs:
                     duration_s=duration_s,
                     uploaded=True,
                 )
-                self._store.add(job, plan, key)
+                self._store.add(job, plan, key, note)
             except BaseException:
                 self._untake(recording)
                 raise
@@ -231,7 +233,7 @@ class Jobs:
                 self._source.remove(recording)
             self._notes.settle(recording)
 
-    def _submit_path(self, path: str, request: JobRequest) -> Job:
+    def _submit_path(self, path: str, request: JobRequest, note: Note) -> Job:
         parts = path.split("/")
         if path.startswith("/") or "\0" in path or any(part.startswith(".") or not part for part in parts):
             raise Refused(f"{path!r} is not a path below the source.", code="outside_source")
@@ -252,7 +254,7 @@ class Jobs:
                 )
             done = self._records.provenance(path)
             if done and done.fingerprint == fingerprint and not request.redo:
-                return self._finished_before(done, request, recording)
+                return self._finished_before(done, request, recording, note)
             if interactive:
                 self.require_room()
             job_id = secrets.token_hex(16)
@@ -269,11 +271,11 @@ class Jobs:
             )
             self._records.forgive(path)
             self._notes.submit(path, job_id)
-            self._store.add(job, plan, "")
+            self._store.add(job, plan, "", note)
         self._begin(job, plan)
         return job
 
-    def _finished_before(self, done: Provenance, request: JobRequest, recording: Recording) -> Job:
+    def _finished_before(self, done: Provenance, request: JobRequest, recording: Recording, note: Note) -> Job:
         """Return a job that is over, for a recording with a transcript. Raises: Refused: if its options differ."""
         if any(getattr(done.options, name) != getattr(request.options, name) for name in CHOICES):
             raise Refused(
@@ -291,7 +293,7 @@ class Jobs:
             before=done.stem,
         )
         job = replace(job, state=State.FINISHED, finished_at=job.created_at, done_s=done.decoded_s)
-        self._store.add(job, plan, "")
+        self._store.add(job, plan, "", note)
         return job
 
     def _job(
@@ -435,7 +437,7 @@ class Jobs:
         """Do the same in an event loop, without holding a thread."""
         with async_ends_of(self.signals, job_id) as over:
             job = await asyncio.to_thread(self.get, job_id, owner)
-            if not job.is_over:
+            if not job.is_over and timeout_s > 0:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(over.wait(), timeout_s)
                 job = await asyncio.to_thread(self.get, job_id, owner)

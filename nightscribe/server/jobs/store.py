@@ -1,11 +1,12 @@
 """Keep jobs in the server's database."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, delete, select, tuple_, update
+from sqlalchemy.orm import Session
 
 from nightscribe.server.database.database import Database
 from nightscribe.server.jobs.model import UNFINISHED, Job, State
@@ -17,6 +18,7 @@ from nightscribe.shared.model.jobs import Layout, Options
 
 EVENTS = {State.FINISHED: EventType.FINISHED, State.FAILED: EventType.FAILED}
 """What webhooks are told of the end of a job."""
+Note = Callable[[Session, Job], object]
 
 
 class JobStore:
@@ -25,8 +27,8 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, job: Job, plan: Plan, join_key: str) -> None:
-        """Store a new job durably."""
+    def add(self, job: Job, plan: Plan, join_key: str, note: Note) -> None:
+        """Store a new job durably; `note` may store more in the same transaction."""
         row = JobRow(
             id=job.id,
             owner=job.owner,
@@ -54,6 +56,7 @@ class JobStore:
         )
         with self._database.write() as session:
             session.add(row)
+            note(session, job)
 
     def get(self, job_id: str) -> Job | None:
         """Return a job, or None."""
