@@ -229,7 +229,7 @@ def test_without_folders_the_first_one_is_asked_for(command: str) -> None:
         (["--workers", "0"], "--workers is '0': "),
         (
             ["--engine", "siri"],
-            "There is no engine named 'siri'. Choose auto, faster-whisper, onnx-whisper or openai-whisper.",
+            "There is no engine named 'siri'. Choose auto, faster-whisper, onnx-whisper, openai-whisper or onnx-asr.",
         ),
         (["--task", "sing"], "'sing' is not one of 'transcribe'"),
         (["--wrokers", "2"], "No such option"),
