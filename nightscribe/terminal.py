@@ -4,6 +4,9 @@ A name may hold escape sequences that move the cursor or change colours, a line 
 character that reverses the writing direction of all that follows. JSON output is exact and does not pass through here.
 """
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from functools import wraps
 from itertools import chain
@@ -31,6 +34,22 @@ def visible(text: str) -> str:
     `\\u202e`). All other characters, including letters of any script, are unchanged.
     """
     return text if text.isascii() and text.isprintable() else text.translate(_VISIBLE)
+
+
+def fitted(line: str) -> str:
+    """Return a line for standard output, broken between words where a terminal would break it in the middle of one.
+
+    Later lines are indented by two more spaces. Nothing changes where the output is no terminal, and no word is broken:
+    paths and commands stay whole.
+    """
+    if not sys.stdout.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line, max(width, 20), subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False,
+        replace_whitespace=False, drop_whitespace=True, expand_tabs=False,
+    )  # fmt: skip
 
 
 def visible_lines(make: Callable[P, Iterator[str]]) -> Callable[P, Iterator[str]]:

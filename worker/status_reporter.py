@@ -71,7 +71,7 @@ class StatusReporter:
             receive_count=self._delivery.receive_count,
             began_at=now,
             updated_at=now,
-        )
+        ).on_part(slice_.index, slice_.count)
         self._report(self._activity)
         self._thread.start()
 
@@ -81,7 +81,7 @@ class StatusReporter:
         if self._activity:
             self._activity = self._activity.model_copy(
                 update={"recording": slice_.recording, "done_s": round(done_s, 1), "updated_at": utc_now()}
-            )
+            ).on_part(slice_.index, slice_.count)
 
     def resting(self, why: str) -> Activity | None:
         """Return a report that the worker rests, and why; None if it had not begun the job."""

@@ -15,6 +15,7 @@ from nightscribe.director.scan.identity import ContentIdentity
 from nightscribe.director.scan.renames import HiddenTranscripts, RenameFollower
 from nightscribe.director.scan.repair_texts import lay_out_anew, repair_texts
 from nightscribe.shared.destination.erasure import erase, traces
+from nightscribe.shared.destination.ignored import Ignored
 from nightscribe.shared.destination.json_store import NewerRecord
 from nightscribe.shared.destination.keys import submitted_key
 from nightscribe.shared.destination.records import Records
@@ -46,6 +47,8 @@ class Scan:
     n_foreign: int = 0
     """Recordings that another tool has transcribed, which are left alone."""
     other_options: int = 0
+    differences: tuple[str, ...] = ()
+    """Options in which those differ, each with its value, as a user types them."""
     """Recordings that are finished, but with a model, task or language other than now requested."""
     rewritten: list[str] = field(default_factory=list)
     """Text files written again from their canonical transcripts."""
@@ -54,6 +57,8 @@ class Scan:
     renamed: list[tuple[str, str]] = field(default_factory=list)
     """Old and new name of each recording that was renamed or moved."""
     n_forgotten: int = 0
+    n_ignored: int = 0
+    """Recordings that the user wants left alone, and that have no transcript."""
     """Recordings that were forgotten for good, which are left alone."""
     n_submitted: int = 0
     """Recordings that a server has queued, which are left alone."""
@@ -105,6 +110,7 @@ class Scanner:
     def __post_init__(self) -> None:
         self._recording_filter = RecordingFilter(self.source, self.formats)
         self._tombstones = Tombstones(self.records.store)
+        self._ignored = Ignored(self.records.store)
         self._identity = ContentIdentity(self.source, self.records, dry_run=self.dry_run)
 
     def scan(self, progress: Callable[[int], None] = lambda _: None) -> Scan:
@@ -155,6 +161,9 @@ class Scanner:
                     raise
                 scan.unreadable.append(Unreadable(path, str(error)))
         scan.unreadable[:0] = discovery.unreadable
+        heeded = [each for each in scan.unreadable if not self._ignored.has(each.path)]
+        scan.n_ignored += len(scan.unreadable) - len(heeded)
+        scan.unreadable[:] = heeded
         self._recording_filter.forget_unseen()
         self._wait_for(recent, scan)
         if not self.redo:
@@ -204,6 +213,9 @@ class Scanner:
         """Count a recording that was forgotten, or that a server has queued with options that somebody chose for it."""
         if self._is_forgotten(recording, evidence):
             scan.n_forgotten += 1
+            return True
+        if not isinstance(evidence.settled_by, Provenance) and self._ignored.has(recording.path):
+            scan.n_ignored += 1
             return True
         if not submitted or (evidence.settled_by and not self.redo):
             return False

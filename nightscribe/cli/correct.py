@@ -86,6 +86,6 @@ def correct(
             if one
             else service.correct(dest, names, by=by, dry_run=dry_run, options=settings.storage, on_event=display.show)
         )
-    for line in [as_object(done)] if as_json else lines(done):
+    for line in [as_object(done)] if as_json else lines(done, undone=undo):
         click.echo(line)
     raise SystemExit(0 if done.is_clean else 1)

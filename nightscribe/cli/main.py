@@ -24,6 +24,7 @@ COMMANDS = {
     "director": Lazy("director", "director", "Compare SOURCE with DEST and queue what is missing, for workers."),
     "forget": Lazy("forget", "forget", "Delete transcripts in DEST for good, and never make them again."),
     "health": Lazy("health", "health", "Check whether the director or worker of this container is alive."),
+    "ignore": Lazy("ignore", "ignore", "Leave recordings alone that always fail in DEST."),
     "index": Lazy("index", "index", "Bring the search index of DEST up to date."),
     "models": Lazy("models", "models", "Manage weights of speech models on this machine."),
     "retry": Lazy("retry", "retry", "Retry recordings that failed in DEST."),
@@ -67,7 +68,8 @@ class Commands(click.Group):
         except (click.MissingParameter, click.exceptions.NoArgsIsHelpError):
             raise  # their messages have several lines, and contain nothing that was typed
         except click.UsageError as error:
-            raise click.UsageError(visible(error.format_message()), error.ctx) from error
+            said = visible(error.format_message())
+            raise click.UsageError(said if said.endswith((".", "?", ")")) else f"{said}.", error.ctx) from error
         except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted.", err=True)
             raise SystemExit(130) from None
@@ -109,9 +111,11 @@ def cli() -> None:
 
     Interrupt it at any time and run it again: it continues where it stopped.
     """
+    from nightscribe.cli.variables import warn_of_misspelt
     from nightscribe.log import configure_logging
 
     configure_logging("warning")
+    warn_of_misspelt()
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Decorators that turn settings, flags and folders into options and arguments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
@@ -21,6 +21,8 @@ def setting(name: str, default: str | None = None, model: type[BaseSettings] = S
         kind = {"type": click.Choice(get_args(field.annotation))}
     else:
         kind = {"type": str, "metavar": name.rpartition("_")[2].upper()}
+    if name in COMPLETIONS:
+        kind["shell_complete"] = _completed(name)
     former = [f"--{old}" for old, new in FORMER_NAMES.items() if new == name]
     return click.option(
         "--" + name.replace("_", "-"),
@@ -29,6 +31,37 @@ def setting(name: str, default: str | None = None, model: type[BaseSettings] = S
         help=f"{field.description}  [{ENV_PREFIX}{name.upper()}; default: {default or shown_default(name, model)}]",
         **kind,
     )
+
+
+COMPLETIONS = ("model", "engine", "formats", "language", "languages")
+
+
+def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return a function that completes a value for the shell; of a list, its last item."""
+
+    def complete(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
+        before, comma, last = typed.rpartition(",")
+        return [before + comma + each for each in _values(name) if each.startswith(last)]
+
+    return complete
+
+
+def _values(name: str) -> Iterable[str]:
+    if name == "formats":
+        from nightscribe.shared.formats.registry import format_names
+
+        return format_names()
+    if name == "engine":
+        from nightscribe.shared.model.engines import AUTO, BUILT_IN
+
+        return [AUTO, *BUILT_IN]
+    if name == "model":
+        from nightscribe.worker.weights.catalogue import MODELS
+
+        return list(MODELS)
+    from nightscribe.shared.model.languages import LANGUAGES
+
+    return list(LANGUAGES)
 
 
 def settings(*names: str, model: type[BaseSettings] = Settings) -> Callable[[F], F]:

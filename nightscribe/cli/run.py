@@ -4,14 +4,14 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from nightscribe.cli.options import flag, settings
 from nightscribe.services.requested_settings import OPTIONS
 from nightscribe.shared.settings import ENV_PREFIX, load_settings
-from nightscribe.terminal import visible
+from nightscribe.terminal import fitted, visible
 
 if TYPE_CHECKING:
     from nightscribe.services.events import Event
@@ -22,11 +22,26 @@ if TYPE_CHECKING:
 @click.argument("words", nargs=-1, metavar="SOURCE... [DEST]", type=click.Path())
 @settings(*OPTIONS["run"])
 @click.option("--newest", type=click.IntRange(1), metavar="N", help="Of a feed or list, download only the N newest.")
+@click.option(
+    "--notify",
+    multiple=True,
+    envvar=f"{ENV_PREFIX}NOTIFY",
+    metavar="URL",
+    help="Send a notice when it is over: json://… (a webhook), mailto://…, dbus:// and all others of apprise.  "
+    f"[{ENV_PREFIX}NOTIFY]",
+)
 @flag("--dry-run", "Only show what would be done, and roughly how long it would take.")
 @flag("--redo", "Transcribe finished recordings again.")
 @flag("--retry-failed", "Retry recordings that failed in an earlier run.")
 def run(
-    words: tuple[str, ...], newest: int | None, dry_run: bool, redo: bool, retry_failed: bool, **given: Any
+    words: tuple[str, ...],
+    *,
+    newest: int | None,
+    notify: tuple[str, ...],
+    dry_run: bool,
+    redo: bool,
+    retry_failed: bool,
+    **given: Any,
 ) -> None:
     """Transcribe everything in SOURCE into DEST on this machine, then end.
 
@@ -48,6 +63,7 @@ def run(
     itself. Recordings that already have a transcript are skipped. Exit code: 0 all done, 1 some recordings failed, 2
     wrong use, 130 interrupted.
     """
+    from nightscribe.cli import notices
     from nightscribe.cli.observing import send_traces
     from nightscribe.services.request import Request
     from nightscribe.services.sources import resolve
@@ -59,10 +75,10 @@ def run(
         raise click.UsageError("--newest needs the address of a feed or list.")
     request = Request(sources.source, sources.dest, load_settings(**given), redo=redo, retry_failed=retry_failed)
     send_traces("director")
+    notices.check_addresses(notify)
     failures = _download(request, sources.addresses, newest, dry_run=dry_run) if sources.addresses else []
-    code = _forecast(request) if dry_run else _run(request)
-    for failure in failures:
-        print(visible(f"Not downloaded: {failure}"))
+    missed = [f"Not downloaded: {failure}" for failure in failures]
+    code = _forecast(request) if dry_run else _run(request, notify, missed)
     raise SystemExit(code or (1 if failures else 0))
 
 
@@ -85,13 +101,14 @@ def _download(request: "Request", addresses: "Sequence[str]", newest: int | None
     return downloaded.failures
 
 
-def _run(request: "Request") -> int:
+def _run(request: "Request", notify: tuple[str, ...], missed: list[str]) -> int:
     """Run it, and print the summary. Returns: the exit code."""
+    from nightscribe.cli import notices
     from nightscribe.cli.announce import announce_run
     from nightscribe.cli.signals import interruptible
     from nightscribe.log import configure_logging
     from nightscribe.report.run_report import RunReport
-    from nightscribe.services.events import Began, Working
+    from nightscribe.services.events import Began, Stopping, Working
     from nightscribe.services.run import run as service
     from nightscribe.shared.errors import NightscribeError
     from nightscribe.views.progress import Display
@@ -111,6 +128,13 @@ def _run(request: "Request") -> int:
                 configure_logging(request.settings.log_level, log_file)
             report.observe(event)
             display.show(event)
+            if isinstance(event, Stopping) and interruption.number is not None:
+                print(
+                    "Stopping: finishing what is in hand, 10 s at most; Ctrl-C again to stop now.",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                interruption.force_on_next(_stop_now)
 
         try:
             result = service(request, on_event)
@@ -120,23 +144,33 @@ def _run(request: "Request") -> int:
         except NightscribeError as error:
             report.write_stopped(error)
             raise
-        for line in summary(
-            result.progress,
-            elapsed_s=result.elapsed_s,
-            dest=request.dest,
-            formats=request.settings.formats,
-            interrupted=result.interrupted,
-            redo=request.redo,
-        ):
-            print(line)
+        lines = list(
+            summary(
+                result.progress,
+                elapsed_s=result.elapsed_s,
+                dest=request.dest,
+                formats=request.settings.formats,
+                interrupted=result.interrupted,
+                redo=request.redo,
+            )
+        )
+        lines += map(visible, missed)
+        for line in (*lines, *notices.notify(notify, f"nightscribe: {request.dest}", "\n".join(lines))):
+            print(fitted(line))
         if said := report.write_report(result.progress, interrupted=result.interrupted):
-            print(visible(said))
+            print(fitted(visible(said)))
         announce_run(request.dest, result)
         if request.dest.local_path is None:
             print(visible(f"Logs of this machine: {result.logs}"))
     if result.interrupted:
         return 130
     return 0 if result.is_complete else 1
+
+
+def _stop_now() -> NoReturn:
+    """End this process at once; its workers and its queue server end with it."""
+    print("Stopped. What was finished is kept; run the same command again to continue.", file=sys.stderr, flush=True)
+    os._exit(130)
 
 
 def _forecast(request: "Request") -> int:
@@ -148,5 +182,5 @@ def _forecast(request: "Request") -> int:
     with interruptible(), Display(request) as display:
         forecast = dry_run(request, display.show)
     for line in lines(forecast, request):
-        print(line)
+        print(fitted(line))
     return 0

@@ -3,10 +3,10 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
@@ -25,6 +25,11 @@ class Interruption:
     """The signal that was received, if any."""
 
     number: int | None = None
+
+    def force_on_next(self, end: Callable[[], NoReturn]) -> None:
+        """Call `end` on the next Ctrl-C, for a user who does not want to wait for what is in hand."""
+        if self.number is not None:
+            signal.signal(signal.SIGINT, lambda *_: end())
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if a signal arrived while Python swallows exceptions, for instance in `__del__`."""

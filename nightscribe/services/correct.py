@@ -292,7 +292,14 @@ def _with_passage(transcript: Transcript, at_s: float, text: str, by: str, tag: 
         nearest = min(meant, key=distance_s)
     if distance_s(nearest)[0] > NEAR_S:
         raise ValueRefused(
-            f"Nobody speaks at {at_s:g} s in {transcript.recording!r}; give a time at which there is text."
+            f"Nobody speaks at {_clock(at_s)} in {transcript.recording!r}; give a time at which there is text."
         )
     changes = changes_to(tokens, places[nearest][0], places[nearest][-1] + 1, text)
     return with_changes(transcript, changes, by=by, at=utc_now()) if changes else transcript
+
+
+def _clock(seconds: float) -> str:
+    """Return `1:02:03` or `2:03`."""
+    minutes, rest_s = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest_s:02}" if hours else f"{minutes}:{rest_s:02}"

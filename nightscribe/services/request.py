@@ -1,5 +1,6 @@
 """Hold the user's request, and create what it needs: source, records, scanner, queue and director."""
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,6 +26,7 @@ from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location, RecordingSource
 from nightscribe.shared.telemetry import metrics, tracing
 
+DIFFERENCES_NAMED = 3
 SAMPLE = 32  # probing files delays the first job
 MAX_PROBES = 4
 
@@ -48,6 +50,11 @@ class Request:
     def records(self) -> Records:
         """The records of the destination."""
         return Records(self.dest.open_store(self.settings.storage))
+
+    @cached_property
+    def differences(self) -> Counter[str]:
+        """How many finished transcripts were made with each other option than is asked for now."""
+        return Counter()
 
     @property
     def layout(self) -> Layout:
@@ -124,7 +131,11 @@ class Request:
     def _is_current(self, done: Provenance) -> bool:
         wanted = self.options(done.options.engine)
         names = ("model", "task", "language", "languages", "language_per_window", "tracks")
-        return all(getattr(done.options, name) == getattr(wanted, name) for name in names)
+        different = [name for name in names if getattr(done.options, name) != getattr(wanted, name)]
+        self.differences.update(
+            f"--{name.replace('_', '-')} {_typed(getattr(done.options, name))}" for name in different
+        )
+        return not different
 
 
 def layout(settings: Settings) -> Layout:
@@ -135,6 +146,10 @@ def layout(settings: Settings) -> Layout:
         words=settings.word_timestamps,
         subtitles=settings.subtitles,
     )
+
+
+def _typed(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def options(settings: Settings, engine: str) -> Options:
@@ -160,6 +175,7 @@ def scan(request: Request, on_event: OnEvent, *, dry_run: bool = False) -> RunPr
     scanner = request.scanner(settle_s=request.settings.settle_s, dry_run=dry_run)
     with tracing.scan():
         found = scanner.scan(lambda n: on_event(Scanning(n)))
+    found.differences = tuple(option for option, _ in request.differences.most_common(DIFFERENCES_NAMED))
     metrics.show_source(found.states())
     return RunProgress(found, LengthEstimate())
 

@@ -55,12 +55,12 @@ def as_object(done: Corrections) -> str:
 
 
 @visible_lines
-def lines(done: Corrections) -> Iterator[str]:
-    """Yield the corrections of each recording as a diff, and what is left to do."""
+def lines(done: Corrections, *, undone: bool = False) -> Iterator[str]:
+    """Yield the corrections of each recording as a diff, and what is left to do. `undone`: they were taken back."""
     for each in done.recordings:
         yield from _recording(each, dry_run=done.dry_run)
     n = sum(len(each.corrections) for each in done.recordings)
-    verb = "Would take" if done.dry_run else "Took"
+    verb = ("Would take back" if done.dry_run else "Took back") if undone else "Would take" if done.dry_run else "Took"
     looked = f"in {count(done.n_checked, 'transcript')}"
     yield f"{verb} {count(n, 'correction')} {looked}." if n else f"No new correction {looked}."
 

@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.control import Control
 from rich.progress_bar import ProgressBar
+from rich.segment import ControlType, Segment, Segments
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
@@ -36,6 +37,7 @@ from nightscribe.worker.lease import lease_clock
 LINE_EVERY_S = 30
 FAILURES_SHOWN = 5
 BAR_WIDTH = 24
+ERASE_BELOW = "\x1b[J"  # rich has no name for it
 
 
 class Display:
@@ -128,20 +130,43 @@ class View(Protocol):
 def view(console: Console, heading: str) -> Iterator[View]:
     """Yield a live view on a terminal, and a view of single lines elsewhere."""
     if console.is_terminal:
-        with Live(console=console, auto_refresh=False, transient=True) as live:
-            yield _LiveView(live, heading)
+        live = _LiveView(console, heading)
+        console.show_cursor(False)
+        try:
+            yield live
+        finally:
+            live.erase()
+            console.show_cursor(True)
     else:
         console.print(visible(heading), soft_wrap=True, highlight=False, markup=False)
         yield _LineView(console)
 
 
 class _LiveView:
-    def __init__(self, live: Live, heading: str) -> None:
-        self._live = live
+    """Draws the view over the last one, of which nothing is left even if the terminal has become narrower since."""
+
+    def __init__(self, console: Console, heading: str) -> None:
+        self._console = console
         self._heading = heading
+        self._widths: list[int] = []
+        """The width in cells of each line that is shown."""
 
     def show(self, run_progress: RunProgress, trouble: str = "") -> None:
-        self._live.update(render(run_progress, self._heading, lease_clock(), trouble), refresh=True)
+        view = render(run_progress, self._heading, lease_clock(), trouble)
+        lines = self._console.render_lines(view, pad=False)[: max(1, self._console.height - 1)]
+        self.erase()
+        self._console.print(Segments([each for line in lines for each in (*line, Segment.line())]), end="")
+        self._widths = [Segment.get_line_length(line) for line in lines]
+
+    def erase(self) -> None:
+        """Remove what is shown. A terminal breaks the lines that no longer fit it anew."""
+        width = max(1, self._console.width)
+        rows = sum(max(1, -(-each // width)) for each in self._widths)
+        if rows:
+            self._console.control(Control((ControlType.CURSOR_UP, rows), ControlType.CARRIAGE_RETURN))
+            self._console.file.write(ERASE_BELOW)
+            self._console.file.flush()
+        self._widths = []
 
 
 class _LineView:
@@ -177,6 +202,7 @@ def state(run_progress: RunProgress, now: float) -> str:
         speed=run_progress.speed(now),
         left_s=run_progress.left_s(now),
         n_failed=len(run_progress.failed),
+        is_working=run_progress.working_since is not None,
     )
 
 
@@ -189,12 +215,13 @@ def so_far(
     speed: float | None,
     left_s: float | None,
     n_failed: int,
+    is_working: bool = False,
 ) -> str:
     """Return the progress of a run as one line, from its figures."""
     parts = [
         f"{n_settled:,} of {count(n_total, 'recording')}",
         f"{duration(heard_s)} of about {duration(total_s)} of sound" if total_s else "",
-        f"{speed:.1f} × real time" if speed else "loading models",
+        f"{speed:.1f} × real time" if speed else "transcribing" if is_working else "loading models",
         f"about {duration(left_s)} left" if left_s is not None else "",
         f"{n_failed:,} failed" if n_failed else "",
     ]
@@ -228,7 +255,8 @@ def _workers(run_progress: RunProgress) -> RenderableType:
         work_s = run_progress.work_s(activity.recording)
         share = min(1.0, activity.done_s / work_s) if work_s else 0.0
         again = f" (try {activity.receive_count})" if activity.receive_count > 1 else ""
-        what = f"rests: {activity.trouble}" if activity.trouble else activity.recording + again
+        part = f", {activity.part_of}" if activity.part_of else ""
+        what = f"rests: {activity.trouble}" if activity.trouble else activity.recording + part + again
         table.add_row(
             ProgressBar(total=1.0, completed=share, width=BAR_WIDTH, style="bar.back", complete_style="cyan"),
             f"{share:.0%}",

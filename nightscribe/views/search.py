@@ -12,7 +12,7 @@ import click
 from nightscribe.search.base import Hit
 from nightscribe.search.snippets import snippet
 from nightscribe.services.search import Indexed, Searched
-from nightscribe.terminal import visible, visible_lines
+from nightscribe.terminal import fitted, visible, visible_lines
 from nightscribe.views.humanize import count
 
 # The first of these that is installed plays a hit from its second on.
@@ -59,7 +59,7 @@ def lines(searched: Searched, source: str | None, *, limit: int, is_terminal: bo
     for hit in found.hits:
         head = f"{visible(hit.recording)}  {clock(hit.start_s)}"
         yield click.style(head, bold=is_terminal) + (f"  {visible(hit.speaker)}" if hit.speaker else "")
-        yield f"  {_marked(hit, is_terminal=is_terminal)}"
+        yield fitted(f"  {_marked(hit, is_terminal=is_terminal)}")
         if command := play(hit, place):
             yield click.style(f"  {visible(command)}", dim=is_terminal)
     if found.hits:

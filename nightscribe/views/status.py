@@ -70,7 +70,7 @@ def _heading(status: Status) -> Iterator[str]:
     if status.live and run.watch:
         yield f"So far, {_done(run)}." if run.n_total else "It has found nothing to queue yet."
     elif status.live and (run.command == "run" or run.n_total is None):
-        yield _so_far(run)
+        yield _so_far(run, is_working=bool(status.workers))
 
 
 def _when(status: Status, run: Run) -> str:
@@ -100,7 +100,7 @@ def _when_queued(run: Run, ended: str) -> str:
     return f"The last director queued {missing} and ended {ended}."
 
 
-def _so_far(run: Run) -> str:
+def _so_far(run: Run, *, is_working: bool) -> str:
     if run.n_total is None:
         return "It is scanning for missing recordings."
     return so_far(
@@ -111,6 +111,7 @@ def _so_far(run: Run) -> str:
         speed=run.speed,
         left_s=run.left_s,
         n_failed=run.n_failed,
+        is_working=is_working,
     )
 
 

@@ -7,6 +7,7 @@ from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.destination.keys import FAILURES, TRANSCRIPTS
 from nightscribe.shared.storage.base import Location
 from nightscribe.terminal import visible_lines
+from nightscribe.views.cli_hints import typed
 from nightscribe.views.humanize import count, duration, flag_names
 
 SHOWN = 20
@@ -62,7 +63,8 @@ def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
     """Yield what was done before this run, and what was or would be done without transcribing."""
     done = [f"{count(scan.n_finished, 'recording')} already done"] if scan.n_finished else []
     if scan.other_options:
-        done.append(f"{scan.other_options:,} of them with different options (--redo transcribes them again)")
+        what = f": {', '.join(scan.differences)}" if scan.differences else ""
+        done.append(f"{scan.other_options:,} of them with different options{what} (--redo transcribes them again)")
     if n_labels := scan.missing.n_only_speakers:
         labelled = "would be labelled" if dry_run else "labelled"
         done.append(f"{count(n_labels, 'recording')} already transcribed, with only the speakers {labelled}")
@@ -70,8 +72,10 @@ def before(scan: Scan, *, dry_run: bool = False) -> Iterator[str]:
         done.append(f"{count(scan.n_foreign, 'recording')} with text files of another tool, left alone")
     if scan.n_forgotten:
         done.append(
-            f"{count(scan.n_forgotten, 'recording')} forgotten for good, left alone (nightscribe forget --allow)"
+            f"{count(scan.n_forgotten, 'recording')} forgotten for good, left alone ({typed('forget')} --allow)"
         )
+    if scan.n_ignored:
+        done.append(f"{count(scan.n_ignored, 'recording')} ignored, as {typed('ignore')} lists")
     if scan.renamed:
         verb = "would follow" if dry_run else "followed"
         done.append(f"{count(len(scan.renamed), 'transcript')} {verb} a renamed recording")

@@ -40,6 +40,17 @@ class Activity(Stored):
         """
         return self.model_copy(update={"message": "", "done_s": 0.0, "trouble": why})
 
+    def on_part(self, index: int, count: int) -> "Activity":
+        """Return the report with the part of the recording that is done; earlier releases leave these fields alone."""
+        return self.model_copy(update={"part": index + 1, "n_parts": count}) if count > 1 else self
+
+    @property
+    def part_of(self) -> str:
+        """Return `part 2 of 3`, or "" if the recording is transcribed in one piece."""
+        found = self.model_extra or {}
+        part, n = found.get("part"), found.get("n_parts")
+        return f"part {part} of {n}" if isinstance(part, int) and isinstance(n, int) else ""
+
     @property
     def trouble(self) -> str | None:
         """Return why the worker rests instead of working; None if it works."""

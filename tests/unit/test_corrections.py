@@ -478,7 +478,7 @@ def test_the_command_corrects_a_passage_and_takes_it_back(dest: Path) -> None:
     ("arguments", "sentence"),
     [
         (["talk.mp3", "--at", "soon", "x"], "--at is 'soon': give seconds or a time such as 1:02:03."),
-        (["talk.mp3", "--at", "99", "x"], "Nobody speaks at 99 s in 'talk.mp3'; give a time at which there is text."),
+        (["talk.mp3", "--at", "99", "x"], "Nobody speaks at 1:39 in 'talk.mp3'; give a time at which there is text."),
         (["talk.mp3", "--at", "1"], "With --at, give one recording and its new text."),
         (["nosuch"], "No transcript matches 'nosuch'; give a part of a recording's path, or a glob."),
         (["--undo"], "With --undo, give one recording."),
@@ -519,7 +519,7 @@ def test_python_corrects_too(dest: Path) -> None:
     assert '"text": "The quirky brown fox jumps."' in found.to("json")
     with pytest.raises(ValueRefused, match="has no transcript"):
         destination.correct("other.mp3", 1.0, "x", by="Anna")
-    with pytest.raises(ValueRefused, match="Nobody speaks at 50 s"):
+    with pytest.raises(ValueRefused, match="Nobody speaks at 0:50"):
         destination.correct("talk.mp3", 50.0, "x", by="Anna")
 
 

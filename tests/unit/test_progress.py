@@ -11,7 +11,7 @@ from nightscribe.director.backlog import Backlog, Missing, Settled
 from nightscribe.director.plan.estimate import LengthEstimate
 from nightscribe.director.scan.scanner import Scan
 from nightscribe.services.run_progress import RunProgress
-from nightscribe.views.progress import FAILURES_SHOWN, render, state, view
+from nightscribe.views.progress import ERASE_BELOW, FAILURES_SHOWN, render, state, view
 
 HEADING = "nightscribe: base on faster-whisper, 4 workers, /home/me/recordings of many years → /home/me/transcripts"
 TROUBLE = "DEST '[here]' has only 3 MB free: make room; what cannot be written is tried three times."
@@ -160,4 +160,33 @@ def test_on_a_terminal_the_view_is_gone_when_the_work_is_over() -> None:
     with view(console, HEADING) as shown_by:
         shown_by.show(TALLIES["working"])
     assert "real time" in file.getvalue()
-    assert file.getvalue().endswith("\x1b[2K")
+    assert file.getvalue().removesuffix("\x1b[?25h").endswith(ERASE_BELOW)
+
+
+def test_the_part_of_a_recording_is_shown() -> None:
+    run_progress = progress_of(3, working=1)
+    run_progress.activities = [run_progress.activities[0].on_part(1, 3)]
+    assert any(", part 2 of 3" in line for line in shown(run_progress, 200))
+    assert activity("a.mp3").on_part(0, 1).part_of == ""
+
+
+def test_a_run_transcribes_as_soon_as_a_worker_has_begun() -> None:
+    run_progress = progress_of(3)
+    assert "transcribing" in state(run_progress, 0.0)
+    run_progress.working_since = None
+    assert "loading models" in state(run_progress, 0.0)
+
+
+def test_nothing_is_left_of_the_view_when_the_terminal_becomes_narrower() -> None:
+    """It goes up by as many lines as the terminal has made of the old ones."""
+    console = Console(width=80, height=40, file=io.StringIO(), force_terminal=True)
+    with view(console, HEADING) as live:
+        live.show(TALLIES["beginning"])
+        assert isinstance(console.file, io.StringIO)
+        n_lines = console.file.getvalue().count("\n")
+        n_long = sum(len(re.sub(r"\x1b\[[\d;?]*\w", "", line)) > 40 for line in console.file.getvalue().split("\n"))
+        assert n_long
+        console.width = 40
+        console.file = io.StringIO()
+        live.show(TALLIES["beginning"])
+        assert console.file.getvalue().startswith(f"\x1b[{n_lines + n_long}A")

@@ -150,7 +150,7 @@ def test_the_command_does_the_same_when_it_is_typed_again(given: dict[str, Any],
     params = command_named("run").make_context("run", arguments, parent=above).params
     typed = resolve(params.pop("words"))
     assert (typed.source, typed.dest) == (source, dest)
-    said = {name: value for name, value in params.items() if value not in (None, False)}
+    said = {name: value for name, value in params.items() if value not in (None, False, ())}
     assert said == {
         name: ",".join(value) if isinstance(value, tuple) else value if value is True or name in CHOICES else str(value)
         for name, value in given.items()
