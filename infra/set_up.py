@@ -237,12 +237,12 @@ def create(project: Project) -> None:
     python = getattr(sys, "_base_executable", sys.executable)  # this program may run in the environment it replaces
     uv = shutil.which("uv")
     make = [uv, "venv", "--seed", "--python", python] if uv else [python, "-m", "venv"]
-    done = subprocess.run([*make, project.venv], capture_output=True, text=True, check=False)
-    if done.returncode and uv:
-        done = subprocess.run([python, "-m", "venv", project.venv], capture_output=True, text=True, check=False)
-    if done.returncode:
+    failure = followed([*make, str(project.venv)], "making an environment")
+    if failure and uv:
+        failure = followed([python, "-m", "venv", str(project.venv)], "making an environment")
+    if failure:
         shutil.rmtree(project.venv, ignore_errors=True)
-        if "No space left" in done.stdout + done.stderr:
+        if "No space left" in failure:
             raise CannotSetUp(f"The disk of {project.root} is full. Make room there and repeat the command.")
         raise CannotSetUp(
             f"{python} cannot create a virtual environment. On Debian and Ubuntu, install what it needs: "
@@ -299,11 +299,11 @@ def find_uv(project: Project) -> str:
         if each and uv_version(str(each)) >= OLDEST_UV:
             return str(each)
     constraints = ["-c", str(project.root / "constraints.txt")]
-    command = [project.python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--retries", "1"]
+    command = [str(project.python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--retries", "1"]
     command += ["--only-binary", ":all:", *constraints, "uv"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "Retrying" in done.stderr and done.returncode:  # an index that answers but has no uv may have everything else
-        explain(project, done.stderr)
+    failure = followed(command, "fetching uv, which installs faster than pip")
+    if "Retrying" in failure:  # an index that answers but has no uv may have everything else
+        explain(project, failure)
     return str(own) if uv_version(str(own)) >= OLDEST_UV else ""
 
 
@@ -375,8 +375,8 @@ class Progress:
         return f"{self.fetched_mb:.0f} MB downloaded" + (f", fetching {what}" if what else "")
 
 
-def followed(command: list[str]) -> str:
-    """Run uv or pip and show its progress. Returns: its messages if it failed, else nothing."""
+def followed(command: list[str], what: str = "") -> str:
+    """Run uv or pip and show its progress, or `what` it does. Returns: its messages if it failed, else nothing."""
     environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
@@ -392,9 +392,9 @@ def followed(command: list[str]) -> str:
             now_s = time.monotonic() - began_s
             if shows:
                 width = shutil.get_terminal_size().columns - 1
-                print("\r\x1b[K" + f"  {now_s:.0f} s, {progress}"[:width], end="", file=sys.stderr, flush=True)
+                print("\r\x1b[K" + f"  {now_s:.0f} s, {what or progress}"[:width], end="", file=sys.stderr, flush=True)
             elif now_s - shown_s >= 10:
-                say(f"  {now_s:.0f} s, {progress}")
+                say(f"  {now_s:.0f} s, {what or progress}")
                 shown_s = now_s
     except BaseException:
         process.terminate()

@@ -136,11 +136,9 @@ def test_an_environment_that_is_broken_or_was_moved_is_made_again(
     assert not set_up.works(moved, {})
     done: list[object] = []
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    monkeypatch.setattr(
-        subprocess, "run", lambda command, **_: done.append(command[1:]) or SimpleNamespace(returncode=0)
-    )
+    monkeypatch.setattr(set_up, "followed", lambda command, _: done.append(command[1:]) or "")
     set_up.create(moved)
-    assert done == [["-m", "venv", moved.venv]]
+    assert done == [["-m", "venv", str(moved.venv)]]
     assert not moved.python.exists()
     assert capsys.readouterr().err == f"{moved.venv} cannot be used any more, so it is made again.\n"
 
