@@ -10,6 +10,7 @@ import structlog
 
 from nightscribe.director.backlog import Backlog, Growing, PartStored, Settled
 from nightscribe.director.dead_letters import DeadLetters
+from nightscribe.director.folder_hotwords import FolderHotwords
 from nightscribe.director.lost_jobs import LostJobDetector
 from nightscribe.director.outage import OUTAGE_LIMIT_S, OutageTracker
 from nightscribe.director.outcomes import Outcomes, OutstandingJob
@@ -48,6 +49,8 @@ class Director:
     layout: Layout = field(default_factory=Layout)
     redo: bool = False
     retry_failed: bool = False
+    hotwords: FolderHotwords | None = None
+    """The words to listen for in each recording; None if those of the options are for all."""
     outage_limit_s: float = OUTAGE_LIMIT_S
     """How long a queue or a store may be unreachable before the run ends."""
     run_id: str = field(default_factory=lambda: uuid4().hex)
@@ -55,6 +58,7 @@ class Director:
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
+        self._hotwords = self.hotwords or FolderHotwords(self.source, self.options.hotwords)
         self._unsent: list[Planned] = []
         self._planner: Planner | None = None
         self.pause_s = 0.0
@@ -89,7 +93,13 @@ class Director:
         `only_unchanged`: skip files that have changed since they were scanned, see `Planner`.
         """
         self._planner = Planner(
-            self.source, self.records, missing, rates or Rates(), job_s, only_unchanged=only_unchanged
+            self.source,
+            self.records,
+            missing,
+            rates or Rates(),
+            job_s,
+            only_unchanged=only_unchanged,
+            alike=self._hotwords.of,
         )
         self._round += 1  # a retried recording makes the same job, which must not be dropped as a duplicate
         self._outcomes.settled_while_cut &= self.outstanding
@@ -195,9 +205,12 @@ class Director:
 
     def _job_of(self, planned: Planned, slices: tuple[Slice, ...]) -> Job:
         """Return the job of all or some of the planned slices."""
+        words, options = self._hotwords.of(planned.recordings[0].recording.path), self.options
+        if words != options.hotwords:
+            options = options.model_copy(update={"hotwords": words})
         return Job(
             slices=slices,
-            options=self.options,
+            options=options,
             formats=self.formats,
             layout=self.layout,
             redo=self.run_id if self.redo else None,

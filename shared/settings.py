@@ -14,7 +14,20 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.formats.registry import check_formats, format_names
 from nightscribe.shared.model.engines import BUILT_IN, engine_name
-from nightscribe.shared.model.jobs import DEFAULT_TRACK, PLAIN, FormatName, SubtitleProfile, TrackChoice
+from nightscribe.shared.model.hotwords import check_hotwords, parse_hotwords
+from nightscribe.shared.model.hotwords import prompt as check_prompt
+from nightscribe.shared.model.jobs import (
+    DEFAULT_TRACK,
+    ENGLISH,
+    LONGEST_SILENCE_S,
+    MOST_BEAMS,
+    PLAIN,
+    REQUESTS,
+    ComputeType,
+    FormatName,
+    SubtitleProfile,
+    TrackChoice,
+)
 from nightscribe.shared.model.languages import language_code, language_codes
 from nightscribe.shared.model.speaker_options import AUTO, MOST_SPEAKERS, check_bounds, speakers_value
 from nightscribe.shared.process.cores import usable_cores
@@ -25,7 +38,7 @@ from nightscribe.shared.storage.base import StorageOptions
 ENV_PREFIX = "NIGHTSCRIBE_"
 Task = Literal["transcribe", "translate"]
 # Names of the settings that change the words of a transcript, who says them, and its text files.
-WORDS = ("model", "engine", "language", "languages", "language_per_window", "task", "tracks")
+WORDS = ("model", "engine", "language", "languages", "language_per_window", "task", "translate_to", "tracks", *REQUESTS)
 SPEAKERS = ("speakers", "min_speakers", "max_speakers", "no_voiceprints")
 TEXTS = ("formats", "subtitles", "line_chars", "lines", "word_timestamps")
 # Former names of settings, as variables, as options, and in the records of earlier runs.
@@ -39,6 +52,15 @@ def cache_folder() -> Path:
 
 def _default_models_dir() -> Path:
     return cache_folder() / "models"
+
+
+def _target(language: str) -> str:
+    """Return the code of a language to translate into, or nothing. Raises: ValueError: if it is auto or unknown."""
+    if not language:
+        return ""
+    if (code := language_code(language)) == "auto":
+        raise ValueError(f"it must be one language, such as {ENGLISH}")
+    return code
 
 
 class Settings(BaseSettings):
@@ -65,6 +87,47 @@ class Settings(BaseSettings):
         default=False, description="Detect the language anew every quarter of a minute, for recordings that change it."
     )
     task: Task = Field(default="transcribe", description="Write down what is said, or translate it into English.")
+    translate_to: Annotated[str, AfterValidator(_target)] = Field(
+        default_factory=str,
+        description="Translate into this language, a code such as en; like --task translate, for engines that can "
+        "translate into others than English. Whisper cannot.",
+        json_schema_extra={"shown": "none"},
+    )
+    prompt: Annotated[str, AfterValidator(check_prompt)] = Field(
+        default_factory=str,
+        description="Text that sets the scene and shows the spelling, such as: A talk by Dr. Nguyễn on PostgreSQL.",
+        json_schema_extra={"shown": "none"},
+    )
+    hotwords: Annotated[tuple[str, ...], NoDecode] = Field(
+        default_factory=tuple,
+        description="Words and names to listen for, separated by commas, or @FILE with one on each line; see "
+        "docs/vocabulary.md.",
+        json_schema_extra={"shown": "none"},
+    )
+    beam_size: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_BEAMS,
+        description="Beams of the first attempt at each window; more are slower and a little more exact. Where the "
+        "text is in doubt, five are used anyway.",
+    )
+    compute_type: ComputeType = Field(
+        default="auto",
+        description="Numbers that the engine computes with, such as int8 or float32; auto for int8, or float16 on a "
+        "GPU.",
+    )
+    condition_on_previous: bool = Field(
+        default=False,
+        description="Let each window continue the text of the one before: names are spelled alike, but a mistake may "
+        "be repeated, and long recordings take longer.",
+    )
+    initial_silence: float = Field(
+        default=0.0,
+        ge=0,
+        le=LONGEST_SILENCE_S,
+        description="Seconds of silence that the engine hears before each recording, for clips cut so tightly that "
+        "their first word is missed; times do not change.",
+    )
     tracks: TrackChoice = Field(
         default=DEFAULT_TRACK,
         description="Audio tracks of a film to transcribe: default (the one that a player chooses, or another if only "
@@ -149,6 +212,16 @@ class Settings(BaseSettings):
         description="Seconds between two scans of --watch, longer if a scan takes long; 0 for 5, or 60 for buckets.",
     )
 
+    audio_column: str = Field(
+        default_factory=str,
+        description="Column that names the recordings if SOURCE is a table; found by itself if its name is usual, "
+        "such as filename or path.",
+        json_schema_extra={"shown": "found"},
+    )
+    layout: Literal["auto", "common-voice", "librispeech"] = Field(
+        default="auto",
+        description="Layout of SOURCE if it is a corpus as it lies on disk; see docs/tables.md.",
+    )
     follow_links: bool = Field(
         default=False, description="Follow links in SOURCE that lead out of it; set it for director and workers."
     )
@@ -222,6 +295,8 @@ class Settings(BaseSettings):
         key = {"SSEKMSKeyId": self.s3_kms_key} if self.s3_sse == "aws:kms" else {}
         return StorageOptions(
             follow_links=self.follow_links,
+            audio_column=self.audio_column,
+            layout=self.layout,
             s3_requester_pays=self.s3_requester_pays,
             s3_encryption={} if self.s3_sse == "default" else {"ServerSideEncryption": self.s3_sse} | key,
             cache_bytes=round(self.cache_gb * 2**30),
@@ -236,6 +311,13 @@ class Settings(BaseSettings):
     @classmethod
     def _divide(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("hotwords", mode="before")
+    @classmethod
+    def _read_hotwords(cls, value: object) -> object:
+        if isinstance(value, str):
+            return parse_hotwords(value)
+        return check_hotwords(map(str, value)) if isinstance(value, tuple | list) else value
 
     @field_validator("languages", mode="before")
     @classmethod

@@ -4,7 +4,7 @@ Jobs hold about the same amount of sound. Which recordings share one depends on 
 that is added, or finished elsewhere, changes hardly any other job.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from json.encoder import encode_basestring_ascii
 
@@ -20,7 +20,7 @@ SHORTEST = 0.5
 MAX_SLICES = 200
 MOST_SLICES = 16_700  # of one recording; each message holds all its cut points
 SLICE_BYTES = 200  # in a message for a slice, without its names
-ROOM_BYTES = MAX_MESSAGE_BYTES - 4096  # for slices; the rest of a message does not depend on them
+ROOM_BYTES = MAX_MESSAGE_BYTES - 24 * 1024  # for slices; the rest is at most a prompt and the words to listen for
 
 
 def job_s(total_s: float | None, n_workers: int) -> float:
@@ -59,19 +59,25 @@ def n_jobs(missing: Backlog, rates: Rates, job_s: float, at_most: int) -> int:
     return min(at_most, n_slices + sum(1 for _ in islice(bundles(missing, rates, job_s), at_most)))
 
 
-def bundles(missing: Backlog, rates: Rates, job_s: float) -> Iterator[list[Missing]]:
+def bundles(
+    missing: Backlog, rates: Rates, job_s: float, alike: Callable[[str], object] = lambda _path: None
+) -> Iterator[list[Missing]]:
     """Yield jobs of neighbouring recordings that are not too long for one job.
 
+    `alike`: returns what the recordings of one job must have in common, such as the words to listen for.
     A job either transcribes or only labels speakers. One that is not too small ends where a hash of its last
     recording's path says so. So a file that is added or removed moves the ends of the next few jobs at most.
     """
-    yield from _bundles(missing, rates, job_s, only_speakers=False)
+    yield from _bundles(missing, rates, job_s, alike, only_speakers=False)
     if missing.n_only_speakers:
-        yield from _bundles(missing, rates, job_s, only_speakers=True)
+        yield from _bundles(missing, rates, job_s, alike, only_speakers=True)
 
 
-def _bundles(missing: Backlog, rates: Rates, job_s: float, *, only_speakers: bool) -> Iterator[list[Missing]]:
+def _bundles(
+    missing: Backlog, rates: Rates, job_s: float, alike: Callable[[str], object], *, only_speakers: bool
+) -> Iterator[list[Missing]]:
     bundle: list[Missing] = []
+    common: object = None
     filled = 0.0
     for at, (path, size) in enumerate(missing.sized()):
         seconds = rates.seconds(path, size)
@@ -79,9 +85,10 @@ def _bundles(missing: Backlog, rates: Rates, job_s: float, *, only_speakers: boo
             continue
         n_bytes = SLICE_BYTES + 2 * len(encode_basestring_ascii(path))
         share = max(seconds / job_s, LONGEST / MAX_SLICES, LONGEST * n_bytes / ROOM_BYTES)
-        if bundle and filled + share > LONGEST:
+        if bundle and (filled + share > LONGEST or alike(path) != common):
             yield bundle
             bundle, filled = [], 0.0
+        common = alike(path)
         bundle.append(missing[at])
         filled += share
         if filled >= SHORTEST and chance(path) * SHORTEST < share:

@@ -1,7 +1,7 @@
 """Plan jobs one by one, and read a recording only when its turn comes."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import structlog
@@ -72,13 +72,15 @@ class Planner(Iterator[Planned | Settled | Growing]):
         job_s: float,
         *,
         only_unchanged: bool = False,
+        alike: Callable[[str], object] = lambda _path: None,
     ) -> None:
+        """`alike`: see `bundles`."""
         self._source = source
         self._records = records
         self._job_s = job_s
         self._only_unchanged = only_unchanged
         self._long = iter(long_recordings(missing, rates, job_s))
-        self._bundles = bundles(missing, rates, job_s)
+        self._bundles = bundles(missing, rates, job_s, alike)
         self._group: list[Missing] = []
         self._is_long = False
         self._ready: deque[Planned | Settled | Growing] = deque()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from nightscribe.director.folder_hotwords import FolderHotwords
 from nightscribe.director.scan.folder_records import FolderRecords, RareTrees
 from nightscribe.director.scan.text_stems import stems
 from nightscribe.shared.audio.probe import MEDIA_SUFFIXES, OTHER_SUFFIXES, probe
@@ -17,7 +18,7 @@ from nightscribe.shared.model.paths import suffix
 from nightscribe.shared.model.recording import Folder, Recording, Unreadable
 from nightscribe.shared.process.concurrency import map_concurrently
 from nightscribe.shared.process.liveness import report_alive
-from nightscribe.shared.storage.base import RecordingSource
+from nightscribe.shared.storage.base import NamesRecordings, RecordingSource
 
 log = structlog.get_logger()
 
@@ -31,6 +32,7 @@ class RecordingFilter:
     def __init__(self, source: RecordingSource, formats: Iterable[FormatName]) -> None:
         """Create a filter. Files with the suffixes of `formats` are texts, not recordings."""
         self._source = source
+        self._names_recordings = isinstance(source, NamesRecordings)
         self._text_suffixes = {suffix(f"x{suffix_of(fmt)}").removeprefix(".") for fmt in formats}
         self._has_audio: dict[int, bool] = {}
         """Results of ffmpeg's search for sound, by the file's hash."""
@@ -38,6 +40,8 @@ class RecordingFilter:
 
     def is_recording(self, file: Recording) -> bool:
         """Return whether a file may be a recording; False also if it currently cannot be read."""
+        if self._names_recordings:
+            return True
         kind = suffix(file.path).removeprefix(".")
         if kind in MEDIA_SUFFIXES:
             return True
@@ -85,8 +89,13 @@ class Discovery:
         recording_filter: RecordingFilter,
         *,
         report_progress: Callable[[int], None],
+        hotwords: FolderHotwords,
     ) -> None:
-        """`report_progress` is called with the number of files seen so far, after each folder."""
+        """`report_progress` is called with the number of files seen so far, after each folder.
+
+        `hotwords` learns which folders list words to listen for.
+        """
+        self._hotwords = hotwords
         self._source = source
         self._records = records
         self._filter = recording_filter
@@ -104,6 +113,8 @@ class Discovery:
             max(self._source.max_concurrency, self._records.store.max_concurrency),
         ):
             self.unreadable.extend(folder.unreadable)
+            if problem := self._hotwords.learn(folder):
+                self.unreadable.append(problem)
             yield from self._in_folder(folder, records())
             n_seen += len(folder.recordings) + len(folder.unreadable)
             self._report_progress(n_seen)

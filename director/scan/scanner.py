@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from nightscribe.director.backlog import Backlog, Missing
+from nightscribe.director.folder_hotwords import FolderHotwords
 from nightscribe.director.outage import is_outage
 from nightscribe.director.scan.classify import Classifier, Evidence, Foreign, is_recent
 from nightscribe.director.scan.discover import Candidate, Discovery, RecordingFilter
@@ -102,6 +103,8 @@ class Scanner:
     """Returns whether a finished transcript was made with the options that are now requested."""
     has_labels: Callable[[Provenance], bool] = lambda _: True
     """Returns whether a finished transcript has the labels of speakers that are now requested."""
+    hotwords: FolderHotwords | None = None
+    """Learns which words to listen for; None if only the scan needs it."""
     hashing_s: float = HASHING_S
     """Time that one scan may spend on hashing recordings that were finished without a hash."""
     now: Callable[[], float] = time.time
@@ -125,7 +128,13 @@ class Scanner:
         unhashed: list[tuple[Recording, Provenance]] = []
         self._tombstones.load()
         submitted = self.records.notes.submitted()
-        discovery = Discovery(self.source, self.records, self._recording_filter, report_progress=progress)
+        discovery = Discovery(
+            self.source,
+            self.records,
+            self._recording_filter,
+            report_progress=progress,
+            hotwords=self.hotwords or FolderHotwords(self.source),
+        )
         classifier = Classifier(
             self.source,
             self._identity,

@@ -29,6 +29,7 @@ COMMANDS = {
     "models": Lazy("models", "models", "Manage weights of speech models on this machine."),
     "retry": Lazy("retry", "retry", "Retry recordings that failed in DEST."),
     "run": Lazy("run", "run", "Transcribe everything in SOURCE into DEST on this machine."),
+    "score": Lazy("score", "score", "Compare the texts of a table in DEST with what was truly said."),
     "search": Lazy("search", "search", "Search all transcripts in DEST."),
     "serve": Lazy("serve", "serve", "Serve DEST to people and programs: a page and an API."),
     "speakers": Lazy("speakers", "speakers", "List, name, merge, split and forget the voices in DEST."),

@@ -56,12 +56,14 @@ def run(
       nightscribe run 2012/*.mp3 ~/transcripts
       find . -name '*.m4a' -print0 | nightscribe run - ~/transcripts
       nightscribe run https://example.org/podcast.xml ~/podcasts --newest 5
+      nightscribe run clips.csv texts --hotwords Nguyễn,PostgreSQL
 
-    SOURCE and DEST are each a folder or a bucket; SOURCE can also be files, folders, names from a pipe (-), or
-    addresses (http, https) of recordings, pages or feeds, which are downloaded into DEST, each once. Without DEST,
-    texts are put beside the recordings. DEST mirrors the folders below SOURCE; it may lie in SOURCE or be SOURCE
-    itself. Recordings that already have a transcript are skipped. Exit code: 0 all done, 1 some recordings failed, 2
-    wrong use, 130 interrupted.
+    SOURCE and DEST are each a folder or a bucket; SOURCE can also be files, folders, names from a pipe (-),
+    addresses (http, https) of recordings, pages or feeds, which are downloaded into DEST, each once, or one table
+    (.csv, .tsv, .jsonl, .parquet) that names a recording in each row. Without DEST, texts are put beside the
+    recordings. DEST mirrors the folders below SOURCE; it may lie in SOURCE or be SOURCE itself. Recordings that
+    already have a transcript are skipped. Exit code: 0 all done, 1 some recordings failed, 2 wrong use, 130
+    interrupted.
     """
     from nightscribe.cli import notices
     from nightscribe.cli.observing import send_traces
@@ -108,16 +110,19 @@ def _run(request: "Request", notify: tuple[str, ...], missed: list[str]) -> int:
     from nightscribe.cli.signals import interruptible
     from nightscribe.log import configure_logging
     from nightscribe.report.run_report import RunReport
-    from nightscribe.services.events import Began, Stopping, Working
+    from nightscribe.services.events import Began, Stopping, TableWritten, Working
     from nightscribe.services.run import run as service
     from nightscribe.shared.errors import NightscribeError
     from nightscribe.views.progress import Display
     from nightscribe.views.summary import summary
+    from nightscribe.views.table import table_lines
 
     report = RunReport(request.source, request.dest, request.settings, redo=request.redo)
     with ExitStack() as stack:
         interruption = stack.enter_context(interruptible())
         display = stack.enter_context(Display(request))
+
+        tables: list[TableWritten] = []
 
         def on_event(event: "Event") -> None:
             if isinstance(event, Working):
@@ -126,6 +131,8 @@ def _run(request: "Request", notify: tuple[str, ...], missed: list[str]) -> int:
                 # The terminal shows the progress, so log events go to a file.
                 log_file = stack.enter_context((event.logs / "run.log").open("w", errors="backslashreplace"))
                 configure_logging(request.settings.log_level, log_file)
+            if isinstance(event, TableWritten):
+                tables.append(event)
             report.observe(event)
             display.show(event)
             if isinstance(event, Stopping) and interruption.number is not None:
@@ -154,6 +161,7 @@ def _run(request: "Request", notify: tuple[str, ...], missed: list[str]) -> int:
                 redo=request.redo,
             )
         )
+        lines += [line for table in tables for line in table_lines(table, request.dest)]
         lines += map(visible, missed)
         for line in (*lines, *notices.notify(notify, f"nightscribe: {request.dest}", "\n".join(lines))):
             print(fitted(line))

@@ -7,6 +7,7 @@ from nightscribe.services.events import OnEvent, ignore
 from nightscribe.services.request import Request, open_queue, scan, survey
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.services.run_record import RunRecord, beginning, queueing
+from nightscribe.services.table_output import table_kept
 from nightscribe.shared.model.recording import Unreadable
 
 
@@ -40,4 +41,6 @@ def enqueue(request: Request, on_event: OnEvent = ignore, *, dead_letters: bool 
                 n_gone += 1
             elif event is None:
                 record.update()
+    with table_kept(request, progress, on_event):
+        pass
     return Enqueued(settings.queue_name, progress.n_total - n_gone, progress)

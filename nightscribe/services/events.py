@@ -126,9 +126,22 @@ class Forgetting:
     n: int
 
 
+@dataclass(frozen=True)
+class TableWritten:
+    """The table of a run whose source is a table was written into the destination, for the last time."""
+
+    place: str
+    n_rows: int
+    n_texts: int
+    """Number of rows that have a text or are known to be without speech."""
+    remarks: tuple[str, ...]
+    """What is doubtful about the table or its rows, as sentences."""
+
+
 Event = (
     Began
     | Downloading
+    | TableWritten
     | Scanning
     | Surveying
     | Planned

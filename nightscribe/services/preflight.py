@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 from nightscribe.shared.audio.probe import ffmpeg_path
 from nightscribe.shared.errors import ExtraMissing
+from nightscribe.shared.model.jobs import ENGLISH, requests_of
 from nightscribe.shared.model.speaker_options import needs_models
 from nightscribe.shared.settings import Settings
 from nightscribe.worker.engines import registry as engines
@@ -42,7 +43,9 @@ def _check(engine: str, settings: Settings) -> None:
         engine,
         settings.model,
         language=settings.language,
-        task=settings.task,
+        task="translate" if settings.translate_to else settings.task,
         languages=settings.languages,
+        translate_to=settings.translate_to or ENGLISH,
+        requests=requests_of(settings),
         models_dir=settings.models_dir,
     )

@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from nightscribe.director.backlog import Backlog, Missing
 from nightscribe.director.enqueue import Director
+from nightscribe.director.folder_hotwords import FolderHotwords
 from nightscribe.director.plan.estimate import LengthEstimate, sample
 from nightscribe.director.scan.scanner import Scanner
 from nightscribe.services import preflight
@@ -17,13 +19,14 @@ from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
-from nightscribe.shared.model.jobs import Layout, Options
+from nightscribe.shared.model.jobs import ENGLISH, REQUESTS, Layout, Options
 from nightscribe.shared.model.speaker_options import AUTO, same_labels
 from nightscribe.shared.model.transcript import Provenance
 from nightscribe.shared.process.liveness import report_alive
 from nightscribe.shared.queue.client import JobQueue, connect
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location, RecordingSource
+from nightscribe.shared.storage.table.location import with_layout
 from nightscribe.shared.telemetry import metrics, tracing
 
 DIFFERENCES_NAMED = 3
@@ -44,7 +47,12 @@ class Request:
     @cached_property
     def recordings(self) -> RecordingSource:
         """The source, without the destination if that lies in it."""
-        return self.source.open_source(self.settings.storage, leave_out=self.dest)
+        return self.corpus.open_source(self.settings.storage, leave_out=self.dest)
+
+    @cached_property
+    def corpus(self) -> Location:
+        """The source with the layout of a corpus, if the user named one."""
+        return with_layout(self.source, self.settings.storage)
 
     @cached_property
     def records(self) -> Records:
@@ -55,6 +63,11 @@ class Request:
     def differences(self) -> Counter[str]:
         """How many finished transcripts were made with each other option than is asked for now."""
         return Counter()
+
+    @cached_property
+    def hotwords(self) -> FolderHotwords:
+        """The words to listen for in each recording."""
+        return FolderHotwords(self.recordings, self.settings.hotwords)
 
     @property
     def layout(self) -> Layout:
@@ -76,6 +89,8 @@ class Request:
         Raises: SetupError: if the work cannot be done as requested. RetryableError: if a bucket is unreachable.
         """
         self.source.check_source(self.settings.storage)
+        if self.corpus is not self.source:
+            self.corpus.check_source(self.settings.storage)
         preflight.check_options(self.settings)
         engine = preflight.check_engine(self.settings)
         preflight.check_speakers(self.settings)
@@ -95,6 +110,7 @@ class Request:
             dry_run=dry_run,
             is_current=self._is_current,
             has_labels=lambda done: same_labels(done.options, self._speakers),
+            hotwords=self.hotwords,
         )
 
     def director(self, queue: JobQueue, engine: str) -> Director:
@@ -108,6 +124,7 @@ class Request:
             layout=self.layout,
             max_queued_jobs=self.settings.max_queued_jobs,
             max_receives=self.settings.max_receives,
+            hotwords=self.hotwords,
             redo=self.redo,
             retry_failed=self.retry_failed,
         )
@@ -130,7 +147,10 @@ class Request:
 
     def _is_current(self, done: Provenance) -> bool:
         wanted = self.options(done.options.engine)
-        names = ("model", "task", "language", "languages", "language_per_window", "tracks")
+        words = self.hotwords.of(done.recording)
+        if words != wanted.hotwords:
+            wanted = wanted.model_copy(update={"hotwords": words})
+        names = ("model", "task", "translate_to", "language", "languages", "language_per_window", "tracks", *REQUESTS)
         different = [name for name in names if getattr(done.options, name) != getattr(wanted, name)]
         self.differences.update(
             f"--{name.replace('_', '-')} {_typed(getattr(done.options, name))}" for name in different
@@ -154,11 +174,13 @@ def _typed(value: object) -> str:
 
 def options(settings: Settings, engine: str) -> Options:
     """Return the options of a job from settings. The bounds matter only where the number of speakers is to be found."""
-    bounds = {"min_speakers": settings.min_speakers, "max_speakers": settings.max_speakers}
+    bounds: dict[str, Any] = {"min_speakers": settings.min_speakers, "max_speakers": settings.max_speakers}
     return Options(
         engine=engine,
         model=settings.model,
-        task=settings.task,
+        task="translate" if settings.translate_to else settings.task,
+        translate_to=settings.translate_to or ENGLISH,
+        **{name: getattr(settings, name) for name in REQUESTS},
         language=settings.language,
         language_per_window=settings.language_per_window,
         tracks=settings.tracks,

@@ -19,6 +19,7 @@ from nightscribe.services.run_folder import run_folder
 from nightscribe.services.run_progress import FailedRecording, RunProgress
 from nightscribe.services.run_record import RunRecord, beginning
 from nightscribe.services.search import update_if_there
+from nightscribe.services.table_output import TableOutput, table_kept
 from nightscribe.shared.errors import NightscribeError, SetupError
 from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.model.speaker_options import needs_models
@@ -93,13 +94,19 @@ def run(request: Request, on_event: OnEvent = ignore) -> RunResult:
                     progress.job_s = job_s(progress.total_s, request.settings.workers)
                     # Fetch the weights once, before the workers start; otherwise each would fetch them.
                     on_event(FetchingWeights(request.settings.model))
-                    engines.find_weights(engine, request.settings.model, request.settings.models_dir)
+                    settings = request.settings
+                    engines.find_weights(
+                        engine, settings.model, settings.models_dir, compute_type=settings.compute_type
+                    )
                     preflight.check_engine(request.settings)  # more may be known about a model that was just downloaded
                     if needs_models(request.settings):
                         on_event(FetchingWeights("voices"))
                         Diarizer(request.settings.models_dir)
-                    with local_queue(logs / "queue.log"):
-                        _work(request, progress, record, on_event, engine=engine, logs=logs)
+                    with local_queue(logs / "queue.log"), table_kept(request, progress, on_event) as table:
+                        _work(request, progress, record, on_event, table, engine=engine, logs=logs)
+                else:
+                    with table_kept(request, progress, on_event):
+                        pass
         except KeyboardInterrupt:
             if progress is None:
                 raise
@@ -118,7 +125,14 @@ def _forget_old(request: Request) -> tuple[str, ...]:
 
 
 def _work(
-    request: Request, progress: RunProgress, record: RunRecord, on_event: OnEvent, *, engine: str, logs: Path
+    request: Request,
+    progress: RunProgress,
+    record: RunRecord,
+    on_event: OnEvent,
+    table: TableOutput | None,
+    *,
+    engine: str,
+    logs: Path,
 ) -> None:
     settings = request.settings
     director = request.director(open_queue(settings), engine)
@@ -140,6 +154,8 @@ def _work(
             progress.observe(activities, lease_clock())
             on_event(Working(progress, tuple(pool.names), activities, _trouble(lack, progress.activities)))
             record.update()
+            if table:
+                table.write_if_due(progress)
 
 
 def _trouble(lack: str | None, activities: Sequence[Activity]) -> str:

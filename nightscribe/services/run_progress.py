@@ -176,6 +176,10 @@ class RunProgress:
         pending_s = self.lengths.pending_s
         return None if pending_s is None else max(self.heard_s, self.done_audio_s + pending_s)
 
+    def is_open(self, path: str) -> bool:
+        """Return whether a recording of this run is neither done nor failed."""
+        return path in self._open
+
     def length_s(self, path: str) -> float | None:
         """Return the estimated length of one of this run's recordings; None once it is settled."""
         size = self._open.get(path)

@@ -9,6 +9,7 @@ from nightscribe.shared.process.identity import process_name
 from nightscribe.shared.process.scratch import sweep_scratch
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.base import Location
+from nightscribe.shared.storage.table.location import with_layout
 from nightscribe.worker.engines.allowed import AllowedModels
 from nightscribe.worker.loop import Worker
 from nightscribe.worker.pipeline.models import Models
@@ -31,7 +32,7 @@ def open_worker(source: Location, dest: Location, settings: Settings) -> Worker:
         allowed=AllowedModels(settings.model, settings.models, settings.models_dir),
     )
     if not settings.load_late:
-        models.load(Options(engine=settings.engine, model=settings.model))
+        models.load(Options(engine=settings.engine, model=settings.model, compute_type=settings.compute_type))
 
     def unload(idle_s: float) -> None:
         if 0 <= settings.unload_after_s <= idle_s:
@@ -40,7 +41,7 @@ def open_worker(source: Location, dest: Location, settings: Settings) -> Worker:
     return Worker(
         name=process_name(os.getpid()),
         queue=queue,
-        source=source.open_source(settings.storage, leave_out=dest),
+        source=with_layout(source, settings.storage).open_source(settings.storage, leave_out=dest),
         records=Records(dest.open_store(settings.storage)),
         transcriber_for=models.transcriber,
         diarizer=models.diarizer,

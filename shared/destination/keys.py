@@ -20,6 +20,7 @@ FAILURES_OF_REQUESTS = f"{REQUESTS}failures/"
 CANCELLED = f"{RECORDS_FOLDER}/cancelled/"
 SUBMITTED = f"{RECORDS_FOLDER}/submitted/"
 RUN = f"{RECORDS_FOLDER}/run.json"
+TABLE = f"{RECORDS_FOLDER}/table.json"
 REPORT = f"{RECORDS_FOLDER}/report.json"
 REPORT_PAGE = "report.html"
 HIDDEN_REPORT_PAGE = f"{RECORDS_FOLDER}/report.html"  # where somebody else's file has that name

@@ -40,6 +40,15 @@ class EngineSpec:
     """Codes of the languages that the engine knows. None: all that nightscribe accepts."""
     tasks: frozenset[str] = frozenset({"transcribe"})
     """`transcribe`, and `translate` if it can translate into English."""
+    translates_to: frozenset[str] = frozenset({"en"})
+    """Codes of the languages into which it translates, if it can do that."""
+    follows: frozenset[str] = frozenset()
+    """Which of the options `prompt`, `hotwords`, `beam_size`, `condition_on_previous` and `initial_silence` it follows.
+    The others are refused."""
+    compute_types: frozenset[str] = frozenset()
+    """Types of numbers it can be told to compute with; `load` then accepts `compute_type`. Empty: it decides itself."""
+    most_beams: int = 10
+    """The highest `beam_size` that it can follow."""
     speed: float
     """Seconds of sound that one core transcribes per second with `measured_model`."""
     measured_model: str = ""
@@ -51,7 +60,7 @@ class EngineSpec:
         measured = self.parameters.get(self.measured_model, 1.0)
         return self.speed * measured / next((size for name, size in self.parameters.items() if name in model), measured)
 
-    def check(self, *, language: str, task: str) -> None:
+    def check(self, *, language: str, task: str, translate_to: str = "en") -> None:
         """Raise SetupError if the engine does not know the language or cannot do the task."""
         if task not in self.tasks:
             others = [spec.name for spec in BUILT_IN.values() if task in spec.tasks]
@@ -61,6 +70,32 @@ class EngineSpec:
                 f"The engine {self.name} does not know the language {language}, "
                 f"only {', '.join(sorted(self.languages))}. Choose one of these, or another engine."
             )
+        if task == "translate" and translate_to not in self.translates_to:
+            raise SetupError(
+                f"The engine {self.name} translates only into {', '.join(sorted(self.translates_to))}, and "
+                f"--translate-to is {translate_to}."
+            )
+
+    def check_requests(self, requests: Mapping[str, object]) -> None:
+        """Raise SetupError if the engine cannot follow one of these options, given by name with their values."""
+        for name, value in requests.items():
+            option = "--" + name.replace("_", "-")
+            if name == "compute_type":
+                if value not in self.compute_types:
+                    some = ", ".join(sorted(self.compute_types)) or "nothing but its own choice"
+                    raise SetupError(
+                        f"The engine {self.name} cannot compute in {value}; {option} can be auto, or {some}."
+                    )
+            elif name not in self.follows:
+                others = [spec.name for spec in BUILT_IN.values() if name in spec.follows]
+                raise SetupError(
+                    f"The engine {self.name} does not know {option}. Choose --engine {' or '.join(others)}, or leave "
+                    "it out."
+                )
+            elif name == "beam_size" and isinstance(value, int) and value > self.most_beams:
+                raise SetupError(
+                    f"The engine {self.name} searches with at most {self.most_beams} beams; {option} is {value}."
+                )
 
 
 # Source: openai/whisper README. `turbo` comes first, because it is also called large-v3-turbo.
@@ -89,6 +124,10 @@ _FRAME_MODEL_PARAMETERS = {
     "wav2vec2-base": 95.0,
 }
 _WHISPER_TASKS = frozenset({"transcribe", "translate"})
+_WHISPER_FOLLOWS = frozenset({"prompt", "hotwords", "beam_size", "condition_on_previous", "initial_silence"})
+_CTRANSLATE2_TYPES = frozenset(
+    {"int8", "int8_float16", "int8_bfloat16", "int8_float32", "int16", "float16", "bfloat16", "float32"}
+)
 
 # `auto` prefers them in this order. Speeds were measured on recordings of English read aloud (docs/performance.md).
 BUILT_IN: Mapping[str, EngineSpec] = {
@@ -101,6 +140,8 @@ BUILT_IN: Mapping[str, EngineSpec] = {
             install="nightscribe[faster-whisper]",
             weights="ctranslate2",
             tasks=_WHISPER_TASKS,
+            follows=_WHISPER_FOLLOWS,
+            compute_types=_CTRANSLATE2_TYPES,
             speed=20.0,
             measured_model="base",
             parameters=_WHISPER_PARAMETERS,
@@ -112,6 +153,9 @@ BUILT_IN: Mapping[str, EngineSpec] = {
             install="nightscribe[onnx-whisper]",
             weights="onnx",
             tasks=_WHISPER_TASKS,
+            follows=_WHISPER_FOLLOWS,
+            compute_types=frozenset({"int8"}),
+            most_beams=5,
             speed=20.0,
             measured_model="base",
             parameters=_WHISPER_PARAMETERS,
@@ -123,6 +167,8 @@ BUILT_IN: Mapping[str, EngineSpec] = {
             install="nightscribe[openai-whisper]",
             weights="openai",
             tasks=_WHISPER_TASKS,
+            follows=_WHISPER_FOLLOWS,
+            compute_types=frozenset({"float16", "float32"}),
             speed=9.0,
             measured_model="base",
             parameters=_WHISPER_PARAMETERS,
@@ -133,6 +179,7 @@ BUILT_IN: Mapping[str, EngineSpec] = {
             requires="onnx_asr",
             install="nightscribe[onnx-asr]",
             weights="onnx-asr",
+            compute_types=frozenset({"int8", "float32"}),
             speed=60.0,
             measured_model="110m",
             parameters=_FRAME_MODEL_PARAMETERS,

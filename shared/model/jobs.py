@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from nightscribe.shared.errors import JobError, NewerJob
+from nightscribe.shared.model.hotwords import LONGEST_PROMPT, check_hotwords
 from nightscribe.shared.model.languages import language_code, language_codes
 from nightscribe.shared.model.speaker_options import MOST_SPEAKERS, OFF, check_bounds, speakers_value
 from nightscribe.shared.model.versioned import (
@@ -43,6 +44,14 @@ def _inside(path: str) -> str:
 RelativePath = Annotated[str, AfterValidator(_inside)]
 
 
+def is_below_source(path: str) -> bool:
+    """Return whether a path can be that of a recording."""
+    try:
+        return bool(_inside(path)) and path.isprintable()
+    except ValueError:
+        return False
+
+
 def _ascending(cuts: tuple[float, ...]) -> tuple[float, ...]:
     if any(b <= a for a, b in pairwise((0.0, *cuts))):
         raise ValueError("they do not follow each other")
@@ -55,6 +64,14 @@ Cuts = Annotated[tuple[float, ...], AfterValidator(_ascending)]
 FORMATS_OF_VERSION_1 = frozenset({"txt", "vtt", "srt", "json", "tsv"})
 
 DEFAULT_TRACK, ALL_TRACKS = "default", "all"
+ENGLISH = "en"
+MOST_BEAMS = 10
+LONGEST_SILENCE_S = 5.0
+
+ComputeType = Literal[
+    "auto", "int8", "int8_float16", "int8_bfloat16", "int8_float32", "int16", "float16", "bfloat16", "float32"
+]
+"""Types of numbers with which an engine can compute."""
 
 
 def _track_choice(choice: str) -> str:
@@ -73,6 +90,10 @@ BBC: SubtitleProfile = "bbc"
 
 # Any name is valid: installed formats may differ between machines.
 FormatName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+
+
+REQUESTS = ("prompt", "hotwords", "beam_size", "compute_type", "condition_on_previous", "initial_silence")
+"""Options that only some engines can follow (`EngineSpec.follows`)."""
 
 
 class Options(Stored):
@@ -118,6 +139,41 @@ class Options(Stored):
         exclude_if=is_default(DEFAULT_TRACK),
     )
 
+    translate_to: Annotated[str, AfterValidator(language_code)] = Field(
+        default=ENGLISH,
+        description="Language into which the task translate translates.",
+        exclude_if=is_default(ENGLISH),
+    )
+    prompt: str = Field(
+        default="",
+        max_length=LONGEST_PROMPT,
+        description="Text that sets the scene and shows the spelling.",
+        exclude_if=is_default(""),
+    )
+    hotwords: Annotated[tuple[str, ...], AfterValidator(check_hotwords)] = Field(
+        default=(), description="Words and names to listen for.", exclude_if=is_empty
+    )
+    beam_size: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_BEAMS,
+        description="Number of beams of the first attempt at each window.",
+        exclude_if=is_default(1),
+    )
+    compute_type: ComputeType = Field(
+        default="auto", description="Type of numbers that the engine computes with.", exclude_if=is_default("auto")
+    )
+    condition_on_previous: bool = Field(
+        default=False, description="Each window continues the text of the one before.", exclude_if=is_default(False)
+    )
+    initial_silence: float = Field(
+        default=0.0,
+        ge=0,
+        le=LONGEST_SILENCE_S,
+        description="Seconds of silence that the engine hears before a recording begins.",
+        exclude_if=is_default(0.0),
+    )
+
     @model_validator(mode="after")
     def _speakers_are_possible(self) -> Self:
         check_bounds(self.speakers, self.min_speakers, self.max_speakers)
@@ -127,7 +183,13 @@ class Options(Stored):
     def is_of_version_1(self) -> bool:
         """Return whether the first release knows all of these options."""
         is_new = self.speakers != OFF or not self.voiceprints or self.tracks != DEFAULT_TRACK or bool(self.languages)
-        return not is_new and not self.model_extra
+        return not is_new and not requests_of(self) and self.translate_to == ENGLISH and not self.model_extra
+
+
+def requests_of(options: object) -> dict[str, object]:
+    """Return those of `REQUESTS` that options or settings hold, with their values; some engines cannot follow them."""
+    values = {name: getattr(options, name) for name in REQUESTS}
+    return {name: value for name, value in values.items() if value != Options.model_fields[name].default}
 
 
 class Layout(Stored):

@@ -1,6 +1,6 @@
 """The contents of a source: recordings, folders, and what cannot be read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +29,5 @@ class Folder:
     unreadable: list[Unreadable]
     below: list[str]
     """Names of all folders in it, including those that are skipped."""
+    lists: list[str] = field(default_factory=list)
+    """Names of nightscribe's own files in it, which say how to transcribe what lies there."""

@@ -37,6 +37,10 @@ class StorageOptions:
     """Pay for requests to a source bucket that is set to requester pays."""
     s3_encryption: Mapping[str, str] = field(default_factory=dict)
     """Arguments of S3's PutObject that select the encryption."""
+    audio_column: str = ""
+    """Column of a table that names the recordings; "" to find it by its name."""
+    layout: str = "auto"
+    """Layout of a corpus that is used as source: common-voice, librispeech, or auto for none."""
     cache_bytes: int = 2 * 2**30
     """Maximum bytes of remote recordings that are cached on this machine's disk."""
 
@@ -102,6 +106,13 @@ class Links(Protocol):
     def link(self, path: str, lifetime_s: int) -> str:
         """Return the address. Raises: PermanentError: if the recording is gone."""
         ...
+
+
+@runtime_checkable
+class NamesRecordings(Protocol):
+    """A source that lists only what a user named one by one, so everything in it is a recording, whatever its name."""
+
+    names_recordings: bool
 
 
 class TranscriptStore(Protocol):

@@ -14,6 +14,7 @@ from typing import cast
 from nightscribe.shared.errors import NightscribeError, SetupError, ValueRefused
 from nightscribe.shared.process.plugins import PluginBroken, load_plugin, package_of, plugins
 from nightscribe.shared.storage.base import Location
+from nightscribe.shared.storage.table.location import TableLocation, is_table
 
 ENTRY_POINTS = "nightscribe.storages"
 Parse = Callable[[str], Location]
@@ -56,10 +57,16 @@ def parse_location(text: str) -> Location:
         raise SetupError("An empty argument names no folder; perhaps a variable is not set. Use a dot for this folder.")
     scheme, colon, rest = text.partition(":/")
     if colon and (parse := _parser(scheme.casefold())):
-        return parse(text)
+        return _table(text, "/") if is_table(text) else parse(text)
     if colon and rest.startswith("/"):
         raise SetupError(_unknown(text))
-    return _parse_of(_FOLDER)(text)
+    place = _parse_of(_FOLDER)(text)
+    return _table(text, "/") if is_table(text) and place.local_path and place.local_path.is_file() else place
+
+
+def _table(text: str, slash: str) -> Location:
+    place, _, name = text.rpartition(slash)
+    return TableLocation(parse_location(place or (slash if text.startswith(slash) else ".")), name)
 
 
 def storages() -> list[Storage]:

@@ -97,3 +97,27 @@ def test_a_built_in_description_names_what_there_is(spec: EngineSpec) -> None:
 
 def test_an_engine_without_sizes_is_as_fast_with_any_model() -> None:
     assert OWN.typical_speed("tiny") == OWN.typical_speed("large") == 5.0
+
+
+def test_a_request_that_it_cannot_follow_is_refused_with_the_engines_that_can() -> None:
+    register_engine(replace(OWN, follows=frozenset({"beam_size"}), most_beams=4, compute_types=frozenset({"int8"})))
+
+    def check(**requests: object) -> None:
+        registry.check("own", "small", language="en", task="transcribe", requests=requests)
+
+    check(beam_size=4, compute_type="int8")
+    with pytest.raises(
+        SetupError, match=r"own does not know --hotwords\. Choose --engine faster-whisper or onnx-whisper"
+    ):
+        check(hotwords=("Tilney",))
+    with pytest.raises(SetupError, match="at most 4 beams; --beam-size is 5"):
+        check(beam_size=5)
+    with pytest.raises(SetupError, match="cannot compute in float16; --compute-type can be auto, or int8"):
+        check(compute_type="float16")
+
+
+def test_whisper_translates_only_into_english() -> None:
+    check = BUILT_IN["faster-whisper"].check
+    check(language="de", task="translate", translate_to="en")
+    with pytest.raises(SetupError, match="translates only into en, and --translate-to is fr"):
+        check(language="de", task="translate", translate_to="fr")

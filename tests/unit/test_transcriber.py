@@ -48,6 +48,10 @@ class Scripted:
         self.aligned: list[int] = []
         self.decoded_in: dict[int, str] = {}
         self.tasks: dict[int, str] = {}
+        self.beams: list[int] = []
+        self.before: dict[int, list[str]] = defaultdict(list)
+        self.hinted: dict[str, Decoded] = {}
+        """What is heard in a window that is decoded by itself after a text."""
 
     def encode(self, waveform: Waveform, *, full: bool = False) -> Encoded:
         number = round(float(waveform[0]) * 1000)
@@ -59,9 +63,21 @@ class Scripted:
         return [self.script[window.states[0]].languages for window in windows]
 
     def decode(
-        self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
+        self,
+        windows: Sequence[Encoded],
+        languages: Sequence[str],
+        *,
+        task: str,
+        temperature: float = 0.0,
+        beams: int = 1,
+        before: Sequence[str] = (),
     ) -> list[Decoded]:
         assert len(windows) == len(languages)
+        self.beams.append(beams)
+        for window, text in zip(windows, before, strict=bool(before)):
+            self.before[window.states[0]].append(text)
+            if text in self.hinted:
+                return [self.hinted[text]]
         found = []
         if not any(window.states[1] for window in windows):
             self.batches.append([window.states[0] for window in windows])
@@ -513,3 +529,83 @@ def test_what_is_english_already_is_not_translated(run: Callable[..., Outcome], 
     assert engine.tasks == {1: "transcribe", 2: "translate"}
     assert texts(part_of(found, A)) == texts(part_of(found, B)) == ["Good."]
     assert (part_of(found, A).language, part_of(found, B).language) == ("en", "de")
+
+
+# Hints: a prompt, words to listen for, the text before
+
+
+def hinted(**options: Any) -> Options:
+    return ENGLISH.model_copy(update=options)
+
+
+def test_the_first_search_is_as_wide_as_requested(run: Callable[..., Outcome], engine: Scripted) -> None:
+    run(window(1, A), end(A), options=hinted(beam_size=3))
+    run(window(1, A), end(A))
+    assert engine.beams == [3, 1]
+
+
+def test_a_prompt_precedes_every_window(run: Callable[..., Outcome], engine: Scripted) -> None:
+    run(window(1, A), window(2, A, 3.0), end(A), options=hinted(prompt="By Dr. Nguyễn."))
+    assert engine.before == {1: ["By Dr. Nguyễn."], 2: ["By Dr. Nguyễn."]}
+
+
+@pytest.mark.parametrize("bare", [EMPTY, replace(BAD, no_speech_probability=0.9), GOOD])
+def test_a_prompt_is_never_the_text(run: Callable[..., Outcome], engine: Scripted, bare: Decoded) -> None:
+    """What repeats it is decoded without it, and what is then heard counts."""
+    engine.script[1] = Said([bare])
+    engine.hinted["A talk by Doctor Nguyễn."] = replace(GOOD, text="by Doctor Nguyễn")
+    part = part_of(run(window(1, A), end(A), options=hinted(prompt="A talk by Doctor Nguyễn.")), A)
+    assert texts(part) == (["Good."] if bare is GOOD else [])
+    assert engine.before[1][:2] == ["A talk by Doctor Nguyễn.", ""]
+
+
+def test_words_of_the_prompt_that_were_said_stay(run: Callable[..., Outcome], engine: Scripted) -> None:
+    engine.script[1] = Said([replace(GOOD, text="by doctor new yen")])
+    engine.hinted["A talk by Doctor Nguyen."] = replace(GOOD, text="by Doctor Nguyen")
+    part = part_of(run(window(1, A), end(A), options=hinted(prompt="A talk by Doctor Nguyen.")), A)
+    assert texts(part) == ["by Doctor Nguyen"]
+
+
+def test_words_are_listened_for_only_where_something_sounds_like_them(
+    run: Callable[..., Outcome], engine: Scripted
+) -> None:
+    numbered(engine, [1])
+    engine.script[2] = Said([replace(GOOD, text="I use EMAX to jump.")])
+    engine.script[3] = Said([EMPTY])
+    engine.hinted["Emacs."] = replace(GOOD, text="I use Emacs to jump.")
+    sound = [item for n, slice_ in enumerate((A, B, C), 1) for item in (window(n, slice_), end(slice_))]
+    found = run(*sound, options=hinted(hotwords=("Emacs", "Kubernetes")))
+    assert [texts(part_of(found, slice_)) for slice_ in (A, B, C)] == [["Number 1."], ["I use Emacs to jump."], []]
+    assert (set(engine.before[1]), engine.before[2], set(engine.before[3])) == ({""}, ["", "Emacs."], {""})
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_each_window_continues_the_one_before_if_asked(
+    run: Callable[..., Outcome], engine: Scripted, batch_size: int
+) -> None:
+    """In the order of time, whatever their lengths; a text that may be wrong is not continued."""
+    numbered(engine, [1, 2, 4])
+    engine.script[3] = Said([BAD])
+    windows = [window(n, A, 3.0 * n, length) for n, length in ((1, 1.0), (2, 3.0), (3, 1.0), (4, 2.0), (5, 3.0))]
+    run(*windows, end(A), window(6, B), end(B), batch_size=batch_size, options=hinted(condition_on_previous=True))
+    first = {n: texts_before[0] for n, texts_before in engine.before.items()}
+    assert first == {1: "", 2: "Number 1.", 3: "Number 2.", 4: "", 5: "Number 4.", 6: ""}
+    engine.before.clear()
+    run(*windows, end(A), batch_size=batch_size)
+    assert {text for each in engine.before.values() for text in each} == {""}
+
+
+def test_silence_before_a_recording_is_heard_but_moves_no_time(run: Callable[..., Outcome], engine: Scripted) -> None:
+    encoded: list[float] = []
+    encode = engine.encode
+
+    def listen(waveform: Waveform, *, full: bool = False) -> Encoded:
+        encoded.append(len(waveform) / RATE)
+        return encode(waveform[-3 * RATE :], full=full)  # known by its first sample
+
+    engine.encode = listen  # type: ignore[method-assign]
+    numbered(engine, [1, 2])
+    part = part_of(run(window(1, A), window(2, A, 3.0), end(A), all_words=True, options=hinted(initial_silence=0.5)), A)
+    assert encoded == [3.5, 3.0]
+    assert texts(part) == ["Number 1.", "Number 2."]
+    assert part.segments[0].end_s <= 3.0

@@ -61,6 +61,18 @@ class RecognitionRequest:
     language_per_window: bool = False
     """Detect the language of each window separately."""
     task: Literal["transcribe", "translate"] = "transcribe"
+    translate_to: str = "en"
+    """Code of the language into which the task `translate` translates."""
+    prompt: str = ""
+    """Text that sets the scene and shows the spelling. It must never appear in the result unless it was said."""
+    hotwords: Sequence[str] = ()
+    """Words and names to listen for. They must never appear in the result unless they were said."""
+    beam_size: int = 1
+    """Number of beams of the first attempt at each window."""
+    condition_on_previous: bool = False
+    """Each window continues the text of the window before it in its slice; the windows of a slice come in order."""
+    initial_silence_s: float = 0.0
+    """Seconds of silence to add before the first window of a recording; times do not change."""
     needs_words: Callable[[SpeechWindow, str], bool] = lambda _window, _text: True
     """Return whether the words of this text need times, so that an engine can save the work."""
     check: Callable[[], None] = lambda: None

@@ -1,6 +1,6 @@
 """Find and load speech engines by name; the library of an engine is imported only when it is loaded."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,19 +69,22 @@ def check(
     language: str,
     task: str,
     languages: Collection[str] = (),
+    translate_to: str = "en",
+    requests: Mapping[str, object] | None = None,
     models_dir: Path | None = None,
 ) -> None:
-    """Raise SetupError if the engine cannot run the model, or if either does not support the languages or the task.
+    """Raise SetupError if the engine cannot run the model, or if either does not support what is requested.
 
-    `languages`: those among which `auto` chooses; empty for any. `models_dir`: where downloads are noted; what they say
-    about the languages of a model counts. With the engine `auto`, which may select another
-    engine on another machine, it checks only the model.
+    `languages`: those among which `auto` chooses; empty for any. `requests`: options that only some engines can follow.
+    `models_dir`: where downloads are noted; what they say about the languages of a model counts. With the engine
+    `auto`, which may select another engine on another machine, it checks only the model.
     """
     spec = None if engine == AUTO else engine_spec(engine)
     spoken = languages if language == AUTO and languages else (language,)
     if spec is not None:
         for each in spoken:
-            spec.check(language=each, task=task)
+            spec.check(language=each, task=task, translate_to=translate_to)
+        spec.check_requests(requests or {})
     if spec is None or spec.weights is not None:
         check_model(model, spec.weights if spec else None)
     elif spec.models is not None and model not in spec.models:
@@ -150,8 +153,9 @@ def find_weights(engine: str, model: str, models_dir: Path, *, compute_type: str
     return resolver.resolve(model, spec.weights, models_dir, compute_type=compute_type)
 
 
-def load(engine: str, model: str, weights: Path, *, threads: int) -> Recognizer:
+def load(engine: str, model: str, weights: Path, *, threads: int, compute_type: str = "auto") -> Recognizer:
     """Load a model into memory, which takes seconds, and return its engine."""
     module, _, attribute = engine_spec(engine).load.partition(":")
-    recognizer: Recognizer = getattr(import_module(module), attribute)(model, weights, threads=threads)
+    chosen = {} if compute_type == "auto" else {"compute_type": compute_type}
+    recognizer: Recognizer = getattr(import_module(module), attribute)(model, weights, threads=threads, **chosen)
     return recognizer

@@ -8,7 +8,7 @@ import structlog
 
 from nightscribe.shared.errors import MachineError, ModelUnavailable, SetupError, WeightsError
 from nightscribe.shared.model.engines import AUTO
-from nightscribe.shared.model.jobs import Options
+from nightscribe.shared.model.jobs import Options, requests_of
 from nightscribe.shared.process.liveness import LONG_S, report_alive
 from nightscribe.worker.engines import registry as engines
 from nightscribe.worker.engines.allowed import AllowedModels
@@ -29,7 +29,8 @@ class Models:
         self._allowed = allowed
         self._threads = threads
         self._batch_size = batch_size
-        self._loaded: tuple[str, str] | None = None
+        self._loaded: tuple[str, str, str] | None = None
+        """Engine, model and type of numbers."""
         self._own: tuple[str, str] | None = None
         """Engine and model that the worker loaded first, before it received a job."""
         self._transcriber: Transcriber | None = None
@@ -58,16 +59,18 @@ class Models:
         """
         engine = engines.choose(options.engine, options.model, self._models_dir)
         self._check(engine, options)
-        wanted = (engine, options.model)
+        wanted = (engine, options.model, options.compute_type)
         if self._transcriber is None or self._loaded != wanted:
             began = time.monotonic()
             report_alive()
-            weights = engines.find_weights(engine, options.model, self._models_dir)
+            weights = engines.find_weights(engine, options.model, self._models_dir, compute_type=options.compute_type)
             self._check(engine, options)  # more may be known about a model that was just downloaded
             self._transcriber = None  # frees the old model's memory before the new model needs it
             report_alive(LONG_S)
             try:
-                recognizer = engines.load(engine, options.model, weights.path, threads=self._threads)
+                recognizer = engines.load(
+                    engine, options.model, weights.path, threads=self._threads, compute_type=options.compute_type
+                )
             except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
                 raise WeightsError(
                     f"{engine} cannot load the weights in {str(weights.path)!r} ({error}). "
@@ -75,7 +78,7 @@ class Models:
                 ) from error
             self._transcriber = Transcriber(recognizer, batch_size=self._batch_size)
             self._loaded = wanted
-            self._own = self._own or wanted
+            self._own = self._own or wanted[:2]
             report_alive()
             log.info("model.loaded", engine=engine, model=options.model, took_s=round(time.monotonic() - began, 1))
         return self._transcriber
@@ -87,6 +90,8 @@ class Models:
             language=options.language,
             task=options.task,
             languages=options.languages,
+            translate_to=options.translate_to,
+            requests=requests_of(options),
             models_dir=self._models_dir,
         )
 

@@ -59,7 +59,7 @@ class Request:
     @property
     def written_in(self) -> str | None:
         """Return the language code of the text, or None if the text is in the spoken language."""
-        return "en" if self.options.task == "translate" else None
+        return self.options.translate_to if self.options.task == "translate" else None
 
     def for_engine(self) -> RecognitionRequest:
         """Return the part of the request that concerns the engine."""
@@ -69,6 +69,12 @@ class Request:
             languages=options.languages,
             language_per_window=options.language_per_window,
             task=options.task,
+            translate_to=options.translate_to,
+            prompt=options.prompt,
+            hotwords=options.hotwords,
+            beam_size=options.beam_size,
+            condition_on_previous=options.condition_on_previous,
+            initial_silence_s=options.initial_silence,
             needs_words=lambda window, text: self.all_words or window.slice_.is_cut or not _is_one_cue(window, text),
             check=self.check,
         )
@@ -130,8 +136,7 @@ class Transcriber:
                 yield from self._ended(states, state)
             if not waiting:
                 continue
-            oldest = waiting[0].window.seconds
-            like_it = sorted(range(len(waiting)), key=lambda n: abs(waiting[n].window.seconds - oldest))[:batch_size]
+            like_it = _batch(waiting, batch_size, in_order=for_engine.condition_on_previous)
             batch = [waiting[n] for n in like_it]
             self._recognize(batch, for_engine)
             waiting = [each for n, each in enumerate(waiting) if n not in like_it]
@@ -210,7 +215,11 @@ class Transcriber:
         spoken = each.window.speech.between(begin_s, end_s)
         again = Window(each.window.slice_, each.window.start_s + begin_s, stretch, spoken)
         speech = SpeechWindow(stretch, again.start_s, each.speech.slice_)
-        [recognition] = self._recognizer.recognize([speech], replace(request, needs_words=lambda _window, _text: True))
+        # The text before a gap may be unknown, or that of a window after it.
+        alone = replace(
+            request, needs_words=lambda _window, _text: True, condition_on_previous=False, initial_silence_s=0.0
+        )
+        [recognition] = self._recognizer.recognize([speech], alone)
         if (recognition.average_log_probability or 0.0) < LEAST_SURE:
             return []
         return [shifted(segment, begin_s) for segment in self._spoken(again, recognition, each.state.written_in)]
@@ -249,6 +258,14 @@ def _probabilities_in(segment: Segment, recognition: Recognition) -> list[float]
     pairs = zip(recognition.words or (), recognition.word_probabilities or (), strict=True)
     inside = [p for word, p in pairs if segment.start_s <= (word.start_s + word.end_s) / 2 <= segment.end_s]
     return inside or list(recognition.word_probabilities or ())
+
+
+def _batch(waiting: Sequence[_Waiting], batch_size: int, *, in_order: bool) -> list[int]:
+    """Return the indexes of the next windows: the oldest with those nearest to it in length, or the oldest ones."""
+    if in_order:
+        return list(range(min(batch_size, len(waiting))))
+    oldest_s = waiting[0].window.seconds
+    return sorted(range(len(waiting)), key=lambda n: abs(waiting[n].window.seconds - oldest_s))[:batch_size]
 
 
 def _from_speech(segment: Segment, window: Window) -> Segment:

@@ -4,11 +4,15 @@ import json
 import re
 import string
 from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 from nightscribe.shared.errors import WeightsError
 
 WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})  # languages whose words no space divides
+# What GPT-2's vocabulary keeps apart: words with the space before them, numbers, and signs.
+_WORD = re.compile(r"'(?:s|t|re|ve|m|ll|d)| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 
 
@@ -49,6 +53,31 @@ class Vocabulary:
         if not self.is_multilingual:
             return [self.start, self.no_timestamps]
         return [self.start, self.languages[language], self._tasks[task], self.no_timestamps]
+
+    def before_text(self, text: str, at_most: int) -> list[int]:
+        """Return the tokens that tell the model which text precedes a window: the last ones, `at_most` and one more."""
+        return [self.before, *self.encode(f" {text.strip()}")[-at_most:]] if text.strip() else []
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text: of two neighbours, those that make the token with the lowest number are joined.
+
+        That is how the vocabulary was made, so its order is all that is needed.
+        """
+        found = []
+        for word in _WORD.findall(text):
+            pieces = [bytes([byte]) for byte in word.encode()]
+            while len(pieces) > 1:
+                numbers = [self._numbers.get(a + b, self.end) for a, b in pairwise(pieces)]
+                if (lowest := min(numbers)) == self.end:
+                    break
+                at = numbers.index(lowest)
+                pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
+            found += [self._numbers[piece] for piece in pieces if piece in self._numbers]
+        return found
+
+    @cached_property
+    def _numbers(self) -> dict[bytes, int]:
+        return {piece: n for n, piece in reversed(list(enumerate(self._bytes)))}
 
     def text(self, tokens: Iterable[int]) -> str:
         """Return the text of tokens, without special ones."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nightscribe.shared.audio.probe import OTHER_SUFFIXES
 from nightscribe.shared.errors import MachineError, PermanentError, RetryableError, StorageError
+from nightscribe.shared.model.hotwords import FILE as HOTWORDS_FILE
 from nightscribe.shared.model.jobs import REQUESTS_FOLDER, UPLOADS_FOLDER
 from nightscribe.shared.model.paths import suffix
 from nightscribe.shared.model.recording import Folder, Recording, Unreadable
@@ -75,6 +76,8 @@ class FolderSource:
             for entry in entries:
                 report_alive()  # there may be a million entries, and each costs a system call
                 if entry.name.startswith("."):
+                    if entry.name == HOTWORDS_FILE:
+                        folder.lists.append(entry.name)
                     continue
                 path = folder.path + entry.name
                 try:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 
 from nightscribe.shared.errors import PermanentError
+from nightscribe.shared.model.hotwords import FILE as HOTWORDS_FILE
 from nightscribe.shared.model.recording import Folder, Recording, Unreadable
 from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES, fingerprint
 from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, Blocks
@@ -55,6 +56,8 @@ class BucketSource:
             for each in objects:
                 name = each.key[len(path) :]
                 if not name or name.startswith("."):  # an object that marks the folder itself, or a hidden file
+                    if name == HOTWORDS_FILE:
+                        folder.lists.append(name)
                     continue
                 if "\0" in name:
                     folder.unreadable.append(Unreadable(repr(each.key), "Its key holds a zero byte; rename it."))

@@ -18,14 +18,18 @@ def decode(
     *,
     task: str,
     check: Callable[[], None],
+    beams: int = 1,
+    before: Sequence[str] = (),
 ) -> list[Decoded]:
     """Return the best of all attempts to decode each window.
 
     A window whose quick result is doubtful is encoded in full, then sampled at rising temperatures while it stays bad.
+    `beams`: width of the quick search. `before`: the text that precedes each window, if any.
     """
+    before = before or [""] * len(windows)
     # A translation is in English, whatever language is spoken.
     written = ["en" if task == "translate" else language for language in languages]
-    attempts = [[first] for first in runtime.decode(encoded, languages, task=task)]
+    attempts = [[first] for first in runtime.decode(encoded, languages, task=task, beams=beams, before=before)]
 
     def chosen(n: int) -> Decoded:
         return best(attempts[n], windows[n].seconds, written[n])
@@ -41,7 +45,12 @@ def decode(
             break
         check()
         results = runtime.decode(
-            [full[n] for n in again], [languages[n] for n in again], task=task, temperature=temperature
+            [full[n] for n in again],
+            [languages[n] for n in again],
+            task=task,
+            temperature=temperature,
+            beams=beams,
+            before=[before[n] for n in again],
         )
         for n, result in zip(again, results, strict=True):
             attempts[n].append(result)

@@ -26,13 +26,16 @@ from faster_whisper.tokenizer import Tokenizer
 from numpy.typing import NDArray
 
 from nightscribe.shared.audio.waveform import RATE, Waveform
+from nightscribe.shared.errors import SetupError
 from nightscribe.shared.model.transcript import Word
 from nightscribe.worker.engines.whisper.alignment import aligned
 from nightscribe.worker.engines.whisper.recognizer import WhisperRecognizer
 from nightscribe.worker.engines.whisper.runtime import (
     BEST_OF,
     FRAMES,
+    FULL_BEAMS,
     HOP,
+    MAX_BEFORE,
     SILENCE,
     WINDOW_S,
     Decoded,
@@ -44,20 +47,26 @@ from nightscribe.worker.engines.whisper.runtime import (
     stacked,
 )
 
-FULL_BEAMS = 5  # a window that is decoded a second time is worth a wider search
-
 
 class FasterWhisper:
     """A `Runtime` on CTranslate2."""
 
     name = f"faster-whisper {version('faster-whisper')}"
 
-    def __init__(self, weights: Path, *, threads: int) -> None:
+    def __init__(self, weights: Path, *, threads: int, compute_type: str = "auto") -> None:
         self._on_gpu = ctranslate2.get_cuda_device_count() > 0
+        device = "cuda" if self._on_gpu else "cpu"
+        if compute_type == "auto":
+            compute_type = "float16" if self._on_gpu else "int8"
+        elif compute_type not in (able := ctranslate2.get_supported_compute_types(device)):
+            raise SetupError(
+                f"This machine cannot compute in {compute_type} with faster-whisper; --compute-type can be auto, or "
+                f"{', '.join(sorted(able))}."
+            )
         self._whisper = WhisperModel(
             str(weights),
-            device="cuda" if self._on_gpu else "cpu",
-            compute_type="float16" if self._on_gpu else "int8",
+            device=device,
+            compute_type=compute_type,
             cpu_threads=threads,
             local_files_only=True,
         )
@@ -97,11 +106,34 @@ class FasterWhisper:
         return [{token.strip("<|>"): probability for token, probability in each} for each in found]
 
     def decode(
-        self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
+        self,
+        windows: Sequence[Encoded],
+        languages: Sequence[str],
+        *,
+        task: str,
+        temperature: float = 0.0,
+        beams: int = 1,
+        before: Sequence[str] = (),
     ) -> list[Decoded]:
         """See `Runtime.decode`."""
         tokenizers = [self._tokenizer(language, task) for language in languages]
-        prompts = [[*tokenizer.sot_sequence, tokenizer.no_timestamps] for tokenizer in tokenizers]
+        prompts = [
+            [*_before(tokenizer, text), *tokenizer.sot_sequence, tokenizer.no_timestamps]
+            for tokenizer, text in zip(tokenizers, before or [""] * len(windows), strict=True)
+        ]
+        if not temperature and all(window.full for window in windows):
+            beams = max(beams, FULL_BEAMS)
+        found: dict[int, Decoded] = {}
+        # The library takes prompts of one length at a time.
+        for length in dict.fromkeys(map(len, prompts)):
+            some = [n for n, prompt in enumerate(prompts) if len(prompt) == length]
+            results = self._generate([windows[n] for n in some], [prompts[n] for n in some], temperature, beams)
+            found |= {n: _decoded(result, tokenizers[n]) for n, result in zip(some, results, strict=True)}
+        return [found[n] for n in range(len(windows))]
+
+    def _generate(
+        self, windows: Sequence[Encoded], prompts: Sequence[Sequence[int]], temperature: float, beams: int
+    ) -> Any:
         if temperature:
             search = {
                 "beam_size": 1,
@@ -110,8 +142,8 @@ class FasterWhisper:
                 "num_hypotheses": BEST_OF,
             }
         else:
-            search = {"beam_size": FULL_BEAMS if all(window.full for window in windows) else 1}
-        results = self._model.generate(
+            search = {"beam_size": beams}
+        return self._model.generate(
             self._filled(windows),
             prompts,
             max_length=len(prompts[0]) + most_tokens(windows),
@@ -119,20 +151,6 @@ class FasterWhisper:
             return_no_speech_prob=True,
             **search,
         )
-        decoded = []
-        for result, tokenizer in zip(results, tokenizers, strict=True):
-            best = max(range(len(result.scores)), key=lambda n: result.scores[n])
-            tokens = [token for token in result.sequences_ids[best] if token < tokenizer.eot]
-            decoded.append(
-                Decoded(
-                    tokens=tuple(tokens),
-                    text=tokenizer.decode(tokens).strip(),
-                    # The library does not count the end-of-text token, but Whisper does.
-                    average_log_probability=result.scores[best] * len(tokens) / (len(tokens) + 1),
-                    no_speech_probability=result.no_speech_prob,
-                )
-            )
-        return decoded
 
     def align(
         self, windows: Sequence[Encoded], decoded: Sequence[Decoded], languages: Sequence[str], *, task: str
@@ -172,10 +190,27 @@ class FasterWhisper:
         return self._tokenizers[language, task]
 
 
+def _before(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Return the tokens that tell the model which text precedes a window."""
+    return [tokenizer.sot_prev, *tokenizer.encode(f" {text.strip()}")[-MAX_BEFORE:]] if text.strip() else []
+
+
+def _decoded(result: Any, tokenizer: Tokenizer) -> Decoded:
+    best = max(range(len(result.scores)), key=lambda n: result.scores[n])
+    tokens = [token for token in result.sequences_ids[best] if token < tokenizer.eot]
+    return Decoded(
+        tokens=tuple(tokens),
+        text=tokenizer.decode(tokens).strip(),
+        # The library does not count the end-of-text token, but Whisper does.
+        average_log_probability=result.scores[best] * len(tokens) / (len(tokens) + 1),
+        no_speech_probability=result.no_speech_prob,
+    )
+
+
 def _view(states: NDArray[Any]) -> ctranslate2.StorageView:
     return ctranslate2.StorageView.from_array(states)
 
 
-def load(_model: str, weights: Path, *, threads: int) -> WhisperRecognizer:
-    """Return the engine with the model in this folder."""
-    return WhisperRecognizer(FasterWhisper(weights, threads=threads))
+def load(_model: str, weights: Path, *, threads: int, compute_type: str = "auto") -> WhisperRecognizer:
+    """Return the engine with the model in this folder. Raises: SetupError: if it cannot compute with these numbers."""
+    return WhisperRecognizer(FasterWhisper(weights, threads=threads, compute_type=compute_type))

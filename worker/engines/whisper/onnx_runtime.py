@@ -28,7 +28,9 @@ from nightscribe.worker.engines.whisper.runtime import (
     BEST_OF,
     FILLED_S,
     FRAMES,
+    FULL_BEAMS,
     HOP,
+    MAX_BEFORE,
     POSITION_S,
     SILENCE,
     WINDOW_S,
@@ -45,7 +47,6 @@ from nightscribe.worker.weights.vocabulary import Vocabulary
 
 Floats = NDArray[np.float32]
 
-FULL_BEAMS = 5  # a window that is decoded a second time is worth a wider search
 FILLED = round(FILLED_S / POSITION_S)
 SILENT = -(-FILLED // ROUND) * ROUND  # positions of silence that are kept
 
@@ -123,13 +124,25 @@ class OnnxWhisper:
         return found
 
     def decode(
-        self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
+        self,
+        windows: Sequence[Encoded],
+        languages: Sequence[str],
+        *,
+        task: str,
+        temperature: float = 0.0,
+        beams: int = 1,
+        before: Sequence[str] = (),
     ) -> list[Decoded]:
         """See `Runtime.decode`."""
         end = self._vocabulary.end
-        n_texts = BEST_OF if temperature else FULL_BEAMS if all(window.full for window in windows) else 1
+        if not temperature and all(window.full for window in windows):
+            beams = max(beams, FULL_BEAMS)
+        n_texts = BEST_OF if temperature else beams
         kind = Independent if temperature or n_texts == 1 else Beams
-        prompts = [self._vocabulary.prompt(language, task) for language in languages]
+        prompts = [
+            [*self._vocabulary.before_text(text, MAX_BEFORE), *self._vocabulary.prompt(language, task)]
+            for language, text in zip(languages, before or [""] * len(windows), strict=True)
+        ]
         tasks = []
         for window, prompt in zip(windows, prompts, strict=True):
             new = self._task(window, prompt)
@@ -206,6 +219,7 @@ def _session(path: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def load(_model: str, weights: Path, *, threads: int) -> WhisperRecognizer:
-    """Return the engine with the converted model in this folder."""
+def load(_model: str, weights: Path, *, threads: int, compute_type: str = "int8") -> WhisperRecognizer:
+    """Return the engine with the converted model in this folder, which is int8."""
+    del compute_type
     return WhisperRecognizer(OnnxWhisper(weights, threads=threads))

@@ -20,6 +20,7 @@ from whisper.timing import median_filter
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from nightscribe.shared.audio.waveform import RATE, Waveform
+from nightscribe.shared.errors import SetupError
 from nightscribe.shared.model.transcript import Word
 from nightscribe.worker.engines.whisper.alignment import aligned, path_through
 from nightscribe.worker.engines.whisper.recognizer import WhisperRecognizer
@@ -50,12 +51,14 @@ class OpenAIWhisper:
 
     name = f"openai-whisper {version('openai-whisper')}"
 
-    def __init__(self, weights: Path, *, threads: int) -> None:
+    def __init__(self, weights: Path, *, threads: int, compute_type: str = "auto") -> None:
         torch.set_num_threads(threads)
         self._on_gpu = torch.cuda.is_available()
+        if compute_type == "float16" and not self._on_gpu:
+            raise SetupError("openai-whisper computes in float16 only on a GPU; choose --compute-type float32 or auto.")
         self._model = whisper.load_model(str(weights), device="cuda" if self._on_gpu else "cpu")
-        self._dtype = torch.float16 if self._on_gpu else torch.float32
-        if self._on_gpu:
+        self._dtype = torch.float16 if self._on_gpu and compute_type != "float32" else torch.float32
+        if self._dtype == torch.float16:
             _prepare_for_gpu(self._model)
         # The library selects the alignment heads by a model's name, but this model was loaded from a file.
         if heads := _alignment_heads(weights.stem):
@@ -115,21 +118,32 @@ class OpenAIWhisper:
         return [dict(zip(tokenizer.all_language_codes, each, strict=True)) for each in probabilities]
 
     def decode(
-        self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
+        self,
+        windows: Sequence[Encoded],
+        languages: Sequence[str],
+        *,
+        task: str,
+        temperature: float = 0.0,
+        beams: int = 1,
+        before: Sequence[str] = (),
     ) -> list[Decoded]:
         """See `Runtime.decode`."""
         found: dict[int, Decoded] = {}
-        for language, chosen in by_language(languages):
+        before = before or [""] * len(windows)
+        for language, text, chosen in _alike(languages, before):
             options = DecodingOptions(
                 task=task,
                 language=language,
                 temperature=temperature,
                 best_of=BEST_OF if temperature else None,
+                beam_size=beams if beams > 1 and not temperature else None,
+                prompt=text or None,
                 sample_len=most_tokens(windows),
                 without_timestamps=True,
-                fp16=self._on_gpu,
+                fp16=self._dtype == torch.float16,
             )
-            size = max(1, self.batch_size // BEST_OF) if temperature else len(chosen)
+            n_texts = BEST_OF if temperature else beams
+            size = max(1, self.batch_size // n_texts) if n_texts > 1 else len(chosen)
             groups = [chosen[at : at + size] for at in range(0, len(chosen), size)]
             results = [
                 result
@@ -197,6 +211,13 @@ class OpenAIWhisper:
         )
 
 
+def _alike(languages: Sequence[str], before: Sequence[str]) -> Iterator[tuple[str, str, list[int]]]:
+    """Yield each language and text before with the indexes of its windows, which the library decodes together."""
+    for language, chosen in by_language(languages):
+        for text in dict.fromkeys(before[n] for n in chosen):
+            yield language, text, [n for n in chosen if before[n] == text]
+
+
 class _Task(DecodingTask):  # type: ignore[misc]
     """A decoding task that takes the encoder's output, of any length, instead of a mel spectrogram.
 
@@ -239,6 +260,6 @@ def _alignment_heads(name: str) -> bytes | None:
     return heads
 
 
-def load(_model: str, weights: Path, *, threads: int) -> WhisperRecognizer:
-    """Return the engine with the model in this checkpoint."""
-    return WhisperRecognizer(OpenAIWhisper(weights, threads=threads))
+def load(_model: str, weights: Path, *, threads: int, compute_type: str = "auto") -> WhisperRecognizer:
+    """Return the engine with the model in this checkpoint. Raises: SetupError: if it cannot compute in that type."""
+    return WhisperRecognizer(OpenAIWhisper(weights, threads=threads, compute_type=compute_type))

@@ -1,11 +1,15 @@
 """Recognize speech with Whisper: detect the language, decode with fallback, align the words."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
+import numpy as np
+
+from nightscribe.shared.audio.waveform import RATE
 from nightscribe.shared.model.transcript import Word
 from nightscribe.worker.engines.base import Recognition, RecognitionRequest, SpeechSlice, SpeechWindow, WindowLimits
-from nightscribe.worker.engines.whisper import fallback
+from nightscribe.worker.engines.whisper import hints
 from nightscribe.worker.engines.whisper.language import (
     SURE_LANGUAGE,
     DetectedLanguages,
@@ -19,15 +23,17 @@ from nightscribe.worker.languages import among, likeliest
 
 # Whisper processes up to 30 s at once, but takes less time per second for shorter windows.
 WINDOW_LIMITS = WindowLimits(shortest_s=10.0, longest_s=18.0)
-
+FRAME = RATE // 20  # samples over which loudness is measured
 
 NOTHING = Decoded((), "", 0.0, 0.0)
 
 
 @dataclass
 class _SliceNotes:
-    detected: DetectedLanguages
+    detected: DetectedLanguages | None = None
     language: SliceLanguage | None = None
+    previous: str = ""
+    """Text of the last window, if the next one continues it."""
 
 
 class WhisperRecognizer:
@@ -52,17 +58,17 @@ class WhisperRecognizer:
         """See `Recognizer.recognize`."""
         for window in windows:
             request.check()
-            self._encoded(window)
+            self._encoded(window, request)
         detected = self._detect_languages(windows, request)
         languages = self._window_languages(windows, request)
         request.check()
         decoded: list[Decoded] = [NOTHING] * len(windows)
         words: list[list[Word] | None] = [None] * len(windows)
-        for task, chosen in _by_task(languages, request.task):
+        in_turn = _rounds(windows) if request.condition_on_previous else [list(range(len(windows)))]
+        for task, chosen in [each for some in in_turn for each in _by_task(languages, some, request.task)]:
             some = [windows[n] for n in chosen]
             spoken = [languages[n] for n in chosen]
-            encoded = [self._encoded(window) for window in some]
-            results = fallback.decode(self.runtime, some, encoded, spoken, task=task, check=request.check)
+            results = self._decode(some, spoken, request, task)
             request.check()
             timed_words = self._align(some, results, spoken, request, task)
             for n, result, timed in zip(chosen, results, timed_words, strict=True):
@@ -86,9 +92,27 @@ class WhisperRecognizer:
             )
         return found
 
-    def _encoded(self, window: SpeechWindow) -> Encoded:
+    def _decode(
+        self, windows: Sequence[SpeechWindow], languages: Sequence[str], request: RecognitionRequest, task: str
+    ) -> list[Decoded]:
+        results = hints.decode(
+            self.runtime,
+            [_with_silence(window, request) for window in windows],
+            [self._encoded(window, request) for window in windows],
+            languages,
+            request,
+            task=task,
+            previous=[_notes(window.slice_).previous for window in windows],
+        )
+        if request.condition_on_previous:
+            for window, result, language in zip(windows, results, languages, strict=True):
+                written = "en" if task == "translate" else language
+                _notes(window.slice_).previous = hints.follow_up(result, window.seconds, written)
+        return results
+
+    def _encoded(self, window: SpeechWindow, request: RecognitionRequest) -> Encoded:
         if window.notes is None:
-            window.notes = self.runtime.encode(window.waveform)
+            window.notes = self.runtime.encode(_with_silence(window, request).waveform)
         encoded: Encoded = window.notes
         return encoded
 
@@ -97,13 +121,13 @@ class WhisperRecognizer:
         return self._detected(slice_, request).probabilities
 
     def _detected(self, slice_: SpeechSlice, request: RecognitionRequest) -> DetectedLanguages:
-        if slice_.notes is None:
+        notes = _notes(slice_)
+        if notes.detected is None:
             chosen = detection_windows(slice_.waiting)
-            found = self.runtime.detect_language([self._encoded(window) for window in chosen])
+            found = self.runtime.detect_language([self._encoded(window, request) for window in chosen])
             some = [among(probabilities, request.languages) for probabilities in found]
-            slice_.notes = _SliceNotes(DetectedLanguages([window.seconds for window in chosen], some))
-        detected: DetectedLanguages = slice_.notes.detected
-        return detected
+            notes.detected = DetectedLanguages([window.seconds for window in chosen], some)
+        return notes.detected
 
     def _detect_languages(
         self, windows: Iterable[SpeechWindow], request: RecognitionRequest
@@ -124,7 +148,7 @@ class WhisperRecognizer:
             return [request.language] * len(windows)
         languages = [window.slice_.notes.language.language for window in windows]
         if request.language_per_window:
-            detected = self.runtime.detect_language([self._encoded(window) for window in windows])
+            detected = self.runtime.detect_language([self._encoded(window, request) for window in windows])
             for n, found in enumerate(detected):
                 probabilities = among(found, request.languages)
                 language = likeliest(probabilities)
@@ -147,17 +171,55 @@ class WhisperRecognizer:
         ]
         if wanted:
             timed = self.runtime.align(
-                [self._encoded(windows[n]) for n in wanted],
+                [self._encoded(windows[n], request) for n in wanted],
                 [decoded[n] for n in wanted],
                 [languages[n] for n in wanted],
                 task=task,
             )
             for n, found in zip(wanted, timed, strict=True):
-                words[n] = found
+                silence_s = _silence_s(windows[n], request)
+                words[n] = [_earlier(word, silence_s) for word in found] if silence_s else found
         return words
 
 
-def _by_task(languages: Sequence[str], requested: str) -> list[tuple[str, list[int]]]:
-    """Return each task with the indexes of its windows; English is never translated, as Whisper would reword it."""
-    tasks = ["transcribe" if language == "en" else requested for language in languages]
-    return [(task, [n for n, each in enumerate(tasks) if each == task]) for task in dict.fromkeys(tasks)]
+def _notes(slice_: SpeechSlice) -> _SliceNotes:
+    if slice_.notes is None:
+        slice_.notes = _SliceNotes()
+    notes: _SliceNotes = slice_.notes
+    return notes
+
+
+def _silence_s(window: SpeechWindow, request: RecognitionRequest) -> float:
+    return request.initial_silence_s if window.start_s == 0 else 0.0
+
+
+def _with_silence(window: SpeechWindow, request: RecognitionRequest) -> SpeechWindow:
+    """Return the first window of a recording with silence before it; others as they are.
+
+    The silence has the noise of the quietest part of the window, because digital silence would stand out from it.
+    """
+    n = round(_silence_s(window, request) * RATE)
+    if not n:
+        return window
+    frames = window.waveform[: len(window.waveform) // FRAME * FRAME].reshape(-1, FRAME)
+    loudness = np.sqrt((frames.astype(np.float64) ** 2).mean(axis=1)).min() if len(frames) else 0.0
+    noise = np.random.default_rng(0).standard_normal(n) * loudness
+    return replace(window, waveform=np.concatenate([noise.astype(np.float32), window.waveform]))
+
+
+def _earlier(word: Word, by_s: float) -> Word:
+    return word._replace(start_s=round(max(0.0, word.start_s - by_s), 3), end_s=round(max(0.0, word.end_s - by_s), 3))
+
+
+def _rounds(windows: Sequence[SpeechWindow]) -> list[list[int]]:
+    """Return indexes of windows that can be decoded together: one of each slice, in the order of time."""
+    of_slices: dict[SpeechSlice, list[int]] = {}
+    for n in sorted(range(len(windows)), key=lambda n: windows[n].start_s):
+        of_slices.setdefault(windows[n].slice_, []).append(n)
+    return [[n for n in each if n is not None] for each in zip_longest(*of_slices.values())]
+
+
+def _by_task(languages: Sequence[str], some: Sequence[int], requested: str) -> list[tuple[str, list[int]]]:
+    """Return each task with its windows of `some`; English is never translated, as Whisper would reword it."""
+    tasks = {n: "transcribe" if languages[n] == "en" else requested for n in some}
+    return [(task, [n for n in some if tasks[n] == task]) for task in dict.fromkeys(tasks.values())]

@@ -22,6 +22,8 @@ FULL_S = 20.0  # sound and padding together if a window is decoded a second time
 
 TOKENS_PER_S = 20  # enough for scripts that need several tokens per letter
 MAX_TOKENS = 220  # half of the model's 448 tokens are for the text
+MAX_BEFORE = 223  # the other half, without the token that begins it
+FULL_BEAMS = 5  # a window that is decoded a second time is worth a wider search
 BATCH_BYTES = 1024**3  # memory for the keys and values of a batch: every decoder layer, every position
 LARGEST_BATCH = 16
 DEPTHS = {384: 4, 512: 6, 768: 12, 1024: 24, 1280: 32}  # decoder layers of Whisper's models by their width
@@ -78,11 +80,20 @@ class Runtime(Protocol):
         ...
 
     def decode(
-        self, windows: Sequence[Encoded], languages: Sequence[str], *, task: str, temperature: float = 0.0
+        self,
+        windows: Sequence[Encoded],
+        languages: Sequence[str],
+        *,
+        task: str,
+        temperature: float = 0.0,
+        beams: int = 1,
+        before: Sequence[str] = (),
     ) -> list[Decoded]:
         """Return the words spoken in each window, given its language.
 
         A temperature above 0 samples several texts and returns the likeliest of them.
+        `beams`: width of the search at temperature 0. `before`: for each window, the text that precedes it, of which
+        the last `MAX_BEFORE` tokens are used; empty for none.
         """
         ...
 

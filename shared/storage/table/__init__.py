@@ -1,0 +1,1 @@
+"""Use a table as SOURCE: one of its columns names the recordings."""
