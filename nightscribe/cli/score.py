@@ -24,7 +24,7 @@ def score(dest: "Location", text_column: str, worst: int, as_json: bool, **given
     Examples:
       nightscribe score texts
       nightscribe score texts --text-column reference --worst 50
-      nightscribe score texts --json | jq .total.word_error_rate
+      nightscribe score texts --json
 
     For a DEST of a `run` whose SOURCE is a table with a column such as sentence or text. Prints the word and character
     error rates of each language and of all rows, and the worst rows. Case, punctuation and signs do not count; in

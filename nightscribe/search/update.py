@@ -151,7 +151,7 @@ def entry_of(key: str, revision: str, content: bytes) -> Entry | None:
         digest=hashlib.sha256(content).digest()[:16],
         recording=transcript.recording,
         stem=transcript.stem,
-        language="en" if transcript.options.task == "translate" else transcript.language,
+        language=transcript.options.translate_to if transcript.options.task == "translate" else transcript.language,
         recorded_at=recorded_at,
         duration_s=transcript.decoded_s,
         passages=tuple(_passages(transcript)),

@@ -152,9 +152,7 @@ class Request:
             wanted = wanted.model_copy(update={"hotwords": words})
         names = ("model", "task", "translate_to", "language", "languages", "language_per_window", "tracks", *REQUESTS)
         different = [name for name in names if getattr(done.options, name) != getattr(wanted, name)]
-        self.differences.update(
-            f"--{name.replace('_', '-')} {_typed(getattr(done.options, name))}" for name in different
-        )
+        self.differences.update(_difference(name, getattr(done.options, name)) for name in different)
         return not different
 
 
@@ -166,6 +164,13 @@ def layout(settings: Settings) -> Layout:
         words=settings.word_timestamps,
         subtitles=settings.subtitles,
     )
+
+
+def _difference(name: str, value: object) -> str:
+    option = "--" + name.replace("_", "-")
+    if name in ("prompt", "hotwords"):  # they may be long
+        return f"{'another' if name == 'prompt' else 'other'} {option}" if value else f"no {option}"
+    return f"{option} {_typed(value)}"
 
 
 def _typed(value: object) -> str:

@@ -103,7 +103,7 @@ def cues(
 
 def cues_of(transcript: Transcript, *, named: bool = False) -> list[Cue]:
     """Return the cues of a transcript in its own layout. `named`: see `cues`."""
-    language = "en" if transcript.options.task == "translate" else transcript.language
+    language = transcript.options.translate_to if transcript.options.task == "translate" else transcript.language
     names = tuple(shown_names(transcript).items())
     return _cached(transcript.segments, transcript.layout, language, names, named=named and bool(names))
 

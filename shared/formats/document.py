@@ -104,7 +104,7 @@ def document_of(transcript: Transcript) -> Document:
 
 def text_language(transcript: Transcript) -> str | None:
     """Return the code of the language in which a transcript is written."""
-    return "en" if transcript.options.task == "translate" else transcript.language
+    return transcript.options.translate_to if transcript.options.task == "translate" else transcript.language
 
 
 def clock(seconds: float) -> str:
@@ -139,7 +139,7 @@ def _spoken(transcript: Transcript) -> str | None:
     if not transcript.language:
         return None
     name = LANGUAGES.get(transcript.language, transcript.language).title()
-    is_translated = transcript.options.task == "translate" and transcript.language != "en"
+    is_translated = transcript.options.task == "translate" and transcript.language != transcript.options.translate_to
     return f"translated from {name}" if is_translated else name
 
 

@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import jiwer
@@ -20,6 +21,7 @@ from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.model.transcript import Flag, Part, Segment, Word
 from nightscribe.shared.storage.folder.source import FolderSource
 from nightscribe.worker.engines import registry as engines
+from nightscribe.worker.engines.base import RecognitionRequest, SpeechSlice, SpeechWindow
 from nightscribe.worker.engines.whisper.recognizer import WINDOW_LIMITS, WhisperRecognizer
 from nightscribe.worker.engines.whisper.runtime import POSITION_S, WINDOW_S, Encoded, Runtime
 from nightscribe.worker.pipeline.transcriber import Request, Transcriber
@@ -364,3 +366,21 @@ def test_words_do_not_depend_on_the_windows_beside_them(
         assert [words([n])[0] for n in range(4)] == together
         assert [*words([0, 2]), *words([3, 1])] == [together[n] for n in (0, 2, 3, 1)]
         assert words([3, 0, 2, 1]) == [together[n] for n in (3, 0, 2, 1)]
+
+
+def test_names_are_spelled_as_listed_and_never_heard_in_noise(engine: Runtime, speech: Path) -> None:
+    """Whether they are words to listen for or stand in a prompt."""
+    recognizer = WhisperRecognizer(engine)
+
+    def heard(waveform: Waveform, **hints: Any) -> str:
+        window = SpeechWindow(waveform, 60.0, SpeechSlice())
+        request = RecognitionRequest(language="en", needs_words=lambda _window, _text: False, **hints)
+        return recognizer.recognize([window], request)[0].text
+
+    epoch = sound(speech)[8 * RATE : 14 * RATE]
+    noise = (np.random.default_rng(1).standard_normal(RATE) * 0.02).astype(np.float32)
+    listed = ("Kubernetes", "Incredulitee", "Thank you")
+    assert "incredulity" in heard(epoch)
+    assert "incredulitee" in heard(epoch, hotwords=listed).casefold()
+    assert "incredulitee" in heard(epoch, prompt="The age of Incredulitee.").casefold()
+    assert heard(noise, hotwords=listed, prompt="The age of Incredulitee.") == heard(noise)

@@ -97,7 +97,7 @@ def continued(found: Sequence[Segment], language: str | None = None, *, is_plain
 
 def rejoined(transcript: Transcript) -> Transcript:
     """Return the transcript of a recording that was cut, with the sentences whole in which it was cut."""
-    language = "en" if transcript.options.task == "translate" else transcript.language
+    language = transcript.options.translate_to if transcript.options.task == "translate" else transcript.language
     found = continued(transcript.segments, language, is_plain=transcript.plain)
     return transcript.model_copy(update={"segments": tuple(found)})
 
