@@ -206,7 +206,9 @@ def log_in(context: Context, request: Request, response: Response, *, name: str,
         for key in keys:
             limiter.count(key)
         with context.database.write() as session:
-            log.add(session, Action.LOGIN_FAILED, actor=name or "a token", at=now, address=address)
+            # Some people type their token, or half of it, where the name belongs.
+            actor = "a token" if not name or TOKEN_PREFIX in name else name
+            log.add(session, Action.LOGIN_FAILED, actor=actor, at=now, address=address)
         raise ApiError(401, "wrong_login", "The name or the password is wrong.", "Check both, and try again.")
     cookie, csrf_token = secrets.token_urlsafe(SESSION_BYTES), secrets.token_urlsafe(SESSION_BYTES)
     ends_at = now + timedelta(hours=context.server.session_hours)

@@ -226,6 +226,11 @@ def test_a_token_of_a_folder_sees_nothing_else(context: Context, there: TestClie
     assert {each["recording"] for each in hits} == {"2012/talk.mp3"}
     for path in ("/api/v1/fleet", "/api/v1/speakers"):
         assert there.get(path, headers=own).status_code == 403
+    boss = token(context, "admin", folder="2012")
+    assert {each["folder"] for each in there.get("/api/v1/tokens", headers=boss).json()} == {"2012"}
+    for folder, made in (("2013", 404), ("2012/b", 201)):
+        asked = {"name": "more", "folder": folder}
+        assert there.post("/api/v1/tokens", headers=boss, json=asked).status_code == made
 
 
 def test_a_person_logs_in_and_changes_something_only_from_our_own_page(context: Context, there: TestClient) -> None:

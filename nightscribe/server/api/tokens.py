@@ -49,10 +49,11 @@ class CreatedToken(Token):
 
 
 @router.get("")
-def list_tokens(_: Admin, context: Serving) -> list[Token]:
+def list_tokens(principal: Admin, context: Serving) -> list[Token]:
     """List all tokens and logins that are not revoked."""
     with context.database.read() as session:
-        return [Token.model_validate(each) for each in credentials.listed(session)]
+        found = [each for each in credentials.listed(session) if principal.may_see(each.folder)]
+        return [Token.model_validate(each) for each in found]
 
 
 @router.post("", status_code=201)
