@@ -275,6 +275,15 @@ class _Passage:
                 ends.append(self.reach[ends[-1]])
             return sum(self.line_breaks[end] for end in ends[:-1]), (*ends[:-1], j)
         mean = self._width(i, j) / count
+        if count == 2:  # almost all; the general way takes several times as long
+            least, end, slope = inf, j, SLOPE * line_chars / 2
+            for k in range(i + 1, min(self.reach[i], j - 1) + 1):
+                if self.reach[k] >= j:
+                    uneven = (self._width(i, k) - mean + slope) ** 2 + (self._width(k, j) - mean - slope) ** 2
+                    cost = self.line_breaks[k] + UNEVEN * uneven / line_chars**2
+                    if cost < least:
+                        least, end = cost, k
+            return least, (end, j)
 
         @cache
         def divide(i: int, left: int) -> tuple[float, tuple[int, ...]]:
