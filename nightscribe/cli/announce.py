@@ -34,7 +34,6 @@ def announce_run(dest: Location, result: RunResult) -> None:
                     session,
                     EventType.RUN_FINISHED,
                     datetime.now(UTC),
-                    dest=str(dest),
                     n_done=result.n_done,
                     n_failed=len(result.failures),
                     n_left=result.n_left,

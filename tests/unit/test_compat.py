@@ -4,7 +4,7 @@ import pytest
 from making import transcript
 
 from nightscribe.server.compat import transcripts
-from nightscribe.server.compat.model_names import known_model, known_models
+from nightscribe.server.compat.model_names import known_model, known_models, public_name
 from nightscribe.server.compat.pcm import header_for
 from nightscribe.shared.model.speakers import Speaker
 from nightscribe.shared.model.transcript import Segment, Word
@@ -75,6 +75,12 @@ def test_words_have_no_spaces_around_them() -> None:
 )
 def test_a_name_is_that_of_the_server_or_one_that_is_known(requested: str, ours: str | None) -> None:
     assert known_model(requested, "base", ["tiny", "small", "distil-large-v3"]) == ours
+
+
+def test_the_path_of_a_model_is_not_shown_but_its_name_is_known() -> None:
+    assert public_name("/models/mine/") == "mine"
+    assert known_model("mine", "/models/mine", []) == "/models/mine"
+    assert known_model("/models/mine", "/models/mine", []) is None
 
 
 def test_requests_may_name_what_workers_may_use_up_to_the_largest() -> None:

@@ -292,6 +292,12 @@ def test_a_url_that_is_not_https_is_refused(api: TestClient, url: str) -> None:
     assert (response.status_code, response.json()["code"]) == (422, "url_refused")
 
 
+def test_what_no_database_takes_is_refused_before(api: TestClient) -> None:
+    for url, folder in (("https://example.org/\0", ""), ("https://example.org/", "a\0b")):
+        assert api.post("/api/v1/webhooks", json={"url": url, "folder": folder}).status_code == 422
+    assert api.get("/api/v1/webhooks/wh_%00").status_code == 422
+
+
 def test_nothing_is_sent_to_a_private_address(api: TestClient, context: Context, receiver: WebServer) -> None:
     hook = created(api, f"https://localhost:{receiver.port}/hook", events=["run.finished"])
     for url in (f"https://127.0.0.1:{receiver.port}/", "https://10.0.0.1/", "https://[::1]/", "https://2130706433/"):
@@ -347,6 +353,6 @@ def test_the_end_of_a_run_is_announced_if_there_is_a_server(context: Context, ap
     progress = RunProgress(Scan(missing=Backlog([])), LengthEstimate())
     announce_run(context.dest, RunResult(progress, "faster-whisper", 1.0, interrupted=False, logs=tmp_path))
     [delivery] = listed(api, hook)
-    assert json.loads(delivery["body"])["data"] == {"dest": str(context.dest), "n_done": 0, "n_failed": 0, "n_left": 0}
+    assert json.loads(delivery["body"])["data"] == {"n_done": 0, "n_failed": 0, "n_left": 0}
     announce_run(parse_location(str(tmp_path)), RunResult(progress, "", 1.0, interrupted=False, logs=tmp_path))
     assert not list(tmp_path.iterdir())

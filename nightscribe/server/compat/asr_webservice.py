@@ -26,7 +26,15 @@ from nightscribe.shared.model.languages import language_code
 from nightscribe.shared.model.speaker_options import MOST_SPEAKERS
 from nightscribe.shared.model.transcript import Flag
 
-router = APIRouter(tags=["whisper-asr-webservice"])
+_ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["detail", "code"],
+    "properties": {"detail": {"type": "string"}, "code": {"type": "string"}},
+}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "default": {"description": "An error.", "content": {"application/json": {"schema": _ERROR}}}
+}
+router = APIRouter(tags=["whisper-asr-webservice"], responses=ERRORS)
 
 Output = Literal["txt", "text", "vtt", "srt", "tsv", "json"]
 Number = Annotated[int | None, BeforeValidator(lambda value: value or None)]

@@ -32,7 +32,7 @@ def known_model(requested: str, default: str, known: Sequence[str]) -> str | Non
         default: the model of this server.
         known: the models that it may use.
     """
-    if requested in DEFAULT_NAMES or requested == default:
+    if requested in DEFAULT_NAMES or requested == public_name(default):
         return default
     if requested in known:
         return requested
@@ -42,6 +42,11 @@ def known_model(requested: str, default: str, known: Sequence[str]) -> str | Non
             name = f"distil-{name}" if "distil" in publisher else name
             return name if name in known or name == default else None
     return None
+
+
+def public_name(model: str) -> str:
+    """Return the name of a model, without the folders of this machine if it is a path."""
+    return model.rstrip("/").rpartition("/")[2] if model.startswith(("/", "~", ".")) else model
 
 
 def known_models(settings: Settings, largest: str = "") -> tuple[str, ...]:

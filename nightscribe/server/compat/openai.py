@@ -13,9 +13,16 @@ from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 from nightscribe.server.auth import Reader, Writer
 from nightscribe.server.compat import transcripts
-from nightscribe.server.compat.model_names import known_models
 from nightscribe.server.compat.streaming import PING, parts_as_they_finish, peeked
-from nightscribe.server.compat.waiting import Unacceptable, choose_model, finished, job_request, receive, submit
+from nightscribe.server.compat.waiting import (
+    Unacceptable,
+    choose_model,
+    finished,
+    job_request,
+    offered_models,
+    receive,
+    submit,
+)
 from nightscribe.server.context import Context, Serving
 from nightscribe.server.errors import ApiError
 from nightscribe.server.jobs.model import Job, JobRequest
@@ -26,7 +33,27 @@ from nightscribe.shared.formats.registry import render
 from nightscribe.shared.model.languages import language_code, language_codes
 from nightscribe.shared.model.transcript import Transcript
 
-router = APIRouter(prefix="/v1", tags=["OpenAI"])
+_ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": "string"},
+            },
+        }
+    },
+}
+router = APIRouter(
+    prefix="/v1",
+    tags=["OpenAI"],
+    responses={"default": {"description": "An error.", "content": {"application/json": {"schema": _ERROR}}}},
+)
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"]
 FORMATS: tuple[str, ...] = get_args(ResponseFormat)
@@ -71,7 +98,8 @@ def envelope(_: Request, error: ApiError) -> Response:
     """Return an error as OpenAI's clients read it."""
     headers, status, code = dict(error.headers), error.status, error.problem.code
     sentence = " ".join(filter(None, (error.problem.message, error.problem.action)))
-    is_useless = isinstance(error, Unacceptable) or status == 500 or (status == 503 and "Retry-After" not in headers)
+    is_final = status in (500, 507) or (status == 503 and "Retry-After" not in headers)
+    is_useless = is_final or isinstance(error, Unacceptable)
     if code == "busy" and int(headers.get("Retry-After", "0")) > MAX_CLIENT_WAIT_S:
         is_useless, status = True, 503
         sentence += " POST /api/v1/uploads accepts recordings for which nobody waits."
@@ -106,25 +134,19 @@ def _type(status: int) -> str:
 @router.get("/models", summary="List the models that requests may name")
 def list_models(_: Reader, context: Serving) -> dict[str, Any]:
     """List the models. `whisper-1` and OpenAI's other names stand for the model of this server."""
-    known = (context.settings.model, *known_models(context.settings, context.server.largest_model), WHISPER)
-    return {"object": "list", "data": [_model(name) for name in dict.fromkeys(map(_public, known))]}
+    known = (*offered_models(context), WHISPER)
+    return {"object": "list", "data": [_model(name) for name in dict.fromkeys(known)]}
 
 
 @router.get("/models/{model:path}", summary="Get a model")
 def get_model(model: Annotated[str, Path(max_length=500)], _: Reader, context: Serving) -> dict[str, Any]:
     """Return a model."""
-    if model != _public(context.settings.model):
-        choose_model(context, model)
+    choose_model(context, model)
     return _model(model)
 
 
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "nightscribe"}
-
-
-def _public(model: str) -> str:
-    """Return the name of a model, without the folders of this machine if it is a path."""
-    return model.rstrip("/").rpartition("/")[2] if model.startswith(("/", "~", ".")) else model
 
 
 # Transcriptions

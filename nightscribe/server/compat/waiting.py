@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from nightscribe.server.auth import Principal
-from nightscribe.server.compat.model_names import known_model, known_models
+from nightscribe.server.compat.model_names import known_model, known_models, public_name
 from nightscribe.server.context import Context, jobs_of
 from nightscribe.server.errors import ApiError
 from nightscribe.server.jobs.model import Job, JobRequest, NoSuchJob, State
@@ -84,8 +84,14 @@ def choose_model(context: Context, requested: str) -> str:
         return model
     raise Unacceptable(
         404, "model_not_found", f"There is no model named {requested!r} here.",
-        f"Request one of these: {', '.join(dict.fromkeys((context.settings.model, *known)))}.",
+        f"Request one of these: {', '.join(offered_models(context))}.",
     )  # fmt: skip
+
+
+def offered_models(context: Context) -> tuple[str, ...]:
+    """Return the names that requests may name, beginning with that of the server's model."""
+    known = known_models(context.settings, context.server.largest_model)
+    return tuple(dict.fromkeys((public_name(context.settings.model), *known)))
 
 
 def job_request(

@@ -4,6 +4,8 @@ Source: its code. A task is an ephemeral job: its result is removed some time af
 `{"detail": sentence}`, and an unknown task is 400, as its clients expect.
 """
 
+import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -15,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from nightscribe._version import __version__
 from nightscribe.server.auth import Principal, Reader, Writer
 from nightscribe.server.compat import transcripts
+from nightscribe.server.compat.asr_webservice import ERRORS
 from nightscribe.server.compat.waiting import choose_model, job_request, receive, result
 from nightscribe.server.context import Context, Serving, jobs_of
 from nightscribe.server.errors import ApiError
@@ -30,7 +33,7 @@ PATHS = tuple(
     f"{PREFIX}/{name}" for name in ("transcribe", "translate", "status", "srt", "version", "decoder_status", "userinfo")
 )
 """Paths with its kind of errors; the others below `/api/v1` are ours."""
-router = APIRouter(prefix=PREFIX, tags=["whisper_api"])
+router = APIRouter(prefix=PREFIX, tags=["whisper_api"], responses=ERRORS)
 
 TaskStatus = Literal["pending", "processing", "finished", "failed"]
 _STATUS: dict[State, TaskStatus] = {
@@ -54,6 +57,7 @@ _FORM: dict[str, Any] = {
         },
     }
 }
+JOB_ID = re.compile("[0-9a-f]{32}")
 TaskId = Annotated[str, Query(max_length=200)]
 
 
@@ -162,10 +166,10 @@ async def _start(
 
 def _job(jobs: Jobs, task_id: str, principal: Principal) -> Job:
     """Return a job of the caller. Raises: ApiError: if there is none."""
-    try:
-        return jobs.get(task_id, principal.owner)
-    except NoSuchJob:
-        raise ApiError(400, "task_not_valid", "task_id not valid") from None
+    if JOB_ID.fullmatch(task_id):
+        with suppress(NoSuchJob):
+            return jobs.get(task_id, principal.owner)
+    raise ApiError(400, "task_not_valid", "task_id not valid")
 
 
 def _task(job: Job, transcript: Transcript | None) -> Task:

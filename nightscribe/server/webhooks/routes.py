@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import anyio
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy.orm import Session
 
@@ -24,6 +24,8 @@ from nightscribe.server.webhooks.tables import Webhook, WebhookDelivery
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 MAX_WEBHOOKS = 100
+Id = Annotated[str, Path(pattern="^wh_[0-9a-f]{20}$", description="Id of the webhook.")]
+Folder = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]
 Event = Literal["recording.finished", "recording.failed", "recording.changed", "recording.deleted", "run.finished"]
 
 
@@ -34,9 +36,7 @@ class NewWebhook(BaseModel):
     events: Annotated[list[Event], Field(min_length=1, max_length=len(SUBSCRIBABLE))] = Field(
         default=[each.value for each in SUBSCRIBABLE]  # type: ignore[misc]
     )
-    folder: Annotated[str, Field(max_length=1000)] = Field(
-        default="", description="Only recordings below this folder of the source; empty for all."
-    )
+    folder: Folder = Field(default="", description="Only recordings below this folder of the source; empty for all.")
     secret: Annotated[str, Field(max_length=200)] = Field(
         default="", description="`whsec_` and the base64 of 24 to 64 random bytes; empty for a new one."
     )
@@ -47,7 +47,7 @@ class ChangedWebhook(BaseModel):
 
     url: Annotated[str | None, Field(min_length=1, max_length=2000)] = None
     events: Annotated[list[Event] | None, Field(min_length=1, max_length=len(SUBSCRIBABLE))] = None
-    folder: Annotated[str | None, Field(max_length=1000)] = None
+    folder: Folder | None = None
     enabled: bool | None = Field(default=None, description="false stops it, true starts it again.")
 
 
@@ -129,14 +129,14 @@ def create_webhook(new: NewWebhook, principal: Admin, context: Serving) -> Creat
 
 
 @router.get("/{id}")
-def get_webhook(id: str, principal: Admin, context: Serving) -> ShownWebhook:  # noqa: A002  as the path names it
+def get_webhook(id: Id, principal: Admin, context: Serving) -> ShownWebhook:  # noqa: A002  as the path names it
     """Return a webhook."""
     with context.database.read() as session:
         return _shown(_get(session, id, principal))
 
 
 @router.patch("/{id}")
-def change_webhook(id: str, changed: ChangedWebhook, principal: Admin, context: Serving) -> ShownWebhook:  # noqa: A002
+def change_webhook(id: Id, changed: ChangedWebhook, principal: Admin, context: Serving) -> ShownWebhook:  # noqa: A002
     """Change a webhook, stop it, or start it again."""
     if changed.url is not None:
         _check_url(changed.url, context)
@@ -154,7 +154,7 @@ def change_webhook(id: str, changed: ChangedWebhook, principal: Admin, context: 
 
 
 @router.delete("/{id}", status_code=204)
-def delete_webhook(id: str, principal: Admin, context: Serving) -> None:  # noqa: A002
+def delete_webhook(id: Id, principal: Admin, context: Serving) -> None:  # noqa: A002
     """Delete a webhook and the list of what was sent to it."""
     with context.database.write() as session:
         session.delete(_get(session, id, principal))
@@ -162,7 +162,7 @@ def delete_webhook(id: str, principal: Admin, context: Serving) -> None:  # noqa
 
 
 @router.post("/{id}/rotate-secret")
-def rotate_secret(id: str, principal: Admin, context: Serving, given: NewSecret | None = None) -> CreatedWebhook:  # noqa: A002
+def rotate_secret(id: Id, principal: Admin, context: Serving, given: NewSecret | None = None) -> CreatedWebhook:  # noqa: A002
     """Give a webhook a new secret. For a day, messages are signed with both, so that the receiver can change over."""
     secret = check_secret(given.secret) if given and given.secret else ""
     with context.database.write() as session:
@@ -173,7 +173,7 @@ def rotate_secret(id: str, principal: Admin, context: Serving, given: NewSecret 
 
 
 @router.post("/{id}/test")
-def test_webhook(id: str, principal: Admin, context: Serving) -> Delivery:  # noqa: A002
+def test_webhook(id: Id, principal: Admin, context: Serving) -> Delivery:  # noqa: A002
     """Send a message of the type `webhook.test` now, and return what became of it. If it fails, it is tried again."""
     now = datetime.now(UTC)
     with context.database.write() as session:
@@ -187,7 +187,7 @@ def test_webhook(id: str, principal: Admin, context: Serving) -> Delivery:  # no
 
 @router.get("/{id}/deliveries")
 def list_deliveries(  # noqa: PLR0917  as FastAPI reads them
-    id: str,  # noqa: A002
+    id: Id,  # noqa: A002
     principal: Admin,
     context: Serving,
     state: Literal["pending", "delivered", "failed", "cancelled"] | None = None,
@@ -205,7 +205,7 @@ def list_deliveries(  # noqa: PLR0917  as FastAPI reads them
 
 @router.post("/{id}/deliveries/{delivery_id}/replay", status_code=202)
 def replay(
-    id: str,  # noqa: A002
+    id: Id,  # noqa: A002
     delivery_id: int,
     principal: Admin,
     context: Serving,

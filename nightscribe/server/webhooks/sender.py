@@ -27,6 +27,7 @@ TIMEOUT_S = 20.0
 MAX_CONCURRENT = 8
 POLL_S = 1.0
 """How often the database is searched. Other processes queue messages as well, so this one is not told of all."""
+STOP_WITHIN_S = 3.0
 PRUNE_EVERY = timedelta(hours=6)
 
 
@@ -48,7 +49,7 @@ class Sender:
             yield
         finally:
             self._stopping.set()
-            thread.join(self._poll_s + TIMEOUT_S)
+            thread.join(STOP_WITHIN_S)
 
     async def _run(self) -> None:
         pruned_at = datetime.min.replace(tzinfo=UTC)
