@@ -259,8 +259,9 @@ def test_what_cannot_be_done_is_refused_and_the_parameter_named(
 
 def test_a_hint_without_effect_is_named(client: OpenAI, clips: list[Path]) -> None:
     raw = client.audio.transcriptions.with_raw_response.create(
-        model="whisper-1", file=clips[0], prompt="Dickens", temperature=0.4, chunking_strategy="auto"
-    )
+        model="whisper-1", file=clips[0], prompt="Dickens", temperature=0.4, chunking_strategy="auto",
+        extra_body={"naïve\r\nX-Evil: 1": "1"},
+    )  # fmt: skip
     assert raw.headers["x-ignored-parameters"] == "prompt, temperature"
 
 
@@ -368,7 +369,7 @@ def test_a_language_is_detected_where_somebody_speaks(served: Served, clips: lis
 
 
 def test_parameters_that_speakr_sends_are_taken_or_ignored(served: Served, clips: list[Path]) -> None:
-    asked = "encode=true&task=transcribe&output=json&hotwords=Dickens&return_speaker_embeddings=true&model=whisper-1"
+    asked = "encode=true&task=transcribe&output=json&hotwords=Dickens&return_speaker_embeddings=true&model=huge"
     response = served.curl(f"/asr?{asked}&min_speakers=&max_speakers=", "-F", f"audio_file=@{clips[0]};type=audio/wav")
     assert response.status == 200, response.body
     assert response.json["text"].strip().startswith(SAID)

@@ -15,8 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from nightscribe.server.auth import Writer
 from nightscribe.server.compat import transcripts
 from nightscribe.server.compat.excerpt import excerpt
+from nightscribe.server.compat.model_names import known_model, known_models
 from nightscribe.server.compat.pcm import PcmSpool
-from nightscribe.server.compat.waiting import Unacceptable, choose_model, finished, job_request, receive, submit
+from nightscribe.server.compat.waiting import Unacceptable, finished, job_request, receive, submit
 from nightscribe.server.context import Serving, jobs_of
 from nightscribe.server.errors import ApiError
 from nightscribe.server.jobs import planning
@@ -81,7 +82,9 @@ async def asr(  # noqa: PLR0917  as FastAPI reads them
     output: Output = "txt",
 ) -> Response:
     """Transcribe a recording and respond when it is done. `encode=false`: 16-bit mono samples at 16 kHz, no header."""
-    chosen: dict[str, Any] = {"task": task, "model": choose_model(context, model)}
+    known = known_models(context.settings, context.server.largest_model)
+    usual = context.settings.model
+    chosen: dict[str, Any] = {"task": task, "model": known_model(model, usual, known) or usual}
     if language and language != "auto":
         chosen |= {"language": language_code(language), "languages": ()}
     if diarize or enable_diarization:

@@ -4,6 +4,7 @@ Source: the specification of OpenAI's API and its Python client. docs/api-compat
 """
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
@@ -33,6 +34,7 @@ from nightscribe.shared.formats.registry import render
 from nightscribe.shared.model.languages import language_code, language_codes
 from nightscribe.shared.model.transcript import Transcript
 
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # no other goes into a header
 _ERROR: dict[str, Any] = {
     "type": "object",
     "required": ["error"],
@@ -62,14 +64,15 @@ WHISPER = "whisper-1"
 MAX_CLIENT_WAIT_S = 60
 """Clients of OpenAI wait at most this long before they repeat a request; otherwise they do so within seconds."""
 
-WITHOUT_EFFECT = frozenset({"prompt", "keywords", "temperature", "chunking_strategy", "hotwords", "without_timestamps"})
-"""Hints that do not change what is asked for. The response names those that were sent in `X-Ignored-Parameters`."""
+MOST_NAMED = 20
+"""Parameters without effect that a response names."""
 UNDERSTOOD = frozenset(
     {
         *("file", "model", "language", "languages", "response_format", "timestamp_granularities", "include", "stream"),
         *("known_speaker_names", "known_speaker_references", "user"),
     }
 )
+"""Parameters that are honoured or refused. The response names all others that were sent in `X-Ignored-Parameters`."""
 
 
 class OpenAIRefusal(Unacceptable):
@@ -153,7 +156,7 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def _form_of(*fields: str) -> dict[str, Any]:
-    """Return the form for the documentation; FastAPI does not read it, see `forms`."""
+    """Return the form for the documentation; FastAPI does not read it, see `receive`."""
     text = {"type": "string"}
     known: dict[str, Any] = {
         "file": {"type": "string", "format": "binary"},
@@ -238,7 +241,7 @@ def _wanted(form: Form, principal: Writer, context: Context, task: str) -> Wante
         response_format=response_format,
         granularities=granularities or ("segment",),
         stream=stream,
-        ignored=tuple(sorted(_ignored(form))),
+        ignored=tuple(sorted(_ignored(form)))[:MOST_NAMED],
     )
 
 
@@ -284,7 +287,8 @@ def _refuse_what_cannot_be_done(form: Form) -> None:
 
 
 def _ignored(form: Form) -> set[str]:
-    names = {name.partition("[")[0] for name, values in form.fields.items() if any(values)} - UNDERSTOOD
+    sent = {name.partition("[")[0] for name, values in form.fields.items() if any(values)}
+    names = {name for name in sent - UNDERSTOOD if _NAME.fullmatch(name)}
     if _last(form, "temperature") and float(_last(form, "temperature")) == 0:
         names.discard("temperature")  # what is done: it rises where a passage is in doubt
     if _last(form, "chunking_strategy") == "auto":

@@ -1,46 +1,22 @@
 """Open the database of a server, and run transactions in it."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
-from nightscribe.search.place import is_shared
-from nightscribe.shared.destination.keys import with_suffix
+from nightscribe.server.database.place import default_path
 from nightscribe.shared.errors import ExtraMissing, MachineError, RetryableError, SetupError
-from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.storage.base import Location
 
-FILE = "server.sqlite"
 BUSY_TIMEOUT_S = 30
 POOL_SIZE = 10
 MAX_OVERFLOW = 50  # more than there are threads that serve requests, so that none of them waits for a connection
-
-
-def state_folder() -> Path:
-    """Return the folder for what this machine keeps for this user and cannot make again."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "nightscribe"
-
-
-def default_path(dest: Location) -> Path:
-    """Return the file of the database: in DEST if that is a folder of this machine, else in this user's state folder.
-
-    SQLite's locks do not work between machines, so it never lies on a share.
-    """
-    folder = dest.local_path
-    if folder is not None:
-        inside = folder.absolute() / RECORDS_FOLDER / "server"
-        if not is_shared(inside.parent if inside.parent.is_dir() else folder.absolute()):
-            return inside / FILE
-    name = quote(str(dest.absolute()), safe="")
-    return state_folder() / with_suffix(name, "") / FILE
 
 
 class Database:

@@ -11,7 +11,8 @@ import structlog
 from nightscribe.local.queue_server import local_queue
 from nightscribe.local.worker_pool import WorkerPool
 from nightscribe.server.config import ServerSettings
-from nightscribe.server.database.database import Database, state_folder
+from nightscribe.server.database.database import Database
+from nightscribe.server.database.place import state_folder
 from nightscribe.server.jobs.lane import Lane
 from nightscribe.server.jobs.service import Jobs, Limits
 from nightscribe.server.jobs.spool import Spool
