@@ -18,7 +18,7 @@ JOBS_PER_WORKER = 3  # at least, so that workers that finish early find another 
 LONGEST = 1.5  # times the intended length of a job, whether it holds one recording or many
 SHORTEST = 0.5
 MAX_SLICES = 200
-MOST_SLICES = 16_700  # of one recording; each message holds all its cut points
+MOST_SLICES = 14_900  # of one recording; each message holds all its cut points
 SLICE_BYTES = 200  # in a message for a slice, without its names
 ROOM_BYTES = MAX_MESSAGE_BYTES - 24 * 1024  # for slices; the rest is at most a prompt and the words to listen for
 
