@@ -63,11 +63,12 @@ def test_it_starts_serves_and_stops(tmp_path: Path, sockets: None) -> None:
             line = next(each for each in run.stdout if "http" in each)
             found = re.search(r"http://127\.0\.0\.1:\d+/", line)
             assert found, line
-            with urllib.request.urlopen(f"{found[0]}api/v1/recordings", timeout=30) as response:
+            with urllib.request.urlopen(f"{found[0]}api/v1/recordings", timeout=120) as response:
                 assert json.load(response)["recordings"] == []
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(
-                    urllib.request.Request(f"{found[0]}api/v1/recordings", headers={"Host": "evil.example"}), timeout=30
+                    urllib.request.Request(f"{found[0]}api/v1/recordings", headers={"Host": "evil.example"}),
+                    timeout=120,
                 )
             assert refused.value.code == 421
             refused.value.close()
@@ -75,6 +76,6 @@ def test_it_starts_serves_and_stops(tmp_path: Path, sockets: None) -> None:
             taken = typed("serve", tmp_path, "--port", port)
             assert (taken.exit_code, "cannot listen" in taken.output) == (2, True)
             run.send_signal(signal.SIGTERM)
-            assert run.wait(30) == 0
+            assert run.wait(120) == 0
         finally:
             run.kill()
