@@ -103,10 +103,11 @@ services:
   check: {environment: *quick, build: {network: ${BUILD_NETWORK:-default}}}
   director: {environment: *quick, build: {network: ${BUILD_NETWORK:-default}}}
   worker: {environment: *quick, build: {network: ${BUILD_NETWORK:-default}}}
+  server: {build: {network: ${BUILD_NETWORK:-default}}}
 YAML
 
 step "Images"
-build build || { tail -30 "$WORK/said" >&2; fail "build.sh build"; }
+COMPOSE_PROFILES=server build build || { tail -30 "$WORK/said" >&2; fail "build.sh build"; }
 ok "build.sh build"
 size_mb() { echo $(($(docker image inspect --format '{{.Size}}' "$1") / 1000000)); }
 for each in "nightscribe-director $MAX_DIRECTOR_MB" "nightscribe-worker:$MODEL $MAX_WORKER_MB"; do
@@ -187,9 +188,9 @@ for folder in ('/', '/source', '/opt/nightscribe', '/models'):
     sys.exit(f'{folder} can be written')
 " || fail "a worker may do too much"
 ok "its user is $OWNER without a capability; it cannot write to the image, the models or the source"
-[ "$(worker_says 'from shared.settings import load_settings as l; print(l().threads, l().workers)')" = "1 1" ] || fail "threads do not follow the limit of 1 core"
+[ "$(worker_says 'from nightscribe.shared.settings import load_settings as l; print(l().threads, l().workers)')" = "1 1" ] || fail "threads do not follow the limit of 1 core"
 WORKER_CPUS=2
-[ "$(nproc)" -lt 2 ] || [ "$(worker_says 'from shared.settings import load_settings as l; print(l().threads, l().workers)')" = "2 2" ] || fail "threads do not follow the limit of 2 cores"
+[ "$(nproc)" -lt 2 ] || [ "$(worker_says 'from nightscribe.shared.settings import load_settings as l; print(l().threads, l().workers)')" = "2 2" ] || fail "threads do not follow the limit of 2 cores"
 quick
 ok "threads and workers follow the CPU limit of the container"
 
@@ -215,4 +216,39 @@ wait_for 600 "all transcripts" all_finished
 ok "the other one did the rest: all $N are done"
 [ -z "$(find "$DEST_DIR/.nightscribe/failures" -type f 2>/dev/null)" ] || fail "there are failures"
 ok "nothing failed"
+build down
+
+step "The server, its database and TLS in front of it"
+export COMPOSE_PROFILES=server,edge SERVER_PORT=${SERVER_PORT:-18484} EDGE_HTTP_PORT=18080 EDGE_HTTPS_PORT=18443
+quick
+server=http://localhost:$SERVER_PORT
+clip=$(find "$SOURCE_DIR" -type f | sort | head -n 1)
+[ "$(id -u)" -ne 0 ] || chown "$OWNER" "$SOURCE_DIR"  # uploads become recordings there
+chmod u+w "$SOURCE_DIR"
+token=$(env -u LANGUAGE RUN_AS="$OWNER" docker compose run --rm -T server token create /dest e2e --scope write 2>"$WORK/said" | tail -n 1)
+[ -n "$token" ] || { cat "$WORK/said" >&2; fail "no token was created"; }
+ok "a token is created before the server runs"
+build deploy || { cat "$WORK/said" >&2; fail "build.sh deploy with the server"; }
+serves() { curl --fail --silent "$server/healthz" >/dev/null; }
+wait_for 120 "the server" serves
+[ "$(curl --silent --output /dev/null --write-out '%{http_code}' "$server/api/v1/recordings")" = 401 ] || fail "the server lists recordings to strangers"
+listed() { curl --fail --silent --header "Authorization: Bearer $token" "$server/api/v1/recordings" | tr ',' '\n' | grep -c '"path"'; }
+lists_all() { [ "$(listed)" -eq "$N" ]; }
+wait_for 60 "the list of $N recordings" lists_all
+ok "it lists $N recordings to the token, and nothing to strangers"
+said=$(curl --fail --silent --show-error --header "Authorization: Bearer $token" --form "file=@$clip" --form keep=false "$server/api/v1/uploads")
+job=$(grep -o '"id": *"[^"]*"' <<<"$said" | head -n 1 | cut -d'"' -f4)
+[ -n "$job" ] || fail "the upload was not accepted: $said"
+transcribed() { curl --fail --silent --header "Authorization: Bearer $token" "$server/api/v1/jobs/$job/transcript.txt" | grep -q '[a-z]'; }
+wait_for 300 "the transcript of the upload" transcribed
+ok "an upload is transcribed by the worker for those who wait"
+behind_tls() { curl --fail --silent --insecure --resolve localhost:18443:127.0.0.1 https://localhost:18443/healthz | grep -q ok; }
+wait_for 60 "TLS" behind_tls
+ok "it is reached through Traefik, with TLS"
+docker compose kill --signal KILL server >/dev/null 2>&1
+build deploy || { cat "$WORK/said" >&2; fail "build.sh deploy after the server was killed"; }
+wait_for 120 "the server" serves
+wait_for 60 "the list of recordings" lists_all
+ok "a killed server comes back with its tokens"
+build down
 step "All is as it should be."
