@@ -29,6 +29,7 @@ NAVIGATION = [
     {"Start": "index.md"},
     {
         "How to": [
+            {"Sources": "sources.md"},
             {"Buckets": "buckets.md"},
             {"Containers": "containers.md"},
             {"AWS": "aws.md"},
@@ -40,6 +41,7 @@ NAVIGATION = [
     },
     {
         "Reference": [
+            {"All parts": "reference.md"},
             {"Command line": "reference/cli.md"},
             {"Settings": "reference/settings.md"},
             {"Formats": "reference/formats.md"},

@@ -206,7 +206,7 @@ def _alone(lock: Path, dest: Location) -> Iterator[None]:
         except BlockingIOError:
             raise SetupError(
                 f"Another nightscribe run is using {str(dest)!r}. Wait for it or stop it; "
-                "to run several at once, use `director` and `worker` with one queue (README)."
+                "to run several at once, use `director` and `worker` with one queue (docs/reference.md)."
             ) from None
         except OSError:  # a network share that does not support locks
             pass

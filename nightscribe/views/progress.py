@@ -242,7 +242,9 @@ def bar_of_all(heard_s: float, total_s: float | None) -> RenderableType:
     """Return a bar that shows how much of all sound is done."""
     share = heard_s / total_s if total_s else 0.0
     bar = Table.grid(padding=(0, 1))
-    bar.add_row(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), f"{share:4.0%}", "of all")
+    bar.add_row(
+        ProgressBar(total=1.0, completed=share, width=BAR_WIDTH, style="bright_black"), f"{share:4.0%}", "of all"
+    )
     return bar
 
 
@@ -258,7 +260,7 @@ def _workers(run_progress: RunProgress) -> RenderableType:
         part = f", {activity.part_of}" if activity.part_of else ""
         what = f"rests: {activity.trouble}" if activity.trouble else activity.recording + part + again
         table.add_row(
-            ProgressBar(total=1.0, completed=share, width=BAR_WIDTH, style="bar.back", complete_style="cyan"),
+            ProgressBar(total=1.0, completed=share, width=BAR_WIDTH, style="bright_black", complete_style="cyan"),
             f"{share:.0%}",
             Text(visible(what)),
         )

@@ -138,7 +138,7 @@ class QueueConnection:
         if "RedrivePolicy" not in found:
             raise QueueError(
                 f"The queue {self.name!r} has no redrive policy, so a job that kills its workers would return "
-                f"for ever. Give it one that points to {self.dead_letter_name!r} (README, 'Your own queue'), "
+                f"for ever. Give it one that points to {self.dead_letter_name!r} (docs/reference.md), "
                 "or choose another name with NIGHTSCRIBE_QUEUE_NAME."
             )
         redrive: dict[str, str] = json.loads(found["RedrivePolicy"])
