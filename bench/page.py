@@ -157,9 +157,9 @@ def measure(url: str) -> None:
 
 
 @contextmanager
-def serving(dest: Path) -> Iterator[str]:
+def serving(dest: Path, *arguments: str) -> Iterator[str]:
     """Serve a destination in a process of its own, and yield its address."""
-    command = [sys.executable, "-m", "nightscribe", "serve", str(dest), "--port", "0"]
+    command = [sys.executable, "-m", "nightscribe", "serve", str(dest), "--port", "0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:

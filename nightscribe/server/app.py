@@ -1,10 +1,12 @@
 """Put the server together: what is mounted where, what runs beside it, and what holds for every response."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
-import anyio.to_thread
 from fastapi import FastAPI
 
 from nightscribe.search.library import Facets
@@ -36,17 +38,20 @@ JSON object with a `code` for programs, a `message` for people, and an `action`:
 def create_app(context: Context, background: Sequence[Background] = ()) -> FastAPI:
     """Return the application that serves a destination.
 
-    `background`: what else runs as long as it does; started in this order and stopped in the reverse one, in threads.
+    `background`: what else runs as long as it does; started in this order and stopped in the reverse one, in a thread.
     """
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for each in (keep_index, *background):
-                manager = each(context)
-                await anyio.to_thread.run_sync(manager.__enter__)
-                stack.push_async_callback(anyio.to_thread.run_sync, manager.__exit__, None, None, None)
-            yield
+        # Linux ends a child when the thread that started it ends, so this thread lives as long as the server.
+        with ThreadPoolExecutor(1, "background") as thread:
+            in_thread = partial(asyncio.get_running_loop().run_in_executor, thread)
+            async with AsyncExitStack() as stack:
+                for each in (keep_index, *background):
+                    manager = each(context)
+                    await in_thread(manager.__enter__)
+                    stack.push_async_callback(in_thread, manager.__exit__, None, None, None)
+                yield
 
     app = FastAPI(
         title="nightscribe",

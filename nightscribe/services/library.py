@@ -15,10 +15,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Listed:
-    """A page of recordings, and what there is to choose from."""
+    """A page of recordings."""
 
     page: LibraryPage
-    facets: Facets
     checked_at: datetime | None
     """When the list was last compared with all records; None while that is done for the first time."""
 
@@ -42,8 +41,7 @@ def list_recordings(
     def read(index: SqliteIndex) -> Listed:
         return Listed(
             page=index.recordings(choice, sort, limit=max(0, limit), offset=max(0, offset)),
-            facets=index.facets(choice.folder.strip("/")),
-            checked_at=index.totals().checked_at,
+            checked_at=index.checked_at(),
         )
 
     return _with_index(dest, read)

@@ -9,7 +9,7 @@ from making import WHEN, failure, segment, transcript
 
 from nightscribe.search.library import Choice, Sort
 from nightscribe.services.correct import ChangedMeanwhile, correct_passage, undo
-from nightscribe.services.library import list_recordings, next_in_doubt
+from nightscribe.services.library import facets, list_recordings, next_in_doubt
 from nightscribe.services.review import approve, look_at
 from nightscribe.services.search import index
 from nightscribe.shared.destination.records import Records
@@ -92,13 +92,13 @@ def test_recordings_are_filtered(dest: FolderLocation, choice: dict[str, Any], e
 def test_a_list_says_what_there_is_to_choose_from(dest: FolderLocation) -> None:
     listed = list_recordings(dest, Choice())
     assert (listed.page.n_total, listed.page.duration_s) == (4, 100.0)
-    facets = listed.facets
-    assert (facets.n_recordings, facets.n_failed, facets.n_to_review, facets.n_reviewed) == (4, 1, 2, 0)
-    assert facets.folders == {"2012": 2, "2013": 1}
-    assert facets.flags == {"gap": 2, "low confidence": 1}
-    assert facets.speakers == {"Anna": 1, "Speaker 2": 1}
-    assert facets.codes == {"not_audio": 1}
-    assert list_recordings(dest, Choice(folder="2012")).facets.folders == {"2012/b": 1}
+    found = facets(dest)
+    assert (found.n_recordings, found.n_failed, found.n_to_review, found.n_reviewed) == (4, 1, 2, 0)
+    assert found.folders == {"2012": 2, "2013": 1}
+    assert found.flags == {"gap": 2, "low confidence": 1}
+    assert found.speakers == {"Anna": 1, "Speaker 2": 1}
+    assert found.codes == {"not_audio": 1}
+    assert facets(dest, "2012").folders == {"2012/b": 1}
 
 
 def test_the_list_follows_the_records(dest: FolderLocation) -> None:
@@ -108,7 +108,7 @@ def test_the_list_follows_the_records(dest: FolderLocation) -> None:
     correct_passage(dest, "2012/interview.mp3", 2, "Or that thing.", by="Berta")
     index(dest)
     listed = list_recordings(dest, Choice())
-    assert (listed.page.n_total, listed.facets.n_failed) == (4, 0)
+    assert (listed.page.n_total, facets(dest).n_failed) == (4, 0)
     [item] = list_recordings(dest, Choice(text="interview")).page.items
     assert (item.n_corrections, item.n_doubtful, item.speakers) == (1, 1, ("Anna", "Speaker 2"))
     index(dest, rebuild=True)

@@ -1,7 +1,9 @@
 """The API of the server: what it says, who may ask, and what nobody gets."""
 
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from structlog.testing import capture_logs
 from support.api_client import HERE, client_of, serving, token
 
 from nightscribe.search.library import SORTS
+from nightscribe.server.app import create_app
 from nightscribe.server.auth import LOGIN_TRIES
 from nightscribe.server.context import Context
 from nightscribe.server.database import credentials
@@ -426,3 +429,19 @@ def test_what_takes_long_is_computed_seldom() -> None:
     kept.forget()
     took_s = 0.05
     assert [kept.get("a", make), kept.get("a", make)] == [4, 5]
+
+
+def test_what_runs_beside_the_server_is_started_by_a_thread_that_lives_as_long(context: Context) -> None:
+    """Linux ends the queue server and the workers when the thread that started them ends."""
+    threads: list[threading.Thread] = []
+
+    @contextmanager
+    def beside(_: Context) -> Iterator[None]:
+        threads.append(threading.current_thread())
+        yield
+        threads.append(threading.current_thread())
+
+    with TestClient(create_app(context, [beside])):
+        assert threads[0].name.startswith("background")  # and not one of those that handle requests, and end when idle
+        assert threads[0].is_alive()
+    assert threads[0] is threads[1]

@@ -12,6 +12,7 @@ from nightscribe.server.auth import Admin, note, require_everything
 from nightscribe.server.context import Context, Serving
 from nightscribe.server.database.log import Action
 from nightscribe.server.pages.site import Visitor, page, part, plural, recording_url
+from nightscribe.server.pages.state import state_of
 from nightscribe.services.library import list_recordings, next_in_doubt
 from nightscribe.services.names import pattern_of
 from nightscribe.services.retry import retry
@@ -97,7 +98,8 @@ def review(
     choice = Choice(folder=principal.folder, flag=flag, state=None if flag else "review")
     listed = list_recordings(context.dest, choice, "doubt", limit=PER_PAGE, offset=(page_number - 1) * PER_PAGE)
     return page(
-        request, "review.html", principal, here="/review", listed=listed, flag=flag, number=page_number,
+        request, "review.html", principal, here="/review", listed=listed,
+        facets=state_of(request).facets.get(principal.folder), flag=flag, number=page_number,
         n_pages=max(1, -(-listed.page.n_total // PER_PAGE)),
     )  # fmt: skip
 

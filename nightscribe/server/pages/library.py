@@ -11,6 +11,7 @@ from nightscribe.server.auth import Principal
 from nightscribe.server.context import Context, Serving
 from nightscribe.server.errors import not_found
 from nightscribe.server.pages.site import Place, Visitor, address, page, part
+from nightscribe.server.pages.state import state_of
 from nightscribe.server.pages.tonight import Tonight, tonight
 from nightscribe.services.library import Listed, list_recordings
 from nightscribe.shared.destination.keys import REPORT_PAGE
@@ -92,9 +93,11 @@ def library(
     chosen = Filters(q, folder, state, flag, language, speaker, code, sort if sort in SORTS else "newest", page_number)
     is_part = request.headers.get("x-part") == "results"
     listed = _listed(context, chosen)
+    counted = state_of(request).facets.get(folder.strip("/"))
     values: dict[str, Any] = {
         "filters": chosen,
         "listed": listed,
+        "facets": counted,
         "n_pages": max(1, -(-listed.page.n_total // PER_PAGE)),
         "per_page": PER_PAGE,
         "is_reading": listed.checked_at is None,
@@ -108,13 +111,13 @@ def library(
         principal,
         here="/",
         crumbs=_crumbs(chosen, principal),
-        folders=list(listed.facets.folders.items()),
+        folders=list(counted.folders.items()),
         first_folders=FIRST_FOLDERS,
         sorts=SORT_NAMES,
         states=STATE_NAMES,
         tonight=_tonight(context, principal),
         has_report=not principal.folder and _has_report(context),
-        can_add=getattr(context, "jobs", None) is not None and principal.may("write"),
+        can_add=context.jobs is not None and principal.may("write"),
         **values,
     )
 

@@ -6,10 +6,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from nightscribe.search.base import Filters
-from nightscribe.search.library import Choice
 from nightscribe.server.context import Serving
 from nightscribe.server.pages.site import Visitor, address, page, part
-from nightscribe.services.library import list_recordings
+from nightscribe.server.pages.state import state_of
 from nightscribe.services.search import search as search_for
 
 router = APIRouter(include_in_schema=False)
@@ -49,5 +48,5 @@ def search(
     }
     if request.headers.get("x-part") == "results":
         return part("_hits.html", **values)
-    facets = list_recordings(context.dest, Choice(folder=folder), limit=0).facets
+    facets = state_of(request).facets.get(folder.strip("/"))
     return page(request, "search.html", principal, here="/search", facets=facets, **values)

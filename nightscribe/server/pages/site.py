@@ -212,6 +212,7 @@ def page(
         may_write=principal is not None and principal.may("write"),
         may_admin=principal is not None and principal.may("admin") and not principal.folder,
         here=here,
+        has_events=principal is not None and context.jobs is not None,
         place=str(context.dest),
         **values,
     )

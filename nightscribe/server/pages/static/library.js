@@ -3,7 +3,7 @@ import { failed, request } from "./common.js";
 
 const form = document.querySelector("#filters");
 const results = document.querySelector("#results");
-let timer = 0, running = null;
+let timer = 0, running = null, before = "";
 
 async function apply(push = true) {
   clearTimeout(timer);
@@ -14,7 +14,10 @@ async function apply(push = true) {
   try {
     const response = await fetch(url, { headers: { "X-Part": "results" }, signal: mine.signal });
     if (!response.ok) return location.assign(url);
-    results.innerHTML = await response.text();
+    const text = await response.text();
+    if (!push && (text === before || results.contains(document.activeElement))) return;
+    results.innerHTML = before = text;
+    if (results.querySelector("table")) form.hidden = false;
     if (push) history.replaceState(null, "", url);
   } catch (error) {
     if (error.name !== "AbortError") failed(error);
@@ -29,13 +32,12 @@ form?.addEventListener("input", (event) => {
 });
 form?.addEventListener("submit", (event) => { event.preventDefault(); apply(); });
 document.addEventListener("fresh", (event) => { if (event.target.id === "tonight") apply(false); });
-document.addEventListener("news", () => { if (results && form) { clearTimeout(timer); timer = setTimeout(apply, 800, false); } });
+for (const kind of ["news", "list"]) document.addEventListener(kind, () => { clearTimeout(timer); timer = setTimeout(apply, 800, false); });
 
 // The list of a large archive is made once; until it is there, this page looks again.
 (function lookAgain() {
   if (!results.querySelector("[data-reading]")) return;
   setTimeout(async () => {
-    if (!form) return location.reload();
     await apply(false);
     lookAgain();
   }, 2000);

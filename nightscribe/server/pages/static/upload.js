@@ -147,17 +147,11 @@ class Upload {
       const link = Object.assign(document.createElement("a"), { href: `/recording/${job.recording.split("/").map(encodeURIComponent).join("/")}`, textContent: "Open", className: "button small" });
       link.setAttribute("aria-label", `Open ${this.file.name}`);
       this.button.replaceWith(link);
-      refreshList();
+      document.dispatchEvent(new Event("list"));
     } else if (["cancelled", "deleted"].includes(job.state)) this.row.remove();
     if (!["queued", "running"].includes(job.state)) byJob.delete(job.id);
     box.hidden = !rows.children.length;
   }
-}
-
-let timer = 0;
-function refreshList() {
-  clearTimeout(timer);
-  timer = setTimeout(() => document.querySelector("#filters") ? document.querySelector("#filters").requestSubmit() : location.reload(), 400);
 }
 
 function follow() {
