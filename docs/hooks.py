@@ -35,6 +35,7 @@ NAVIGATION = [
             {"AWS": "aws.md"},
             {"Kubernetes": "kubernetes.md"},
             {"Monitoring": "monitoring.md"},
+            {"The page": "page.md"},
             {"Python": "python.md"},
             {"Speakers": "speakers.md"},
         ]
