@@ -137,12 +137,22 @@ function keepFresh(part) {
 }
 for (const part of document.querySelectorAll("[data-fresh]")) keepFresh(part);
 
-// The server's events only say that something has changed; without them, the parts refresh themselves a little later.
+// The server's events say what happens to jobs; without them, the parts refresh themselves a little later. A browser opens
+// few connections to one server, so only tabs that are seen listen.
 const stream = document.querySelector('meta[name="events"]')?.content;
-if (stream && "EventSource" in window && document.querySelector("[data-fresh]")) {
-  const source = new EventSource(stream);
-  const news = () => document.dispatchEvent(new Event("news"));
-  source.addEventListener("message", news);
-  for (const kind of (document.querySelector('meta[name="event-kinds"]')?.content ?? "").split(" ")) if (kind) source.addEventListener(kind, news);
-  addEventListener("pagehide", () => source.close());
+const kinds = document.querySelector('meta[name="event-kinds"]')?.content.split(" ") ?? [];
+let source = null;
+function listen() {
+  if (document.hidden) {
+    source?.close();
+    source = null;
+  } else if (!source) {
+    source = new EventSource(stream);
+    for (const kind of kinds) source.addEventListener(kind, (event) => document.dispatchEvent(new CustomEvent("news", { detail: JSON.parse(event.data) })));
+  }
+}
+if (stream && document.querySelector("[data-fresh]")) {
+  listen();
+  document.addEventListener("visibilitychange", listen);
+  addEventListener("pagehide", () => source?.close());
 }

@@ -157,13 +157,7 @@ class Upload {
 function follow() {
   if (isFollowed) return;
   isFollowed = true;
-  const stream = new EventSource("/api/v1/events");
-  const take = (event) => {
-    const job = JSON.parse(event.data);
-    byJob.get(job.id)?.show(job);
-    document.dispatchEvent(new Event("news"));
-  };
-  for (const kind of ["state", "queued", "running", "progress", "finished", "failed", "cancelled", "deleted"]) stream.addEventListener(kind, take);
+  document.addEventListener("news", ({ detail }) => byJob.get(detail.id)?.show(detail));
   // Where a proxy swallows the stream, the jobs are asked for one by one.
   setInterval(async () => {
     for (const [id, upload] of byJob) {
@@ -172,7 +166,6 @@ function follow() {
       } catch (error) { if (error.status === 404) { byJob.delete(id); upload.row.remove(); } }
     }
   }, 4000);
-  addEventListener("pagehide", () => stream.close());
 }
 
 function add(files) {
