@@ -156,7 +156,7 @@ def measure(url: str) -> None:
                 paints_ms.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
                 shifts.append(page.evaluate("window.shift"))
             print(
-                f"{name:16} response {response_ms:4.0f} ms, {size / 1000:4.0f} kB; first paint {min(paints_ms):4.0f} ms "
+                f"{name:16} response {response_ms:4.0f} ms, {size / 1000:4.0f} kB; first paint {min(paints_ms):.0f} ms "
                 f"at best, {statistics.median(paints_ms):4.0f} ms in the middle; layout shift {max(shifts):.4f}"
             )
         browser.close()
