@@ -69,7 +69,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
 
     # Transcripts
-    model: str = Field(default="base", description="Whisper model: a name such as tiny.en, base, small, or a path.")
+    model: str = Field(
+        default="base",
+        description="Model: a name such as base, small or parakeet-tdt-0.6b-v3, a path, hf:OWNER/NAME, or auto.",
+    )
     engine: Annotated[str, AfterValidator(engine_name)] = Field(
         default="auto",
         description=f"Speech engine: {', '.join(BUILT_IN)}, one that another package adds, or auto for the first of "
@@ -163,6 +166,11 @@ class Settings(BaseSettings):
     lines: int = Field(default=2, ge=1, description="Maximum number of lines of a subtitle.")
     word_timestamps: bool = Field(default=False, description="Include the time of every word in the json format.")
 
+    allowed_hours: float = Field(
+        default=8.0,
+        ge=0,
+        description="Hours that a run may take if --model auto chooses the model; 0 for no limit.",
+    )
     forget_after_days: int = Field(
         default=0,
         ge=0,

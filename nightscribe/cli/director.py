@@ -41,12 +41,14 @@ def director(
     from nightscribe.cli.observing import observe
     from nightscribe.cli.watchdog import end_once_silent
     from nightscribe.log import configure_logging
-    from nightscribe.services import preflight
+    from nightscribe.services import model_choice, preflight
     from nightscribe.services.request import Request, open_queue
     from nightscribe.shared.telemetry import metrics
 
     end_once_silent()
-    chosen = load_settings(**given)
+    chosen, reason = model_choice.resolved(load_settings(**given))
+    if reason:
+        click.echo(reason, err=True)
     if watch and redo:
         raise SetupError("--watch queues what is missing, and --redo what is finished: give only one of them.")
     source.check_source(chosen.storage)

@@ -39,12 +39,14 @@ def worker(source: "Location", dest: "Location", until_empty: bool, **given: Any
     from nightscribe.cli.signals import stop_on_signals
     from nightscribe.cli.watchdog import end_once_silent
     from nightscribe.log import configure_logging
-    from nightscribe.services import preflight
+    from nightscribe.services import model_choice, preflight
     from nightscribe.services.work import open_worker
     from nightscribe.shared.telemetry import metrics
 
     end_once_silent()
-    chosen = load_settings(**given)
+    chosen, reason = model_choice.resolved(load_settings(**given))
+    if reason:
+        click.echo(reason, err=True)
     source.check_source(chosen.storage)
     dest.check_dest(chosen.storage, create=True)
     engine = preflight.check_engine(chosen)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from nightscribe.director.plan.estimate import typical_speed
 from nightscribe.services.events import OnEvent, ignore
-from nightscribe.services.request import Request, scan, survey
+from nightscribe.services.request import Request, scan, survey, with_model
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.settings import Settings
 
@@ -17,6 +17,7 @@ class Forecast:
     """The forecast of a run."""
 
     progress: RunProgress
+    model: str
     engine: str
     audio_s: float
     """Estimated sound in the missing recordings."""
@@ -26,12 +27,13 @@ class Forecast:
 
 def dry_run(request: Request, on_event: OnEvent = ignore) -> Forecast:
     """Estimate what `run` would do. Raises: NightscribeError: if the run could not start."""
+    request = with_model(request, on_event, dry_run=True)
     engine = request.check(create=False)
     progress = scan(request, on_event, dry_run=True)
     survey(request, progress, on_event, at_most=SAMPLE)
     audio_s = progress.total_s or 0.0
     takes_s = _work_share(progress) * audio_s / _expected_speed(progress, request.settings, engine)
-    return Forecast(progress, engine, audio_s, takes_s)
+    return Forecast(progress, request.settings.model, engine, audio_s, takes_s)
 
 
 def _work_share(progress: RunProgress) -> float:

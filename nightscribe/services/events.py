@@ -50,6 +50,15 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class ModelChosen:
+    """`--model auto` has chosen a model."""
+
+    model: str
+    reason: str
+    """One sentence."""
+
+
+@dataclass(frozen=True)
 class FetchingWeights:
     """The weights of the model are being loaded from the network, unless this machine has them."""
 
@@ -145,6 +154,7 @@ Event = (
     | Scanning
     | Surveying
     | Planned
+    | ModelChosen
     | FetchingWeights
     | Started
     | Working

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,12 +13,13 @@ from nightscribe.director.enqueue import Director
 from nightscribe.director.folder_hotwords import FolderHotwords
 from nightscribe.director.plan.estimate import LengthEstimate, sample
 from nightscribe.director.scan.scanner import Scanner
-from nightscribe.services import preflight
-from nightscribe.services.events import OnEvent, Planned, Scanning, Surveying
+from nightscribe.services import model_choice, preflight
+from nightscribe.services.events import ModelChosen, OnEvent, Planned, Scanning, Surveying, ignore
 from nightscribe.services.run_progress import RunProgress
 from nightscribe.shared.audio.probe import probe
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.errors import NightscribeError
+from nightscribe.shared.model.engines import AUTO as MODEL_AUTO
 from nightscribe.shared.model.jobs import ENGLISH, REQUESTS, Layout, Options
 from nightscribe.shared.model.speaker_options import AUTO, same_labels
 from nightscribe.shared.model.transcript import Provenance
@@ -194,6 +195,26 @@ def options(settings: Settings, engine: str) -> Options:
         **(bounds if settings.speakers == AUTO else {}),
         voiceprints=not settings.no_voiceprints,
     )
+
+
+def with_model(request: Request, on_event: OnEvent, *, dry_run: bool = False) -> Request:
+    """Return the request with a model instead of `auto`, chosen by the sound that is missing if time is limited.
+
+    Raises: SetupError: if no model can do what is requested.
+    """
+    settings = request.settings
+    if settings.model != MODEL_AUTO:
+        return request
+    provisional = replace(request, settings=model_choice.resolved(settings)[0])
+    provisional.check(create=not dry_run)
+    audio_s = None
+    if settings.allowed_hours:
+        progress = scan(provisional, on_event, dry_run=True)
+        survey(provisional, progress, ignore)
+        audio_s = progress.total_s or 0.0
+    chosen, reason = model_choice.resolved(settings, audio_s)
+    on_event(ModelChosen(chosen.model, reason))
+    return replace(request, settings=chosen)
 
 
 def scan(request: Request, on_event: OnEvent, *, dry_run: bool = False) -> RunProgress:

@@ -12,6 +12,7 @@ OPTIONS: dict[Command, tuple[str, ...]] = {
         *WORDS,
         *SPEAKERS,
         *TEXTS,
+        "allowed_hours",
         "workers",
         "batch_size",
         "audio_column",

@@ -14,7 +14,7 @@ from nightscribe.local.worker_pool import WorkerPool
 from nightscribe.services import preflight
 from nightscribe.services.events import Began, FetchingWeights, OnEvent, Started, Stopping, Working, ignore
 from nightscribe.services.forget import forget_old
-from nightscribe.services.request import Request, open_queue, scan, survey
+from nightscribe.services.request import Request, open_queue, scan, survey, with_model
 from nightscribe.services.run_folder import run_folder
 from nightscribe.services.run_progress import FailedRecording, RunProgress
 from nightscribe.services.run_record import RunRecord, beginning
@@ -75,6 +75,7 @@ def run(request: Request, on_event: OnEvent = ignore) -> RunResult:
 
     Raises: NightscribeError: if the run cannot start or continue. KeyboardInterrupt: if it came before the scan ended.
     """
+    request = with_model(request, on_event)
     engine = request.check(create=True)
     folder = run_folder(request.dest)
     logs = folder / LOGS

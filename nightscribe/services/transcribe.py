@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
-from nightscribe.services import preflight
+from nightscribe.services import model_choice, preflight
 from nightscribe.services.request import layout, options
 from nightscribe.shared.errors import SetupError
 from nightscribe.shared.model.assembly import merge
@@ -34,6 +34,7 @@ def transcribe(path: Path, settings: Settings, progress: Callable[[float], None]
         is_folder = path.is_dir()
         why = "is a folder; to transcribe all in it, use transcribe_folder" if is_folder else "does not exist"
         raise SetupError(f"The recording {str(path)!r} {why}.")
+    settings, _ = model_choice.resolved(settings)
     preflight.check_options(settings)
     engine = preflight.check_engine(settings)
     preflight.check_speakers(settings)

@@ -19,7 +19,7 @@ def lines(forecast: Forecast, request: Request) -> Iterator[str]:
     if progress.n_total:
         yield (
             f"Would {_what(progress.scan.missing)}, about {duration(forecast.audio_s)} of sound, in "
-            f"{_roughly(forecast.takes_s)} ({settings.model}, {forecast.engine}, {count(settings.workers, 'worker')})."
+            f"{_roughly(forecast.takes_s)} ({forecast.model}, {forecast.engine}, {count(settings.workers, 'worker')})."
         )
         for path, length_s in progress.longest(LISTED):
             yield f"  {path}" + (f" (about {duration(length_s)})" if length_s else "")

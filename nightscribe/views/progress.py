@@ -21,6 +21,7 @@ from nightscribe.services.events import (
     FetchingWeights,
     Forgetting,
     Indexing,
+    ModelChosen,
     Rewriting,
     Scanning,
     Started,
@@ -51,6 +52,7 @@ class Display:
         self._work = ExitStack()
         self._view: View | None = None
         self._engine = ""
+        self._model = ""
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +86,10 @@ class Display:
                 self._say(f"Forgetting {number:,} of {count(n, 'recording')} …")
             case FetchingWeights(model=model):
                 self._say(f"Fetching the weights of {model} …")
+            case ModelChosen(model=model, reason=reason):
+                self._end()
+                self._console.print(Text(visible(reason)))
+                self._model = model
             case Began(engine=engine):
                 self._engine = engine
             case Started(n_workers=n_workers):
@@ -98,7 +104,7 @@ class Display:
         workers = f"{self._engine}, {count(n_workers, 'worker')}"
         if not (request := self._request):
             return f"nightscribe: {workers}"
-        return f"nightscribe: {request.settings.model} on {workers}, {request.source} → {request.dest}"
+        return f"nightscribe: {self._model or request.settings.model} on {workers}, {request.source} → {request.dest}"
 
     def _say(self, text: str) -> None:
         line = Text(visible(text))

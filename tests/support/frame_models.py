@@ -47,7 +47,7 @@ def tone_model(folder: Path, *, languages: Sequence[str] = ("en",), tokens: Mapp
     for number, hertz in enumerate(tokens.values()):
         weight[_band(hertz), number] = 4.0
     bias = np.zeros(len(tokens) + 1, np.float32)
-    bias[-1] = 6.0  # the blank
+    bias[-1] = 8.5  # the blank: a token has to be louder than the mean by more than two standard deviations
     nodes = [
         helper.make_node("AveragePool", ["audio_signal"], ["pooled"], kernel_shape=[8], strides=[8], ceil_mode=1),
         helper.make_node("Transpose", ["pooled"], ["frames"], perm=[0, 2, 1]),

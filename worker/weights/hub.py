@@ -105,7 +105,7 @@ def cache_folder(repo_id: str) -> Path:
 
 def cached_openai(model: str) -> Path | None:
     """Return the checkpoint in openai-whisper's own cache, or None if it is missing or has a wrong SHA-256."""
-    folder = _whisper_cache()
+    folder = whisper_cache()
     if not any(folder.glob("*.pt")):
         return None  # importing whisper would take seconds
     url, sha256 = _published(model)
@@ -123,7 +123,7 @@ def fetch_openai(model: str) -> Path:
     """
     url, sha256 = _published(model)
     check_reachable(url)
-    target = _whisper_cache() / Path(url).name
+    target = whisper_cache() / Path(url).name
     with workshop(target) as scratch:
         if target.is_file() and sha256_of(target) == sha256:
             return target
@@ -164,7 +164,7 @@ def _published(model: str) -> tuple[str, str]:
     return url, url.split("/")[-2]
 
 
-def _whisper_cache() -> Path:
+def whisper_cache() -> Path:
     """Return the folder of openai-whisper's own cache. Source: openai/whisper __init__.py, `load_model`."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
 
