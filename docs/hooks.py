@@ -29,6 +29,7 @@ NAVIGATION = [
     {"Start": "index.md"},
     {
         "How to": [
+            {"Models": "models.md"},
             {"Sources": "sources.md"},
             {"Buckets": "buckets.md"},
             {"Containers": "containers.md"},

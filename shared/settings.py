@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     engine: Annotated[str, AfterValidator(engine_name)] = Field(
         default="auto",
         description=f"Speech engine: {', '.join(BUILT_IN)}, one that another package adds, or auto for the first of "
-        "these that is installed.",
+        "these that is installed and can run the model.",
     )
     language: Annotated[str, AfterValidator(language_code)] = Field(
         default="auto", description="Spoken language, a code such as en, or auto to detect it in each recording."

@@ -15,7 +15,7 @@ def models() -> None:
 
     \b
     Examples:
-      nightscribe models list --language de
+      nightscribe models list --for-language de
       nightscribe models info parakeet-tdt-0.6b-v2
       nightscribe models pull base
     """
@@ -23,16 +23,16 @@ def models() -> None:
 
 @models.command("list")
 @settings("models_dir")
-@click.option("--language", metavar="LANGUAGE", help="Leave out models that do not know this language.")
+@click.option("--for-language", metavar="LANGUAGE", help="Leave out models that do not know this language.")
 @click.option("--here", is_flag=True, help="Leave out models that are not on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
-def list_(language: str | None, here: bool, as_json: bool, **given: Any) -> None:
+def list_(for_language: str | None, here: bool, as_json: bool, **given: Any) -> None:
     """List the models: languages, size, licence, speed, published errors, and whether they are on this machine.
 
     \b
     Examples:
       nightscribe models list
-      nightscribe models list --language uk
+      nightscribe models list --for-language uk
       nightscribe models list --here --json
 
     The table goes to stdout and its legend to stderr.
@@ -41,7 +41,7 @@ def list_(language: str | None, here: bool, as_json: bool, **given: Any) -> None
     from nightscribe.shared.model.languages import language_code
     from nightscribe.views import models as view
 
-    code = language_code(language) if language else None
+    code = language_code(for_language) if for_language else None
     rows = [row for row in service.list_models(load_settings(**given), code) if row.is_here or not here]
     if as_json:
         click.echo(view.listed(rows))

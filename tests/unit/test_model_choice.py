@@ -101,7 +101,7 @@ def test_the_list_has_a_line_for_each_model(said: Any, tmp_path: Path) -> None:
     [line] = [line for line in lines if line.startswith("parakeet-tdt-0.6b-v3 ")]
     for part in ("25 languages", "CC-BY-4.0", "6.32 % en (Open ASR)", " no"):
         assert part in line
-    ukrainian = [row["name"] for row in json.loads(said("list", "--language", "uk", "--json"))]
+    ukrainian = [row["name"] for row in json.loads(said("list", "--for-language", "uk", "--json"))]
     assert "parakeet-tdt-0.6b-v3" in ukrainian
     assert "base" in ukrainian
     assert not {"base.en", "gigaam-v3-ctc", "parakeet-tdt-0.6b-v2"} & set(ukrainian)

@@ -59,6 +59,7 @@ NOT_DEFAULT = {
     "audio_column": "wav",
     "layout": "librispeech",
     "follow_links": True,
+    "allowed_hours": 2.5,
     "forget_after_days": 30,
     "s3_sse": "aws:kms",
     "s3_kms_key": "alias/ours",
