@@ -34,7 +34,7 @@ def chosen(audio_h: float | None = None, memory: int = PLENTY, **given: Any) -> 
     [
         ({"language": "en"}, 10, "parakeet-tdt-0.6b-v2"),
         ({"language": "en"}, 400, "parakeet-tdt_ctc-110m"),
-        ({"language": "en"}, 90_000, "parakeet-tdt_ctc-110m"),
+        ({"language": "en"}, 90_000, "tiny.en"),
         ({"language": "en", "allowed_hours": 200}, 400, "parakeet-tdt-0.6b-v2"),
         ({"language": "ru"}, 10, "gigaam-v3-e2e-rnnt"),
         ({"language": "pl"}, 10, "parakeet-tdt-0.6b-v3"),
