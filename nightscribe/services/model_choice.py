@@ -54,7 +54,8 @@ def choose_model(settings: Settings, audio_s: float | None = None, *, memory: in
     fitting = [each for each in candidates if _bytes(each[0]) * settings.workers <= room] or candidates[-1:]
     for name, spec in fitting:
         if _is_fast_enough(name, spec, settings, audio_s):
-            return Choice(name, spec.name, _reason(name, spec, settings, audio_s, language))
+            hint = _better(name, settings, language)
+            return Choice(name, spec.name, _reason(name, spec, settings, audio_s, language) + hint)
     name, spec = max(fitting, key=lambda each: each[1].typical_speed(each[0]))
     return Choice(name, spec.name, _reason(name, spec, settings, audio_s, language) + " No model is faster.")
 
@@ -78,6 +79,19 @@ def _candidates(settings: Settings, language: str) -> list[tuple[str, EngineSpec
         if spec:
             found.append((name, spec))
     return found
+
+
+def _better(chosen: str, settings: Settings, language: str) -> str:
+    """Return a sentence on the first model that is preferred to the chosen one and lacks only its engine, if any."""
+    if settings.engine != AUTO or settings.task != "transcribe":
+        return ""
+    for name in BEST_FIRST.get(language, ()):
+        if name == chosen:
+            break
+        able = [spec for spec in BUILT_IN.values() if spec.weights in MODELS[name].layouts]
+        if not any(find_spec(spec.requires) for spec in able):
+            return f" {name} makes fewer errors and needs pip install '{able[0].install}'."
+    return ""
 
 
 def _is_fast_enough(name: str, spec: EngineSpec, settings: Settings, audio_s: float | None) -> bool:

@@ -108,8 +108,8 @@ _WHISPER_PARAMETERS = {
     "large": 1550.0,
     "distil": 760.0,
 }
-# Not sizes, but work. That of the 110m model, which is published in float32, is its size; the others are in proportion to
-# the speeds in docs/performance.md, in int8 where that is published, or to those in onnx-asr's own documentation.
+# Not sizes, but work. That of the 110m model, which is published in float32, is its size; the others are in proportion
+# to the speeds in docs/performance.md, in int8 where that is published, or to those in onnx-asr's documentation.
 _FRAME_MODEL_WORK = {
     "110m": 114.0,
     "0.6b": 208.0,

@@ -77,6 +77,15 @@ def test_without_an_engine_for_the_language_it_says_so(monkeypatch: pytest.Monke
         chosen(1, language="ja")
 
 
+def test_it_names_a_better_model_that_lacks_only_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_choice, "find_spec", lambda module: module == "faster_whisper")
+    found = choose_model(load_settings(model="auto", language="en"), memory=PLENTY)
+    assert found.model == "small.en"
+    assert found.reason.endswith(
+        " parakeet-tdt-0.6b-v2 makes fewer errors and needs pip install 'nightscribe[onnx-asr]'."
+    )
+
+
 # The commands
 
 

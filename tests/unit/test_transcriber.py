@@ -609,3 +609,34 @@ def test_silence_before_a_recording_is_heard_but_moves_no_time(run: Callable[...
     assert encoded == [3.5, 3.0]
     assert texts(part) == ["Number 1.", "Number 2."]
     assert part.segments[0].end_s <= 3.0
+
+
+class Frames:
+    """Gives a probability for each word, and no capitals."""
+
+    name = "frames 1"
+    batch_size = 2
+    window_limits = WindowLimits(5.0, 20.0)
+
+    def recognize(self, windows: Sequence[SpeechWindow], _request: RecognitionRequest) -> list[Recognition]:
+        words = [Word(1.0, 1.3, " good"), Word(1.4, 1.8, " words"), Word(4.0, 4.4, " bad"), Word(4.5, 5.0, " ones")]
+        text = "good words bad ones"
+        found = Recognition(text, words, "en", average_log_probability=-0.4, word_probabilities=[0.9, 0.9, 0.3, 0.2])
+        return [replace(found, is_plain=True) for _ in windows]
+
+
+def test_the_probabilities_of_words_are_the_confidence_of_their_segment() -> None:
+    """Only that of the doubtful one is kept; and a pause ends a sentence where nothing else shows it."""
+    rng = np.random.default_rng(0)
+    waveform = (rng.standard_normal(6 * RATE) * 0.1).astype(np.float32)
+    for silent_s in ((0.0, 1.0), (1.8, 4.0), (5.0, 6.0)):
+        waveform[round(silent_s[0] * RATE) : round(silent_s[1] * RATE)] *= 1e-4
+    window = Window(slice_of(), 0.0, waveform, speech_at((1.0, 1.8), (4.0, 5.0)))
+    transcriber = Transcriber(Frames())
+    [(_, part)] = transcriber.transcribe([window, SliceEnd(window.slice_, decoded_s=6.0)], Request(OPTIONS))
+    assert part is not None
+    found = [(segment.text, segment.confidence) for segment in part.segments]
+    assert found == [("good words", None), ("bad ones", 0.25)]
+    assert part.plain
+    assert part.lowest_version() == 2
+    assert Flag.LOW_CONFIDENCE in part.flags

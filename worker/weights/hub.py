@@ -98,9 +98,14 @@ def cache_folder(repo_id: str) -> Path:
 
     Source: huggingface_hub/file_download.py, `repo_folder_name`.
     """
-    import huggingface_hub.constants
+    try:
+        import huggingface_hub.constants
 
-    return Path(huggingface_hub.constants.HF_HUB_CACHE) / "--".join(["models", *repo_id.split("/")])
+        cache = huggingface_hub.constants.HF_HUB_CACHE
+    except ImportError:  # no engine that needs the library is installed, but others may use its cache
+        home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "huggingface"
+        cache = os.environ.get("HF_HUB_CACHE") or f"{os.environ.get('HF_HOME') or home}/hub"
+    return Path(cache) / "--".join(["models", *repo_id.split("/")])
 
 
 def cached_openai(model: str) -> Path | None:

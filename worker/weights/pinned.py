@@ -105,8 +105,10 @@ def listing(repo_id: str, revision: str | None = None) -> Listing:
 
     Raises: WeightsError: if the hub does not respond within seconds, or has no such repository.
     """
-    import huggingface_hub
-
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise WeightsError("the Python package huggingface_hub is not installed") from error
     if switch := hub.offline_switch():
         raise WeightsError(f"{switch} is set, so the network was not used")
     found: list[Any] = []
