@@ -17,7 +17,7 @@ from pathlib import Path
 import jiwer
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
-from nightscribe.shared.model.engines import BUILT_IN
+from nightscribe.shared.model.engines import WHISPER_ENGINES
 from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.settings import Settings
 from nightscribe.shared.storage.folder.source import FolderSource
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", default="base")
-    parser.add_argument("--engine", action="append", choices=list(BUILT_IN), help="default: both")
+    parser.add_argument("--engine", action="append", choices=list(WHISPER_ENGINES), help="default: both")
     parser.add_argument("--only", action="append", default=[], help="beginning of the paths of a set; may be repeated")
     parser.add_argument("--detect", action="store_true", help="detect the language instead of giving it")
     parser.add_argument("--most", type=int, default=10_000, help="recordings of each set")
@@ -48,7 +48,7 @@ def main() -> None:
 
     settings = Settings()
     print(f"{'set':<14} {'engine':<24} {'files':>5} {'audio s':>8} {'WER %':>6} {'CER %':>6} {'audio-s/CPU-s':>13}")
-    for engine in asked.engine or BUILT_IN:
+    for engine in asked.engine or WHISPER_ENGINES:
         models = Models(settings.models_dir, threads=1)
         for name, recordings in sorted(sets.items()):
             language = recordings[0]["language"].partition("-")[0]

@@ -25,7 +25,7 @@ from pathlib import Path
 import measure
 from recordings import ask_for_sets, prepare
 
-from nightscribe.shared.model.engines import BUILT_IN
+from nightscribe.shared.model.engines import WHISPER_ENGINES
 from nightscribe.shared.settings import Settings
 
 TIMER = Path(__file__).parent / "engine_timer"
@@ -48,7 +48,7 @@ def main() -> None:
         os.utime(silence / "silent.wav", (1e9, 1e9))
         for number, name in enumerate(asked.set or ["long", "clips"]):
             recordings = prepare(asked.manifest, name, folder / f"set-{number}", seconds=asked.seconds, most=asked.most)
-            for engine in asked.engine or BUILT_IN:
+            for engine in asked.engine or WHISPER_ENGINES:
                 rounds = []
                 for at in range(asked.rounds):
                     where = folder / f"{number}-{engine}-{at}"
@@ -91,7 +91,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", default="base", help="default: base")
-    parser.add_argument("--engine", action="append", choices=list(BUILT_IN), help="may be repeated; default: all")
+    parser.add_argument(
+        "--engine", action="append", choices=list(WHISPER_ENGINES), help="may be repeated; default: all"
+    )
     ask_for_sets(parser)
     parser.add_argument("--rounds", type=int, default=1, help="default: 1")
     return parser.parse_args()

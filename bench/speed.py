@@ -33,7 +33,7 @@ import jiwer
 import measure
 from recordings import Recording, ask_for_sets, normalise, prepare
 
-from nightscribe.shared.model.engines import BUILT_IN
+from nightscribe.shared.model.engines import WHISPER_ENGINES
 from nightscribe.shared.settings import Settings
 from nightscribe.worker.engines.registry import find_weights
 
@@ -95,7 +95,7 @@ CONTENDERS = (
     _library("whisperx", beam=5, batch=8, times="chunks", venv="whisperx"),
     *(
         Contender(f"nightscribe {engine}", "nightscribe", f"nightscribe {engine}", options=("--engine", engine))
-        for engine in BUILT_IN
+        for engine in WHISPER_ENGINES
     ),
 )
 
@@ -129,7 +129,7 @@ class Bench:
         self.cache: Path = asked.cache
         self.folder = folder
         self.models_dir = Settings().models_dir
-        self.weights = {name: str(find_weights(name, self.model, self.models_dir).path) for name in BUILT_IN}
+        self.weights = {name: str(find_weights(name, self.model, self.models_dir).path) for name in WHISPER_ENGINES}
         self.n_runs = 0
         self.silent = folder / "silent"
         self.silent.mkdir()
@@ -316,7 +316,7 @@ def _ratios(
         ),
     }
     lines = []
-    for engine in BUILT_IN:
+    for engine in WHISPER_ENGINES:
         ours = best(by_group[f"nightscribe {engine}"])
         for title, rival in rivals.items():
             is_own = rival is not None and rival.group in {"openai greedy", "whisper command"}

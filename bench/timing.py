@@ -29,7 +29,7 @@ import numpy as np
 import srt
 from recordings import SETS, Recording, normalise, prepare
 
-from nightscribe.shared.model.engines import BUILT_IN
+from nightscribe.shared.model.engines import WHISPER_ENGINES
 from nightscribe.shared.model.jobs import RECORDS_FOLDER
 from nightscribe.shared.settings import Settings
 
@@ -162,7 +162,7 @@ def main() -> None:
         ]
         if not recordings:
             sys.exit("None of these recordings has a .segments.json beside it.")
-        for engine in asked.engine or (["auto"] if asked.dest else BUILT_IN):
+        for engine in asked.engine or (["auto"] if asked.dest else WHISPER_ENGINES):
             dest = asked.dest or folder / engine
             cuts = Cuts(dest)
             cuts.look()
@@ -225,7 +225,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", default="base", help="default: base")
-    parser.add_argument("--engine", action="append", choices=list(BUILT_IN), help="may be repeated; default: all")
+    parser.add_argument(
+        "--engine", action="append", choices=list(WHISPER_ENGINES), help="may be repeated; default: all"
+    )
     parser.add_argument("--set", default="long", help=f"one of {', '.join(SETS)}, or the beginning of paths")
     parser.add_argument("--seconds", type=float, default=0, help="of each recording; default: 0, which is all")
     parser.add_argument("--most", type=int, default=10_000, help="recordings")

@@ -188,6 +188,9 @@ BUILT_IN: Mapping[str, EngineSpec] = {
     )
 }
 
+WHISPER_ENGINES: tuple[str, ...] = tuple(spec.name for spec in BUILT_IN.values() if spec.weights != "onnx-asr")
+"""The engines that run Whisper."""
+
 _registered: dict[str, EngineSpec] = {}
 
 

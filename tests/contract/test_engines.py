@@ -16,7 +16,7 @@ from support.workplace import weights
 from nightscribe.shared.audio.decode import Decoder
 from nightscribe.shared.audio.waveform import RATE, Waveform
 from nightscribe.shared.errors import SetupError
-from nightscribe.shared.model.engines import BUILT_IN
+from nightscribe.shared.model.engines import WHISPER_ENGINES
 from nightscribe.shared.model.jobs import Options, Slice
 from nightscribe.shared.model.transcript import Flag, Part, Segment, Word
 from nightscribe.shared.storage.folder.source import FolderSource
@@ -83,7 +83,7 @@ def load(models_dir: Path) -> Callable[[str, str], Runtime]:
     return loaded
 
 
-@pytest.fixture(params=list(BUILT_IN))
+@pytest.fixture(params=WHISPER_ENGINES)
 def engine(request: pytest.FixtureRequest, load: Callable[[str, str], Runtime]) -> Runtime:
     """Each engine in turn, with tiny.en."""
     return load(request.param, "tiny.en")
@@ -226,7 +226,7 @@ def test_the_work_in_hand_is_at_least_one_window(engine: Runtime) -> None:
 def test_an_engine_says_which_version_it_is(engine: Runtime) -> None:
     """Of its library: it goes into the record of every transcript."""
     name, _, version = engine.name.partition(" ")
-    assert name in BUILT_IN
+    assert name in WHISPER_ENGINES
     assert version[:1].isdigit()
 
 
@@ -236,7 +236,7 @@ def test_a_model_that_knows_only_english_hears_english(engine: Runtime, stretche
     assert engine.detect_language(encoded) == [{"en": 1.0}] * 2
 
 
-@pytest.mark.parametrize("name", list(BUILT_IN))
+@pytest.mark.parametrize("name", WHISPER_ENGINES)
 def test_a_model_that_knows_many_languages_tells_them_apart(
     load: Callable[[str, str], Runtime], name: str, stretches: list[Waveform]
 ) -> None:
@@ -322,7 +322,7 @@ def test_auto_is_the_first_engine_that_is_installed() -> None:
         assert engines.choose("auto") == "openai-whisper"
 
 
-@pytest.mark.parametrize("name", list(BUILT_IN))
+@pytest.mark.parametrize("name", WHISPER_ENGINES)
 def test_an_engine_is_taken_by_its_name(name: str) -> None:
     """Whatever auto would be."""
     assert engines.choose(name) == name

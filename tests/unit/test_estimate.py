@@ -7,7 +7,7 @@ from making import recording
 
 from nightscribe.director.backlog import Backlog, Missing
 from nightscribe.director.plan.estimate import LengthEstimate, Rates, sample, typical_speed
-from nightscribe.shared.model.engines import BUILT_IN
+from nightscribe.shared.model.engines import BUILT_IN, WHISPER_ENGINES
 
 
 def test_nothing_is_foretold_while_nothing_is_known() -> None:
@@ -127,7 +127,7 @@ def test_a_sample_stays_the_same_when_others_are_added_or_done() -> None:
     assert len(before & after) >= 24
 
 
-@pytest.mark.parametrize("engine", list(BUILT_IN))
+@pytest.mark.parametrize("engine", WHISPER_ENGINES)
 def test_a_larger_model_is_foretold_to_be_slower(engine: str) -> None:
     speeds = [typical_speed(engine, model) for model in ("tiny.en", "base", "small", "medium.en", "large-v3")]
     assert speeds == sorted(speeds, reverse=True)
