@@ -74,7 +74,7 @@ def info(name: str, as_json: bool, **given: Any) -> None:
 
 @models.command()
 @click.argument("name")
-@settings("engine", "models_dir")
+@settings("engine", "compute_type", "models_dir")
 def pull(name: str, **given: Any) -> None:
     """Fetch the weights of the model NAME ahead of time, for instance while an image is built.
 

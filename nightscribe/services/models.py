@@ -94,7 +94,7 @@ class Removed:
 def pull(settings: Settings) -> Pulled:
     """Fetch the weights of the model in the settings unless they exist. Raises: SetupError: if that is impossible."""
     engine = preflight.check_engine(settings)
-    found = engines.find_weights(engine, settings.model, settings.models_dir)
+    found = engines.find_weights(engine, settings.model, settings.models_dir, compute_type=settings.compute_type)
     return Pulled(settings.model, engine, found.path, found.route)
 
 
