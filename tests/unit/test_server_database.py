@@ -1,10 +1,9 @@
 """The server's database: the same on SQLite and PostgreSQL, up to date after every start, and nothing lost."""
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from argon2 import PasswordHasher
 from sqlalchemy import create_engine, text
 from support import postgresql
 
-import nightscribe.server
 from nightscribe.server.database import credentials, log
 from nightscribe.server.database import database as opening
 from nightscribe.server.database.database import Database, open_database
@@ -77,15 +75,9 @@ def database(new_url: Urls, tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-def all_tables() -> None:
-    """Import every module that defines tables."""
-    for module in pkgutil.walk_packages(nightscribe.server.__path__, "nightscribe.server."):
-        if module.name.endswith(".tables"):
-            importlib.import_module(module.name)
-
-
 def test_the_migrations_make_the_tables_that_are_defined(database: Database) -> None:
-    all_tables()
+    import_module("nightscribe.server.app")  # with everything that it mounts, and the tables of that
+    import_module("nightscribe.server.pages.shares")
     with database.engine.connect() as connection:
         context = MigrationContext.configure(
             connection, opts={"version_table": VERSIONS, "compare_type": True, "compare_server_default": False}
