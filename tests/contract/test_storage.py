@@ -23,7 +23,7 @@ from nightscribe.shared.model.jobs import Options
 from nightscribe.shared.model.recording import Recording
 from nightscribe.shared.model.transcript import Transcript, utc_now
 from nightscribe.shared.settings import Settings
-from nightscribe.shared.storage.base import Location, RecordingSource, Revisions, TranscriptStore
+from nightscribe.shared.storage.base import Intake, Location, RecordingSource, Revisions, TranscriptStore
 from nightscribe.shared.storage.content import content_sha256
 from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES
 from nightscribe.shared.storage.folder.location import FolderLocation
@@ -188,6 +188,32 @@ def test_a_recording_that_is_gone_is_gone(pile: Pile) -> None:
 # Fingerprints
 
 LONG = bytes(range(256)) * (FINGERPRINT_BYTES // 64)  # 256 KiB
+
+
+def test_a_recording_that_is_added_replaces_none_and_can_be_removed(pile: Pile, tmp_path: Path) -> None:
+    source = pile.source()
+    assert isinstance(source, Intake)
+
+    def arrived(content: bytes) -> Path:
+        file = (source.waiting_room() or tmp_path) / "arrived.wav"
+        file.write_bytes(content)
+        return file
+
+    large = bytes(range(256)) * 40_000  # a bucket takes it in two parts
+    first = arrived(large)
+    assert source.add(first, "new/folder/a.wav")
+    assert not first.exists()
+    assert not source.add(arrived(b"other"), "new/folder/a.wav")
+    assert source.stat("new/folder/a.wav").size == len(large)
+    assert "new/folder/a.wav" in pile.paths()
+    source.add(arrived(b"sound"), ".nightscribe-requests/1.wav")
+    assert ".nightscribe-requests/1.wav" not in pile.paths()
+    assert source.fingerprint(source.stat(".nightscribe-requests/1.wav")).startswith("5-")
+    assert list(source.requests(-3600)) == [".nightscribe-requests/1.wav"]
+    assert list(source.requests(3600)) == []
+    for _ in range(2):
+        source.remove("new/folder/a.wav")
+    assert "new/folder/a.wav" not in pile.paths()
 
 
 @pytest.mark.parametrize("content", [b"", b"short", bytes(FINGERPRINT_BYTES), bytes(FINGERPRINT_BYTES + 1), LONG])

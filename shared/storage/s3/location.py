@@ -24,6 +24,7 @@ class BucketLocation(Bucket, Location):
             objects_of(self, payer=options.s3_requester_pays),
             Blocks(options.cache_bytes),
             leave_out=leave_out if isinstance(leave_out, Bucket) else None,
+            encryption=options.s3_encryption,
         )
 
     def open_store(self, options: StorageOptions) -> BucketStore:

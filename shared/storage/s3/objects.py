@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from botocore.config import Config
@@ -212,6 +213,26 @@ class Objects:
         except VersionConflict:
             there = self.read(key)
             return there is not None and there.content == content
+        return True
+
+    def upload_new(self, key: str, file: Path, **options: str) -> bool:
+        """Store a file of any size as a new object, in several parts if it is large; return False if one exists.
+
+        Two that upload to one key at the same moment may both succeed, and the later one stays.
+        Raises: NameTooLong: if the key is too long for S3. RetryableError: if not all of it has arrived.
+        """
+        target = self._writable(key)
+        if self.head(key):
+            return False
+
+        def upload(_call: object) -> None:
+            with file.open("rb") as content:
+                self._client.upload_fileobj(content, self.bucket.name, target, ExtraArgs={**options, **self._payer})
+
+        self._persist("put_object", upload, given=options)
+        there = self.head(key)
+        if there is None or there.size != file.stat().st_size:
+            raise RetryableError(f"{key!r} did not arrive whole in {self.bucket}.", code="storage_unreachable")
         return True
 
     def put_version(

@@ -3,13 +3,15 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from nightscribe.shared.errors import PermanentError
 from nightscribe.shared.model.hotwords import FILE as HOTWORDS_FILE
+from nightscribe.shared.model.jobs import REQUESTS_FOLDER
 from nightscribe.shared.model.recording import Folder, Recording, Unreadable
 from nightscribe.shared.storage.fingerprint import FINGERPRINT_BYTES, fingerprint
 from nightscribe.shared.storage.s3.block_cache import BLOCK_BYTES, Blocks
@@ -24,9 +26,17 @@ class BucketSource:
 
     max_concurrency = MAX_CONCURRENCY
 
-    def __init__(self, objects: Objects, blocks: Blocks, *, leave_out: Bucket | None = None) -> None:
-        """`leave_out`: the destination. `blocks`: the cache for what is read."""
+    def __init__(
+        self,
+        objects: Objects,
+        blocks: Blocks,
+        *,
+        leave_out: Bucket | None = None,
+        encryption: Mapping[str, str] | None = None,
+    ) -> None:
+        """`leave_out`: the destination. `blocks`: the cache for what is read. `encryption`: of what is added."""
         self._objects = objects
+        self._encryption = encryption or {}
         self._blocks = blocks
         bucket = objects.bucket
         inside = leave_out and leave_out.name == bucket.name and leave_out.prefix.startswith(bucket.prefix)
@@ -84,6 +94,31 @@ class BucketSource:
     def _seen_lately(self, path: str) -> Object | None:
         at, found = self._seen.get(path, (0.0, None))
         return found if time.monotonic() - at < SEEN_FOR_S else None
+
+    def waiting_room(self) -> None:
+        """See `Intake.waiting_room`."""
+
+    def add(self, file: Path, path: str) -> bool:
+        """See `Intake.add`."""
+        if self._leave_out and path.startswith(self._leave_out):
+            raise PermanentError(
+                f"{path!r} is not a place for recordings; choose another folder.", code="outside_source"
+            )
+        if not self._objects.upload_new(path, file, **self._encryption):
+            return False
+        file.unlink(missing_ok=True)
+        return True
+
+    def remove(self, path: str) -> None:
+        """See `Intake.remove`."""
+        self._objects.delete(path)
+
+    def requests(self, older_than_s: float) -> Iterator[str]:
+        """See `Intake.requests`."""
+        for objects, _ in self._objects.pages(f"{REQUESTS_FOLDER}/", deep=True):
+            for each in objects:
+                if (datetime.now(UTC) - each.modified).total_seconds() > older_than_s:
+                    yield each.key
 
     def fingerprint(self, recording: Recording) -> str:
         """See `RecordingSource.fingerprint`; it makes one call for a short recording."""
