@@ -9,8 +9,9 @@ from support.serving import ASKED, REQUEST, Desk
 from support.waiting import wait_until
 from support.workplace import Dictated, unhurried, working
 
-from nightscribe.server.jobs.model import Busy, JobEvent, NoSuchJob, NotFinished, Refused, State
-from nightscribe.shared.errors import PermanentError
+from nightscribe.server.jobs.model import Busy, Job, JobEvent, NoSuchJob, NotFinished, Refused, State
+from nightscribe.server.jobs.store import JobStore
+from nightscribe.shared.errors import PermanentError, RetryableError
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +127,22 @@ def test_a_job_is_cancelled_while_it_waits_and_while_it_runs(desk: Desk, clip: b
     assert list(desk.records.store.walk(".nightscribe/parts/")) == []
 
 
-def test_a_server_that_was_killed_goes_on(desk: Desk, clip: bytes) -> None:
-    """What it had accepted is queued again, whether or not a queue still has it."""
+def test_a_server_that_was_killed_goes_on(desk: Desk, clip: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had accepted is queued again, whether or not a queue still has it, and a database may be away."""
     with desk.open() as jobs:
         one = jobs.submit(desk.upload(clip), ASKED)
         two = jobs.submit(desk.upload(other(clip, 1)), REQUEST)
         for lane in (desk.batch.queue, desk.interactive.queue):
             lane._client.purge_queue(QueueUrl=lane._url)
+    settle, tries = JobStore.settle, []
+
+    def settled(store: JobStore, job: Job) -> bool:
+        tries.append(job.id)
+        if len(tries) < 4:
+            raise RetryableError("The server's database has been restarted.", code="database_unreachable")
+        return settle(store, job)
+
+    monkeypatch.setattr(JobStore, "settle", settled)
     with desk.open() as jobs, working(desk.interactive.worker(Dictated()), desk.batch.worker(Dictated())):
         assert [jobs.wait(each.id, 30).state for each in (one, two)] == [State.FINISHED] * 2
 
