@@ -9,6 +9,7 @@ from nightscribe.shared.destination.keys import (
     FAILURES,
     HASHES,
     PARTS,
+    REQUESTS,
     TRANSCRIPTS,
     failure_key,
     hash_key,
@@ -24,7 +25,7 @@ from nightscribe.shared.destination.tombstones import Tombstones
 from nightscribe.shared.formats.hand_edits import READABLE
 from nightscribe.shared.formats.registry import format_names, suffix_of
 from nightscribe.shared.model.failure import Failure
-from nightscribe.shared.model.jobs import RECORDS_FOLDER
+from nightscribe.shared.model.jobs import RECORDS_FOLDER, REQUESTS_FOLDER
 from nightscribe.shared.model.transcript import Provenance, Transcript
 
 
@@ -119,6 +120,16 @@ def discard(records: Records, recording: str) -> None:
         transcript_key(recording),
     ):
         records.store.delete(key)
+
+
+def recordings_of_requests(records: Records) -> set[str]:
+    """Return the recordings of requests of which there are records."""
+    found = set()
+    for key in records.store.walk(REQUESTS):
+        tree, _, name = key.removeprefix(REQUESTS).partition("/")
+        is_part = PARTS.endswith(f"/{tree}/")
+        found.add(f"{REQUESTS_FOLDER}/{name.partition('/')[0] if is_part else name.removesuffix('.json')}")
+    return found
 
 
 def _kept(records: Records, stem: str) -> list[str]:

@@ -16,6 +16,7 @@ from nightscribe.server.jobs.planning import Plan
 from nightscribe.server.jobs.signals import KEPT, Signals
 from nightscribe.server.jobs.spool import Spool
 from nightscribe.server.jobs.wishes import Wishes, job_request, wishes_of_form
+from nightscribe.shared.destination.erasure import discard, recordings_of_requests
 from nightscribe.shared.destination.keys import (
     failure_key,
     hash_key,
@@ -75,6 +76,20 @@ def test_the_interactive_queue_is_named_after_the_other() -> None:
     assert interactive_address(url) == url.replace("ours", "ours-interactive")
     with pytest.raises(ValueError, match="70"):
         interactive_address("x" * 60 + ".fifo")
+
+
+def test_the_records_of_requests_name_their_recordings(tmp_path: Path) -> None:
+    records, made = Records(FolderStore(tmp_path)), plan(job())
+    asked = replace(made, recording=".nightscribe-requests/1.wav")
+    part = Part(segments=(), engine="e", language=None, container_s=None, decoded_s=600, processing_s=1)
+    records.partial_results.put(asked.messages()[0], asked.slice_at(0), part)
+    for n, key in enumerate((transcript_key, failure_key, hash_key)):
+        records.store.put(key(f".nightscribe-requests/{n + 2}.wav"), b"{}")
+    recordings = recordings_of_requests(records)
+    assert recordings == {f".nightscribe-requests/{n}.wav" for n in (1, 2, 3, 4)}
+    for each in recordings:
+        discard(records, each)
+    assert list(records.store.walk("")) == []
 
 
 # The disk

@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 WAITED_FOR_S = 0.02  # between two looks for the results of interactive jobs, which take microseconds in a folder
 LOOK_S = 1.0  # between two looks at queues, workers and all other jobs
+SENT_AT_ONCE = 50
 SHARE = 0.25  # of the time that looking may take, for instance at a bucket
 
 Outcome = Provenance | Failure | str
@@ -173,15 +174,23 @@ class Follower:
             if lane.check(any_outstanding=True):
                 for each in here:
                     each.sent = False
-            for each in here:
-                if not each.sent:
-                    self.send(each)
-                    if lane.trouble:
-                        break
+            self._send_unsent(lane, [each for each in here if not each.sent and each.plan.cuts is not None])
         if followed:
             self._observe(followed, list(self._records.activities()))
             self._check(followed)
         self._every_look()
+
+    def _send_unsent(self, lane: Lane, unsent: list[Followed]) -> None:
+        """Queue what a new server or an outage has left, for a second at most, because others wait for results."""
+        until = time.monotonic() + LOOK_S
+        for at in range(0, len(unsent), SENT_AT_ONCE):
+            some = unsent[at : at + SENT_AT_ONCE]
+            if not lane.send([message for each in some for message in each.plan.messages()]):
+                return
+            for each in some:
+                each.sent = True
+            if time.monotonic() > until:
+                return
 
     def _observe(self, followed: list[Followed], activities: list[Activity]) -> None:
         """Take over what the workers report."""

@@ -40,7 +40,7 @@ from nightscribe.server.jobs.signals import Signals, async_ends_of, ends_of
 from nightscribe.server.jobs.spool import Spool, Upload
 from nightscribe.server.jobs.store import JobStore, Note
 from nightscribe.shared.audio.probe import OTHER_SUFFIXES
-from nightscribe.shared.destination.erasure import discard
+from nightscribe.shared.destination.erasure import discard, recordings_of_requests
 from nightscribe.shared.destination.keys import transcript_key
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.destination.tombstones import Tombstones
@@ -130,7 +130,7 @@ class Jobs:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._planners.shutdown(cancel_futures=True)
+        self._planners.shutdown(wait=False, cancel_futures=True)  # what is not planned is planned by the next server
         self._follower.stop()
 
     # Submitting
@@ -469,7 +469,7 @@ class Jobs:
         if job.is_over:
             return job
         self._notes.cancel(job.id)  # first: if this is interrupted, it can be repeated
-        ended = job.with_state(State.CANCELLED, datetime.now(UTC), code="cancelled")
+        ended = self._expiring(job.with_state(State.CANCELLED, datetime.now(UTC), code="cancelled"))
         if self._store.settle(ended):
             self._after(ended)
         return self.get(job_id)
@@ -506,8 +506,7 @@ class Jobs:
                 ended = job.with_state(State.FAILED, now, code=outcome.code, error=outcome.reason)
             case str():
                 ended = job.with_state(State.FAILED, now, code="newer_record", error=outcome)
-        if job.ephemeral:
-            ended = replace(ended, expires_at=now + timedelta(seconds=self.limits.keep_results_s))
+        ended = self._expiring(ended)
         try:
             is_news = self._store.settle(ended)
         except RetryableError as error:
@@ -518,6 +517,12 @@ class Jobs:
                 self._took_s.append((now - job.created_at).total_seconds())
             self._after(ended)
         return True
+
+    def _expiring(self, ended: Job) -> Job:
+        """Return a job that is over with the time at which its result is removed, if that is not kept."""
+        if not ended.ephemeral:
+            return ended
+        return replace(ended, expires_at=datetime.now(UTC) + timedelta(seconds=self.limits.keep_results_s))
 
     def _after(self, job: Job) -> None:
         """Tell everybody that a job is over, and remove what nobody needs any more."""
@@ -574,6 +579,10 @@ class Jobs:
                 job = self._store.get(without_suffix(recording).rpartition("/")[2])
                 if job is None or job.is_over:
                     self._source.remove(recording)
+        # A worker may have stored something at the moment at which the job was deleted.
+        for recording in recordings_of_requests(self._records):
+            if self._store.get(without_suffix(recording).rpartition("/")[2]) is None:
+                discard(self._records, recording)
 
 
 @dataclass(frozen=True)
