@@ -273,8 +273,11 @@ def crowd(
                     return
                 while job["state"] not in OVER and time.monotonic() < until:
                     began = time.monotonic()
-                    status, answer, _ = request(connection, "GET", f"/api/v1/jobs/{job['id']}")
+                    status, answer, headers = request(connection, "GET", f"/api/v1/jobs/{job['id']}")
                     note("poll", status)
+                    if status == 429:
+                        time.sleep(min(float(headers["Retry-After"]), max(0.0, until - time.monotonic())))
+                        continue
                     with lock:
                         found.polled_s.append(time.monotonic() - began)
                     if status != 200:

@@ -61,7 +61,8 @@ ABANDONED_S = 3600.0  # a file that nobody writes to for so long, and that belon
 USUAL_JOB_S = 5.0  # of an interactive job, before any was done
 RECENT_JOBS = 20
 _no_note: Note = lambda _session, _job: None  # noqa: E731
-CHOICES = ("model", "task", "language", "languages", "language_per_window", "tracks")
+CHOICES = frozenset(Options.model_fields) - {"engine", "speakers", "min_speakers", "max_speakers", "voiceprints"}
+"""Options that change the words of a transcript."""
 
 
 @dataclass(frozen=True)
