@@ -259,10 +259,22 @@ def test_what_cannot_be_done_is_refused_and_the_parameter_named(
 
 def test_a_hint_without_effect_is_named(client: OpenAI, clips: list[Path]) -> None:
     raw = client.audio.transcriptions.with_raw_response.create(
-        model="whisper-1", file=clips[0], prompt="Dickens", temperature=0.4, chunking_strategy="auto",
+        model="whisper-1", file=clips[0], temperature=0.4, chunking_strategy="auto",
         extra_body={"naïve\r\nX-Evil: 1": "1"},
     )  # fmt: skip
-    assert raw.headers["x-ignored-parameters"] == "prompt, temperature"
+    assert raw.headers["x-ignored-parameters"] == "temperature"
+
+
+def test_a_prompt_and_keywords_reach_the_engine(served: Served, client: OpenAI, clips: list[Path]) -> None:
+    raw = client.audio.transcriptions.with_raw_response.create(
+        model="whisper-1",
+        file=clips[0],
+        prompt="  A tale\nby Dickens. " + "x" * 600,
+        extra_body={"keywords": ["Manette"]},
+    )
+    assert "x-ignored-parameters" not in raw.headers
+    asked = [job.options for job in served.jobs.list(limit=100) if job.options.hotwords == ("Manette",)]
+    assert asked and len(asked[0].prompt) == 500 and asked[0].prompt.endswith("xxx")
 
 
 def test_a_file_that_is_no_recording_is_refused_once(client: OpenAI) -> None:

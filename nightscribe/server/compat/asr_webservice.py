@@ -17,7 +17,7 @@ from nightscribe.server.compat import transcripts
 from nightscribe.server.compat.excerpt import excerpt
 from nightscribe.server.compat.model_names import known_model, known_models
 from nightscribe.server.compat.pcm import PcmSpool
-from nightscribe.server.compat.waiting import Unacceptable, finished, job_request, receive, submit
+from nightscribe.server.compat.waiting import Unacceptable, finished, job_request, receive, submit, vocabulary
 from nightscribe.server.context import Serving, jobs_of
 from nightscribe.server.errors import ApiError
 from nightscribe.server.jobs import planning
@@ -79,12 +79,14 @@ async def asr(  # noqa: PLR0917  as FastAPI reads them
     min_speakers: Number = None,
     max_speakers: Number = None,
     model: str = "",
+    initial_prompt: str = "",
     output: Output = "txt",
 ) -> Response:
     """Transcribe a recording and respond when it is done. `encode=false`: 16-bit mono samples at 16 kHz, no header."""
     known = known_models(context.settings, context.server.largest_model)
     usual = context.settings.model
     chosen: dict[str, Any] = {"task": task, "model": known_model(model, usual, known) or usual}
+    chosen |= vocabulary(context, initial_prompt)
     if language and language != "auto":
         chosen |= {"language": language_code(language), "languages": ()}
     if diarize or enable_diarization:

@@ -19,10 +19,12 @@ from nightscribe.server.compat.waiting import (
     Unacceptable,
     choose_model,
     finished,
+    followed,
     job_request,
     offered_models,
     receive,
     submit,
+    vocabulary,
 )
 from nightscribe.server.context import Context, Serving
 from nightscribe.server.errors import ApiError
@@ -73,6 +75,8 @@ UNDERSTOOD = frozenset(
     }
 )
 """Parameters that are honoured or refused. The response names all others that were sent in `X-Ignored-Parameters`."""
+VOCABULARY = {"prompt": "prompt", "keywords": "hotwords"}
+"""Parameters that are honoured if the engine follows these options."""
 
 
 class OpenAIRefusal(Unacceptable):
@@ -241,7 +245,7 @@ def _wanted(form: Form, principal: Writer, context: Context, task: str) -> Wante
         response_format=response_format,
         granularities=granularities or ("segment",),
         stream=stream,
-        ignored=tuple(sorted(_ignored(form)))[:MOST_NAMED],
+        ignored=tuple(sorted(_ignored(form, context)))[:MOST_NAMED],
     )
 
 
@@ -256,6 +260,8 @@ def _job_request(
         param = "languages"
         if (languages := _all(form, "languages")) and not language:
             chosen |= {"language": "auto", "languages": language_codes(languages)}
+        param = "keywords"
+        chosen |= vocabulary(context, _last(form, "prompt"), _all(form, "keywords"))
     except ValueRefused as error:
         raise OpenAIRefusal(param, str(error)) from None
     if speakers and context.settings.speakers == "off":
@@ -286,9 +292,10 @@ def _refuse_what_cannot_be_done(form: Form) -> None:
             raise OpenAIRefusal("temperature", "The temperature must be a number from 0 to 1.")
 
 
-def _ignored(form: Form) -> set[str]:
+def _ignored(form: Form, context: Context) -> set[str]:
     sent = {name.partition("[")[0] for name, values in form.fields.items() if any(values)}
-    names = {name for name in sent - UNDERSTOOD if _NAME.fullmatch(name)}
+    known = UNDERSTOOD | {name for name, option in VOCABULARY.items() if option in followed(context)}
+    names = {name for name in sent - known if _NAME.fullmatch(name)}
     if _last(form, "temperature") and float(_last(form, "temperature")) == 0:
         names.discard("temperature")  # what is done: it rises where a passage is in doubt
     if _last(form, "chunking_strategy") == "auto":

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,9 @@ from nightscribe.server.jobs.service import Jobs
 from nightscribe.server.jobs.spool import Spool, Upload
 from nightscribe.services.request import options as options_of
 from nightscribe.shared.errors import NightscribeError
-from nightscribe.shared.model.jobs import Layout, Options
+from nightscribe.shared.model.engines import AUTO, engine_spec
+from nightscribe.shared.model.hotwords import LONGEST_PROMPT, check_hotwords
+from nightscribe.shared.model.jobs import REQUESTS, Layout, Options
 from nightscribe.shared.model.transcript import Transcript
 
 log = structlog.get_logger()
@@ -115,6 +117,21 @@ def job_request(
         interactive=interactive,
         ephemeral=True,
     )
+
+
+def vocabulary(context: Context, prompt: str, words: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the options for a prompt and for words to listen for, without what the engine cannot follow.
+
+    Of a prompt that is too long, its end counts, as in Whisper. Raises: ValueRefused: if there are too many words.
+    """
+    given = {"prompt": " ".join(prompt.split())[-LONGEST_PROMPT:], "hotwords": check_hotwords(words)}
+    return {name: value for name, value in given.items() if value and name in followed(context)}
+
+
+def followed(context: Context) -> frozenset[str]:
+    """Return which options that only some engines can follow this server's engine follows."""
+    engine = context.settings.engine
+    return frozenset(REQUESTS) if engine == AUTO else engine_spec(engine).follows
 
 
 def require_shortness(upload: Upload, minutes: float) -> None:
