@@ -129,9 +129,9 @@ def test_bench_lists_every_program_with_what_it_is_for(project: Path) -> None:
     shutil.copytree(ROOT / "bench", project / "bench", ignore=shutil.ignore_patterns("__pycache__"))
     heading, *listed = build(project, "bench").stdout.splitlines()
     programs = {
-        "accuracy", "bombs", "chaos", "clips", "confidence", "cost", "fuzz", "gpu", "listing", "memory", "overhead",
-        "page", "scaling", "search", "server", "server_load", "speakers", "speed", "subtitles", "timing",
-        "wav2vec2_reference",
+        "accuracy", "bombs", "chaos", "clips", "confidence", "cost", "frame_models", "fuzz", "gpu", "listing",
+        "memory", "overhead", "page", "page_picture", "scaling", "search", "server", "server_load", "speakers",
+        "speed", "subtitles", "timing", "wav2vec2_reference",
     }  # fmt: skip
     assert heading.startswith("Usage: ./build.sh bench NAME")
     assert {line.split()[0] for line in listed if len(line.split()) > 3} == programs
