@@ -43,7 +43,7 @@ def ignore(dest: "Location", patterns: tuple[str, ...], *, undo: bool, **given: 
         click.echo(visible(f"{each!r} was not ignored."))
     if done.n_failures:
         click.echo(f"No longer listed: {count(done.n_failures, 'failure')}.")
-    click.echo("Ignored from now on:" if done.patterns else "Nothing is ignored.")
+    click.echo(("Ignored from now on:" if patterns else "Ignored:") if done.patterns else "Nothing is ignored.")
     for each in done.patterns:
         click.echo(visible(f"  {each}"))
     raise SystemExit(1 if done.unknown else 0)

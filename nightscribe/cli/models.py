@@ -27,7 +27,9 @@ def models() -> None:
 @click.option("--here", is_flag=True, help="Leave out models that are not on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 def list_(for_language: str | None, here: bool, as_json: bool, **given: Any) -> None:
-    """List the models: languages, size, licence, speed, published errors, and whether they are on this machine.
+    """List the models.
+
+    Their languages, size, licence, speed, published errors, and whether they are on this machine.
 
     \b
     Examples:
@@ -57,7 +59,9 @@ def list_(for_language: str | None, here: bool, as_json: bool, **given: Any) -> 
 @settings("engine", "models_dir")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(name: str, as_json: bool, **given: Any) -> None:
-    """Show what is known about the model NAME: its files with their SHA-256, and what this machine would choose.
+    """Show what is known about the model NAME.
+
+    Its files with their SHA-256, and what this machine would choose.
 
     \b
     Examples:
@@ -76,7 +80,7 @@ def info(name: str, as_json: bool, **given: Any) -> None:
 @click.argument("name")
 @settings("engine", "compute_type", "models_dir")
 def pull(name: str, **given: Any) -> None:
-    """Fetch the weights of the model NAME ahead of time, for instance while an image is built.
+    """Fetch the weights of the model NAME ahead of time.
 
     \b
     Examples:
@@ -103,7 +107,9 @@ def pull(name: str, **given: Any) -> None:
 @settings("models_dir")
 @click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 def rm(name: str, dry_run: bool, **given: Any) -> None:
-    """Delete the weights of the model NAME from this machine, from the caches of other libraries as well.
+    """Delete the weights of the model NAME from this machine.
+
+    They are deleted from the caches of other libraries as well.
 
     \b
     Examples:

@@ -9,7 +9,6 @@ from nightscribe.report.timeline import TimeLine
 from nightscribe.services.requested_settings import asked
 from nightscribe.services.run_progress import MAX_LISTED, RunProgress
 from nightscribe.shared.model.failure import Failure
-from nightscribe.shared.model.jobs import FormatName
 from nightscribe.shared.model.paths import printable
 from nightscribe.shared.model.transcript import Flag
 from nightscribe.shared.model.versioned import Frozen
@@ -79,7 +78,7 @@ class Report(Frozen):
     model: str
     engine: str
     redo: bool = Field(description="Whether finished recordings were to be done again.")
-    options: dict[str, str | int | bool | tuple[FormatName, ...]] = Field(
+    options: dict[str, str | int | float | bool | tuple[str, ...]] = Field(
         description="The settings of words and texts."
     )
     totals: Totals

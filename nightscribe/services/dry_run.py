@@ -30,7 +30,7 @@ def dry_run(request: Request, on_event: OnEvent = ignore) -> Forecast:
     request = with_model(request, on_event, dry_run=True)
     engine = request.check(create=False)
     progress = scan(request, on_event, dry_run=True)
-    survey(request, progress, on_event, at_most=SAMPLE)
+    survey(request, progress, on_event, at_most=SAMPLE, guess=True)
     audio_s = progress.total_s or 0.0
     takes_s = _work_share(progress) * audio_s / _expected_speed(progress, request.settings, engine)
     return Forecast(progress, request.settings.model, engine, audio_s, takes_s)

@@ -117,7 +117,9 @@ def _reason(name: str, spec: EngineSpec, settings: Settings, audio_s: float | No
 
 
 def _hours(hours: float) -> str:
-    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    if hours >= 1:
+        return f"{hours:.1f} h"
+    return f"{60 * hours:.0f} min" if hours >= 1 / 60 else "less than a minute"
 
 
 def _what(language: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from nightscribe.director.backlog import Backlog, Missing
@@ -130,20 +130,27 @@ class Request:
             retry_failed=self.retry_failed,
         )
 
-    def lengths(self, missing: Backlog, at_most: int = SAMPLE) -> Iterator[tuple[Missing, float | None]]:
-        """Probe a sample of recordings and yield each with its length in seconds, None where it cannot be probed."""
+    def lengths(
+        self, missing: Backlog, at_most: int = SAMPLE, *, guess: bool = False
+    ) -> Iterator[tuple[Missing, float | None]]:
+        """Probe a sample of recordings and yield each with its length in seconds, None where it cannot be probed.
+
+        With `guess`, a length that is not stated is guessed from the bit rate.
+        """
         chosen = sample(missing, at_most)
+        length_s = partial(self._length_s, guess=guess)
         with ThreadPoolExecutor(MAX_PROBES) as pool:
             try:
-                yield from zip(chosen, pool.map(self._length_s, chosen), strict=True)
+                yield from zip(chosen, pool.map(length_s, chosen), strict=True)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _length_s(self, missing: Missing) -> float | None:
+    def _length_s(self, missing: Missing, *, guess: bool) -> float | None:
         report_alive()
         with suppress(NightscribeError, OSError), self.recordings.local(missing.recording.path) as path:
-            return probe(path).duration_s
+            info = probe(path)
+            return info.guessed_s if info.duration_s is None and guess else info.duration_s
         return None
 
     def _is_current(self, done: Provenance) -> bool:
@@ -210,8 +217,8 @@ def with_model(request: Request, on_event: OnEvent, *, dry_run: bool = False) ->
     audio_s = None
     if settings.allowed_hours:
         progress = scan(provisional, on_event, dry_run=True)
-        survey(provisional, progress, ignore)
-        audio_s = progress.total_s or 0.0
+        survey(provisional, progress, ignore, guess=True)
+        audio_s = progress.total_s
     chosen, reason = model_choice.resolved(settings, audio_s)
     on_event(ModelChosen(chosen.model, reason))
     return replace(request, settings=chosen)
@@ -228,11 +235,13 @@ def scan(request: Request, on_event: OnEvent, *, dry_run: bool = False) -> RunPr
     return RunProgress(found, LengthEstimate())
 
 
-def survey(request: Request, progress: RunProgress, on_event: OnEvent, *, at_most: int = SAMPLE) -> None:
-    """Probe some of the missing recordings, to estimate the lengths of the others."""
+def survey(
+    request: Request, progress: RunProgress, on_event: OnEvent, *, at_most: int = SAMPLE, guess: bool = False
+) -> None:
+    """Probe some of the missing recordings, to estimate the lengths of the others. `guess`: see `Request.lengths`."""
     missing = progress.scan.missing
     n = min(at_most, len(missing))
-    for number, (each, seconds) in enumerate(request.lengths(missing, at_most), 1):
+    for number, (each, seconds) in enumerate(request.lengths(missing, at_most, guess=guess), 1):
         on_event(Surveying(number, n))
         if seconds is not None:
             progress.foresee(each.recording, seconds)

@@ -17,8 +17,9 @@ def lines(forecast: Forecast, request: Request) -> Iterator[str]:
     """Yield what a run would do: the total first, then the longest recordings."""
     progress, settings = forecast.progress, request.settings
     if progress.n_total:
+        sound = f"about {duration(forecast.audio_s)}" if forecast.audio_s else "an unknown amount"
         yield (
-            f"Would {_what(progress.scan.missing)}, about {duration(forecast.audio_s)} of sound, in "
+            f"Would {_what(progress.scan.missing)}, {sound} of sound, in "
             f"{_roughly(forecast.takes_s)} ({forecast.model}, {forecast.engine}, {count(settings.workers, 'worker')})."
         )
         for path, length_s in progress.longest(LISTED):
@@ -44,4 +45,7 @@ def _what(missing: Backlog) -> str:
 
 def _roughly(seconds: float) -> str:
     """Return a forecast that is only as precise as it can be, since loading a model takes some seconds too."""
-    return "less than a minute" if seconds < 45 else f"roughly {duration(60 * max(1, round(seconds / 60)))}"
+    if seconds < 45:
+        return "less than a minute"
+    minutes = max(1, round(seconds / 60))
+    return "roughly " + (f"{minutes} min" if minutes < 60 else duration(60 * minutes))

@@ -15,7 +15,8 @@ def score_lines(found: Score) -> list[str]:
     if found.n_without_truth:
         lines.append(f"Left out: {count(found.n_without_truth, 'row')} without what was truly said.")
     if found.n_without_text:
-        lines.append(f"Left out: {count(found.n_without_text, 'row')} that are not transcribed.")
+        are = "is" if found.n_without_text == 1 else "are"
+        lines.append(f"Left out: {count(found.n_without_text, 'row')} that {are} not transcribed.")
     if found.worst:
         lines += ["", "Worst rows:"]
     for each in found.worst:

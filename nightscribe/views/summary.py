@@ -101,7 +101,8 @@ def failures(run_progress: RunProgress, dest: Location) -> Iterator[str]:
     yield f"Failed: {count(len(failed), 'recording')}."
     yield from shortened([f"  {each.recording}: {each.reason}" for each in failed], dest.display(FAILURES))
     if n_before := len(run_progress.scan.failed_before):
-        yield f"  ({n_before:,} of these failed in an earlier run and were left alone; --retry-failed tries again.)"
+        were = "was" if n_before == 1 else "were"
+        yield f"  ({n_before:,} of these failed in an earlier run and {were} left alone; --retry-failed tries again.)"
 
 
 @visible_lines

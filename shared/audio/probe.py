@@ -84,6 +84,8 @@ class MediaInfo:
     has_picture: bool = False
     """True if the file has video other than a cover picture."""
     tracks: tuple[Track, ...] = field(default=(), compare=False)
+    guessed_s: float | None = field(default=None, compare=False)
+    """Length that ffmpeg guesses from the bit rate where the container states none; it may be wrong by a factor."""
 
     @property
     def has_audio(self) -> bool:
@@ -227,10 +229,11 @@ def parse_banner(stderr: str, index: int = 0) -> MediaInfo | None:
         return None
     before, banner = inputs[:2]
     found = re.search(r"^\s*Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", banner, re.MULTILINE)
+    duration_s = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
+    guessed_s = None
     # An estimate from the bit rate is not what the container states, and may be wrong by a factor.
     if "Estimating duration from bitrate" in before[before.rfind("\nInput #") + 1 :]:
-        found = None
-    duration_s = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
+        duration_s, guessed_s = None, duration_s
     # Matroska states the end of the last sound, on a clock that may start at any time.
     is_matroska = banner.lstrip().startswith("matroska,")
     began = re.search(r"^\s*Duration: .*\bstart: (\d+\.\d+)", banner, re.MULTILINE) if is_matroska else None
@@ -248,7 +251,7 @@ def parse_banner(stderr: str, index: int = 0) -> MediaInfo | None:
         for number, names, kind, text, stream in found_tracks
         if kind.startswith("Audio")
     )
-    return MediaInfo(duration_s, len(tracks), has_picture, tracks)
+    return MediaInfo(duration_s, len(tracks), has_picture, tracks, guessed_s)
 
 
 def _language(names: str) -> str | None:

@@ -4,8 +4,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from making import recording
 from support import recordings
 
+from nightscribe.director.backlog import Backlog, Missing
+from nightscribe.services.request import Request
 from nightscribe.shared.audio import probe as media
 from nightscribe.shared.audio.clips import decode_together
 from nightscribe.shared.audio.decode import Decoder
@@ -23,6 +26,8 @@ from nightscribe.shared.audio.probe import (
     why_silent,
 )
 from nightscribe.shared.errors import AudioError, RetryableError
+from nightscribe.shared.settings import Settings
+from nightscribe.shared.storage.folder.location import FolderLocation
 
 
 def said_of(path: Path) -> str:
@@ -62,6 +67,31 @@ def test_a_stream_without_a_length_has_none() -> None:
         "Input #0, aac, from 'file:a':\n  Duration: N/A, bitrate: 65 kb/s\n  Stream #0:0: Audio: aac (LC), 44100 Hz\n"
     )
     assert parse_banner(said) == MediaInfo(None, audio_tracks=1)
+
+
+def test_a_length_that_ffmpeg_guesses_from_the_bit_rate_is_only_a_guess() -> None:
+    said = (
+        "[in#0/mp3 @ 0x1] Estimating duration from bitrate, this may be inaccurate\n"
+        "Input #0, mp3, from 'file:a':\n  Duration: 00:00:02.23, bitrate: 64 kb/s\n  Stream #0:0: Audio: mp3, mono\n"
+    )
+    info = parse_banner(said)
+    assert info is not None
+    assert (info.duration_s, info.guessed_s) == (None, 2.23)
+
+
+def test_a_forecast_guesses_the_length_of_an_mp3_that_does_not_state_it(tmp_path: Path) -> None:
+    try:
+        tone = recordings.tone(tmp_path / "tone.mp3", 4.0)
+    except AssertionError as error:
+        pytest.skip(f"this ffmpeg has no encoder for it: {error}")
+    path = tmp_path / "source" / "plain.mp3"
+    path.parent.mkdir()
+    command = [ffmpeg_path(), "-loglevel", "error", "-i", str(tone), "-c", "copy", "-write_xing", "0", str(path)]
+    subprocess.run(command, check=True)
+    missing = Backlog([Missing(recording("plain.mp3"), "plain")])
+    request = Request(FolderLocation(path.parent), FolderLocation(tmp_path / "texts"), Settings())
+    assert [seconds for _, seconds in request.lengths(missing)] == [None]
+    assert [seconds for _, seconds in request.lengths(missing, guess=True)] == [pytest.approx(4.0, abs=0.2)]
 
 
 def test_long_recordings_and_hundreds_of_hours_are_read() -> None:

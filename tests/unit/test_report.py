@@ -119,6 +119,14 @@ def test_the_json_is_the_report() -> None:
     assert Report.model_validate_json(made.model_dump_json()) == made
 
 
+def test_the_page_names_words_to_listen_for_and_other_options_of_words() -> None:
+    made = report_of(progress_of(), settings=Settings(hotwords=("Rapunzel", "Nguyễn Ái"), initial_silence=0.5))
+    assert Report.model_validate_json(made.model_dump_json()) == made
+    text = read(made).text
+    assert "Rapunzel, Nguyễn Ái" in text
+    assert "Initial silence0.5" in text
+
+
 def test_the_totals_add_up_and_failures_of_earlier_runs_are_told_apart() -> None:
     scan = {"failed_before": [failure("old.mp3")], "unreadable": [Unreadable("locked", "No.")], "n_finished": 7}
     made = report_of(progress_of(3, 2, 4, **scan), interrupted=True)

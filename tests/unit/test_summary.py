@@ -75,7 +75,7 @@ def test_where_only_old_failures_are_left_there_is_nothing_new_to_do() -> None:
         "Before: 1 recording already done.",
         "Failed: 1 recording.",
         "  a.mp3: It is empty (0 bytes).",
-        "  (1 of these failed in an earlier run and were left alone; --retry-failed tries again.)",
+        "  (1 of these failed in an earlier run and was left alone; --retry-failed tries again.)",
         LAST,
     ]
     assert not run_progress.all_done

@@ -145,10 +145,23 @@ def test_a_summary_cannot_be_forged() -> None:
 
 
 def test_a_dry_run_cannot_be_forged() -> None:
-    forecast = Forecast(run_progress(), engine="faster-whisper", audio_s=60, takes_s=60)
+    forecast = Forecast(run_progress(), model="base", engine="faster-whisper", audio_s=60, takes_s=60)
     said = list(dry_run.lines(forecast, Request(SOURCE, DEST, Settings())))
     assert any("␛" in line for line in said)
     assert all(is_tame(line) and "\n" not in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("audio_s", "takes_s", "said"),
+    [
+        (0.0, 0.0, "an unknown amount of sound, in less than a minute"),
+        (7200.0, 190.0, "about 2 h 00 min of sound, in roughly 3 min"),
+        (7200.0, 7200.0, "about 2 h 00 min of sound, in roughly 2 h 00 min"),
+    ],
+)
+def test_a_dry_run_says_no_more_than_is_known(audio_s: float, takes_s: float, said: str) -> None:
+    forecast = Forecast(run_progress(), model="base", engine="faster-whisper", audio_s=audio_s, takes_s=takes_s)
+    assert f"{said} (base, " in next(iter(dry_run.lines(forecast, Request(SOURCE, DEST, Settings()))))
 
 
 def test_a_status_cannot_be_forged() -> None:
