@@ -121,6 +121,10 @@ def _status(error: NightscribeError) -> tuple[int, str]:
         "too_large": (413, "Send a smaller file."),
         "disk_full": (507, "Whoever runs this server must make room on its disk."),
         NotFinished.code: (409, "Wait for its end, for instance by its events."),
+        **dict.fromkeys(
+            ("empty", "encrypted", "no_audio_track", "no_sound", "not_audio", "text_not_sound"),
+            (422, "Send another file."),
+        ),
     }
     if error.code in by_code:
         return by_code[error.code]
@@ -138,7 +142,9 @@ def _status(error: NightscribeError) -> tuple[int, str]:
 def from_validation(error: RequestValidationError) -> ApiError:
     """Return the refusal for a request that does not have the documented form."""
     wrong = "; ".join(f"{_place(problem)}: {_sentence(problem)}" for problem in error.errors()[:5])
-    return ApiError(422, "request_not_valid", f"The request is not valid: {wrong}.", "See /api/docs for its form.")
+    return ApiError(
+        422, "request_not_valid", f"The request is not valid: {wrong.rstrip('.')}.", "See /api/docs for its form."
+    )
 
 
 def from_http(error: HTTPException) -> ApiError:

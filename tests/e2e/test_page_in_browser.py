@@ -95,12 +95,16 @@ def test_people_drop_recordings_and_read_hear_correct_search_export_name_and_del
         search(page, url)
         read_arabic(page, url, records)
         review(page, url, records)
+        refuse(page, url)
+        page.goto(url + "/workers")
+        expect(page.locator("main")).to_contain_text("No worker is at work, and no recording waits for one.")
         for address in ("/", "/search?q=times", "/review", "/workers", "/recording/uploads/clip%200.wav"):
             for scheme, size in (("light", PHONE), ("dark", DESKTOP)):
                 page.set_viewport_size(size)  # type: ignore[arg-type]
                 page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
                 page.goto(url + address)
                 assert violations(page) == [], (address, scheme)
+                assert page.evaluate("(nav => nav.scrollWidth <= nav.clientWidth)(document.querySelector('nav'))")
         delete(page, records)
 
 
@@ -214,6 +218,22 @@ def review(page: Page, url: str, records: Records) -> None:
     found = records.transcript(INTERVIEW)
     assert found is not None
     assert [each.start_s for each in found.looked_at] == [5.0]
+
+
+def refuse(visited: Page, url: str) -> None:
+    """Drop a file that is no recording: the reason can be read, beside its button or below it."""
+    page = visited.context.new_page()  # in which the refusal is no problem
+    page.goto(url)
+    page.evaluate(DROP, [[["notes.wav", base64.b64encode(b"These are notes, and nobody speaks.").decode()]]])
+    expect(page.get_by_text("It holds text, not sound. Send another file.")).to_be_visible()
+    for size in (PHONE, DESKTOP):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        reason, button = (page.locator(f".uploads li > .{each}").bounding_box() for each in ("chip", "button"))
+        assert reason is not None
+        assert button is not None
+        is_beside = reason["x"] + reason["width"] <= button["x"]
+        assert is_beside or button["y"] + button["height"] <= reason["y"]
+    page.close()
 
 
 def delete(page: Page, records: Records) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -223,6 +224,11 @@ def test_a_transcript_is_deleted_for_good(here: TestClient, context: Context) ->
     assert here.post(f"/parts/delete/{DELETED}").json()["url"] == "/"
     assert here.get(f"/recording/{DELETED}").status_code == 404
     assert records_of(context).store.get(peaks_key(DELETED)) is None
+    recording = Path(str(context.source), DELETED)
+    recording.parent.mkdir()
+    recording.write_bytes(bytes(4096))
+    assert "Somebody deleted its transcript for good." in here.get(f"/recording/{DELETED}").text
+    assert "Not transcribed yet" not in here.get(f"/parts/working/{DELETED}").text
     assert "d.mp3" not in here.get("/?folder=2015").text
 
 

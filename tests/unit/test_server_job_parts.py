@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi.exceptions import RequestValidationError
 
+from nightscribe.server.errors import from_nightscribe, from_validation
 from nightscribe.server.jobs.follower import Followed, Follower
 from nightscribe.server.jobs.model import Job, Refused, State
 from nightscribe.server.jobs.planning import Plan
@@ -26,7 +28,7 @@ from nightscribe.shared.destination.keys import (
 )
 from nightscribe.shared.destination.notes import SUBMITTED_FOR_S, Notes
 from nightscribe.shared.destination.records import Records
-from nightscribe.shared.errors import MachineError, PermanentError, ValueRefused
+from nightscribe.shared.errors import AudioError, MachineError, PermanentError, ValueRefused
 from nightscribe.shared.model.activity import Activity
 from nightscribe.shared.model.jobs import Layout, Options
 from nightscribe.shared.model.transcript import Part, utc_now
@@ -209,6 +211,14 @@ def test_wishes_follow_the_settings_where_they_say_nothing() -> None:
         job_request(wishes_of_form({"formats": ["xyz"]}), settings, owner="", folder="")
 
 
+def test_a_refusal_says_in_whole_sentences_what_to_do() -> None:
+    with pytest.raises(RequestValidationError) as refused:
+        wishes_of_form({"language": ["xx-yy"]})
+    assert re.search(r"[^.]\.$", from_validation(refused.value).problem.message)
+    not_sound = from_nightscribe(AudioError("It holds text, not sound.", code="text_not_sound"))
+    assert (not_sound.status, not_sound.problem.action) == (422, "Send another file.")
+
+
 # Following
 
 
@@ -223,6 +233,7 @@ def test_progress_is_what_the_workers_report_and_what_is_stored(tmp_path: Path) 
     follower.add(Followed(first, plan(first)))
     follower.add(Followed(second, cut))
     assert [follower.get(each.id).place for each in (first, second)] == [0, 1]  # type: ignore[union-attr]
+    assert [follower.n_queued(interactive=each) for each in (True, False)] == [0, 2]
     part = Part(segments=(), engine="e", language=None, container_s=None, decoded_s=600, processing_s=1)
     records.partial_results.put(cut.messages()[0], cut.slice_at(0), part)
     began = utc_now()
@@ -234,6 +245,7 @@ def test_progress_is_what_the_workers_report_and_what_is_stored(tmp_path: Path) 
     assert running.left_s is not None
     assert [each.id for each in seen] == [second.id]
     assert follower.get(first.id).place == 0  # type: ignore[union-attr]
+    assert follower.n_queued(interactive=False) == 1
 
 
 def test_a_listener_learns_what_it_has_missed_while_that_is_known() -> None:

@@ -122,6 +122,12 @@ class Follower:
         with self._lock:
             return sum(each.job.interactive is interactive for each in self._followed.values())
 
+    def n_queued(self, *, interactive: bool) -> int:
+        """Return the number of jobs in a queue of which no part is in progress."""
+        with self._lock:
+            jobs = [each.job for each in self._followed.values()]
+        return sum(job.interactive is interactive and job.state is State.QUEUED for job in jobs)
+
     def find(self, is_wanted: Callable[[Followed], bool]) -> Followed | None:
         """Return a job that is not over, or None."""
         with self._lock:

@@ -146,6 +146,10 @@ class Jobs:
                 retry_after_s=min(60.0, max(1.0, usual_s)),
             )
 
+    def n_queued(self, *, interactive: bool) -> int:
+        """Return the number of jobs of this server that wait for a worker."""
+        return self._follower.n_queued(interactive=interactive)
+
     def submit(self, given: Upload | str, request: JobRequest, note: Note = _no_note) -> Job:
         """Accept an upload, or the path of a recording in the source; return its job.
 

@@ -45,8 +45,18 @@ def _status(context: Context) -> dict[str, Any]:
     return {
         "status": status,
         "waiting": _waiting(status),
+        "n_waiting": _n_waiting(context, status),
         "failures": [(code, n, SENTENCES.get(code, ""), examples[code]) for code, n in failures.most_common()],
     }
+
+
+def _n_waiting(context: Context, status: Status) -> int | None:
+    """Return how many jobs wait for a worker, those of this server included; None if there is no queue."""
+    listed = status.queue.n_waiting if status.queue else None
+    if context.jobs is None:
+        return listed
+    own = context.jobs.n_queued(interactive=True)  # `status` does not look at their queue
+    return own + (context.jobs.n_queued(interactive=False) if listed is None else listed)
 
 
 def _waiting(status: Status) -> list[QueuedJob]:

@@ -32,7 +32,8 @@ from nightscribe.services.forget import forget_one
 from nightscribe.services.library import next_in_doubt
 from nightscribe.services.review import approve, look_at
 from nightscribe.services.speakers import MARK, NameTaken, VoiceBook
-from nightscribe.services.unfinished import Unfinished, unfinished
+from nightscribe.services.unfinished import unfinished
+from nightscribe.shared.destination.tombstones import Tombstones
 from nightscribe.shared.formats.registry import format_names, get_format
 from nightscribe.shared.model.failure import Failure
 
@@ -125,9 +126,9 @@ def _following(context: Context, recording: str, principal: Principal) -> str | 
 def _without_transcript(
     request: Request, principal: Principal, context: Context, recording: str, failure: Failure | None
 ) -> HTMLResponse:
-    unfinished_work = unfinished(context.dest, recording, context.storage)
+    work = _working(context, recording)
     is_there = has_media(context, recording)
-    if unfinished_work is None and failure is None and not is_there:
+    if work["unfinished"] is None and failure is None and not is_there:
         raise ApiError(404, "not_found", "There is no such recording.", "It may have been deleted or renamed.")
     return page(
         request,
@@ -137,18 +138,20 @@ def _without_transcript(
         recording=recording,
         name=recording.rpartition("/")[2],
         crumbs=folders(recording, principal.folder),
-        failure=None if unfinished_work else failure,
+        failure=None if work["unfinished"] else failure,
         has_media=is_there,
         kind=kind_of(recording),
         media_url=api_url(recording, "media"),
         fresh_url=address("/parts/working", recording),
-        **_working(unfinished_work),
+        **work,
     )
 
 
-def _working(found: Unfinished | None) -> dict[str, Any]:
+def _working(context: Context, recording: str) -> dict[str, Any]:
+    found = unfinished(context.dest, recording, context.storage)
     return {
         "unfinished": found,
+        "is_deleted": found is None and bool(Tombstones(open_records(context).store).load().of_path(recording)),
         "stretches": [
             (each, plain(each.segments) if each.segments is not None else ())
             for each in (found.stretches if found else ())
@@ -168,7 +171,7 @@ def working(recording: str, request: Request, principal: Visitor, context: Servi
         "_working.html",
         is_finished=is_finished,
         recording=recording,
-        **_working(unfinished(context.dest, recording, context.storage)),
+        **_working(context, recording),
     )
 
 
