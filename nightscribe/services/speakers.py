@@ -225,6 +225,8 @@ class VoiceBook:
             if transcript is None:
                 n_unlabelled += 1
                 continue
+            if not transcript.speakers:
+                continue  # nobody speaks in it
             n_labelled += 1
             members += [Member(transcript.recording, each) for each in recognized(transcript.speakers, known)]
             samples |= _samples(transcript)
@@ -240,7 +242,7 @@ class VoiceBook:
         return found, n_labelled, n_unlabelled
 
     def _labelled(self) -> Iterator[Transcript | None]:
-        """Yield every transcript that has labels of speakers, and None for each other one."""
+        """Yield every transcript whose speakers were to be labelled, and None for each other one."""
         keys = (key for key in self._records.store.walk(TRANSCRIPTS) if key.endswith(".json"))
         for n, (_, read) in enumerate(map_concurrently(self._read, keys, self._records.store.max_concurrency), 1):
             report_alive()
@@ -251,8 +253,7 @@ class VoiceBook:
         header = self._records.provenance_at(key)
         if header is None or header.options.speakers == OFF:
             return None
-        transcript = self._records.orphan(key)
-        return transcript if transcript and transcript.speakers else None
+        return self._records.orphan(key)
 
     # Changing
 

@@ -9,6 +9,7 @@ from nightscribe.services.correct import Corrected, Corrections
 from nightscribe.shared.errors import ValueRefused
 from nightscribe.shared.model.transcript import Correction
 from nightscribe.terminal import visible_lines
+from nightscribe.views.cli_hints import typed
 from nightscribe.views.humanize import count
 from nightscribe.views.search import clock
 
@@ -83,7 +84,7 @@ def _recording(each: Corrected, *, dry_run: bool) -> Iterator[str]:
     for key in each.relabelled:
         yield (
             f"  Left as it is: {key} differs only in names of speakers. To name a voice everywhere: "
-            f"nightscribe speakers name DEST '{each.recording}#N' NAME"
+            f"{typed('speakers name')} DEST '{each.recording}#N' NAME"
         )
     if each.unplaced:
         yield (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from nightscribe.services.forget import Allowed, Forgotten
 from nightscribe.shared.destination.erasure import Traces
 from nightscribe.terminal import visible_lines
+from nightscribe.views.cli_hints import typed
 from nightscribe.views.humanize import count
 from nightscribe.views.summary import shortened
 
@@ -48,7 +49,8 @@ def lines(done: Forgotten) -> Iterator[str]:
     if done.n_kept and not done.kept_too:
         yield f"Left: {copies(done.n_kept)} of edited texts, which are yours to delete."
     yield from _rest(done)
-    yield "No run will transcribe them again, unless you allow it: nightscribe forget DEST NAME --allow"
+    them = "it" if len(done.recordings) == 1 else "them"
+    yield f"No run will transcribe {them} again, unless you allow it: {typed('forget')} DEST NAME --allow"
 
 
 def _rest(done: Forgotten) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from nightscribe.services.models import ModelInfo, ModelRow, Removed
 from nightscribe.terminal import visible_lines
+from nightscribe.views.cli_hints import typed
 from nightscribe.worker.weights.catalogue import SOURCES
 
 HEAD = ("NAME", "LANGUAGES", "SIZE", "LICENCE", "SPEED", "ERRORS", "HERE")
@@ -53,7 +54,7 @@ def about(found: ModelInfo) -> Iterator[str]:
     for error in row.errors:
         yield f"Word errors in {error.language}: {error.percent:g} % ({SOURCES[error.source]})"
     if not found.places:
-        yield f"Not on this machine. Fetch it: nightscribe models pull {row.name}"
+        yield f"Not on this machine. Fetch it: {typed('models pull', row.name)}"
     for file in found.files:
         yield f"  {file.sha256 or '-':64}  {file.size:>13,}  {file.name}"
 

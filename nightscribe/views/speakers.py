@@ -1,11 +1,13 @@
 """Print the voices of a destination, and what a command has changed."""
 
 import json
+import shlex
 from collections.abc import Iterator
 
 from nightscribe.services.speakers import Appearance, VoicesChanged, VoicesFound, VoiceSummary
 from nightscribe.shared.storage.base import Location
 from nightscribe.terminal import visible, visible_lines
+from nightscribe.views.cli_hints import typed
 from nightscribe.views.humanize import count, duration
 from nightscribe.views.search import clock
 
@@ -18,7 +20,7 @@ def lines(found: VoicesFound, dest: Location, *, all_recordings: bool = False) -
     """Yield the voices, each with where to hear it and its recordings."""
     if not found.voices:
         yield "No recording here has labels of speakers."
-        yield f"To label them: nightscribe run SOURCE {dest} --speakers auto"
+        yield f"To label them: {typed('run', 'SOURCE', shlex.quote(str(dest)), '--speakers auto')}"
         return
     n_named = sum(voice.name is not None for voice in found.voices)
     yield f"{count(len(found.voices), 'voice')} in {count(found.n_recordings, 'recording')}, {n_named} with a name"
@@ -28,11 +30,11 @@ def lines(found: VoicesFound, dest: Location, *, all_recordings: bool = False) -
     unnamed = next((voice for voice in found.voices if voice.name is None and voice.appearances), None)
     yield ""
     if unnamed:
-        yield f'To name a voice: nightscribe speakers name {dest} {unnamed.id} "Grandma"'
+        yield f'To name a voice: {typed("speakers name", shlex.quote(str(dest)), unnamed.id)} "Grandma"'
     if found.n_unlabelled:
         yield (
             f"{count(found.n_unlabelled, 'recording')} without labels; to add them without transcribing again: "
-            f"nightscribe run SOURCE {dest} --speakers auto"
+            f"{typed('run', 'SOURCE', shlex.quote(str(dest)), '--speakers auto')}"
         )
 
 

@@ -122,7 +122,9 @@ def test_the_list_has_a_line_for_each_model(said: Any, tmp_path: Path) -> None:
 
 
 def test_a_model_can_be_shown_and_deleted(said: Any, tmp_path: Path) -> None:
-    assert "Not on this machine. Fetch it: nightscribe models pull base" in said("info", "base")
+    about = said("info", "base")
+    assert "Not on this machine. Fetch it: " in about
+    assert "nightscribe models pull base" in about
     (tmp_path / "models/openai").mkdir(parents=True)
     checkpoint = tmp_path / "models/openai/base.pt"
     checkpoint.write_bytes(bytes(2000))

@@ -243,6 +243,13 @@ def call(*arguments: str | Path) -> str:
     return done.stdout
 
 
+def test_a_recording_in_which_nobody_speaks_lacks_no_labels(place: Place) -> None:
+    before = place.book.all()
+    place.finish("silence.mp3")
+    after = place.book.all()
+    assert (after.n_recordings, after.n_unlabelled) == (before.n_recordings, before.n_unlabelled)
+
+
 def test_the_command_lists_voices_and_says_what_to_type_next(place: Place) -> None:
     said = call(place.folder)
     assert said == call("list", place.folder)
@@ -250,7 +257,7 @@ def test_the_command_lists_voices_and_says_what_to_type_next(place: Place) -> No
     assert said.startswith("3 voices in 3 recordings, 0 with a name\n")
     assert f"{anna}  (no name)  3 recordings, speaks for 1 min 30 s" in said
     assert "    1.mp3 at 0:10: This is Ben.\n    1.mp3  Speaker 2\n" in said
-    assert f'To name a voice: nightscribe speakers name {place.folder} {anna} "Grandma"' in said
+    assert f'nightscribe speakers name {place.folder} {anna} "Grandma"' in said
     assert "1 recording without labels" in said
     made = call("name", place.folder, anna, "Anna")
     assert made == f"The voice {anna} is 'Anna'. 3 transcripts and 9 text files written again.\n"
