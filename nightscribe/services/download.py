@@ -18,7 +18,7 @@ PARTS = "downloads"
 SOCKET_TIMEOUT_S = 30
 _SENTENCES = (
     (r"HTTP Error 40[13]|log ?in|sign in|cookies|members.only|private", "needs a login; download it in a browser."),
-    (r"HTTP Error 4(04|10)", "does not exist any more."),
+    (r"HTTP Error 4(04|10)", "does not exist."),
     (r"No space left", "does not fit on the disk; make room and repeat the command."),
     (r"Unsupported URL|no media|no video|not a valid URL|Invalid data", "holds no recording that could be found."),
     (

@@ -148,7 +148,7 @@ def test_what_cannot_be_downloaded_is_a_sentence_each_and_stops_nothing(site: tu
     (folder / "page.html").write_text("<html><body>Hello</body></html>")
     wanted = {
         f"{address}/private.mp3": "needs a login; download it in a browser.",
-        f"{address}/gone.mp3": "does not exist any more.",
+        f"{address}/gone.mp3": "does not exist.",
         f"{address}/page.html": "holds no recording that could be found.",
         "http://127.0.0.1:9/feed.xml": "cannot be reached now; the next run tries it again.",
     }
