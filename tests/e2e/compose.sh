@@ -138,7 +138,7 @@ if command -v python3 >/dev/null; then
   build deploy && fail "deploy though the port is in use"
   kill "$listener"
   wait "$listener" 2>/dev/null || true
-  expect "Port $QUEUE_PORT of this machine is in use"
+  expect "uses port $QUEUE_PORT of this machine"
   ok "a port in use: $(tail -n 1 "$WORK/said" | cut -c1-70)…"
   build down
 fi
