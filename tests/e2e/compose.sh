@@ -72,7 +72,7 @@ busy() {
 is_busy() { [ -n "$(busy)" ]; }
 worker_says() { env -u LANGUAGE RUN_AS="$OWNER" docker compose run --rm --no-deps -T --entrypoint python worker -c "$1"; }
 checksums() { (cd "$SOURCE_DIR" && find . -type f -exec cksum {} + | sort); }
-times() { finished | xargs ls -l --time-style=full-iso; }
+times() { finished | tr '\n' '\0' | xargs -0 ls -l --time-style=full-iso; }
 
 slow() {
   export WORKER_CPUS=0.3
