@@ -89,7 +89,12 @@ class Subject:
 
 @overload
 def client(
-    service: Literal["sqs"], *, timeout_s: float, region: str | None = None, endpoint: str | None = None
+    service: Literal["sqs"],
+    *,
+    timeout_s: float,
+    region: str | None = None,
+    endpoint: str | None = None,
+    local: str | None = None,
 ) -> "SQSClient": ...
 @overload
 def client(service: Literal["s3"], *, timeout_s: float, more: Config | None = None) -> "S3Client": ...
@@ -99,19 +104,20 @@ def client(
     timeout_s: float,
     region: str | None = None,
     endpoint: str | None = None,
+    local: str | None = None,
     more: Config | None = None,
 ) -> "SQSClient | S3Client":
     """Return a client for `sqs` or `s3` on the server that the environment names, without sending anything yet.
 
     The `AWS_*` variables are boto3's own. If they name no address but LOCALSTACK_ENDPOINT or LOCALSTACK_HOST is set,
-    localstack-client finds LocalStack; otherwise the server is AWS. `region` and `endpoint` override the environment;
-    `more` holds further settings of the client.
+    localstack-client finds LocalStack; otherwise the server is AWS. `region` and `endpoint` override the environment,
+    and so does `local`, the address of a server that a run has started; `more` holds further settings of the client.
     Raises: BotoCoreError, ValueError, RuntimeError: if the address is incomplete (see `incomplete`).
     """
     # `persist` retries, not boto3, so that a retry knows the deadline of a lease.
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=timeout_s, read_timeout=timeout_s)
     config = config.merge(more or Config())
-    local = os.environ.get(LOCAL_QUEUE) if service == "sqs" else None
+    local = local or (os.environ.get(LOCAL_QUEUE) if service == "sqs" else None)
     if local:
         return local_client(local, config)
     session = _session(service, named=endpoint is not None)

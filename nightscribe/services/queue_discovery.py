@@ -5,7 +5,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nightscribe.local.queue_server import led_to
 from nightscribe.services.run_record import is_live
 from nightscribe.shared.errors import QueueError, RetryableError
 from nightscribe.shared.model.activity import Run
@@ -31,8 +30,7 @@ def reached(last: Run | None, settings: Settings) -> Iterator[JobQueue]:
             raise NoQueue("none yet: the run starts its own after its scan.")
         if last.host not in ("", socket.gethostname()):
             raise NoQueue(f"it can be reached only on {last.host}, where the run is.")
-        with led_to(last.endpoint):
-            yield _found(last.queue_name, settings)
+        yield _found(last.queue_name, settings, local=last.endpoint)
     elif last and last.command == "run" and not _is_asked_for(settings):
         # The environment may name a server for another purpose, such as a bucket; its queues belong to other programs.
         raise NoQueue("none now: the last run had its own, which ended with it.")
@@ -57,7 +55,7 @@ def queue_name(last: Run | None, settings: Settings) -> str:
     return last.queue_name if last and of_director else settings.queue_name
 
 
-def _found(name: str, settings: Settings) -> JobQueue:
+def _found(name: str, settings: Settings, local: str | None = None) -> JobQueue:
     try:
         queue = connect(
             name,
@@ -65,6 +63,7 @@ def _found(name: str, settings: Settings) -> JobQueue:
             max_receives=settings.max_receives,
             retry_timeout_s=WITHIN_S,
             secrets=settings.queue_secrets,
+            local=local,
         )
         queue.find()
     except (QueueError, RetryableError) as error:

@@ -29,10 +29,12 @@ def connect(
     retry_timeout_s: float = RETRY_TIMEOUT_S,
     creates_on_aws: bool = True,
     secrets: Sequence[str] = (),
+    local: str | None = None,
 ) -> JobQueue:
     """Return the queue with this name on the server that the environment names (see `aws.client`), or at this URL.
 
-    `secrets` sign jobs and check them (see `Signer`). It sends nothing yet.
+    `secrets` sign jobs and check them (see `Signer`). `local`: address of a server that a run started, to use instead.
+    It sends nothing yet.
 
     Raises: QueueError: if the address is incomplete or does not name a FIFO queue.
     """
@@ -43,7 +45,7 @@ def connect(
     timeout_s = min(READ_TIMEOUT_S, retry_timeout_s)
 
     def make() -> "SQSClient":
-        return aws.client("sqs", timeout_s=timeout_s, region=parsed.region, endpoint=parsed.endpoint)
+        return aws.client("sqs", timeout_s=timeout_s, region=parsed.region, endpoint=parsed.endpoint, local=local)
 
     try:
         client = make()
