@@ -66,7 +66,7 @@ busy() {
   for file in "$DEST_DIR"/.nightscribe/jobs/*.json; do
     [ -e "$file" ] || continue
     file=${file##*/}
-    docker ps --quiet --filter "id=${file%%-*}"
+    docker ps --quiet --filter "id=${file%%.*}"
   done | head -n 1
 }
 is_busy() { [ -n "$(busy)" ]; }
