@@ -9,7 +9,7 @@ from html import escape
 from importlib.resources import files
 from itertools import groupby
 from string import Template
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from nightscribe.report.plot import plot
@@ -36,12 +36,31 @@ _Item = TypeVar("_Item", Failed, Suspicious)
 _Key = TypeVar("_Key", bound=Hashable)
 
 
-def page(report: Report, zone: tzinfo | None = None, page_key: str = REPORT_PAGE) -> str:
+class Links(Protocol):
+    """Where the page leads; as a file to other files, and on a server to its pages."""
+
+    json: str
+    """Link to the report for programs."""
+
+    def recording(self, path: str) -> str | None:
+        """Return a link to a recording; None if none can reach it."""
+        ...
+
+    def listen(self, of: Done | Suspicious) -> str:
+        """Return HTML that leads to the sound of a recording, or nothing."""
+        ...
+
+    def text(self, of: Done | Suspicious) -> str:
+        """Return a link to a transcript."""
+        ...
+
+
+def page(report: Report, zone: tzinfo | None = None, links: Links | None = None) -> str:
     """Return the HTML, with times shown in the given time zone; None means this machine's.
 
-    `page_key`: where it will be in the destination, on which its links depend.
+    `links`: by default, those of a file at `REPORT_PAGE`.
     """
-    links = _Links(report, page_key)
+    links = links or FileLinks(report, REPORT_PAGE)
     template = Template(files("nightscribe.report").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=_text(f"nightscribe: {_headline(report)}"),
@@ -119,7 +138,7 @@ def _left(report: Report) -> str:
     return f"<p>{left} left. {how}</p><pre>{_text(report.run_command)}</pre>"
 
 
-def _failures(report: Report, zone: tzinfo | None, links: "_Links") -> Iterator[str]:
+def _failures(report: Report, zone: tzinfo | None, links: Links) -> Iterator[str]:
     if not report.failures:
         return
     yield f'<section id="failed"><h2>Failed <small>{len(report.failures):,}</small></h2>'
@@ -149,7 +168,7 @@ def _failures(report: Report, zone: tzinfo | None, links: "_Links") -> Iterator[
     yield "</section>"
 
 
-def _suspicious(report: Report, links: "_Links") -> Iterator[str]:
+def _suspicious(report: Report, links: Links) -> Iterator[str]:
     if not report.suspicious:
         return
     yield f'<section id="suspicious"><h2>Worth a look <small>{len(report.suspicious):,}</small></h2>'
@@ -171,7 +190,7 @@ def _suspicious(report: Report, links: "_Links") -> Iterator[str]:
     yield "</section>"
 
 
-def _recordings(report: Report, links: "_Links") -> Iterator[str]:
+def _recordings(report: Report, links: Links) -> Iterator[str]:
     """Yield what was done, folder by folder."""
     if not report.recordings:
         return
@@ -185,7 +204,7 @@ def _recordings(report: Report, links: "_Links") -> Iterator[str]:
     yield "</section>"
 
 
-def _done(done: Done, links: "_Links") -> str:
+def _done(done: Done, links: Links) -> str:
     flags = f"<small><mark>{_text(', '.join(done.flags))}</mark></small>" if done.flags else ""
     name = _text(done.recording.rpartition("/")[2])
     language = LANGUAGES.get(done.language or "", done.language or "").title()
@@ -226,7 +245,7 @@ def _grouped(
     heading: Callable[[_Key], str],
     order: Callable[[_Key, int], int],
     *,
-    links: "_Links",
+    links: Links,
 ) -> Iterator[str]:
     """Yield one table for each group, and the number of rows that the page leaves out.
 
@@ -245,7 +264,7 @@ def _grouped(
     yield _more(len(items) - sum(len(groups[each]) for each in first), "of other kinds", links)
 
 
-def _more(n: int, what: str, links: "_Links") -> str:
+def _more(n: int, what: str, links: Links) -> str:
     if n <= 0:
         return ""
     return f'<p class="more">… and {n:,} {what}, in <a href="{links.json}">{REPORT_NAME}</a></p>'
@@ -273,8 +292,8 @@ def _detail(name: str, said: str) -> str:
     return f"<dt>{_text(name)}</dt><dd>{_text(said)}</dd>"
 
 
-class _Links:
-    """Links from the page to recordings and texts."""
+class FileLinks:
+    """Links from the page in a destination to recordings and texts."""
 
     def __init__(self, report: Report, page_key: str) -> None:
         """`page_key`: where the page is in the destination."""

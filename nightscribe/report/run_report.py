@@ -6,7 +6,7 @@ from datetime import datetime
 
 import structlog
 
-from nightscribe.report.page import MARK, page
+from nightscribe.report.page import MARK, FileLinks, page
 from nightscribe.report.report import report
 from nightscribe.report.timeline import Sightings
 from nightscribe.services.events import Began, Event, Started, Working
@@ -87,7 +87,7 @@ class RunReport:
                 redo=self.redo,
             )
             store.put(REPORT, made.model_dump_json().encode())
-            store.put(key, page(made, page_key=key).encode(errors="replace"))
+            store.put(key, page(made, links=FileLinks(made, key)).encode(errors="replace"))
             if key != HIDDEN_REPORT_PAGE:
                 store.delete(HIDDEN_REPORT_PAGE)  # of an earlier release
         except RetryableError as error:

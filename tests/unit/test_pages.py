@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.api_client import HERE, client_of, serving
 
+from nightscribe.report.report import Done, Failed, Report, Totals
+from nightscribe.report.timeline import TimeLine
 from nightscribe.server.context import Context
 from nightscribe.server.database import credentials
 from nightscribe.server.pages import shares
@@ -22,7 +25,7 @@ from nightscribe.server.pages.peaks import N_PEAKS, reduced
 from nightscribe.server.pages.shares import Share
 from nightscribe.server.pages.site import clock, duration, marked
 from nightscribe.services.unfinished import unfinished
-from nightscribe.shared.destination.keys import peaks_key
+from nightscribe.shared.destination.keys import REPORT, peaks_key
 from nightscribe.shared.destination.records import Records
 from nightscribe.shared.model.corrections import tag_of
 from nightscribe.shared.model.speakers import Speaker
@@ -107,6 +110,29 @@ def test_nothing_that_people_or_files_say_becomes_markup(here: TestClient) -> No
         assert "style=" not in response.text  # the policy would refuse it
         assert not re.search(r"<script(?![^>]* src=)", response.text)
         assert "script-src 'self'" in response.headers["Content-Security-Policy"]
+
+
+def test_the_report_of_a_run_leads_to_the_pages_of_its_recordings(here: TestClient, context: Context) -> None:
+    """As a file, it leads to texts beside it, which the server does not serve."""
+    assert here.get("/report").status_code == 404
+    began = utc_now()
+    made = Report(
+        run="1", began_at=began, ended_at=began, elapsed_s=1, interrupted=False, stopped=None, source="/source",
+        dest="/dest", model="base", engine="faster-whisper", redo=False, options={}, languages={}, notes=(),
+        totals=Totals(recordings=2, done=1, failed=1, left=0, audio_s=20, speed=9, done_before=0),
+        run_command="nightscribe run", retry_command=None,
+        time_line=TimeLine(began_at=began, ended_at=began, bin_s=1, speed=(), lanes=()),
+        failures=(Failed(recording="broken.mp3", code="no_sound", reason="It has no sound."),), suspicious=(),
+        recordings=(Done(recording=TALK, text="2012/talk.txt", length_s=20),),
+    )  # fmt: skip
+    context.dest.open_store(context.storage).put(REPORT, made.model_dump_json().encode())
+    shown = here.get("/report").text
+    links = re.findall(r'href="([^"#]+)"', shown)
+    assert f"/recording/{TALK}" in links
+    assert [link for link in links if "broken.mp3" in link]
+    for link in links:
+        assert here.get(unescape(link)).status_code == 200, link
+    assert here.get("/report.json").json() == made.model_dump(mode="json")
 
 
 def test_a_recording_shows_who_says_what_and_where_it_is_in_doubt(here: TestClient) -> None:

@@ -4,17 +4,20 @@ from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
+from pydantic import ValidationError
 
+from nightscribe.report.page import page as report_page
+from nightscribe.report.report import Done, Report, Suspicious
 from nightscribe.search.library import SORTS, STATES, Choice, Sort, State
 from nightscribe.server.auth import Principal
 from nightscribe.server.context import Context, Serving
 from nightscribe.server.errors import not_found
-from nightscribe.server.pages.site import Place, Visitor, address, page, part
+from nightscribe.server.pages.site import Place, Visitor, address, page, part, recording_url
 from nightscribe.server.pages.state import state_of
 from nightscribe.server.pages.tonight import Tonight, tonight
 from nightscribe.services.library import Listed, list_recordings
-from nightscribe.shared.destination.keys import REPORT_PAGE
+from nightscribe.shared.destination.keys import REPORT
 
 router = APIRouter(include_in_schema=False)
 PER_PAGE = 50
@@ -131,12 +134,42 @@ def progress(principal: Visitor, context: Serving) -> HTMLResponse:
 @router.get("/report")
 def report(principal: Visitor, context: Serving) -> HTMLResponse:
     """Show the report of the last run."""
-    content = None if principal.folder else context.dest.open_store(context.storage).get(REPORT_PAGE)
-    if content is None:
-        raise not_found("report")
-    # It is one file that is also opened by a double click, so its styles are in it. It runs nothing.
+    # As it lies in the destination, its links lead to files beside it.
+    content = report_page(_report(principal, context), links=_ReportLinks())
+    # Its styles are in it, because it is also opened as a file. It runs nothing.
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
     return HTMLResponse(content, headers={"Content-Security-Policy": policy, "Cache-Control": "no-store"})
+
+
+@router.get("/report.json")
+def report_for_programs(principal: Visitor, context: Serving) -> Response:
+    """Send the data of the report of the last run."""
+    return Response(_report(principal, context).model_dump_json(), media_type="application/json")
+
+
+class _ReportLinks:
+    """Links from the report to pages of the server."""
+
+    json = "/report.json"
+
+    def recording(self, path: str) -> str:  # of one that failed, which has no page of its own
+        return address("/", q=path, state="failed")
+
+    def listen(self, of: Done | Suspicious) -> str:  # noqa: ARG002  its page plays it
+        return ""
+
+    def text(self, of: Done | Suspicious) -> str:
+        return recording_url(of.recording)
+
+
+def _report(principal: Principal, context: Context) -> Report:
+    content = None if principal.folder else context.dest.open_store(context.storage).get(REPORT)
+    if content is None:
+        raise not_found("report")
+    try:
+        return Report.model_validate_json(content)
+    except ValidationError:  # another release wrote it
+        raise not_found("report") from None
 
 
 def _listed(context: Context, chosen: Filters) -> Listed:
@@ -150,7 +183,7 @@ def _listed(context: Context, chosen: Filters) -> Listed:
 
 
 def _has_report(context: Context) -> bool:
-    return context.dest.open_store(context.storage).ends(REPORT_PAGE, 1, 0) is not None
+    return context.dest.open_store(context.storage).ends(REPORT, 1, 0) is not None
 
 
 def _tonight(context: Context, principal: Principal) -> Tonight:
