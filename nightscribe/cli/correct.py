@@ -52,9 +52,10 @@ def correct(
     placed; 2 for wrong use.
     """
     from nightscribe.cli.signals import interruptible
+    from nightscribe.cli.user import user_name
     from nightscribe.log import configure_logging
     from nightscribe.services import correct as service
-    from nightscribe.views.correct import as_object, lines, seconds, user_name
+    from nightscribe.views.correct import as_object, lines, seconds
     from nightscribe.views.progress import Display
 
     settings = load_settings(**({"log_level": "warning"} | {k: v for k, v in given.items() if v is not None}))

@@ -1,6 +1,5 @@
 """Define the commands of `nightscribe token`."""
 
-import getpass
 import json
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import click
 
 from nightscribe.cli.options import folders, setting
 from nightscribe.cli.serve import need_server
+from nightscribe.cli.user import user_name
 from nightscribe.server.config import ServerSettings, load_server_settings
 from nightscribe.terminal import visible
 
@@ -80,7 +80,7 @@ def create(
         from nightscribe.server.database import credentials, log
 
         expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
-        by = getpass.getuser()
+        by = user_name()
         with opened.write() as session:
             if password is not None:
                 made = credentials.create_login(
@@ -151,7 +151,7 @@ def revoke(dest: "Location", name: str, *, database: str | None) -> None:
             found = credentials.revoke(session, name)
             for each in found:
                 log.add(
-                    session, log.Action.TOKEN_REVOKED, actor=getpass.getuser(), at=datetime.now(UTC), name=each.name,
+                    session, log.Action.TOKEN_REVOKED, actor=user_name(), at=datetime.now(UTC), name=each.name,
                     id=each.id,
                 )  # fmt: skip
     if not found:

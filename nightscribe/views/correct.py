@@ -1,6 +1,5 @@
 """Render the output of `nightscribe correct`, and read its arguments."""
 
-import getpass
 import json
 import re
 from collections.abc import Iterator
@@ -22,14 +21,6 @@ def seconds(text: str) -> float:
         raise ValueRefused(f"--at is {text!r}: give seconds or a time such as 1:02:03.")
     hours, minutes, rest = found.groups()
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest)
-
-
-def user_name() -> str:
-    """Return the name of this user's account, or one for a user without an account."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 def as_object(done: Corrections) -> str:

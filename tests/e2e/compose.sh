@@ -225,7 +225,7 @@ server=http://localhost:$SERVER_PORT
 clip=$(find "$SOURCE_DIR" -type f | sort | head -n 1)
 [ "$(id -u)" -ne 0 ] || chown "$OWNER" "$SOURCE_DIR"  # uploads become recordings there
 chmod u+w "$SOURCE_DIR"
-token=$(env -u LANGUAGE RUN_AS="$OWNER" docker compose run --rm -T server token create /dest e2e --scope write 2>"$WORK/said" | tail -n 1)
+token=$(env -u LANGUAGE RUN_AS="$OWNER" docker compose run --rm -T server token create /dest e2e --scope write 2>"$WORK/said" | tail -n 1) || true
 [ -n "$token" ] || { cat "$WORK/said" >&2; fail "no token was created"; }
 ok "a token is created before the server runs"
 build deploy || { cat "$WORK/said" >&2; fail "build.sh deploy with the server"; }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -18,6 +19,15 @@ from nightscribe.cli.main import cli
 
 def typed(*words: str | Path, stdin: str = "") -> Result:
     return CliRunner().invoke(cli, [str(word) for word in words], input=stdin)
+
+
+def test_a_token_is_created_by_a_user_without_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, whose user has only a number."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    assert typed("token", "create", tmp_path, "backup").exit_code == 0
+    assert typed("token", "revoke", tmp_path, "backup").exit_code == 0
 
 
 def test_tokens_are_created_listed_and_revoked(tmp_path: Path) -> None:
