@@ -232,7 +232,7 @@ build deploy || { cat "$WORK/said" >&2; fail "build.sh deploy with the server"; 
 serves() { curl --fail --silent "$server/healthz" >/dev/null; }
 wait_for 120 "the server" serves
 [ "$(curl --silent --output /dev/null --write-out '%{http_code}' "$server/api/v1/recordings")" = 401 ] || fail "the server lists recordings to strangers"
-listed() { curl --fail --silent --header "Authorization: Bearer $token" "$server/api/v1/recordings" | tr ',' '\n' | grep -c '"path"'; }
+listed() { curl --fail --silent --header "Authorization: Bearer $token" "$server/api/v1/recordings" | tr ',' '\n' | grep -c '"recording":'; }
 lists_all() { [ "$(listed)" -eq "$N" ]; }
 wait_for 60 "the list of $N recordings" lists_all
 ok "it lists $N recordings to the token, and nothing to strangers"
