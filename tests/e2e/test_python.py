@@ -70,8 +70,8 @@ def test_a_recording_is_transcribed_as_the_command_does_it(
     assert (first.recording, first.language, len(loaded)) == ("talk.mp3", "en", 1)
     assert " ".join(word.text.strip() for word in again.words).split() == first.text.split()
     assert first.to("txt").splitlines() == [segment.text.strip() for segment in first.segments]
-    with pytest.raises(nightscribe.ValueRefused, match="Unknown format 'docx'"):
-        first.to("docx")
+    with pytest.raises(nightscribe.ValueRefused, match="Unknown format 'odt'"):
+        first.to("odt")
 
 
 def test_a_file_that_is_no_recording_raises_the_sentence_of_the_command(talk: Path, weights: Path) -> None:

@@ -31,7 +31,7 @@ def worker(workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     workplace.settings = workplace.settings.model_copy(update={"retry_delay_s": 0})
     allowed = AllowedModels(OWN[1], (), tmp_path / "models")
     models = Models(tmp_path / "models", threads=1, allowed=allowed)
-    models._transcriber, models._loaded = Transcriber(Dictated()), OWN
+    models._transcriber, models._loaded = Transcriber(Dictated()), (*OWN, "auto")
     worker = workplace.worker(Dictated())
     worker.transcriber_for = models.transcriber
     return worker
