@@ -30,6 +30,7 @@ def environment_of(models_dir: Path) -> dict[str, str]:
         "NIGHTSCRIBE_MODELS_DIR": str(models_dir),
         "NIGHTSCRIBE_MODEL": "tiny.en",
         "NIGHTSCRIBE_SETTLE_S": "0.2",
+        "NIGHTSCRIBE_WORKERS": "1",  # each costs seconds to start; tests of several say how many
     }
 
 
