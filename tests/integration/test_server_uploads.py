@@ -60,15 +60,15 @@ class Place:
         return self.send("GET", f"/jobs/{job_id}?wait=30")[1]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def clip(clips: list[Path]) -> bytes:
     """Three seconds in which somebody speaks."""
     return clips[0].read_bytes()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def place(ministack: SqsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A server that listens, with a worker for each queue; one for all tests."""
+    """A server that listens, with a worker for each queue. Each test has its own, because some change its limits."""
     engine = Dictated()
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
